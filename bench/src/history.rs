@@ -1,0 +1,65 @@
+//! Histories: what the clients saw, operation by operation.
+//!
+//! Jepsen's model. An operation is invoked and then completes as `ok` (it
+//! happened), `fail` (it certainly did not) or `info` (nobody knows). A process is
+//! a logical thread of a client: it has at most one operation open, and after an
+//! `info` it never invokes again, since its last operation may still take effect.
+
+use compact_str::CompactString;
+
+use crate::edn::Edn;
+
+/// Which of the four kinds of event an [`Op`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum OpType {
+    /// The operation begins.
+    Invoke,
+    /// It happened.
+    Ok,
+    /// It certainly did not and will not happen.
+    Fail,
+    /// It may have happened, and may still.
+    Info,
+}
+
+/// Who acts: a client process or the nemesis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Process {
+    /// A client process.
+    Client(u64),
+    /// The fault injector.
+    Nemesis,
+}
+
+/// One event of a history.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Op {
+    /// Position in the history, from 0.
+    pub index: usize,
+    /// Nanoseconds since the test began.
+    pub time: i64,
+    /// What kind of event it is.
+    pub kind: OpType,
+    /// Who acts.
+    pub process: Process,
+    /// The operation's name: `read`, `broadcast`, `txn`.
+    pub f: CompactString,
+    /// Argument of an invocation, result of a completion.
+    pub value: Edn,
+    /// Why it failed, if it did: `[:precondition-failed "..."]`.
+    pub error: Option<Edn>,
+    /// Whether it belongs to the last reads, after the recovery.
+    pub is_final: bool,
+    /// Further keys of the record, such as `:poll-ms`, by keyword name.
+    pub extra: Vec<(CompactString, Edn)>,
+}
+
+impl Op {
+    /// Whether a client acts here.
+    pub fn is_client(&self) -> bool {
+        matches!(self.process, Process::Client(_))
+    }
+}
+
+/// The events of a run in the order in which they happened.
+pub type History = Vec<Op>;

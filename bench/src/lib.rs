@@ -1,0 +1,5 @@
+//! How we know: the simulator, the process runner and the checkers.
+
+pub mod check;
+pub mod edn;
+pub mod history;

@@ -1,0 +1,208 @@
+//! The wire: messages, their bodies, and the errors of the protocol.
+//!
+//! Source: Maelstrom's `doc/protocol.md`. One JSON object is one message,
+//! `{"src": .., "dest": .., "body": {"type": .., "msg_id": .., "in_reply_to": ..}}`.
+//!
+//! A message exists in two forms. A [`Packet`] is what travels: two addresses and
+//! the text of a body. A [`Message`] is what a node reads: the same with the
+//! body's header understood and its other fields kept as the text they came in,
+//! so that a value passes through a node unchanged, 64-bit integers and exotic
+//! floats included, and is parsed only by whoever wants to know it.
+
+mod body;
+mod error;
+
+use std::borrow::Borrow;
+use std::fmt;
+
+use compact_str::CompactString;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+pub use body::{Body, Malformed, encode, encode_reply};
+pub use error::{ErrorCode, RpcError};
+
+/// The address of a node (`n0`), a client (`c3`) or a service (`lin-kv`).
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct NodeId(CompactString);
+
+impl NodeId {
+    /// The address written `id`.
+    pub fn new(id: impl AsRef<str>) -> NodeId {
+        NodeId(CompactString::new(id))
+    }
+
+    /// The address as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl From<&str> for NodeId {
+    fn from(id: &str) -> NodeId {
+        NodeId::new(id)
+    }
+}
+
+impl Borrow<str> for NodeId {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A message as it travels: addresses, and the body's JSON text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Packet {
+    /// The sender.
+    pub src: NodeId,
+    /// The addressee.
+    pub dest: NodeId,
+    /// The text of one JSON object.
+    pub body: String,
+}
+
+impl Packet {
+    /// Appends the message as one line of JSON, newline included.
+    pub fn write_line(&self, line: &mut Vec<u8>) {
+        line.extend_from_slice(b"{\"src\":");
+        write_json_string(self.src.as_str(), line);
+        line.extend_from_slice(b",\"dest\":");
+        write_json_string(self.dest.as_str(), line);
+        line.extend_from_slice(b",\"body\":");
+        line.extend_from_slice(self.body.as_bytes());
+        line.extend_from_slice(b"}\n");
+    }
+
+    /// Reads a line without looking into the body.
+    ///
+    /// # Errors
+    /// If the line is not one JSON object with `src`, `dest` and an object `body`.
+    pub fn from_line(line: &[u8]) -> Result<Packet, serde_json::Error> {
+        #[derive(Deserialize)]
+        struct Wire<'a> {
+            src: NodeId,
+            dest: NodeId,
+            #[serde(borrow)]
+            body: &'a RawValue,
+        }
+        let wire: Wire<'_> = serde_json::from_slice(line)?;
+        if !wire.body.get().starts_with('{') {
+            return Err(serde::de::Error::custom("body is not an object"));
+        }
+        Ok(Packet { src: wire.src, dest: wire.dest, body: wire.body.get().to_owned() })
+    }
+}
+
+/// Node ids are almost always plain ASCII; only others need a real JSON writer.
+fn write_json_string(s: &str, out: &mut Vec<u8>) {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    if s.bytes().all(plain) {
+        out.push(b'"');
+        out.extend_from_slice(s.as_bytes());
+        out.push(b'"');
+    } else {
+        serde_json::to_writer(out, s).expect("a string always serializes into memory");
+    }
+}
+
+/// A message as a node reads it.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Message {
+    /// The sender.
+    pub src: NodeId,
+    /// The addressee.
+    pub dest: NodeId,
+    /// The body, header understood.
+    pub body: Body,
+}
+
+impl Message {
+    /// Reads one line.
+    ///
+    /// # Errors
+    /// [`Malformed`] says why it is no message, and whom to tell if that is known.
+    pub fn from_line(line: &[u8]) -> Result<Message, Malformed> {
+        serde_json::from_slice(line).map_err(|e| Malformed::diagnose(line, &e))
+    }
+
+    /// Opens a packet.
+    ///
+    /// # Errors
+    /// As [`Message::from_line`].
+    pub fn from_packet(packet: Packet) -> Result<Message, Malformed> {
+        match serde_json::from_str::<Body>(&packet.body) {
+            Ok(body) => Ok(Message { src: packet.src, dest: packet.dest, body }),
+            Err(e) => {
+                let mut line = Vec::new();
+                packet.write_line(&mut line);
+                Err(Malformed::diagnose(&line, &e))
+            }
+        }
+    }
+
+    /// What is needed to answer this message later.
+    pub fn request(&self) -> Request {
+        Request { src: self.src.clone(), msg_id: self.body.msg_id }
+    }
+}
+
+/// The return address of a request: identified by sender and `msg_id` only,
+/// because different clients use the same ids.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Request {
+    /// Who asked.
+    pub src: NodeId,
+    /// The id to answer to; without one no answer is possible.
+    pub msg_id: Option<u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn line_round_trip() {
+        let packet =
+            Packet { src: "n0".into(), dest: "q\"uote".into(), body: r#"{"type":"x"}"#.into() };
+        let mut line = Vec::new();
+        packet.write_line(&mut line);
+        assert_eq!(Packet::from_line(&line).unwrap(), packet);
+    }
+
+    #[test]
+    fn values_pass_through_as_text() {
+        let line = br#"{"id":3,"src":"c1","dest":"n0","body":{"type":"echo","msg_id":1,"echo":123456789012345678901234567890.50e3}}"#;
+        let message = Message::from_line(line).unwrap();
+        assert_eq!(message.body.kind, "echo");
+        assert_eq!(message.body.msg_id, Some(1));
+        let echo = message.body.field("echo").unwrap();
+        assert_eq!(echo.get(), "123456789012345678901234567890.50e3");
+    }
+
+    #[test]
+    fn malformed_lines_name_whom_to_tell() {
+        let bad = |line: &str| Message::from_line(line.as_bytes()).unwrap_err();
+        assert_eq!(bad("").request, None);
+        assert_eq!(bad("[1,2]").request, None);
+        let no_type = bad(r#"{"src":"c1","dest":"n0","body":{"msg_id":7}}"#);
+        assert_eq!(no_type.request, Some(Request { src: "c1".into(), msg_id: Some(7) }));
+        let wrong_type = bad(r#"{"src":"c1","dest":"n0","body":{"type":5,"msg_id":7}}"#);
+        assert_eq!(wrong_type.request, Some(Request { src: "c1".into(), msg_id: Some(7) }));
+        assert!(
+            bad(r#"{"src":"c1","dest":"n0","body":{"type":"x","msg_id":"a"}}"#).request.is_none()
+        );
+    }
+}

@@ -1,0 +1,91 @@
+//! Refusals: the protocol's error codes, and which of them are promises.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// An error code of the protocol (Maelstrom's `doc/protocol.md`, "Errors").
+/// Codes from 1000 on are an author's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ErrorCode(pub u32);
+
+impl ErrorCode {
+    /// The operation timed out; it may or may not have happened.
+    pub const TIMEOUT: ErrorCode = ErrorCode(0);
+    /// The addressee does not exist.
+    pub const NODE_NOT_FOUND: ErrorCode = ErrorCode(1);
+    /// This node does not know this type of request.
+    pub const NOT_SUPPORTED: ErrorCode = ErrorCode(10);
+    /// Not now, and certainly not later because of this request.
+    pub const TEMPORARILY_UNAVAILABLE: ErrorCode = ErrorCode(11);
+    /// The request does not have the documented form.
+    pub const MALFORMED_REQUEST: ErrorCode = ErrorCode(12);
+    /// Something broke; the operation may or may not have happened.
+    pub const CRASH: ErrorCode = ErrorCode(13);
+    /// The operation was given up and will never happen.
+    pub const ABORT: ErrorCode = ErrorCode(14);
+    /// No such key.
+    pub const KEY_DOES_NOT_EXIST: ErrorCode = ErrorCode(20);
+    /// The key is there already.
+    pub const KEY_ALREADY_EXISTS: ErrorCode = ErrorCode(21);
+    /// The key's value is not the expected one.
+    pub const PRECONDITION_FAILED: ErrorCode = ErrorCode(22);
+    /// The transaction conflicts with another and was aborted.
+    pub const TXN_CONFLICT: ErrorCode = ErrorCode(30);
+    /// This node is not a member of the cluster (proposed extension).
+    pub const NOT_A_MEMBER: ErrorCode = ErrorCode(40);
+
+    /// Whether the code promises that the operation did not and never will happen.
+    pub const fn is_definite(self) -> bool {
+        matches!(self.0, 1 | 10 | 11 | 12 | 14 | 20 | 21 | 22 | 30 | 40)
+    }
+
+    /// The protocol's name of the code, if it has one.
+    pub const fn name(self) -> Option<&'static str> {
+        Some(match self.0 {
+            0 => "timeout",
+            1 => "node-not-found",
+            10 => "not-supported",
+            11 => "temporarily-unavailable",
+            12 => "malformed-request",
+            13 => "crash",
+            14 => "abort",
+            20 => "key-does-not-exist",
+            21 => "key-already-exists",
+            22 => "precondition-failed",
+            30 => "txn-conflict",
+            40 => "not-a-member",
+            _ => return None,
+        })
+    }
+}
+
+/// A refusal: a code for programs and a text for people. A value, not a failure
+/// of the node that sends it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RpcError {
+    /// What kind of refusal it is.
+    pub code: ErrorCode,
+    /// Why, for people.
+    #[serde(default)]
+    pub text: String,
+}
+
+impl RpcError {
+    /// A refusal with `code`, explained by `text`.
+    pub fn new(code: ErrorCode, text: impl Into<String>) -> RpcError {
+        RpcError { code, text: text.into() }
+    }
+}
+
+impl fmt::Display for RpcError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.code.name() {
+            Some(name) => write!(f, "{name} ({}): {}", self.code.0, self.text),
+            None => write!(f, "error {}: {}", self.code.0, self.text),
+        }
+    }
+}
+
+impl std::error::Error for RpcError {}

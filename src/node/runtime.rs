@@ -1,0 +1,273 @@
+//! The shell around a workload: identity, replies, timers, tickets, bad input.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use rand_core::{Rng, SeedableRng};
+use rand_pcg::Pcg64Mcg;
+use serde::{Deserialize, Serialize};
+
+use super::{Context, Effect, Event, Input, Ticket, Token, Workload};
+use crate::message::{ErrorCode, Malformed, Message, NodeId, Request, RpcError};
+use crate::time::Time;
+
+/// A node: a workload and everything every workload needs. Pure; one value, one
+/// thread, no locks.
+pub struct Node {
+    core: Core,
+    state: State,
+    workload: Box<dyn Workload + Send>,
+}
+
+enum State {
+    /// Nothing but `init` is understood yet.
+    Fresh,
+    /// Storage is being opened; messages wait, because the workload has no state.
+    Opening {
+        init: Request,
+        waiting: Vec<Message>,
+    },
+    Running,
+}
+
+/// What the context lends to the workload.
+pub(super) struct Core {
+    pub(super) id: NodeId,
+    pub(super) node_ids: Vec<NodeId>,
+    pub(super) initial_member_ids: Option<Vec<NodeId>>,
+    pub(super) now: Time,
+    pub(super) rng: Pcg64Mcg,
+    next_msg_id: u64,
+    last_ticket: Ticket,
+    rpcs: BTreeMap<u64, Rpc>,
+    timers: BTreeMap<Token, Time>,
+    /// Everything in `timers` and `rpcs` once more, by deadline.
+    deadlines: BTreeSet<(Time, Due)>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Due {
+    Timer(Token),
+    Rpc(u64),
+}
+
+struct Rpc {
+    dest: NodeId,
+    token: Token,
+    deadline: Time,
+}
+
+#[derive(Deserialize)]
+struct Init {
+    node_id: NodeId,
+    node_ids: Vec<NodeId>,
+    #[serde(default)]
+    initial_member_ids: Option<Vec<NodeId>>,
+}
+
+#[derive(Serialize)]
+struct InitOk {
+    #[serde(rename = "type")]
+    kind: &'static str,
+}
+
+const INIT_OK: InitOk = InitOk { kind: "init_ok" };
+
+impl Node {
+    /// A node that waits for its `init`. `seed` feeds [`Context::rng`]; it must
+    /// differ from start to start, or ids repeat.
+    pub fn new(workload: Box<dyn Workload + Send>, seed: u64) -> Node {
+        let mut rng = Pcg64Mcg::seed_from_u64(seed);
+        // Replies to an earlier life of this node may still be on their way. A
+        // random first id keeps them from matching a request of this life.
+        let next_msg_id = 1 + (u64::from(rng.next_u32()) << 8);
+        let core = Core {
+            id: NodeId::new(""),
+            node_ids: Vec::new(),
+            initial_member_ids: None,
+            now: Time::ZERO,
+            rng,
+            next_msg_id,
+            last_ticket: Ticket(0),
+            rpcs: BTreeMap::new(),
+            timers: BTreeMap::new(),
+            deadlines: BTreeSet::new(),
+        };
+        Node { core, state: State::Fresh, workload }
+    }
+
+    /// Handles one input at time `now`, leaving the effects in `effects`. Timers
+    /// that are due go off first, so time never runs backwards for a workload.
+    pub fn step(&mut self, now: Time, input: Input, effects: &mut Vec<Effect>) {
+        self.core.now = self.core.now.max(now);
+        self.fire_due(effects);
+        match input {
+            Input::Tick => {}
+            Input::Malformed(malformed) => self.refuse_malformed(malformed, effects),
+            Input::Message(message) => self.receive(message, effects),
+            Input::Recovered(recovered) => {
+                let opening = std::mem::replace(&mut self.state, State::Running);
+                let State::Opening { init, waiting } = opening else {
+                    panic!("storage was recovered without having been asked for");
+                };
+                self.dispatch(Event::Start(recovered), effects);
+                Context::new(&mut self.core, effects).reply(&init, &INIT_OK);
+                waiting.into_iter().for_each(|m| self.receive(m, effects));
+            }
+            Input::Durable(ticket) => {
+                assert!(ticket <= self.core.last_ticket, "durable before it was written");
+                self.dispatch(Event::Durable(ticket), effects);
+            }
+        }
+    }
+
+    /// When the node next wants an [`Input::Tick`] if nothing else happens.
+    pub fn next_deadline(&self) -> Option<Time> {
+        self.core.deadlines.first().map(|(at, _)| *at)
+    }
+
+    /// The workload, for white-box checks.
+    pub fn workload(&self) -> &(dyn Workload + Send) {
+        &*self.workload
+    }
+
+    fn dispatch(&mut self, event: Event, effects: &mut Vec<Effect>) {
+        self.workload.handle(&mut Context::new(&mut self.core, effects), event);
+    }
+
+    fn fire_due(&mut self, effects: &mut Vec<Effect>) {
+        // Only what was due on entry: a timer that sets itself to zero must not
+        // keep the node from its input.
+        let mut due = self.core.take_due().into_iter();
+        while let Some((at, what)) = due.next() {
+            let event = match what {
+                // An earlier handler in this loop may have stopped or moved it.
+                Due::Timer(token) if self.core.timers.get(&token) == Some(&at) => {
+                    self.core.timers.remove(&token);
+                    Event::Timer(token)
+                }
+                Due::Timer(_) => continue,
+                Due::Rpc(msg_id) => {
+                    let Some(rpc) = self.core.rpcs.remove(&msg_id) else { continue };
+                    let text = format!("no reply from {} in time", rpc.dest);
+                    let result = Err(RpcError::new(ErrorCode::TIMEOUT, text));
+                    Event::Reply { token: rpc.token, result }
+                }
+            };
+            self.dispatch(event, effects);
+        }
+    }
+
+    fn receive(&mut self, message: Message, effects: &mut Vec<Effect>) {
+        if message.body.kind == "init" && message.body.in_reply_to.is_none() {
+            return self.init(&message, effects);
+        }
+        match &mut self.state {
+            State::Opening { waiting, .. } => waiting.push(message),
+            State::Fresh => {
+                let why = format!("{} before init", message.body.kind);
+                let error = RpcError::new(ErrorCode::TEMPORARILY_UNAVAILABLE, why);
+                self.refuse(&message.request(), message.dest, &error, effects);
+            }
+            State::Running => match message.body.in_reply_to {
+                Some(msg_id) => self.receive_reply(msg_id, message, effects),
+                None => self.dispatch(Event::Message(message), effects),
+            },
+        }
+    }
+
+    fn receive_reply(&mut self, msg_id: u64, message: Message, effects: &mut Vec<Effect>) {
+        // Late, repeated and foreign replies match nothing and end here.
+        let expected = self.core.rpcs.get(&msg_id).is_some_and(|rpc| rpc.dest == message.src);
+        if !expected {
+            tracing::debug!(src = %message.src, msg_id, "dropped a reply nobody waits for");
+            return;
+        }
+        let rpc = self.core.end_rpc(msg_id).expect("it was there a line ago");
+        let result = message.body.as_error().map_or(Ok(message.body), Err);
+        self.dispatch(Event::Reply { token: rpc.token, result }, effects);
+    }
+
+    fn init(&mut self, message: &Message, effects: &mut Vec<Effect>) {
+        let request = message.request();
+        let init: Init = match message.body.parse() {
+            Ok(init) => init,
+            Err(error) => return self.refuse(&request, message.dest.clone(), &error, effects),
+        };
+        if matches!(self.state, State::Fresh) {
+            self.core.id = init.node_id;
+            self.core.node_ids = init.node_ids;
+            self.core.initial_member_ids = init.initial_member_ids;
+            self.state = State::Opening { init: request, waiting: Vec::new() };
+            effects.push(Effect::Open(self.core.id.clone()));
+        } else if init.node_id == self.core.id && init.node_ids == self.core.node_ids {
+            // The same init again is a retry by someone who missed the answer.
+            Context::new(&mut self.core, effects).reply(&request, &INIT_OK);
+        } else {
+            let why = format!("already initialised as {}", self.core.id);
+            let error = RpcError::new(ErrorCode::PRECONDITION_FAILED, why);
+            self.refuse(&request, self.core.id.clone(), &error, effects);
+        }
+    }
+
+    fn refuse_malformed(&mut self, malformed: Malformed, effects: &mut Vec<Effect>) {
+        tracing::warn!(reason = malformed.reason, "skipped a line that is no message");
+        let Some(request) = malformed.request else { return };
+        // Before init there is no name to answer under.
+        if !matches!(self.state, State::Fresh) {
+            let error = RpcError::new(ErrorCode::MALFORMED_REQUEST, malformed.reason);
+            self.refuse(&request, self.core.id.clone(), &error, effects);
+        }
+    }
+
+    /// Answers with an error in the name of `own`, the address that was written to.
+    fn refuse(&mut self, to: &Request, own: NodeId, error: &RpcError, out: &mut Vec<Effect>) {
+        let id = std::mem::replace(&mut self.core.id, own);
+        Context::new(&mut self.core, out).error(to, error);
+        self.core.id = id;
+    }
+}
+
+impl Core {
+    pub(super) fn next_ticket(&mut self) -> Ticket {
+        self.last_ticket.0 += 1;
+        self.last_ticket
+    }
+
+    pub(super) fn start_rpc(&mut self, dest: NodeId, timeout: Duration, token: Token) -> u64 {
+        let msg_id = self.next_msg_id;
+        self.next_msg_id += 1;
+        let deadline = self.now + timeout;
+        self.rpcs.insert(msg_id, Rpc { dest, token, deadline });
+        self.deadlines.insert((deadline, Due::Rpc(msg_id)));
+        msg_id
+    }
+
+    fn end_rpc(&mut self, msg_id: u64) -> Option<Rpc> {
+        let rpc = self.rpcs.remove(&msg_id)?;
+        self.deadlines.remove(&(rpc.deadline, Due::Rpc(msg_id)));
+        Some(rpc)
+    }
+
+    pub(super) fn set_timer(&mut self, token: Token, delay: Duration) {
+        self.cancel_timer(token);
+        let at = self.now + delay;
+        self.timers.insert(token, at);
+        self.deadlines.insert((at, Due::Timer(token)));
+    }
+
+    pub(super) fn cancel_timer(&mut self, token: Token) {
+        if let Some(at) = self.timers.remove(&token) {
+            self.deadlines.remove(&(at, Due::Timer(token)));
+        }
+    }
+
+    fn take_due(&mut self) -> Vec<(Time, Due)> {
+        let mut due = Vec::new();
+        while let Some(first) = self.deadlines.first().filter(|(at, _)| *at <= self.now) {
+            due.push(*first);
+            self.deadlines.pop_first();
+        }
+        due
+    }
+}

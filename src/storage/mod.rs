@@ -1,0 +1,64 @@
+//! Stable storage: a log of records and the latest checkpoint.
+//!
+//! That is all an engine needs and all a driver must provide. A stream is one
+//! engine's log: a checkpoint replaces everything that was written to the same
+//! stream before it.
+
+use std::collections::BTreeMap;
+
+/// What one stream held when the node started.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Log {
+    /// The latest checkpoint, if one was ever written.
+    pub checkpoint: Option<Vec<u8>>,
+    /// The records written after that checkpoint, oldest first.
+    pub records: Vec<Vec<u8>>,
+}
+
+impl Log {
+    /// Whether nothing was ever written.
+    pub fn is_empty(&self) -> bool {
+        self.checkpoint.is_none() && self.records.is_empty()
+    }
+}
+
+/// Everything a node's storage held when it started, by stream.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recovered {
+    streams: BTreeMap<String, Log>,
+}
+
+impl Recovered {
+    /// Takes one stream's log out; empty if the stream was never written.
+    pub fn take(&mut self, stream: &str) -> Log {
+        self.streams.remove(stream).unwrap_or_default()
+    }
+
+    /// Adds a stream's log; for storage implementations.
+    pub fn insert(&mut self, stream: impl Into<String>, log: Log) {
+        self.streams.insert(stream.into(), log);
+    }
+
+    /// The names of the streams that hold something, in order.
+    pub fn streams(&self) -> impl Iterator<Item = &str> {
+        self.streams.keys().map(String::as_str)
+    }
+}
+
+/// One thing to be made durable, in the order in which the node decided it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Write {
+    /// Which stream it belongs to: a short name that is also a file name.
+    pub stream: &'static str,
+    /// What is to be written.
+    pub data: WriteData,
+}
+
+/// The two kinds of [`Write`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WriteData {
+    /// Append this record to the stream's log.
+    Record(Vec<u8>),
+    /// Replace everything the stream held by this state.
+    Checkpoint(Vec<u8>),
+}

@@ -138,8 +138,7 @@ impl Node {
     fn fire_due(&mut self, effects: &mut Vec<Effect>) {
         // Only what was due on entry: a timer that sets itself to zero must not
         // keep the node from its input.
-        let mut due = self.core.take_due().into_iter();
-        while let Some((at, what)) = due.next() {
+        for (at, what) in self.core.take_due() {
             let event = match what {
                 // An earlier handler in this loop may have stopped or moved it.
                 Due::Timer(token) if self.core.timers.get(&token) == Some(&at) => {

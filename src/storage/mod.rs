@@ -5,6 +5,9 @@
 //! stream before it.
 
 use std::collections::BTreeMap;
+use std::fmt;
+
+use async_trait::async_trait;
 
 /// What one stream held when the node started.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -62,3 +65,32 @@ pub enum WriteData {
     /// Replace everything the stream held by this state.
     Checkpoint(Vec<u8>),
 }
+
+/// Stable storage as a driver uses it.
+#[async_trait]
+pub trait Storage: Send {
+    /// Makes `writes` durable, in order, with one flush for all of them. After an
+    /// `Ok` they survive any crash; after an error nothing about them is known, and
+    /// the node must stop.
+    ///
+    /// # Errors
+    /// [`StorageError`] names the file and what went wrong with it.
+    async fn commit(&mut self, writes: Vec<Write>) -> Result<(), StorageError>;
+}
+
+/// Stable storage failed, or holds something that cannot be trusted.
+#[derive(Debug)]
+pub struct StorageError {
+    /// The file or directory, for people.
+    pub place: String,
+    /// What is wrong, with the offset in bytes where there is one.
+    pub reason: String,
+}
+
+impl fmt::Display for StorageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.reason)
+    }
+}
+
+impl std::error::Error for StorageError {}

@@ -5,10 +5,21 @@
 //! and, for programs, as JSON. Maps keep the order they were built in.
 //! Source: the edn-format specification.
 
+mod json;
+mod order;
+mod parse;
+#[cfg(test)]
+mod tests;
+mod write;
+
 use compact_str::CompactString;
 
+pub use parse::{MAX_DEPTH, ParseError, Reader, parse};
+
 /// One EDN value.
-#[derive(Clone, Debug, Default, PartialEq)]
+///
+/// Values compare as in Clojure, with a total order over all types.
+#[derive(Clone, Debug, Default)]
 pub enum Edn {
     /// `nil`
     #[default]
@@ -21,6 +32,8 @@ pub enum Edn {
     BigInt(String),
     /// `1.5`
     Float(f64),
+    /// `\a`
+    Char(char),
     /// `"text"`
     Str(CompactString),
     /// `:keyword`, without the colon.
@@ -55,6 +68,28 @@ impl Edn {
         Edn::Map(entries.into_iter().map(|(k, v)| (Edn::keyword(k), v)).collect())
     }
 
+    /// The vector of some values.
+    pub fn vector(items: impl IntoIterator<Item = impl Into<Edn>>) -> Edn {
+        Edn::Vector(items.into_iter().map(Into::into).collect())
+    }
+
+    /// The list of some values.
+    pub fn list(items: impl IntoIterator<Item = impl Into<Edn>>) -> Edn {
+        Edn::List(items.into_iter().map(Into::into).collect())
+    }
+
+    /// A number of single precision, which prints with the digits of that precision:
+    /// Maelstrom computes its ratios so.
+    pub fn float32(x: f32) -> Edn {
+        // Widened as it is, 0.1 would print as 0.10000000149011612.
+        Edn::Float(x.to_string().parse().unwrap_or(f64::from(x)))
+    }
+
+    /// Whether this is `nil`.
+    pub fn is_nil(&self) -> bool {
+        matches!(self, Edn::Nil)
+    }
+
     /// The value under the keyword `name`, if this is a map (tagged or not) that has it.
     pub fn get(&self, name: &str) -> Option<&Edn> {
         match self {
@@ -63,6 +98,15 @@ impl Edn {
                 entries.iter().find(|(k, _)| is_it(k)).map(|(_, v)| v)
             }
             Edn::Tagged(_, value) => value.get(name),
+            _ => None,
+        }
+    }
+
+    /// The entries, if this is a map, tagged or not.
+    pub fn entries(&self) -> Option<&[(Edn, Edn)]> {
+        match self {
+            Edn::Map(entries) => Some(entries),
+            Edn::Tagged(_, value) => value.entries(),
             _ => None,
         }
     }
@@ -79,6 +123,24 @@ impl Edn {
     pub fn as_int(&self) -> Option<i64> {
         match self {
             Edn::Int(i) => Some(*i),
+            _ => None,
+        }
+    }
+
+    /// The truth value, if this is one.
+    pub fn as_bool(&self) -> Option<bool> {
+        match self {
+            Edn::Bool(b) => Some(*b),
+            _ => None,
+        }
+    }
+
+    /// The number, if this is one that a float can hold.
+    pub fn as_float(&self) -> Option<f64> {
+        match self {
+            // Precision beyond 53 bits is lost, which is what was asked for.
+            Edn::Int(i) => Some(*i as f64),
+            Edn::Float(x) => Some(*x),
             _ => None,
         }
     }
@@ -107,5 +169,17 @@ impl From<usize> for Edn {
 impl From<bool> for Edn {
     fn from(b: bool) -> Edn {
         Edn::Bool(b)
+    }
+}
+
+impl From<f64> for Edn {
+    fn from(x: f64) -> Edn {
+        Edn::Float(x)
+    }
+}
+
+impl From<&str> for Edn {
+    fn from(text: &str) -> Edn {
+        Edn::str(text)
     }
 }

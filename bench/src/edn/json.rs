@@ -1,0 +1,139 @@
+//! The JSON twin of EDN, in both directions.
+//!
+//! Towards JSON: keywords, symbols, characters and strings become strings; lists, vectors and
+//! sets become arrays; the keys of a map become strings, those that are no text by their
+//! EDN notation; tags are dropped; NaN and the infinities become null. From JSON: an
+//! array is a vector and the keys of an object are keywords, as Maelstrom's clients see
+//! the bodies of messages. Integers keep all their digits both ways.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use compact_str::CompactString;
+use serde::de::{self, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::Edn;
+use super::parse::parse;
+
+/// How deep JSON may nest. Each level reads its text once more.
+const MAX_DEPTH: usize = 128;
+
+impl Edn {
+    /// The JSON text of this value, on one line.
+    pub fn to_json(&self) -> String {
+        let mut out = String::new();
+        write_json(self, &mut out);
+        out
+    }
+
+    /// The value of a JSON text.
+    ///
+    /// # Errors
+    /// If the text is no JSON, or nests deeper than 128 levels.
+    pub fn from_json(text: &str) -> Result<Edn, serde_json::Error> {
+        serde_json::from_str::<&RawValue>(text).and_then(|raw| read_json(raw, 0))
+    }
+}
+
+fn write_json(value: &Edn, out: &mut String) {
+    match value {
+        Edn::Nil => out.push_str("null"),
+        Edn::Bool(b) => out.push_str(if *b { "true" } else { "false" }),
+        Edn::Int(i) => out.push_str(&i.to_string()),
+        Edn::BigInt(digits) => out.push_str(digits),
+        Edn::Float(x) if x.is_finite() => out.push_str(&format!("{x:?}")),
+        Edn::Float(_) => out.push_str("null"),
+        Edn::Char(c) => write_string(c.encode_utf8(&mut [0; 4]), out),
+        Edn::Str(text) | Edn::Keyword(text) | Edn::Symbol(text) => write_string(text, out),
+        Edn::List(items) | Edn::Vector(items) | Edn::Set(items) => {
+            out.push('[');
+            for (n, item) in items.iter().enumerate() {
+                if n > 0 {
+                    out.push(',');
+                }
+                write_json(item, out);
+            }
+            out.push(']');
+        }
+        Edn::Map(entries) => {
+            out.push('{');
+            for (n, (key, value)) in entries.iter().enumerate() {
+                if n > 0 {
+                    out.push(',');
+                }
+                match key.as_text() {
+                    Some(text) => write_string(text, out),
+                    None => write_string(&key.to_string(), out),
+                }
+                out.push(':');
+                write_json(value, out);
+            }
+            out.push('}');
+        }
+        Edn::Tagged(_, inner) => write_json(inner, out),
+    }
+}
+
+fn write_string(text: &str, out: &mut String) {
+    out.push_str(&serde_json::to_string(text).expect("a string is always JSON"));
+}
+
+/// Descends by raw texts rather than by serde's data model, which would round
+/// integers beyond 64 bits: two different ids must not become one.
+fn read_json(raw: &RawValue, depth: usize) -> Result<Edn, serde_json::Error> {
+    if depth > MAX_DEPTH {
+        return Err(de::Error::custom(format!("nested deeper than {MAX_DEPTH}")));
+    }
+    let text = raw.get();
+    Ok(match text.as_bytes().first() {
+        Some(b'n') => Edn::Nil,
+        Some(b't') => Edn::Bool(true),
+        Some(b'f') => Edn::Bool(false),
+        Some(b'"') => Edn::str(serde_json::from_str::<Text<'_>>(text)?.0),
+        Some(b'[') => {
+            let items: Vec<&RawValue> = serde_json::from_str(text)?;
+            let items = items.into_iter().map(|item| read_json(item, depth + 1));
+            Edn::Vector(items.collect::<Result<_, _>>()?)
+        }
+        Some(b'{') => {
+            let entries = serde_json::Deserializer::from_str(text).deserialize_map(Entries)?;
+            let mut map: Vec<(Edn, Edn)> = Vec::with_capacity(entries.len());
+            for (key, value) in entries {
+                let key = Edn::Keyword(key);
+                let value = read_json(value, depth + 1)?;
+                // The last of two equal keys counts, as with every JSON library.
+                match map.iter_mut().find(|(k, _)| *k == key) {
+                    Some(entry) => entry.1 = value,
+                    None => map.push((key, value)),
+                }
+            }
+            Edn::Map(map)
+        }
+        // JSON's numbers are a subset of EDN's.
+        _ => parse(text).map_err(de::Error::custom)?,
+    })
+}
+
+/// A string, borrowed where it holds no escapes.
+#[derive(serde::Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// The entries of an object in their order.
+struct Entries;
+
+impl<'de> Visitor<'de> for Entries {
+    type Value = Vec<(CompactString, &'de RawValue)>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut entries = Vec::new();
+        while let Some(key) = map.next_key::<CompactString>()? {
+            entries.push((key, map.next_value()?));
+        }
+        Ok(entries)
+    }
+}

@@ -1,0 +1,499 @@
+//! The EDN reader.
+//!
+//! One pass over the bytes, no tokens in between: a history of a million operations
+//! is a hundred megabytes. Input comes from outside, so nothing here panics: every
+//! complaint carries line and column, and nesting is limited, since the reader and
+//! the values it makes are recursive.
+//!
+//! Deliberately missing: ratios (`1/2`), exact decimals (`1.5M`), metadata and
+//! regular expressions. They are errors, not approximations.
+//! Source: the edn-format specification, and Clojure's reader where it is silent.
+
+use std::cmp::Ordering;
+use std::fmt;
+
+use compact_str::CompactString;
+
+use super::Edn;
+
+/// How deep values may nest. Beyond it is an attack or a mistake, not a history.
+pub const MAX_DEPTH: usize = 512;
+
+/// Up to this many keys, comparing all pairs beats sorting.
+const FEW_KEYS: usize = 16;
+
+/// What is wrong with a text, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParseError {
+    /// Line, from 1.
+    pub line: usize,
+    /// Column in characters, from 1.
+    pub column: usize,
+    /// The complaint.
+    pub what: String,
+}
+
+impl fmt::Display for ParseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}, column {}: {}", self.line, self.column, self.what)
+    }
+}
+
+impl std::error::Error for ParseError {}
+
+/// Reads a text that holds exactly one value.
+///
+/// # Errors
+/// If the text is no EDN, is empty, or holds more than one value.
+pub fn parse(text: &str) -> Result<Edn, ParseError> {
+    let mut reader = Reader::new(text);
+    let Some(value) = reader.read()? else {
+        return Err(reader.error_at(text.len(), "expected a value, found the end"));
+    };
+    reader.skip_blank(0)?;
+    match reader.peek() {
+        None => Ok(value),
+        Some(_) => Err(reader.error_at(reader.pos, "expected one value, found more")),
+    }
+}
+
+/// Reads the values of a text one after the other.
+#[derive(Debug)]
+pub struct Reader<'a> {
+    text: &'a str,
+    pos: usize,
+}
+
+impl<'a> Reader<'a> {
+    /// A reader at the start of `text`.
+    pub fn new(text: &'a str) -> Reader<'a> {
+        Reader { text, pos: 0 }
+    }
+
+    /// The next value, or none at the end of the text.
+    ///
+    /// # Errors
+    /// If what follows is no EDN. The reader is of no use afterwards.
+    pub fn read(&mut self) -> Result<Option<Edn>, ParseError> {
+        self.skip_blank(0)?;
+        match self.peek() {
+            None => Ok(None),
+            Some(_) => self.value(0).map(Some),
+        }
+    }
+
+    /// Skips blanks and comments and says at which byte the next value begins.
+    ///
+    /// # Errors
+    /// If a `#_` discards something that is no EDN.
+    pub fn next_start(&mut self) -> Result<usize, ParseError> {
+        self.skip_blank(0)?;
+        Ok(self.pos)
+    }
+
+    /// The line of a byte, from 1.
+    pub fn line_of(&self, byte: usize) -> usize {
+        let before = &self.text.as_bytes()[..byte.min(self.text.len())];
+        1 + before.iter().filter(|&&b| b == b'\n').count()
+    }
+
+    fn error_at(&self, at: usize, what: impl Into<String>) -> ParseError {
+        let bytes = &self.text.as_bytes()[..at.min(self.text.len())];
+        let line_start = bytes.iter().rposition(|&b| b == b'\n').map_or(0, |n| n + 1);
+        // Bytes of the form 10xxxxxx continue a character; the others begin one.
+        let column = 1 + bytes[line_start..].iter().filter(|&&b| b & 0xC0 != 0x80).count();
+        ParseError { line: self.line_of(at), column, what: what.into() }
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.pos).copied()
+    }
+
+    /// The character at a position, for messages.
+    fn char_at(&self, at: usize) -> String {
+        match self.text.get(at..).and_then(|rest| rest.chars().next()) {
+            Some(c) => format!("{c:?}"),
+            None => "the end".to_owned(),
+        }
+    }
+
+    /// Skips blanks, commas, comments and discarded values.
+    fn skip_blank(&mut self, depth: usize) -> Result<(), ParseError> {
+        loop {
+            match self.peek() {
+                Some(b' ' | b',' | b'\n' | b'\t' | b'\r' | 0x0B | 0x0C) => self.pos += 1,
+                Some(b';') => {
+                    let rest = &self.text.as_bytes()[self.pos..];
+                    self.pos += rest.iter().position(|&b| b == b'\n').map_or(rest.len(), |n| n + 1);
+                }
+                Some(b'#') if self.text.as_bytes().get(self.pos + 1) == Some(&b'_') => {
+                    self.pos += 2;
+                    // The discarded value may itself begin with a discard.
+                    self.nested(depth)?;
+                }
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    /// A value one level further down, after blanks.
+    fn nested(&mut self, depth: usize) -> Result<Edn, ParseError> {
+        if depth >= MAX_DEPTH {
+            return Err(self.error_at(self.pos, format!("nested deeper than {MAX_DEPTH}")));
+        }
+        self.skip_blank(depth + 1)?;
+        self.value(depth + 1)
+    }
+
+    /// The value that begins exactly here.
+    fn value(&mut self, depth: usize) -> Result<Edn, ParseError> {
+        let start = self.pos;
+        match self.peek() {
+            None => Err(self.error_at(start, "expected a value, found the end")),
+            Some(b'0'..=b'9') => self.number(),
+            Some(b'+' | b'-')
+                if matches!(self.text.as_bytes().get(start + 1), Some(b'0'..=b'9')) =>
+            {
+                self.number()
+            }
+            Some(b':') => self.keyword(),
+            Some(b'"') => self.string().map(Edn::Str),
+            Some(b'{') => self.map(depth, None),
+            Some(b'[') => self.items(b']', depth).map(Edn::Vector),
+            Some(b'(') => self.items(b')', depth).map(Edn::List),
+            Some(b'\\') => self.character(),
+            Some(b'#') => self.dispatch(depth),
+            Some(b')' | b']' | b'}' | b'^' | b'@' | b'`' | b'~' | b'\'') => {
+                Err(self.error_at(start, format!("unexpected {}", self.char_at(start))))
+            }
+            Some(_) => Ok(match self.token() {
+                "nil" => Edn::Nil,
+                "true" => Edn::Bool(true),
+                "false" => Edn::Bool(false),
+                symbol => Edn::Symbol(CompactString::new(symbol)),
+            }),
+        }
+    }
+
+    /// The text from here to the next delimiter.
+    fn token(&mut self) -> &'a str {
+        let start = self.pos;
+        let rest = &self.text.as_bytes()[start..];
+        self.pos += rest.iter().position(|&b| is_delimiter(b)).unwrap_or(rest.len());
+        // Delimiters are ASCII, so this cuts between characters.
+        &self.text[start..self.pos]
+    }
+
+    fn number(&mut self) -> Result<Edn, ParseError> {
+        let start = self.pos;
+        let token = self.token();
+        number(token)
+            .ok_or_else(|| self.error_at(start, format!("{token} is no number that EDN knows")))
+    }
+
+    fn keyword(&mut self) -> Result<Edn, ParseError> {
+        let start = self.pos;
+        let name = &self.token()[1..];
+        if name.is_empty() || name.starts_with(':') {
+            return Err(self.error_at(start, "expected a name after the colon"));
+        }
+        Ok(Edn::Keyword(CompactString::new(name)))
+    }
+
+    fn string(&mut self) -> Result<CompactString, ParseError> {
+        let start = self.pos;
+        self.pos += 1;
+        let mut text = CompactString::default();
+        loop {
+            let rest = &self.text.as_bytes()[self.pos..];
+            let Some(plain) = rest.iter().position(|&b| b == b'"' || b == b'\\') else {
+                return Err(self.error_at(start, "this string does not end"));
+            };
+            let run = &self.text[self.pos..self.pos + plain];
+            self.pos += plain + 1;
+            if rest[plain] == b'"' {
+                // Most strings hold no escape and are copied once.
+                if text.is_empty() {
+                    return Ok(CompactString::new(run));
+                }
+                text.push_str(run);
+                return Ok(text);
+            }
+            text.push_str(run);
+            text.push(self.escape()?);
+        }
+    }
+
+    /// The character that an escape stands for; the backslash is read already.
+    fn escape(&mut self) -> Result<char, ParseError> {
+        let start = self.pos;
+        let known = match self.peek() {
+            Some(b'n') => '\n',
+            Some(b't') => '\t',
+            Some(b'r') => '\r',
+            Some(b'"') => '"',
+            Some(b'\\') => '\\',
+            Some(b'b') => '\u{8}',
+            Some(b'f') => '\u{c}',
+            Some(b'/') => '/',
+            Some(b'u') => return self.unicode_escape(),
+            Some(b'0'..=b'7') => return self.octal_escape(),
+            _ => {
+                let what = format!("unknown escape \\ {}", self.char_at(start));
+                return Err(self.error_at(start, what));
+            }
+        };
+        self.pos += 1;
+        Ok(known)
+    }
+
+    fn octal_escape(&mut self) -> Result<char, ParseError> {
+        let start = self.pos;
+        let rest = &self.text.as_bytes()[start..];
+        let digits = rest.iter().take(3).take_while(|b| matches!(b, b'0'..=b'7')).count();
+        self.pos += digits;
+        u32::from_str_radix(&self.text[start..self.pos], 8)
+            .ok()
+            .filter(|&code| code <= 0o377)
+            .and_then(char::from_u32)
+            .ok_or_else(|| self.error_at(start, "an octal escape goes up to \\377"))
+    }
+
+    /// `uXXXX`, or two of them for a character beyond 16 bits.
+    fn unicode_escape(&mut self) -> Result<char, ParseError> {
+        let start = self.pos;
+        let high = self.hex4()?;
+        let code = match high {
+            0xD800..=0xDBFF if self.text[self.pos..].starts_with("\\u") => {
+                self.pos += 1;
+                let low = self.hex4()?;
+                match low {
+                    0xDC00..=0xDFFF => 0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00),
+                    _ => high,
+                }
+            }
+            _ => high,
+        };
+        char::from_u32(code).ok_or_else(|| self.error_at(start, "half of a surrogate pair"))
+    }
+
+    fn hex4(&mut self) -> Result<u32, ParseError> {
+        let digits = self.text.get(self.pos + 1..self.pos + 5);
+        let code = digits
+            .filter(|d| d.bytes().all(|b| b.is_ascii_hexdigit()))
+            .and_then(|d| u32::from_str_radix(d, 16).ok());
+        match code {
+            Some(code) => {
+                self.pos += 5;
+                Ok(code)
+            }
+            None => Err(self.error_at(self.pos, "expected four hexadecimal digits after \\u")),
+        }
+    }
+
+    fn character(&mut self) -> Result<Edn, ParseError> {
+        let start = self.pos;
+        self.pos += 1;
+        let Some(first) = self.text[self.pos..].chars().next() else {
+            return Err(self.error_at(start, "expected a character, found the end"));
+        };
+        // The first one counts even if it is a delimiter: `\(` is a character.
+        self.pos += first.len_utf8();
+        self.token();
+        let name = &self.text[start + 1..self.pos];
+        let known = match name {
+            "newline" => Some('\n'),
+            "space" => Some(' '),
+            "tab" => Some('\t'),
+            "return" => Some('\r'),
+            "backspace" => Some('\u{8}'),
+            "formfeed" => Some('\u{c}'),
+            _ if name.len() == first.len_utf8() => Some(first),
+            _ if first == 'u' && name.len() == 5 => {
+                u32::from_str_radix(&name[1..], 16).ok().and_then(char::from_u32)
+            }
+            _ if first == 'o' && name.len() <= 4 => {
+                u32::from_str_radix(&name[1..], 8).ok().and_then(char::from_u32)
+            }
+            _ => None,
+        };
+        known
+            .map(Edn::Char)
+            .ok_or_else(|| self.error_at(start, format!("unknown character \\{name}")))
+    }
+
+    /// What follows a `#`.
+    fn dispatch(&mut self, depth: usize) -> Result<Edn, ParseError> {
+        let start = self.pos;
+        match self.text.as_bytes().get(start + 1) {
+            Some(b'{') => {
+                self.pos += 1;
+                let items = self.items(b'}', depth)?;
+                self.unique(items.iter().collect(), start)?;
+                Ok(Edn::Set(items))
+            }
+            Some(b'#') => {
+                self.pos += 2;
+                match self.token() {
+                    "NaN" => Ok(Edn::Float(f64::NAN)),
+                    "Inf" => Ok(Edn::Float(f64::INFINITY)),
+                    "-Inf" => Ok(Edn::Float(f64::NEG_INFINITY)),
+                    other => Err(self.error_at(start, format!("unknown symbolic value ##{other}"))),
+                }
+            }
+            Some(b':') => {
+                self.pos += 2;
+                let namespace = self.token();
+                if namespace.is_empty() || namespace.starts_with(':') || self.peek() != Some(b'{') {
+                    return Err(self.error_at(start, "expected #:namespace{...}"));
+                }
+                self.map(depth, Some(namespace))
+            }
+            Some(b) if b.is_ascii_alphabetic() => {
+                self.pos += 1;
+                let tag = CompactString::new(self.token());
+                Ok(Edn::Tagged(tag, Box::new(self.nested(depth)?)))
+            }
+            _ => Err(self.error_at(start, format!("unexpected # {}", self.char_at(start + 1)))),
+        }
+    }
+
+    /// The values up to a closing bracket; the opening one is at the position.
+    fn items(&mut self, close: u8, depth: usize) -> Result<Vec<Edn>, ParseError> {
+        let start = self.pos;
+        let opening = self.char_at(start);
+        self.pos += 1;
+        let mut items = Vec::new();
+        loop {
+            self.skip_blank(depth)?;
+            match self.peek() {
+                None => return Err(self.error_at(start, format!("{opening} is never closed"))),
+                Some(b) if b == close => {
+                    self.pos += 1;
+                    return Ok(items);
+                }
+                Some(_) => items.push(self.nested(depth)?),
+            }
+        }
+    }
+
+    fn map(&mut self, depth: usize, namespace: Option<&str>) -> Result<Edn, ParseError> {
+        let start = self.pos;
+        self.pos += 1;
+        let mut entries = Vec::new();
+        loop {
+            self.skip_blank(depth)?;
+            match self.peek() {
+                None => return Err(self.error_at(start, "'{' is never closed")),
+                Some(b'}') => {
+                    self.pos += 1;
+                    break;
+                }
+                Some(_) => {}
+            }
+            let key = qualified(self.nested(depth)?, namespace);
+            self.skip_blank(depth)?;
+            if self.peek() == Some(b'}') {
+                return Err(self.error_at(self.pos, format!("key {key} has no value")));
+            }
+            entries.push((key, self.nested(depth)?));
+        }
+        self.unique(entries.iter().map(|(k, _)| k).collect(), start)?;
+        Ok(Edn::Map(entries))
+    }
+
+    /// Refuses a map or set in which a key occurs twice: one of the two would be lost.
+    fn unique(&self, mut keys: Vec<&Edn>, start: usize) -> Result<(), ParseError> {
+        let twice = if keys.len() <= FEW_KEYS {
+            (1..keys.len()).find(|&i| keys[..i].contains(&keys[i])).map(|i| keys[i])
+        } else {
+            keys.sort();
+            keys.windows(2).find(|w| w[0].cmp(w[1]) == Ordering::Equal).map(|w| w[0])
+        };
+        match twice {
+            None => Ok(()),
+            Some(key) => Err(self.error_at(start, format!("key {key} occurs twice"))),
+        }
+    }
+}
+
+/// A key of a map that has a namespace.
+fn qualified(key: Edn, namespace: Option<&str>) -> Edn {
+    let Some(namespace) = namespace else { return key };
+    let name = |text: &str| match text.split_once('/') {
+        None => CompactString::from(format!("{namespace}/{text}")),
+        Some(("_", plain)) => CompactString::new(plain),
+        Some(_) => CompactString::new(text),
+    };
+    match key {
+        Edn::Keyword(text) => Edn::Keyword(name(&text)),
+        Edn::Symbol(text) => Edn::Symbol(name(&text)),
+        other => other,
+    }
+}
+
+fn is_delimiter(byte: u8) -> bool {
+    matches!(
+        byte,
+        b' ' | b','
+            | b'\n'
+            | b'\t'
+            | b'\r'
+            | 0x0B
+            | 0x0C
+            | b'{'
+            | b'}'
+            | b'['
+            | b']'
+            | b'('
+            | b')'
+            | b'"'
+            | b';'
+            | b'\\'
+            | b'^'
+    )
+}
+
+/// An integer or float, if the token is one.
+fn number(token: &str) -> Option<Edn> {
+    let unsigned = token.strip_prefix(['-', '+']).unwrap_or(token);
+    let negative = token.starts_with('-');
+    let (digits, big) = match unsigned.strip_suffix('N') {
+        Some(digits) => (digits, true),
+        None => (unsigned, false),
+    };
+    if !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return if big { None } else { float(token) };
+    }
+    if digits.is_empty() || (digits.len() > 1 && digits.starts_with('0')) {
+        return None;
+    }
+    let sign = if negative && digits != "0" { "-" } else { "" };
+    if big {
+        return Some(Edn::BigInt(format!("{sign}{digits}")));
+    }
+    // As Clojure's reader: what does not fit into 64 bits becomes a big integer.
+    Some(match token.parse() {
+        Ok(int) => Edn::Int(int),
+        Err(_) => Edn::BigInt(format!("{sign}{digits}")),
+    })
+}
+
+/// `digits [. digits] [e [sign] digits]`: narrower than what Rust accepts.
+fn float(token: &str) -> Option<Edn> {
+    let unsigned = token.strip_prefix(['-', '+']).unwrap_or(token);
+    let (mantissa, exponent) = match unsigned.split_once(['e', 'E']) {
+        Some((mantissa, exponent)) => (mantissa, Some(exponent)),
+        None => (unsigned, None),
+    };
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let all_digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+    let exponent_is_fine = exponent.is_none_or(|e| {
+        let digits = e.strip_prefix(['-', '+']).unwrap_or(e);
+        !digits.is_empty() && all_digits(digits)
+    });
+    if whole.is_empty() || !all_digits(whole) || !all_digits(fraction) || !exponent_is_fine {
+        return None;
+    }
+    token.parse().ok().map(Edn::Float)
+}

@@ -10,6 +10,7 @@
 //! none of them. Nothing here reads a clock, draws a random number, spawns or
 //! prints, except below [`driver`].
 
+pub mod driver;
 pub mod message;
 pub mod node;
 pub mod storage;

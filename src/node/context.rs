@@ -15,8 +15,9 @@ use crate::time::Time;
 pub trait Payload: Serialize {}
 impl<T: Serialize> Payload for T {}
 
-/// The stream that a workload's records go to unless it asks for another.
-const DEFAULT_STREAM: &str = "state";
+/// The stream that a workload's records go to, and under which `Start` hands them
+/// back, unless whoever delegates to it says otherwise ([`Context::scoped`]).
+pub const DEFAULT_STREAM: &str = "state";
 
 /// A node's view of itself and its world during one event, and the only way to
 /// affect anything.

@@ -22,7 +22,7 @@ mod runtime;
 use crate::message::{Body, Message, NodeId, Packet, RpcError};
 use crate::storage::{Recovered, Write};
 
-pub use context::{Context, Payload};
+pub use context::{Context, DEFAULT_STREAM, Payload};
 pub use runtime::Node;
 
 /// What a node does: a state machine over events.

@@ -159,7 +159,7 @@ impl Node {
 
     fn receive(&mut self, message: Message, effects: &mut Vec<Effect>) {
         if message.body.kind == "init" && message.body.in_reply_to.is_none() {
-            return self.init(&message, effects);
+            return self.init(message, effects);
         }
         match &mut self.state {
             State::Opening { waiting, .. } => waiting.push(message),
@@ -187,11 +187,15 @@ impl Node {
         self.dispatch(Event::Reply { token: rpc.token, result }, effects);
     }
 
-    fn init(&mut self, message: &Message, effects: &mut Vec<Effect>) {
+    fn init(&mut self, message: Message, effects: &mut Vec<Effect>) {
+        if let State::Opening { waiting, .. } = &mut self.state {
+            // Whatever the answer is, it must not precede the open storage.
+            return waiting.push(message);
+        }
         let request = message.request();
         let init: Init = match message.body.parse() {
             Ok(init) => init,
-            Err(error) => return self.refuse(&request, message.dest.clone(), &error, effects),
+            Err(error) => return self.refuse(&request, message.dest, &error, effects),
         };
         if matches!(self.state, State::Fresh) {
             self.core.id = init.node_id;

@@ -1,0 +1,125 @@
+//! The only real input and output: what carries out the effects of a [`Node`].
+//!
+//! [`run`] is one loop on one thread. A turn takes everything that has arrived,
+//! hands it to the node, and carries out what the node asked for: all records of
+//! the turn go to storage in one group with one flush, all messages leave with one
+//! write. The flush runs while the loop goes on, so a message that need not wait
+//! for it ([`Effect::Send`]) does not; what accumulates meanwhile is the next group.
+//! Group commit is therefore not a feature, it is the loop.
+//!
+//! There are no unbounded queues. A turn is bounded by what one
+//! [`Transport::receive`] hands over, writing is awaited before more is read, and
+//! nothing is read while too much waits for the disk.
+//!
+//! [`Transport`] and [`Opener`] are the two seams: stdin and stdout today
+//! ([`Stdio`]), sockets some other day; a directory or memory.
+//!
+//! Deliberately missing: more than one thread of node logic, a queue of messages
+//! that the other side does not read, and retrying a failed disk. After an error
+//! from storage nothing is known about what it holds, so the node stops.
+//!
+//! [`Node`]: crate::node::Node
+//! [`Effect::Send`]: crate::node::Effect::Send
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "the driver is where clock and entropy enter; the purity wall is for what it drives"
+)]
+
+mod commit;
+mod event_loop;
+mod lines;
+mod open;
+mod stdio;
+
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+
+use async_trait::async_trait;
+
+use crate::message::{Malformed, Message, Packet};
+use crate::node::{Node, Workload};
+use crate::storage::StorageError;
+
+pub use event_loop::run;
+pub use open::{Opener, Volatile};
+pub use stdio::Stdio;
+
+/// What a transport hands over: a message, or a line that is none.
+pub type Arrival = Result<Message, Malformed>;
+
+/// How messages reach a node and leave it.
+#[async_trait]
+pub trait Transport: Send {
+    /// Waits until something has arrived, then appends what is ready to `inbox`,
+    /// up to a bound of the transport's own, and says how many that was. Zero
+    /// means that nothing will ever arrive again.
+    ///
+    /// Nothing may be lost if the future is dropped before it is done.
+    ///
+    /// # Errors
+    /// If the input cannot be read.
+    async fn receive(&mut self, inbox: &mut Vec<Arrival>) -> io::Result<usize>;
+
+    /// Sends everything in `outbox` and leaves it empty. Done once the messages
+    /// are handed to the operating system: that this waits is the back-pressure.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::BrokenPipe`] if nobody listens any more, which ends the
+    /// node in peace; any other error ends it loudly.
+    async fn send(&mut self, outbox: &mut Vec<Packet>) -> io::Result<()>;
+}
+
+/// Why a node had to stop.
+#[derive(Debug)]
+pub enum DriverError {
+    /// Storage could not be opened, or failed. What depended on it was not sent.
+    Storage(StorageError),
+    /// Messages cannot be read or written.
+    Transport(io::Error),
+}
+
+impl fmt::Display for DriverError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DriverError::Storage(e) => write!(f, "storage: {e}"),
+            DriverError::Transport(e) => write!(f, "stdin or stdout: {e}"),
+        }
+    }
+}
+
+impl std::error::Error for DriverError {}
+
+impl From<StorageError> for DriverError {
+    fn from(e: StorageError) -> DriverError {
+        DriverError::Storage(e)
+    }
+}
+
+/// Runs a workload as this process's node: on stdin and stdout, until stdin ends.
+///
+/// # Errors
+/// [`DriverError`], after which nothing more was sent.
+pub fn run_stdio(
+    workload: Box<dyn Workload + Send>,
+    opener: impl Opener,
+) -> Result<(), DriverError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(DriverError::Transport)?;
+    let node = Node::new(workload, entropy());
+    let result = runtime.block_on(async { run(node, Stdio::open(), opener).await });
+    // A read that still blocks a helper thread must not keep the process alive.
+    runtime.shutdown_background();
+    result
+}
+
+/// 64 bits from the operating system, different at every start of a process.
+fn entropy() -> u64 {
+    // The standard library keys its hashers with 128 bits of the system's entropy;
+    // the hash of anything under such a key is as unpredictable as the key.
+    RandomState::new().hash_one("seaworthy")
+}

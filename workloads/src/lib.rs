@@ -1,1 +1,16 @@
 //! What a node does: one file, one challenge.
+//!
+//! A workload is the thin mapping between the protocol of its clients and an
+//! engine of the `seaworthy` crate; [`all`] is the one table of them that the
+//! binary, the bench and the tests read. [`mod@echo`] is the smallest complete example.
+//!
+//! Deliberately missing: input, output, clocks and threads; see `seaworthy::driver`.
+
+pub mod cli;
+pub mod echo;
+pub mod everything;
+mod table;
+pub mod unique_ids;
+
+pub use cli::{Cli, Options, parse_args};
+pub use table::{Entry, UnknownWorkload, all, build};

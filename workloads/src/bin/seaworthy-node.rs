@@ -1,2 +1,39 @@
-//! The node binary.
-fn main() {}
+//! `seaworthy-node`: a workload, run on stdin and stdout.
+//!
+//! Exit status 0 after the end of stdin, 1 if storage or the pipes fail, 2 for a
+//! mistake on the command line.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use seaworthy::driver::{Volatile, run_stdio};
+use seaworthy_workloads::{Cli, build};
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    // Stdout belongs to the protocol.
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::new(&cli.log_level))
+        .with_writer(std::io::stderr)
+        .init();
+    match serve(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            #[expect(clippy::print_stderr, reason = "the last words, whatever the log level is")]
+            {
+                eprintln!("seaworthy-node: {e}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(cli: &Cli) -> anyhow::Result<()> {
+    let workload = build(cli.workload.as_deref(), &cli.options)?;
+    match &cli.data_dir {
+        None => run_stdio(workload, Volatile)?,
+        Some(_) => anyhow::bail!("--data-dir is not available in this build"),
+    }
+    Ok(())
+}

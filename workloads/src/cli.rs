@@ -1,0 +1,57 @@
+//! The command line of a node: one parser for the binary and for simulated nodes.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::builder::{PossibleValue, PossibleValuesParser};
+use clap::{Args, Parser};
+use tracing_subscriber::EnvFilter;
+
+use crate::all;
+
+/// A node for Maelstrom, Jepsen and `seaworthy test`: messages in on stdin, out on
+/// stdout, one JSON object a line.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "seaworthy-node", version)]
+pub struct Cli {
+    /// What to serve; by default everything at once, decided by the type of each message
+    #[arg(value_parser = workload_names())]
+    pub workload: Option<String>,
+
+    /// Keep state in DIR/NODE-ID/, so that it survives a kill; by default it lives in memory
+    #[arg(long, value_name = "DIR", env = "SEAWORTHY_DATA")]
+    pub data_dir: Option<PathBuf>,
+
+    /// What to log on stderr: error, warn, info, debug, trace, or tracing's directives
+    #[arg(long, value_name = "LEVEL", env = "SEAWORTHY_LOG", default_value = "warn")]
+    #[arg(value_parser = log_level)]
+    pub log_level: String,
+
+    /// How the workloads behave.
+    #[command(flatten)]
+    pub options: Options,
+}
+
+/// What configures workloads; each reads what concerns it.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+pub struct Options {}
+
+/// Parses the arguments of a node, without the program's name: what follows `--`
+/// in `seaworthy test` and `maelstrom test`.
+///
+/// # Errors
+/// Clap's error, which prints itself and knows its exit status.
+pub fn parse_args(args: &[impl AsRef<str>]) -> Result<Cli, clap::Error> {
+    let args = args.iter().map(|arg| OsString::from(arg.as_ref()));
+    Cli::try_parse_from(std::iter::once(OsString::from("seaworthy-node")).chain(args))
+}
+
+fn workload_names() -> PossibleValuesParser {
+    all().iter().map(|entry| PossibleValue::new(entry.name).help(entry.summary)).into()
+}
+
+/// Checks the directives where the mistake can still be named.
+fn log_level(directives: &str) -> Result<String, String> {
+    let parsed = EnvFilter::builder().parse(directives);
+    parsed.map(|_| directives.to_owned()).map_err(|e| e.to_string())
+}

@@ -6,8 +6,10 @@
 //! Source: the edn-format specification.
 
 mod json;
+mod number;
 mod order;
 mod parse;
+mod strings;
 #[cfg(test)]
 mod tests;
 mod write;

@@ -15,6 +15,7 @@ use std::fmt;
 use compact_str::CompactString;
 
 use super::Edn;
+use super::number::number;
 
 /// How deep values may nest. Beyond it is an attack or a mistake, not a history.
 pub const MAX_DEPTH: usize = 512;
@@ -60,8 +61,8 @@ pub fn parse(text: &str) -> Result<Edn, ParseError> {
 /// Reads the values of a text one after the other.
 #[derive(Debug)]
 pub struct Reader<'a> {
-    text: &'a str,
-    pos: usize,
+    pub(super) text: &'a str,
+    pub(super) pos: usize,
 }
 
 impl<'a> Reader<'a> {
@@ -91,13 +92,25 @@ impl<'a> Reader<'a> {
         Ok(self.pos)
     }
 
+    /// Skips blanks and comments, and this bracket if it comes next: for readers of
+    /// one long vector who want its values one by one.
+    ///
+    /// # Errors
+    /// If a `#_` discards something that is no EDN.
+    pub fn eat(&mut self, bracket: u8) -> Result<bool, ParseError> {
+        self.skip_blank(0)?;
+        let found = self.peek() == Some(bracket);
+        self.pos += usize::from(found);
+        Ok(found)
+    }
+
     /// The line of a byte, from 1.
     pub fn line_of(&self, byte: usize) -> usize {
         let before = &self.text.as_bytes()[..byte.min(self.text.len())];
         1 + before.iter().filter(|&&b| b == b'\n').count()
     }
 
-    fn error_at(&self, at: usize, what: impl Into<String>) -> ParseError {
+    pub(super) fn error_at(&self, at: usize, what: impl Into<String>) -> ParseError {
         let bytes = &self.text.as_bytes()[..at.min(self.text.len())];
         let line_start = bytes.iter().rposition(|&b| b == b'\n').map_or(0, |n| n + 1);
         // Bytes of the form 10xxxxxx continue a character; the others begin one.
@@ -105,12 +118,12 @@ impl<'a> Reader<'a> {
         ParseError { line: self.line_of(at), column, what: what.into() }
     }
 
-    fn peek(&self) -> Option<u8> {
+    pub(super) fn peek(&self) -> Option<u8> {
         self.text.as_bytes().get(self.pos).copied()
     }
 
     /// The character at a position, for messages.
-    fn char_at(&self, at: usize) -> String {
+    pub(super) fn char_at(&self, at: usize) -> String {
         match self.text.get(at..).and_then(|rest| rest.chars().next()) {
             Some(c) => format!("{c:?}"),
             None => "the end".to_owned(),
@@ -176,7 +189,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The text from here to the next delimiter.
-    fn token(&mut self) -> &'a str {
+    pub(super) fn token(&mut self) -> &'a str {
         let start = self.pos;
         let rest = &self.text.as_bytes()[start..];
         self.pos += rest.iter().position(|&b| is_delimiter(b)).unwrap_or(rest.len());
@@ -198,128 +211,6 @@ impl<'a> Reader<'a> {
             return Err(self.error_at(start, "expected a name after the colon"));
         }
         Ok(Edn::Keyword(CompactString::new(name)))
-    }
-
-    fn string(&mut self) -> Result<CompactString, ParseError> {
-        let start = self.pos;
-        self.pos += 1;
-        let mut text = CompactString::default();
-        loop {
-            let rest = &self.text.as_bytes()[self.pos..];
-            let Some(plain) = rest.iter().position(|&b| b == b'"' || b == b'\\') else {
-                return Err(self.error_at(start, "this string does not end"));
-            };
-            let run = &self.text[self.pos..self.pos + plain];
-            self.pos += plain + 1;
-            if rest[plain] == b'"' {
-                // Most strings hold no escape and are copied once.
-                if text.is_empty() {
-                    return Ok(CompactString::new(run));
-                }
-                text.push_str(run);
-                return Ok(text);
-            }
-            text.push_str(run);
-            text.push(self.escape()?);
-        }
-    }
-
-    /// The character that an escape stands for; the backslash is read already.
-    fn escape(&mut self) -> Result<char, ParseError> {
-        let start = self.pos;
-        let known = match self.peek() {
-            Some(b'n') => '\n',
-            Some(b't') => '\t',
-            Some(b'r') => '\r',
-            Some(b'"') => '"',
-            Some(b'\\') => '\\',
-            Some(b'b') => '\u{8}',
-            Some(b'f') => '\u{c}',
-            Some(b'/') => '/',
-            Some(b'u') => return self.unicode_escape(),
-            Some(b'0'..=b'7') => return self.octal_escape(),
-            _ => {
-                let what = format!("unknown escape \\ {}", self.char_at(start));
-                return Err(self.error_at(start, what));
-            }
-        };
-        self.pos += 1;
-        Ok(known)
-    }
-
-    fn octal_escape(&mut self) -> Result<char, ParseError> {
-        let start = self.pos;
-        let rest = &self.text.as_bytes()[start..];
-        let digits = rest.iter().take(3).take_while(|b| matches!(b, b'0'..=b'7')).count();
-        self.pos += digits;
-        u32::from_str_radix(&self.text[start..self.pos], 8)
-            .ok()
-            .filter(|&code| code <= 0o377)
-            .and_then(char::from_u32)
-            .ok_or_else(|| self.error_at(start, "an octal escape goes up to \\377"))
-    }
-
-    /// `uXXXX`, or two of them for a character beyond 16 bits.
-    fn unicode_escape(&mut self) -> Result<char, ParseError> {
-        let start = self.pos;
-        let high = self.hex4()?;
-        let code = match high {
-            0xD800..=0xDBFF if self.text[self.pos..].starts_with("\\u") => {
-                self.pos += 1;
-                let low = self.hex4()?;
-                match low {
-                    0xDC00..=0xDFFF => 0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00),
-                    _ => high,
-                }
-            }
-            _ => high,
-        };
-        char::from_u32(code).ok_or_else(|| self.error_at(start, "half of a surrogate pair"))
-    }
-
-    fn hex4(&mut self) -> Result<u32, ParseError> {
-        let digits = self.text.get(self.pos + 1..self.pos + 5);
-        let code = digits
-            .filter(|d| d.bytes().all(|b| b.is_ascii_hexdigit()))
-            .and_then(|d| u32::from_str_radix(d, 16).ok());
-        match code {
-            Some(code) => {
-                self.pos += 5;
-                Ok(code)
-            }
-            None => Err(self.error_at(self.pos, "expected four hexadecimal digits after \\u")),
-        }
-    }
-
-    fn character(&mut self) -> Result<Edn, ParseError> {
-        let start = self.pos;
-        self.pos += 1;
-        let Some(first) = self.text[self.pos..].chars().next() else {
-            return Err(self.error_at(start, "expected a character, found the end"));
-        };
-        // The first one counts even if it is a delimiter: `\(` is a character.
-        self.pos += first.len_utf8();
-        self.token();
-        let name = &self.text[start + 1..self.pos];
-        let known = match name {
-            "newline" => Some('\n'),
-            "space" => Some(' '),
-            "tab" => Some('\t'),
-            "return" => Some('\r'),
-            "backspace" => Some('\u{8}'),
-            "formfeed" => Some('\u{c}'),
-            _ if name.len() == first.len_utf8() => Some(first),
-            _ if first == 'u' && name.len() == 5 => {
-                u32::from_str_radix(&name[1..], 16).ok().and_then(char::from_u32)
-            }
-            _ if first == 'o' && name.len() <= 4 => {
-                u32::from_str_radix(&name[1..], 8).ok().and_then(char::from_u32)
-            }
-            _ => None,
-        };
-        known
-            .map(Edn::Char)
-            .ok_or_else(|| self.error_at(start, format!("unknown character \\{name}")))
     }
 
     /// What follows a `#`.
@@ -452,48 +343,4 @@ fn is_delimiter(byte: u8) -> bool {
             | b'\\'
             | b'^'
     )
-}
-
-/// An integer or float, if the token is one.
-fn number(token: &str) -> Option<Edn> {
-    let unsigned = token.strip_prefix(['-', '+']).unwrap_or(token);
-    let negative = token.starts_with('-');
-    let (digits, big) = match unsigned.strip_suffix('N') {
-        Some(digits) => (digits, true),
-        None => (unsigned, false),
-    };
-    if !digits.bytes().all(|b| b.is_ascii_digit()) {
-        return if big { None } else { float(token) };
-    }
-    if digits.is_empty() || (digits.len() > 1 && digits.starts_with('0')) {
-        return None;
-    }
-    let sign = if negative && digits != "0" { "-" } else { "" };
-    if big {
-        return Some(Edn::BigInt(format!("{sign}{digits}")));
-    }
-    // As Clojure's reader: what does not fit into 64 bits becomes a big integer.
-    Some(match token.parse() {
-        Ok(int) => Edn::Int(int),
-        Err(_) => Edn::BigInt(format!("{sign}{digits}")),
-    })
-}
-
-/// `digits [. digits] [e [sign] digits]`: narrower than what Rust accepts.
-fn float(token: &str) -> Option<Edn> {
-    let unsigned = token.strip_prefix(['-', '+']).unwrap_or(token);
-    let (mantissa, exponent) = match unsigned.split_once(['e', 'E']) {
-        Some((mantissa, exponent)) => (mantissa, Some(exponent)),
-        None => (unsigned, None),
-    };
-    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    let all_digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
-    let exponent_is_fine = exponent.is_none_or(|e| {
-        let digits = e.strip_prefix(['-', '+']).unwrap_or(e);
-        !digits.is_empty() && all_digits(digits)
-    });
-    if whole.is_empty() || !all_digits(whole) || !all_digits(fraction) || !exponent_is_fine {
-        return None;
-    }
-    token.parse().ok().map(Edn::Float)
 }

@@ -4,10 +4,23 @@
 //! happened), `fail` (it certainly did not) or `info` (nobody knows). A process is
 //! a logical thread of a client: it has at most one operation open, and after an
 //! `info` it never invokes again, since its last operation may still take effect.
+//!
+//! Histories are read from and written to files in Jepsen's notation and as JSON,
+//! one operation a line. Checkers get them as pairs of invocation and completion.
+
+mod pair;
+mod read;
+#[cfg(test)]
+mod tests;
+mod write;
 
 use compact_str::CompactString;
 
 use crate::edn::Edn;
+
+pub use pair::{Pair, PairError, pairs};
+pub use read::{ReadError, from_text, read};
+pub use write::{to_edn_lines, to_json_lines, to_txt};
 
 /// Which of the four kinds of event an [`Op`] is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -52,6 +65,35 @@ pub struct Op {
     pub is_final: bool,
     /// Further keys of the record, such as `:poll-ms`, by keyword name.
     pub extra: Vec<(CompactString, Edn)>,
+}
+
+impl OpType {
+    /// The name in a history, without the colon.
+    pub fn name(self) -> &'static str {
+        match self {
+            OpType::Invoke => "invoke",
+            OpType::Ok => "ok",
+            OpType::Fail => "fail",
+            OpType::Info => "info",
+        }
+    }
+
+    /// The type of that name.
+    pub fn from_name(name: &str) -> Option<OpType> {
+        let all = [OpType::Invoke, OpType::Ok, OpType::Fail, OpType::Info];
+        all.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+impl Process {
+    /// How a history writes it: a number, or `:nemesis`.
+    pub fn to_edn(self) -> Edn {
+        match self {
+            // Beyond 63 bits it is not a number of ours, but its digits still are.
+            Process::Client(id) => i64::try_from(id).map_or(Edn::BigInt(id.to_string()), Edn::Int),
+            Process::Nemesis => Edn::keyword("nemesis"),
+        }
+    }
 }
 
 impl Op {

@@ -32,6 +32,8 @@ mod event_loop;
 mod lines;
 mod open;
 mod stdio;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};

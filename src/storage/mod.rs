@@ -3,11 +3,43 @@
 //! That is all an engine needs and all a driver must provide. A stream is one
 //! engine's log: a checkpoint replaces everything that was written to the same
 //! stream before it.
+//!
+//! What a [`Storage`] promises, and what an engine may build on:
+//!
+//! * What a successful [`Storage::commit`] was given survives any crash.
+//! * Of a commit that a crash interrupted, each stream keeps some prefix: possibly
+//!   nothing, possibly everything, never a later write without the earlier ones.
+//!   Streams do not wait for each other, so what must be kept or lost together
+//!   belongs into one record.
+//! * A checkpoint is there completely or not at all, and until it is, everything
+//!   that it replaces still is.
+//! * What cannot be explained by a crash is an error. Nothing is ever skipped: a
+//!   log with a hole would be a different history, told with confidence.
+//!
+//! There are two: [`FileStorage`] on a real disk, and [`MemoryStorage`], the disk of
+//! the simulation, which loses and tears what was not flushed. Both write the same
+//! bytes and read them back by the same code, and one suite of tests holds
+//! both to the promises above.
+//!
+//! Deliberately missing: reading other than at the start (an engine keeps what it
+//! needs in memory), repair from other nodes (a node that lost its disk is a new
+//! node), and more than one writer.
+
+mod file;
+mod format;
+mod memory;
+mod scan;
+#[cfg(test)]
+mod suite;
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use async_trait::async_trait;
+
+pub use file::{FileOptions, FileStorage};
+pub use format::{MAX_CHECKPOINT_BYTES, MAX_RECORD_BYTES};
+pub use memory::{CrashModel, Lost, MemoryStorage, Position, Unsynced};
 
 /// What one stream held when the node started.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -94,3 +126,14 @@ impl fmt::Display for StorageError {
 }
 
 impl std::error::Error for StorageError {}
+
+/// Whether `name` may name a stream: a file name on every system, and no path.
+fn is_stream_name(name: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
+    (1..=64).contains(&name.len()) && name.bytes().all(plain)
+}
+
+/// Names of streams are constants of the program, so a bad one is a bug.
+fn assert_stream_name(name: &str) {
+    assert!(is_stream_name(name), "{name:?} cannot name a stream");
+}

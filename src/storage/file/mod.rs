@@ -1,0 +1,228 @@
+//! Stable storage in a directory: one subdirectory a stream, segments of records
+//! and one checkpoint in each.
+//!
+//! A commit appends with one write and one `fdatasync` for each stream it touches;
+//! whatever creates or renames a file also flushes the directory. Opening reads
+//! everything, verifies everything, repairs what an interrupted write explains and
+//! refuses the rest, naming file and byte.
+//!
+//! After a commit has failed, all later ones fail: a kernel that could not write a
+//! page may mark it clean all the same, so that a second `fsync` succeeds without
+//! anything having been written (Rebello et al., "Can applications recover from
+//! fsync failures?", USENIX ATC 2020). The way out is a restart, which reads what is
+//! really there.
+//!
+//! The blocking work runs on tokio's blocking pool, so the thread of the node goes
+//! on receiving meanwhile.
+//!
+//! Deliberately missing: preallocated segments (they save the flush of the file's
+//! length, and cost a second kind of tail); direct I/O (a restarted process trusts
+//! the page cache of the kernel it runs on); atomicity across streams.
+
+mod disk;
+mod recover;
+mod stream;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use self::disk::{Disk, failed};
+use self::recover::Found;
+use self::stream::{Batch, Stream};
+use super::{Recovered, Storage, StorageError, Write, assert_stream_name, is_stream_name};
+
+/// How a [`FileStorage`] lays out its files.
+#[derive(Clone, Copy, Debug)]
+pub struct FileOptions {
+    /// A segment of at least this many bytes gets no further commit. One commit is
+    /// never split, so a segment may be longer by the last one.
+    pub segment_bytes: usize,
+}
+
+impl Default for FileOptions {
+    fn default() -> FileOptions {
+        FileOptions { segment_bytes: 16 << 20 }
+    }
+}
+
+/// Stable storage in a directory of its own.
+#[derive(Debug)]
+pub struct FileStorage {
+    dir: PathBuf,
+    state: State,
+    repairs: usize,
+}
+
+#[derive(Debug)]
+enum State {
+    Ready(Box<Streams>),
+    /// A commit failed, or was given up while it ran; the text says which.
+    Failed(String),
+}
+
+/// Everything a commit needs; it moves to a blocking thread and back.
+#[derive(Debug)]
+struct Streams {
+    dir: PathBuf,
+    disk: Disk,
+    options: FileOptions,
+    streams: BTreeMap<String, Stream>,
+    /// Held as long as anything can still write, even if the [`FileStorage`] is
+    /// dropped while a commit runs.
+    _lock: Arc<File>,
+}
+
+const LOCK: &str = "lock";
+
+impl FileStorage {
+    /// Opens the storage in `dir`, which is made if it does not exist, and reads
+    /// what it holds. Blocks.
+    ///
+    /// # Errors
+    /// If the directory cannot be read and written, is in use by another process, or
+    /// holds something that an interrupted write does not explain.
+    pub fn open(dir: impl AsRef<Path>) -> Result<(FileStorage, Recovered), StorageError> {
+        FileStorage::open_with(dir, FileOptions::default())
+    }
+
+    /// Like [`FileStorage::open`], with other than the usual options.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn open_with(
+        dir: impl AsRef<Path>,
+        options: FileOptions,
+    ) -> Result<(FileStorage, Recovered), StorageError> {
+        FileStorage::open_on(Disk::default(), dir.as_ref(), options)
+    }
+
+    fn open_on(
+        mut disk: Disk,
+        dir: &Path,
+        options: FileOptions,
+    ) -> Result<(FileStorage, Recovered), StorageError> {
+        disk.create_dir_all(dir)?;
+        let lock = Arc::new(lock(dir)?);
+        let found = read_streams(dir)?;
+        let repairs = found.iter().filter(|stream| stream.is_torn()).count();
+        let (mut streams, mut recovered) = (BTreeMap::new(), Recovered::default());
+        for stream in found {
+            let (stream, log) = stream.repair(&mut disk)?;
+            if !log.is_empty() {
+                recovered.insert(stream.name.clone(), log);
+            }
+            streams.insert(stream.name.clone(), stream);
+        }
+        // Also the names of the streams themselves must stay.
+        disk.sync_dir(dir)?;
+        let dir = dir.to_owned();
+        let inner = Streams { dir: dir.clone(), disk, options, streams, _lock: lock };
+        Ok((FileStorage { dir, state: State::Ready(Box::new(inner)), repairs }, recovered))
+    }
+
+    /// How many streams had a torn tail that was cut off when this was opened.
+    pub fn repairs(&self) -> usize {
+        self.repairs
+    }
+
+    /// Lets the disk fail at the change number `changes + 1` from now.
+    #[cfg(test)]
+    pub(super) fn fail_after(&mut self, changes: u32) {
+        if let State::Ready(streams) = &mut self.state {
+            streams.disk = Disk::failing_after(changes);
+        }
+    }
+
+    /// Takes the files out for one commit. Whoever does not put them back leaves
+    /// the storage failed.
+    fn take(&mut self) -> Result<Box<Streams>, StorageError> {
+        let unfinished = State::Failed("it was given up before its end".to_owned());
+        match std::mem::replace(&mut self.state, unfinished) {
+            State::Ready(streams) => Ok(streams),
+            State::Failed(why) => {
+                let reason = format!("an earlier commit failed, and this one with it: {why}");
+                self.state = State::Failed(why);
+                Err(StorageError { place: self.dir.display().to_string(), reason })
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Storage for FileStorage {
+    async fn commit(&mut self, writes: Vec<Write>) -> Result<(), StorageError> {
+        let mut streams = self.take()?;
+        let work = move || streams.commit(writes).map(|()| streams);
+        let result = match tokio::task::spawn_blocking(work).await {
+            Ok(result) => result,
+            Err(e) => Err(StorageError {
+                place: self.dir.display().to_string(),
+                reason: format!("the commit did not run to its end: {e}"),
+            }),
+        };
+        match result {
+            Ok(streams) => {
+                self.state = State::Ready(streams);
+                Ok(())
+            }
+            Err(error) => {
+                self.state = State::Failed(error.to_string());
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Streams {
+    fn commit(&mut self, writes: Vec<Write>) -> Result<(), StorageError> {
+        let mut batches: BTreeMap<&str, Batch> = BTreeMap::new();
+        for write in writes {
+            assert_stream_name(write.stream);
+            batches.entry(write.stream).or_default().push(write.data);
+        }
+        for (name, batch) in batches {
+            if !self.streams.contains_key(name) {
+                let stream = Stream::create(&mut self.disk, &self.dir, name)?;
+                self.streams.insert(name.to_owned(), stream);
+            }
+            let stream = self.streams.get_mut(name).expect("it is there or was just made");
+            stream.commit(&mut self.disk, batch, self.options.segment_bytes)?;
+        }
+        Ok(())
+    }
+}
+
+/// Two processes that wrote to one directory would destroy it.
+fn lock(dir: &Path) -> Result<File, StorageError> {
+    let path = dir.join(LOCK);
+    let opened = File::options().create(true).truncate(false).write(true).open(&path);
+    let file = opened.map_err(|e| failed(&path, "cannot open for writing", &e))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StorageError {
+            place: dir.display().to_string(),
+            reason: "in use: another process holds the lock".to_owned(),
+        }),
+        Err(TryLockError::Error(e)) => Err(failed(&path, "cannot lock", &e)),
+    }
+}
+
+/// Reads every stream before any is touched.
+fn read_streams(dir: &Path) -> Result<Vec<Found>, StorageError> {
+    let mut found = Vec::new();
+    for name in recover::names_in(dir)? {
+        let path = dir.join(&name);
+        if path.is_dir() && is_stream_name(&name) {
+            found.push(recover::read(path, &name)?);
+        } else if name != LOCK {
+            tracing::warn!(path = %path.display(), "ignored a file of someone else");
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,176 @@
+//! One stream's directory, open for writing.
+//!
+//! ```text
+//! checkpoint                  the latest one, replaced by rename
+//! 00000000000000000042.log    a segment, named after its first record
+//! *.tmp                       unfinished; removed when the directory is opened
+//! ```
+//!
+//! A checkpoint names the first record it does not stand for, and ends the segment
+//! before that record. So a segment is needed exactly if its name is not below that
+//! number, and it does not matter whether a crash came before, between or after the
+//! removals.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use super::disk::Disk;
+use crate::storage::format::{
+    MAX_CHECKPOINT_BYTES, MAX_RECORD_BYTES, Place, Sequence, checkpoint_header, encode_record,
+    segment_header,
+};
+use crate::storage::{StorageError, WriteData};
+
+pub(super) const CHECKPOINT: &str = "checkpoint";
+const SEGMENT_SUFFIX: &str = ".log";
+
+/// One stream.
+#[derive(Debug)]
+pub(super) struct Stream {
+    pub(super) name: String,
+    pub(super) dir: PathBuf,
+    /// The number of the next record.
+    pub(super) next: Sequence,
+    /// The segments that exist, by their first record, oldest first.
+    pub(super) segments: Vec<Sequence>,
+    /// The last of `segments`, if records may still be appended to it.
+    pub(super) active: Option<Active>,
+}
+
+/// The segment that is being written.
+#[derive(Debug)]
+pub(super) struct Active {
+    pub(super) first: Sequence,
+    pub(super) file: File,
+    /// Its length in bytes, which is where the file is positioned.
+    pub(super) len: usize,
+}
+
+/// What one commit does to one stream.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    checkpoint: Option<Vec<u8>>,
+    records: Vec<Vec<u8>>,
+}
+
+impl Batch {
+    /// Adds a write. A checkpoint makes what came before it in the same commit
+    /// superfluous, so that is never written at all.
+    pub(super) fn push(&mut self, data: WriteData) {
+        match data {
+            WriteData::Record(record) => self.records.push(record),
+            WriteData::Checkpoint(state) => {
+                *self = Batch { checkpoint: Some(state), records: Vec::new() };
+            }
+        }
+    }
+
+    fn check(&self, dir: &Path) -> Result<(), StorageError> {
+        let refuse = |what: &str, len: usize, most: usize| StorageError {
+            place: dir.display().to_string(),
+            reason: format!("a {what} of {len} bytes is over the limit of {most}"),
+        };
+        if let Some(long) = self.records.iter().find(|r| r.len() > MAX_RECORD_BYTES) {
+            return Err(refuse("record", long.len(), MAX_RECORD_BYTES));
+        }
+        match &self.checkpoint {
+            Some(state) if state.len() > MAX_CHECKPOINT_BYTES => {
+                Err(refuse("checkpoint", state.len(), MAX_CHECKPOINT_BYTES))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Stream {
+    /// A stream that does not exist on disk yet.
+    pub(super) fn create(disk: &mut Disk, root: &Path, name: &str) -> Result<Stream, StorageError> {
+        let dir = root.join(name);
+        disk.create_dir_all(&dir)?;
+        let name = name.to_owned();
+        Ok(Stream { name, dir, next: Sequence::FIRST, segments: Vec::new(), active: None })
+    }
+
+    /// Makes a batch durable.
+    pub(super) fn commit(
+        &mut self,
+        disk: &mut Disk,
+        batch: Batch,
+        segment_bytes: usize,
+    ) -> Result<(), StorageError> {
+        batch.check(&self.dir)?;
+        if let Some(state) = &batch.checkpoint {
+            self.checkpoint(disk, state)?;
+        }
+        if !batch.records.is_empty() {
+            self.append(disk, &batch.records, segment_bytes)?;
+        }
+        Ok(())
+    }
+
+    fn checkpoint(&mut self, disk: &mut Disk, state: &[u8]) -> Result<(), StorageError> {
+        let header = checkpoint_header(&self.name, self.next, state);
+        disk.create(&self.dir.join(CHECKPOINT), &[&header, state])?;
+        // Only now, when the new checkpoint is there to stay, may the old go.
+        let needed = |first: &Sequence| *first >= self.next;
+        for first in self.segments.iter().filter(|first| !needed(first)) {
+            disk.remove(&segment_path(&self.dir, *first))?;
+        }
+        self.segments.retain(needed);
+        self.active.take_if(|active| !needed(&active.first));
+        Ok(())
+    }
+
+    /// Appends with one write and one flush. All records of a commit go to the same
+    /// segment: whatever is in a segment that is not the last was flushed before
+    /// the next one was made, so only the last one can be torn.
+    fn append(
+        &mut self,
+        disk: &mut Disk,
+        records: &[Vec<u8>],
+        segment_bytes: usize,
+    ) -> Result<(), StorageError> {
+        self.active.take_if(|active| active.len >= segment_bytes && active.first < self.next);
+        let mut active = match self.active.take() {
+            Some(active) => active,
+            None => self.start_segment(disk)?,
+        };
+        let mut bytes = Vec::new();
+        for (unsynced, record) in records.iter().enumerate() {
+            let place = Place {
+                segment: active.first,
+                offset: active.len + bytes.len(),
+                sequence: self.next.plus(unsynced),
+                unsynced: u32::try_from(unsynced).unwrap_or(u32::MAX),
+            };
+            encode_record(&self.name, place, record, &mut bytes);
+        }
+        let path = segment_path(&self.dir, active.first);
+        disk.append(&mut active.file, &path, &bytes)?;
+        disk.sync(&active.file, &path)?;
+        active.len += bytes.len();
+        self.next = self.next.plus(records.len());
+        self.active = Some(active);
+        Ok(())
+    }
+
+    fn start_segment(&mut self, disk: &mut Disk) -> Result<Active, StorageError> {
+        let first = self.next;
+        assert!(self.segments.last().is_none_or(|last| *last < first), "segments grow");
+        let header = segment_header(&self.name, first);
+        let file = disk.create(&segment_path(&self.dir, first), &[&header])?;
+        self.segments.push(first);
+        Ok(Active { first, file, len: header.len() })
+    }
+}
+
+pub(super) fn segment_path(dir: &Path, first: Sequence) -> PathBuf {
+    dir.join(format!("{:020}{SEGMENT_SUFFIX}", first.0))
+}
+
+/// The first record of the segment with this file name, if it is one of ours.
+pub(super) fn parse_segment_name(name: &str) -> Option<Sequence> {
+    let digits = name.strip_suffix(SEGMENT_SUFFIX)?;
+    let ours = digits.len() == 20 && digits.bytes().all(|b| b.is_ascii_digit());
+    digits.parse().ok().filter(|_| ours).map(Sequence)
+}

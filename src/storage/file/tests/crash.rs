@@ -1,0 +1,214 @@
+//! Crashes and failures: what may remain of them, and what may not.
+
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+use super::*;
+
+#[test]
+fn a_last_record_torn_at_any_byte_is_cut_off() {
+    let commits = ["first", "again", "third"].map(|text| vec![record("s", text)]);
+    let dir = written(FileOptions::default(), &commits);
+    let path = &segments(dir.path())[0];
+    let whole = fs::read(path).unwrap();
+    let last = offset_of(2, 5);
+    for len in last..whole.len() {
+        let half = whole[..len].to_vec();
+        // Both what a kill leaves, a short file, and what a power cut may leave: the
+        // full length with zeros, or anything, where the data did not arrive.
+        let (mut zeros, mut garbage) = (half.clone(), half.clone());
+        zeros.resize(whole.len() + 4096, 0);
+        garbage.resize(whole.len(), 0xa5);
+        for torn in [&half, &zeros, &garbage] {
+            fs::write(path, torn).unwrap();
+            let repairs = usize::from(torn.len() > last);
+            assert_eq!(reopen(dir.path()).unwrap(), (log(None, &["first", "again"]), repairs));
+            assert_eq!(fs::read(path).unwrap(), whole[..last], "repaired in place");
+        }
+    }
+    let (mut storage, _) = FileStorage::open(dir.path()).unwrap();
+    block_on(storage.commit(vec![record("s", "after")])).unwrap();
+    drop(storage);
+    assert_eq!(reopen(dir.path()).unwrap(), (log(None, &["first", "again", "after"]), 0));
+}
+
+#[test]
+fn a_hole_in_the_last_flush_is_torn_and_in_an_earlier_one_is_damage() {
+    let last = vec![record("s", "bbbbb"), record("s", "ccccc"), record("s", "ddddd")];
+    let dir = written(FileOptions::default(), &[vec![record("s", "aaaaa")], last]);
+    let path = &segments(dir.path())[0];
+    let whole = fs::read(path).unwrap();
+    for (n, survivors) in [(1, &["aaaaa"][..]), (2, &["aaaaa", "bbbbb"][..])] {
+        let mut holed = whole.clone();
+        holed[offset_of(n, 5)..offset_of(n + 1, 5)].fill(0);
+        fs::write(path, &holed).unwrap();
+        assert_eq!(reopen(dir.path()).unwrap(), (log(None, survivors), 1));
+    }
+    fs::write(path, &whole).unwrap();
+    let (mut storage, _) = FileStorage::open(dir.path()).unwrap();
+    block_on(storage.commit(vec![record("s", "eeeee")])).unwrap();
+    drop(storage);
+    let mut holed = fs::read(path).unwrap();
+    holed[offset_of(2, 5)..offset_of(3, 5)].fill(0);
+    fs::write(path, &holed).unwrap();
+    let text = format!("at byte {}: record 3 does not verify, but", offset_of(2, 5));
+    assert_refused(dir.path(), path, &text);
+}
+
+/// Rotation, checkpoints with and without records around them, two streams.
+fn eventful() -> Vec<Vec<Write>> {
+    vec![
+        vec![record("a", "1"), record("a", "2"), record("b", "x")],
+        vec![record("a", "3")],
+        vec![record("a", "4"), checkpoint("a", "1-4"), record("a", "5")],
+        vec![checkpoint("a", "1-5"), checkpoint("b", "x")],
+        vec![record("a", "6"), record("b", "y")],
+        vec![checkpoint("a", "1-6")],
+    ]
+}
+
+#[test]
+fn a_disk_that_fails_at_any_change_loses_nothing_committed() {
+    for segment_bytes in [1, 1 << 20] {
+        let options = FileOptions { segment_bytes };
+        // Ends when a run gets through without having reached its failure.
+        let failures = (0..).take_while(|changes| fail_and_recover(*changes, options)).count();
+        assert!(failures > 30, "only {failures} places to fail at");
+    }
+}
+
+/// Whether the disk did fail.
+fn fail_and_recover(changes: u32, options: FileOptions) -> bool {
+    let dir = TempDir::new().unwrap();
+    let (mut storage, _) = FileStorage::open_with(dir.path(), options).unwrap();
+    storage.fail_after(changes);
+    let mut model = Model::default();
+    let mut failed = false;
+    for writes in eventful() {
+        if block_on(storage.commit(writes.clone())).is_ok() {
+            assert!(!failed, "a commit succeeded after one that failed");
+            writes.iter().for_each(|write| model.apply(write));
+        } else if !failed {
+            failed = true;
+            let copy = copy_of(dir.path());
+            let (mut next, recovered) = FileStorage::open_with(copy.path(), options).unwrap();
+            model.adopt(recovered, &writes);
+            // What was recovered can be built on, and none of it was an accident of
+            // the page cache.
+            for stream in ["a", "b"] {
+                block_on(next.commit(vec![record(stream, "more")])).unwrap();
+                model.apply(&record(stream, "more"));
+            }
+            drop(next);
+            let (_, recovered) = FileStorage::open_with(copy.path(), options).unwrap();
+            model.adopt(recovered, &[]);
+        }
+    }
+    failed
+}
+
+fn copy_of(dir: &Path) -> TempDir {
+    let copy = TempDir::new().unwrap();
+    for (path, bytes) in contents(dir) {
+        let to = copy.path().join(path.strip_prefix(dir).unwrap());
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        fs::write(to, bytes).unwrap();
+    }
+    copy
+}
+
+#[test]
+fn an_open_that_fails_at_any_change_can_be_repeated() {
+    let dir = written(TINY, &eventful());
+    // Everything there is to repair: a torn tail, an unfinished file, a segment that
+    // the checkpoint stands for.
+    let (a, b) = (dir.path().join("a"), dir.path().join("b"));
+    let tail = fs::read_dir(&b).unwrap().map(|e| e.unwrap().path());
+    let tail = tail.filter(|path| path.extension().is_some_and(|e| e == "log")).max().unwrap();
+    let torn = [fs::read(&tail).unwrap(), b"torn".to_vec()].concat();
+    let mut failures = 0;
+    loop {
+        fs::write(&tail, &torn).unwrap();
+        fs::write(a.join("checkpoint.tmp"), "unfinished").unwrap();
+        fs::write(a.join("00000000000000000001.log"), "superfluous, so not even read").unwrap();
+        match FileStorage::open_on(Disk::failing_after(failures), dir.path(), TINY) {
+            Err(_) => failures += 1,
+            Ok((_, mut recovered)) => {
+                assert_eq!(recovered.take("a"), log(Some("1-6"), &[]));
+                assert_eq!(recovered.take("b"), log(Some("x"), &["y"]));
+                break;
+            }
+        }
+    }
+    assert!(failures >= 6, "only {failures} places to fail at");
+    assert!(!a.join("checkpoint.tmp").exists() && !a.join("00000000000000000001.log").exists());
+}
+
+#[test]
+fn one_directory_has_one_user() {
+    let dir = TempDir::new().unwrap();
+    let first = FileStorage::open(dir.path()).unwrap();
+    let error = FileStorage::open(dir.path()).map(|_| ()).unwrap_err();
+    assert!(error.reason.contains("in use"), "{error}");
+    drop(first);
+    FileStorage::open(dir.path()).unwrap();
+}
+
+#[test]
+fn a_place_that_cannot_be_a_directory_is_named() {
+    let dir = TempDir::new().unwrap();
+    fs::write(dir.path().join("file"), "").unwrap();
+    let below = dir.path().join("file/data");
+    let error = FileStorage::open(&below).map(|_| ()).unwrap_err();
+    assert!(error.place.contains("file") && error.reason.contains("directory"), "{error}");
+
+    fs::write(dir.path().join("s"), "in the way of a stream").unwrap();
+    let (mut storage, _) = FileStorage::open(dir.path()).unwrap();
+    let error = block_on(storage.commit(vec![record("s", "a")])).unwrap_err();
+    assert_eq!(error.place, dir.path().join("s").display().to_string());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_named_and_final() {
+    let dir = TempDir::new().unwrap();
+    fs::create_dir(dir.path().join("s")).unwrap();
+    let (mut storage, _) = FileStorage::open(dir.path()).unwrap();
+    let full = dir.path().join("s/00000000000000000001.log.tmp");
+    std::os::unix::fs::symlink("/dev/full", &full).unwrap();
+    let error = block_on(storage.commit(vec![record("s", "a")])).unwrap_err();
+    assert!(error.reason.contains("No space left on device"), "{error}");
+    fs::remove_file(&full).unwrap();
+    let error = block_on(storage.commit(vec![record("s", "b")])).unwrap_err();
+    assert!(error.reason.contains("an earlier commit failed"), "{error}");
+    drop(storage);
+    assert_eq!(reopen(dir.path()).unwrap(), (Log::default(), 0));
+}
+
+#[test]
+fn a_commit_that_is_given_up_is_the_last() {
+    let dir = TempDir::new().unwrap();
+    let (mut storage, _) = FileStorage::open(dir.path()).unwrap();
+    let runtime = Builder::new_current_thread().max_blocking_threads(1).build().unwrap();
+    runtime.block_on(async {
+        // The only blocking thread is taken, so the commit cannot have been quicker.
+        let (release, wait) = std::sync::mpsc::channel::<()>();
+        let busy = tokio::task::spawn_blocking(move || wait.recv());
+        {
+            let commit = pin!(storage.commit(vec![record("s", "a")]));
+            let polled = commit.poll(&mut Context::from_waker(Waker::noop()));
+            assert!(matches!(polled, Poll::Pending));
+        }
+        let error = storage.commit(vec![record("s", "b")]).await.unwrap_err();
+        assert!(error.reason.contains("given up"), "{error}");
+        drop(storage);
+        // Abandoned work may still write, so the directory is still taken.
+        let error = FileStorage::open(dir.path()).map(|_| ()).unwrap_err();
+        assert!(error.reason.contains("in use"), "{error}");
+        drop(release);
+        busy.await.unwrap().unwrap_err();
+    });
+    drop(runtime);
+    let (found, _) = reopen(dir.path()).unwrap();
+    assert!([log(None, &["a"]), Log::default()].contains(&found), "{found:?}");
+}

@@ -1,0 +1,308 @@
+//! The disk of the simulation: deterministic, and as bad as a disk may be.
+//!
+//! Writing and flushing are two steps here, [`MemoryStorage::stage`] and
+//! [`MemoryStorage::sync_to`], so that virtual time can pass in between. A crash
+//! keeps what was flushed and, of the rest, what the dice leave of it. The bytes and
+//! the code that reads them back are those of the real disk, so every simulated
+//! crash tests the real recovery.
+//!
+//! Deliberately missing: damage to flushed data. A node has to refuse that, not to
+//! survive it, and the tests of the format hold it to that.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use async_trait::async_trait;
+use rand_core::Rng;
+
+use super::format::{
+    Place, RECORD_HEADER_BYTES, Sequence, checkpoint_header, encode_record, read_checkpoint,
+    segment_header,
+};
+use super::scan::{Tail, scan};
+use super::{Log, Recovered, Storage, StorageError, Write, WriteData, assert_stream_name};
+
+/// The number of a staged write. Writes become durable in this order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position(u64);
+
+/// What a crash does to writes that were not flushed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CrashModel {
+    /// How many of them reach the disk.
+    pub unsynced: Unsynced,
+    /// How often, in percent, the first record of a stream that does not survive
+    /// leaves a trace: part of its bytes, or a hole with a later record behind it.
+    pub tear_percent: u8,
+}
+
+/// Which writes that were not flushed survive a crash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unsynced {
+    /// None.
+    Lost,
+    /// Of each stream a prefix of random length.
+    Prefix,
+    /// All: only the process died, and the kernel had everything.
+    Kept,
+}
+
+/// What a crash took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lost {
+    /// The writes that did not survive.
+    pub writes: usize,
+    /// The streams that the next start has to repair.
+    pub torn: usize,
+}
+
+/// A disk in memory.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryStorage {
+    disk: BTreeMap<&'static str, Image>,
+    staged: VecDeque<(Position, Write)>,
+    last: Position,
+    free_bytes: Option<u64>,
+    fail_next_sync: bool,
+    failed: Option<&'static str>,
+    repairs: usize,
+}
+
+/// What is on the disk of one stream.
+#[derive(Clone, Debug)]
+struct Image {
+    checkpoint: Option<Vec<u8>>,
+    segment: Vec<u8>,
+    first: Sequence,
+    next: Sequence,
+}
+
+impl MemoryStorage {
+    /// An empty disk that never fills.
+    pub fn new() -> MemoryStorage {
+        MemoryStorage::default()
+    }
+
+    /// Hands a write to the disk, which may take its time.
+    ///
+    /// # Errors
+    /// If the disk is full, and always after an error until [`MemoryStorage::recover`].
+    pub fn stage(&mut self, write: Write) -> Result<Position, StorageError> {
+        assert_stream_name(write.stream);
+        self.check()?;
+        let (WriteData::Record(data) | WriteData::Checkpoint(data)) = &write.data;
+        let bytes = (RECORD_HEADER_BYTES + data.len()) as u64;
+        if let Some(free) = &mut self.free_bytes {
+            match free.checked_sub(bytes) {
+                Some(rest) => *free = rest,
+                None => return Err(self.fail("no space left on the disk")),
+            }
+        }
+        self.last.0 += 1;
+        self.staged.push_back((self.last, write));
+        Ok(self.last)
+    }
+
+    /// Flushes everything up to and including `position`.
+    ///
+    /// # Errors
+    /// If it was asked to fail, and always after an error until
+    /// [`MemoryStorage::recover`]. What was staged may then survive a crash or not.
+    pub fn sync_to(&mut self, position: Position) -> Result<(), StorageError> {
+        assert!(position <= self.last, "a write is staged before it is flushed");
+        self.check()?;
+        if std::mem::take(&mut self.fail_next_sync) {
+            return Err(self.fail("the flush failed"));
+        }
+        while self.staged.front().is_some_and(|(at, _)| *at <= position) {
+            let (_, write) = self.staged.pop_front().expect("there is a front");
+            self.image(write.stream).apply(write.stream, &write.data, 0);
+        }
+        Ok(())
+    }
+
+    /// Flushes everything.
+    ///
+    /// # Errors
+    /// Those of [`MemoryStorage::sync_to`].
+    pub fn sync(&mut self) -> Result<(), StorageError> {
+        self.sync_to(self.last)
+    }
+
+    /// How many writes would be at risk in a crash now.
+    pub fn unsynced(&self) -> usize {
+        self.staged.len()
+    }
+
+    /// The process or the machine dies. Only what this leaves is ever seen again.
+    pub fn crash(&mut self, rng: &mut impl Rng, model: CrashModel) -> Lost {
+        let mut by_stream: BTreeMap<&'static str, Vec<WriteData>> = BTreeMap::new();
+        for (_, write) in self.staged.drain(..) {
+            by_stream.entry(write.stream).or_default().push(write.data);
+        }
+        let mut lost = Lost::default();
+        for (stream, writes) in by_stream {
+            let kept = match model.unsynced {
+                Unsynced::Lost => 0,
+                Unsynced::Prefix => below(rng, writes.len() + 1),
+                Unsynced::Kept => writes.len(),
+            };
+            let image = self.image(stream);
+            for (unsynced, write) in writes[..kept].iter().enumerate() {
+                image.apply(stream, write, unsynced);
+            }
+            lost.writes += writes.len() - kept;
+            if below(rng, 100) < usize::from(model.tear_percent) {
+                lost.torn += usize::from(image.tear(stream, &writes, kept, rng));
+            }
+        }
+        lost
+    }
+
+    /// What a node finds that starts after a crash, or after a stop with everything
+    /// flushed. Torn records are cut off and counted.
+    ///
+    /// # Panics
+    /// If something is still waiting to be flushed: a crash has to decide about it.
+    pub fn recover(&mut self) -> Recovered {
+        assert!(self.staged.is_empty(), "a node cannot start before its last life ended");
+        self.failed = None;
+        let mut recovered = Recovered::default();
+        for (stream, image) in &mut self.disk {
+            let (log, torn) = image.recover(stream);
+            self.repairs += usize::from(torn);
+            if !log.is_empty() {
+                recovered.insert(*stream, log);
+            }
+        }
+        recovered
+    }
+
+    /// How many torn records were cut off since this disk was made.
+    pub fn repairs(&self) -> usize {
+        self.repairs
+    }
+
+    /// Lets the next flush fail.
+    pub fn fail_next_sync(&mut self) {
+        self.fail_next_sync = true;
+    }
+
+    /// Lets the disk be full after so many more bytes, or never.
+    pub fn set_free_bytes(&mut self, free_bytes: Option<u64>) {
+        self.free_bytes = free_bytes;
+    }
+
+    fn image(&mut self, stream: &'static str) -> &mut Image {
+        self.disk.entry(stream).or_insert_with(|| Image::new(stream))
+    }
+
+    fn check(&self) -> Result<(), StorageError> {
+        let error = |why: &str| StorageError {
+            place: "memory".to_owned(),
+            reason: format!("an earlier commit failed, and this one with it: {why}"),
+        };
+        self.failed.map_or(Ok(()), |why| Err(error(why)))
+    }
+
+    fn fail(&mut self, why: &'static str) -> StorageError {
+        self.failed = Some(why);
+        StorageError { place: "memory".to_owned(), reason: why.to_owned() }
+    }
+}
+
+#[async_trait]
+impl Storage for MemoryStorage {
+    async fn commit(&mut self, writes: Vec<Write>) -> Result<(), StorageError> {
+        for write in writes {
+            self.stage(write)?;
+        }
+        self.sync()
+    }
+}
+
+impl Image {
+    fn new(stream: &str) -> Image {
+        let first = Sequence::FIRST;
+        Image { checkpoint: None, segment: segment_header(stream, first), first, next: first }
+    }
+
+    /// Carries out a write that `unsynced` others precede in the same flush.
+    fn apply(&mut self, stream: &str, data: &WriteData, unsynced: usize) {
+        match data {
+            WriteData::Record(record) => {
+                let bytes = self.encode(stream, record, unsynced, 0);
+                self.segment.extend_from_slice(&bytes);
+                self.next = self.next.plus(1);
+            }
+            WriteData::Checkpoint(state) => {
+                let mut bytes = checkpoint_header(stream, self.next, state);
+                bytes.extend_from_slice(state);
+                self.checkpoint = Some(bytes);
+                self.segment = segment_header(stream, self.next);
+                self.first = self.next;
+            }
+        }
+    }
+
+    /// A record as it stands `behind` bytes after the present end.
+    fn encode(&self, stream: &str, record: &[u8], unsynced: usize, behind: usize) -> Vec<u8> {
+        let place = Place {
+            segment: self.first,
+            offset: self.segment.len() + behind,
+            sequence: if behind == 0 { self.next } else { self.next.plus(1) },
+            unsynced: u32::try_from(unsynced).unwrap_or(u32::MAX),
+        };
+        let mut bytes = Vec::new();
+        encode_record(stream, place, record, &mut bytes);
+        bytes
+    }
+
+    /// Leaves a trace of `writes[kept]`, the first that did not survive. There is
+    /// none if that is a checkpoint: a temporary file without its name counts for nothing.
+    fn tear(
+        &mut self,
+        stream: &str,
+        writes: &[WriteData],
+        kept: usize,
+        rng: &mut impl Rng,
+    ) -> bool {
+        let Some(WriteData::Record(record)) = writes.get(kept) else { return false };
+        let mut bytes = self.encode(stream, record, kept, 0);
+        match writes.get(kept + 1) {
+            // The disk may take pages in any order, so the later ones may be there
+            // while the earlier ones still read as zeros.
+            Some(WriteData::Record(later)) if below(rng, 4) == 0 => {
+                let behind = bytes.len();
+                bytes.fill(0);
+                bytes.extend_from_slice(&self.encode(stream, later, kept + 1, behind));
+            }
+            _ => bytes.truncate(1 + below(rng, bytes.len() - 1)),
+        }
+        self.segment.extend_from_slice(&bytes);
+        true
+    }
+
+    fn recover(&mut self, stream: &str) -> (Log, bool) {
+        let checkpoint = self.checkpoint.as_ref().map(|bytes| {
+            let (_, state) = read_checkpoint(stream, bytes).expect("a checkpoint is never torn");
+            state.to_vec()
+        });
+        let scan = scan(stream, &self.segment).expect("nothing damages the header");
+        assert!(
+            !matches!(scan.tail, Tail::Damaged { .. }),
+            "a crash was taken for damage to flushed data"
+        );
+        assert_eq!((scan.first, scan.next()), (self.first, self.next), "a record went missing");
+        let torn = scan.tail == Tail::Torn;
+        let records = scan.records.iter().map(|record| record.to_vec()).collect();
+        let end = scan.end;
+        self.segment.truncate(end);
+        (Log { checkpoint, records }, torn)
+    }
+}
+
+/// A number below `bound`. The bias of the remainder is far below what a
+/// simulation could notice.
+fn below(rng: &mut impl Rng, bound: usize) -> usize {
+    (rng.next_u64() % bound as u64) as usize
+}

@@ -1,0 +1,303 @@
+//! One suite of tests for both kinds of storage.
+//!
+//! A [`Machine`] is a storage with a power switch. Each promise of the module's
+//! essay is tested on both machines, and a random history of commits, checkpoints
+//! and crashes is compared with a model that is a plain map.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use rand_core::SeedableRng;
+use rand_pcg::Pcg64Mcg;
+use tempfile::TempDir;
+use tokio::runtime::{Builder, Runtime};
+
+use super::*;
+
+/// A storage that can be switched off.
+trait Machine {
+    fn commit(&mut self, writes: Vec<Write>) -> Result<(), StorageError>;
+    /// The next commit fails, somewhere that `dice` decides.
+    fn fail_commit(&mut self, writes: Vec<Write>, dice: u64) -> Result<(), StorageError>;
+    /// Power off and on; everything in flight is lost, torn or kept, as `dice` decides.
+    fn restart(&mut self, dice: u64) -> Recovered;
+}
+
+struct FileMachine {
+    dir: TempDir,
+    runtime: Runtime,
+    storage: Option<FileStorage>,
+}
+
+impl FileMachine {
+    fn boxed() -> Box<dyn Machine> {
+        let dir = TempDir::new().unwrap();
+        let runtime = Builder::new_current_thread().build().unwrap();
+        let mut machine = FileMachine { dir, runtime, storage: None };
+        assert_eq!(machine.restart(0), Recovered::default());
+        Box::new(machine)
+    }
+}
+
+impl Machine for FileMachine {
+    fn commit(&mut self, writes: Vec<Write>) -> Result<(), StorageError> {
+        self.runtime.block_on(self.storage.as_mut().unwrap().commit(writes))
+    }
+
+    fn fail_commit(&mut self, writes: Vec<Write>, dice: u64) -> Result<(), StorageError> {
+        self.storage.as_mut().unwrap().fail_after((dice % 8) as u32);
+        self.commit(writes)
+    }
+
+    fn restart(&mut self, _dice: u64) -> Recovered {
+        // The lock goes with the old one.
+        self.storage = None;
+        let options = FileOptions { segment_bytes: 100 };
+        let (storage, recovered) = FileStorage::open_with(self.dir.path(), options).unwrap();
+        self.storage = Some(storage);
+        recovered
+    }
+}
+
+struct MemoryMachine {
+    runtime: Runtime,
+    storage: MemoryStorage,
+}
+
+impl MemoryMachine {
+    fn boxed() -> Box<dyn Machine> {
+        let runtime = Builder::new_current_thread().build().unwrap();
+        Box::new(MemoryMachine { runtime, storage: MemoryStorage::new() })
+    }
+}
+
+impl Machine for MemoryMachine {
+    fn commit(&mut self, writes: Vec<Write>) -> Result<(), StorageError> {
+        self.runtime.block_on(self.storage.commit(writes))
+    }
+
+    fn fail_commit(&mut self, writes: Vec<Write>, dice: u64) -> Result<(), StorageError> {
+        match dice % 2 {
+            0 => self.storage.fail_next_sync(),
+            _ => self.storage.set_free_bytes(Some(dice % 100)),
+        }
+        let result = self.commit(writes);
+        self.storage.set_free_bytes(None);
+        result
+    }
+
+    fn restart(&mut self, dice: u64) -> Recovered {
+        let unsynced = [Unsynced::Lost, Unsynced::Prefix, Unsynced::Kept][(dice % 3) as usize];
+        let model = CrashModel { unsynced, tear_percent: 50 };
+        self.storage.crash(&mut Pcg64Mcg::seed_from_u64(dice), model);
+        self.storage.recover()
+    }
+}
+
+fn on_both(test: impl Fn(&mut dyn Machine)) {
+    test(&mut *FileMachine::boxed());
+    test(&mut *MemoryMachine::boxed());
+}
+
+pub(super) fn record(stream: &'static str, bytes: impl AsRef<[u8]>) -> Write {
+    Write { stream, data: WriteData::Record(bytes.as_ref().to_vec()) }
+}
+
+pub(super) fn checkpoint(stream: &'static str, bytes: impl AsRef<[u8]>) -> Write {
+    Write { stream, data: WriteData::Checkpoint(bytes.as_ref().to_vec()) }
+}
+
+pub(super) fn log(checkpoint: Option<&str>, records: &[&str]) -> Log {
+    Log {
+        checkpoint: checkpoint.map(|state| state.as_bytes().to_vec()),
+        records: records.iter().map(|record| record.as_bytes().to_vec()).collect(),
+    }
+}
+
+#[test]
+fn what_was_committed_comes_back_in_order_and_goes_on() {
+    on_both(|machine| {
+        machine.commit(vec![record("s", "a"), record("s", "b")]).unwrap();
+        machine.commit(vec![record("s", "c")]).unwrap();
+        assert_eq!(machine.restart(1).take("s"), log(None, &["a", "b", "c"]));
+        machine.commit(vec![record("s", "d")]).unwrap();
+        assert_eq!(machine.restart(2).take("s"), log(None, &["a", "b", "c", "d"]));
+        assert_eq!(machine.restart(3).take("s"), log(None, &["a", "b", "c", "d"]));
+    });
+}
+
+#[test]
+fn a_checkpoint_replaces_what_came_before_it() {
+    on_both(|machine| {
+        machine.commit(vec![record("s", "a")]).unwrap();
+        machine.commit(vec![checkpoint("s", "A")]).unwrap();
+        assert_eq!(machine.restart(1).take("s"), log(Some("A"), &[]));
+        machine.commit(vec![record("s", "b"), checkpoint("s", "B"), record("s", "c")]).unwrap();
+        assert_eq!(machine.restart(2).take("s"), log(Some("B"), &["c"]));
+        machine.commit(vec![checkpoint("s", "C"), checkpoint("s", "D")]).unwrap();
+        machine.commit(vec![record("s", "d")]).unwrap();
+        assert_eq!(machine.restart(3).take("s"), log(Some("D"), &["d"]));
+    });
+}
+
+#[test]
+fn streams_know_nothing_of_each_other() {
+    on_both(|machine| {
+        let writes = vec![record("a", "1"), record("b", "2"), checkpoint("a", "A")];
+        machine.commit(writes).unwrap();
+        machine.commit(vec![record("b", "3")]).unwrap();
+        let mut recovered = machine.restart(1);
+        assert_eq!(recovered.streams().collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(recovered.take("a"), log(Some("A"), &[]));
+        assert_eq!(recovered.take("b"), log(None, &["2", "3"]));
+        assert_eq!(recovered.take("c"), Log::default());
+    });
+}
+
+#[test]
+fn nothing_is_something_to_write() {
+    on_both(|machine| {
+        machine.commit(vec![]).unwrap();
+        assert_eq!(machine.restart(1), Recovered::default());
+        machine.commit(vec![record("s", "")]).unwrap();
+        machine.commit(vec![record("s", "")]).unwrap();
+        machine.commit(vec![checkpoint("t", "")]).unwrap();
+        let mut recovered = machine.restart(2);
+        assert_eq!(recovered.take("s"), log(None, &["", ""]));
+        assert_eq!(recovered.take("t"), log(Some(""), &[]));
+    });
+}
+
+#[test]
+fn records_may_be_longer_than_a_segment() {
+    on_both(|machine| {
+        let long: Vec<u8> = (0..3_000_000_u32).map(|i| (i >> 3) as u8).collect();
+        machine.commit(vec![record("s", "a"), record("s", &long), record("s", "b")]).unwrap();
+        machine.commit(vec![record("s", "c"), checkpoint("t", &long)]).unwrap();
+        let mut recovered = machine.restart(1);
+        let expected = vec![b"a".to_vec(), long.clone(), b"b".to_vec(), b"c".to_vec()];
+        assert_eq!(recovered.take("s").records, expected);
+        assert_eq!(recovered.take("t").checkpoint, Some(long));
+    });
+}
+
+#[test]
+fn after_a_failed_commit_all_later_ones_fail_until_a_restart() {
+    on_both(|machine| {
+        machine.commit(vec![record("s", "a")]).unwrap();
+        machine.fail_commit(vec![record("s", "b")], 0).unwrap_err();
+        for writes in [vec![record("s", "c")], vec![]] {
+            let refused = machine.commit(writes).unwrap_err();
+            assert!(refused.reason.contains("an earlier commit failed"), "{refused}");
+        }
+        let recovered = machine.restart(0).take("s");
+        assert_eq!(recovered.records[0], b"a");
+        assert!(!recovered.records.contains(&b"c".to_vec()));
+        machine.commit(vec![record("s", "d")]).unwrap();
+        assert_eq!(machine.restart(0).take("s").records.last().unwrap(), b"d");
+    });
+}
+
+/// What a machine should hold.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Model(BTreeMap<&'static str, Log>);
+
+impl Model {
+    pub(super) fn apply(&mut self, write: &Write) {
+        let log = self.0.entry(write.stream).or_default();
+        match &write.data {
+            WriteData::Record(record) => log.records.push(record.clone()),
+            WriteData::Checkpoint(state) => {
+                *log = Log { checkpoint: Some(state.clone()), records: Vec::new() };
+            }
+        }
+    }
+
+    /// Holds `recovered` to the promises, given that `writes` were in flight, and
+    /// goes on with what it says.
+    pub(super) fn adopt(&mut self, mut recovered: Recovered, writes: &[Write]) {
+        for stream in STREAMS {
+            let found = recovered.take(stream);
+            let mut allowed = vec![self.clone()];
+            for write in writes.iter().filter(|write| write.stream == stream) {
+                let mut longer = allowed[allowed.len() - 1].clone();
+                longer.apply(write);
+                allowed.push(longer);
+            }
+            let of = |model: &Model| model.0.get(stream).cloned().unwrap_or_default();
+            assert!(
+                allowed.iter().any(|model| of(model) == found),
+                "{stream} holds {found:?}, but that is none of {:?}",
+                allowed.iter().map(of).collect::<Vec<_>>()
+            );
+            self.0.insert(stream, found);
+        }
+        assert_eq!(recovered.streams().count(), 0, "a stream that nobody wrote");
+    }
+}
+
+const STREAMS: [&str; 2] = ["a", "b"];
+
+#[derive(Clone, Debug)]
+enum Op {
+    Commit(Vec<Write>),
+    /// A commit that may fail in the middle, and then the power goes.
+    Crash(Vec<Write>, u64),
+    Restart(u64),
+}
+
+fn any_writes() -> impl Strategy<Value = Vec<Write>> {
+    let payload = proptest::collection::vec(any::<u8>(), 0..60);
+    let write = (0..STREAMS.len(), 0..5, payload).prop_map(|(stream, kind, payload)| match kind {
+        0 => checkpoint(STREAMS[stream], payload),
+        _ => record(STREAMS[stream], payload),
+    });
+    proptest::collection::vec(write, 0..6)
+}
+
+fn any_op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        3 => any_writes().prop_map(Op::Commit),
+        3 => (any_writes(), any::<u64>()).prop_map(|(writes, dice)| Op::Crash(writes, dice)),
+        1 => any::<u64>().prop_map(Op::Restart),
+    ]
+}
+
+fn agrees_with_model(machine: &mut dyn Machine, ops: Vec<Op>) {
+    let mut model = Model::default();
+    for op in ops {
+        match op {
+            Op::Commit(writes) => {
+                machine.commit(writes.clone()).unwrap();
+                writes.iter().for_each(|write| model.apply(write));
+            }
+            Op::Crash(writes, dice) => match machine.fail_commit(writes.clone(), dice) {
+                Err(_) => model.adopt(machine.restart(dice >> 8), &writes),
+                Ok(()) => {
+                    writes.iter().for_each(|write| model.apply(write));
+                    model.adopt(machine.restart(dice >> 8), &[]);
+                }
+            },
+            Op::Restart(dice) => model.adopt(machine.restart(dice), &[]),
+        }
+    }
+    model.adopt(machine.restart(0), &[]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_directory_agrees_with_the_model(ops in proptest::collection::vec(any_op(), 1..12)) {
+        agrees_with_model(&mut *FileMachine::boxed(), ops);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn memory_agrees_with_the_model(ops in proptest::collection::vec(any_op(), 1..24)) {
+        agrees_with_model(&mut *MemoryMachine::boxed(), ops);
+    }
+}

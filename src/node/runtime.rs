@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Context, Effect, Event, Input, Ticket, Token, Workload};
 use crate::message::{ErrorCode, Malformed, Message, NodeId, Request, RpcError};
+use crate::storage::Recovered;
 use crate::time::Time;
 
 /// A node: a workload and everything every workload needs. Pure; one value, one
@@ -22,10 +23,11 @@ pub struct Node {
 enum State {
     /// Nothing but `init` is understood yet.
     Fresh,
-    /// Storage is being opened; messages wait, because the workload has no state.
+    /// Storage is being opened; input waits, because the workload has no state and
+    /// no answer may precede `init_ok`.
     Opening {
         init: Request,
-        waiting: Vec<Message>,
+        waiting: Vec<Input>,
     },
     Running,
 }
@@ -101,24 +103,33 @@ impl Node {
     pub fn step(&mut self, now: Time, input: Input, effects: &mut Vec<Effect>) {
         self.core.now = self.core.now.max(now);
         self.fire_due(effects);
-        match input {
-            Input::Tick => {}
-            Input::Malformed(malformed) => self.refuse_malformed(malformed, effects),
-            Input::Message(message) => self.receive(message, effects),
-            Input::Recovered(recovered) => {
-                let opening = std::mem::replace(&mut self.state, State::Running);
-                let State::Opening { init, waiting } = opening else {
-                    panic!("storage was recovered without having been asked for");
-                };
-                self.dispatch(Event::Start(recovered), effects);
-                Context::new(&mut self.core, effects).reply(&init, &INIT_OK);
-                waiting.into_iter().for_each(|m| self.receive(m, effects));
+        self.handle(input, effects);
+    }
+
+    fn handle(&mut self, input: Input, effects: &mut Vec<Effect>) {
+        match (&mut self.state, input) {
+            (State::Opening { waiting, .. }, input @ (Input::Message(_) | Input::Malformed(_))) => {
+                waiting.push(input);
             }
-            Input::Durable(ticket) => {
+            (_, Input::Tick) => {}
+            (_, Input::Malformed(malformed)) => self.refuse_malformed(malformed, effects),
+            (_, Input::Message(message)) => self.receive(message, effects),
+            (_, Input::Recovered(recovered)) => self.start(recovered, effects),
+            (_, Input::Durable(ticket)) => {
                 assert!(ticket <= self.core.last_ticket, "durable before it was written");
                 self.dispatch(Event::Durable(ticket), effects);
             }
         }
+    }
+
+    fn start(&mut self, recovered: Recovered, effects: &mut Vec<Effect>) {
+        let opening = std::mem::replace(&mut self.state, State::Running);
+        let State::Opening { init, waiting } = opening else {
+            panic!("storage was recovered without having been asked for");
+        };
+        self.dispatch(Event::Start(recovered), effects);
+        Context::new(&mut self.core, effects).reply(&init, &INIT_OK);
+        waiting.into_iter().for_each(|input| self.handle(input, effects));
     }
 
     /// When the node next wants an [`Input::Tick`] if nothing else happens.
@@ -161,17 +172,14 @@ impl Node {
         if message.body.kind == "init" && message.body.in_reply_to.is_none() {
             return self.init(message, effects);
         }
-        match &mut self.state {
-            State::Opening { waiting, .. } => waiting.push(message),
-            State::Fresh => {
-                let why = format!("{} before init", message.body.kind);
-                let error = RpcError::new(ErrorCode::TEMPORARILY_UNAVAILABLE, why);
-                self.refuse(&message.request(), message.dest, &error, effects);
-            }
-            State::Running => match message.body.in_reply_to {
-                Some(msg_id) => self.receive_reply(msg_id, message, effects),
-                None => self.dispatch(Event::Message(message), effects),
-            },
+        if matches!(self.state, State::Fresh) {
+            let why = format!("{} before init", message.body.kind);
+            let error = RpcError::new(ErrorCode::TEMPORARILY_UNAVAILABLE, why);
+            return self.refuse(&message.request(), message.dest, &error, effects);
+        }
+        match message.body.in_reply_to {
+            Some(msg_id) => self.receive_reply(msg_id, message, effects),
+            None => self.dispatch(Event::Message(message), effects),
         }
     }
 
@@ -188,10 +196,6 @@ impl Node {
     }
 
     fn init(&mut self, message: Message, effects: &mut Vec<Effect>) {
-        if let State::Opening { waiting, .. } = &mut self.state {
-            // Whatever the answer is, it must not precede the open storage.
-            return waiting.push(message);
-        }
         let request = message.request();
         let init: Init = match message.body.parse() {
             Ok(init) => init,

@@ -1,6 +1,8 @@
 //! The binary as a process: what goes in on stdin, what comes out on stdout, and
 //! how it ends. Nothing here looks inside.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::Path;

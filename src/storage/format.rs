@@ -30,8 +30,8 @@ pub const MAX_RECORD_BYTES: usize = 1 << 30;
 /// The most bytes one checkpoint may have.
 pub const MAX_CHECKPOINT_BYTES: usize = 1 << 30;
 
-pub(super) const SEGMENT_HEADER_BYTES: usize = 24;
-pub(super) const CHECKPOINT_HEADER_BYTES: usize = 24;
+/// What both kinds of file begin with.
+pub(super) const HEADER_BYTES: usize = 24;
 pub(super) const RECORD_HEADER_BYTES: usize = 20;
 
 const SEGMENT_MAGIC: &[u8; 8] = b"SEAWLOG\n";
@@ -65,7 +65,7 @@ impl Damage {
 
 /// The first bytes of a segment whose first record will be `first`.
 pub(super) fn segment_header(stream: &str, first: Sequence) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(SEGMENT_HEADER_BYTES);
+    let mut bytes = Vec::with_capacity(HEADER_BYTES);
     bytes.extend_from_slice(SEGMENT_MAGIC);
     bytes.extend_from_slice(&VERSION.to_le_bytes());
     bytes.extend_from_slice(&crc(stream, &[&first.0.to_le_bytes()]).to_le_bytes());
@@ -104,7 +104,7 @@ pub(super) fn encode_record(stream: &str, place: Place, payload: &[u8], out: &mu
 /// `state` follows.
 pub(super) fn checkpoint_header(stream: &str, next: Sequence, state: &[u8]) -> Vec<u8> {
     assert!(state.len() <= MAX_CHECKPOINT_BYTES, "the caller refuses longer checkpoints");
-    let mut bytes = Vec::with_capacity(CHECKPOINT_HEADER_BYTES);
+    let mut bytes = Vec::with_capacity(HEADER_BYTES);
     bytes.extend_from_slice(CHECKPOINT_MAGIC);
     bytes.extend_from_slice(&VERSION.to_le_bytes());
     bytes.extend_from_slice(&crc(stream, &[&next.0.to_le_bytes(), state]).to_le_bytes());
@@ -118,7 +118,7 @@ pub(super) fn read_checkpoint<'a>(
     bytes: &'a [u8],
 ) -> Result<(Sequence, &'a [u8]), Damage> {
     let (stored, next) = read_header(bytes, CHECKPOINT_MAGIC, "checkpoint")?;
-    let state = &bytes[CHECKPOINT_HEADER_BYTES..];
+    let state = &bytes[HEADER_BYTES..];
     if crc(stream, &[&next.0.to_le_bytes(), state]) != stored {
         return Err(Damage::new(0, "the checkpoint does not match its checksum"));
     }
@@ -137,7 +137,7 @@ pub(super) fn read_segment_header(stream: &str, bytes: &[u8]) -> Result<Sequence
 /// Both kinds of file begin alike. The version is judged before the checksum,
 /// because another version may well compute another one.
 fn read_header(bytes: &[u8], magic: &[u8; 8], what: &str) -> Result<(u32, Sequence), Damage> {
-    if bytes.len() < SEGMENT_HEADER_BYTES {
+    if bytes.len() < HEADER_BYTES {
         return Err(Damage::new(bytes.len(), format!("the {what}'s header is cut short")));
     }
     if &bytes[..8] != magic {

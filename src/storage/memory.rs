@@ -9,6 +9,9 @@
 //! Deliberately missing: damage to flushed data. A node has to refuse that, not to
 //! survive it, and the tests of the format hold it to that.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, VecDeque};
 
 use async_trait::async_trait;

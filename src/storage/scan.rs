@@ -5,7 +5,7 @@
 //! damage to something that was acknowledged?
 
 use super::format::{
-    Damage, RECORD_HEADER_BYTES, SEGMENT_HEADER_BYTES, Sequence, read_segment_header, record_at,
+    Damage, HEADER_BYTES, RECORD_HEADER_BYTES, Sequence, read_segment_header, record_at,
 };
 
 /// What a segment holds.
@@ -44,8 +44,7 @@ impl Scan<'_> {
 /// Reads a whole segment.
 pub(super) fn scan<'a>(stream: &str, bytes: &'a [u8]) -> Result<Scan<'a>, Damage> {
     let first = read_segment_header(stream, bytes)?;
-    let mut scan =
-        Scan { first, records: Vec::new(), end: SEGMENT_HEADER_BYTES, tail: Tail::Clean };
+    let mut scan = Scan { first, records: Vec::new(), end: HEADER_BYTES, tail: Tail::Clean };
     while scan.end < bytes.len() {
         let next = scan.next();
         let Some(record) = record_at(stream, first, bytes, scan.end, (next, next)) else {

@@ -31,7 +31,7 @@ struct FileMachine {
 
 impl FileMachine {
     fn boxed() -> Box<dyn Machine> {
-        let dir = TempDir::new().unwrap();
+        let dir = scratch();
         let runtime = Builder::new_current_thread().build().unwrap();
         let mut machine = FileMachine { dir, runtime, storage: None };
         assert_eq!(machine.restart(0), Recovered::default());
@@ -92,6 +92,12 @@ impl Machine for MemoryMachine {
         self.storage.crash(&mut Pcg64Mcg::seed_from_u64(dice), model);
         self.storage.recover()
     }
+}
+
+/// A directory for a test: in memory where the system has such a place, because these
+/// tests flush thousands of times and a shared disk may take its time for each.
+pub(super) fn scratch() -> TempDir {
+    TempDir::new_in("/dev/shm").or_else(|_| TempDir::new()).unwrap()
 }
 
 fn on_both(test: impl Fn(&mut dyn Machine)) {
@@ -246,7 +252,7 @@ enum Op {
     Restart(u64),
 }
 
-fn any_writes() -> impl Strategy<Value = Vec<Write>> {
+pub(super) fn any_writes() -> impl Strategy<Value = Vec<Write>> {
     let payload = proptest::collection::vec(any::<u8>(), 0..60);
     let write = (0..STREAMS.len(), 0..5, payload).prop_map(|(stream, kind, payload)| match kind {
         0 => checkpoint(STREAMS[stream], payload),

@@ -1,7 +1,8 @@
 //! Every call that changes the disk, each with an error that names the file.
 //!
 //! Going through one type has a second use: a test can let the disk fail at the
-//! n-th change, for every n, and look at what is recovered.
+//! n-th change, for every n, and look at what is recovered; and it can look at the
+//! changes themselves, because no test without a power switch would miss a flush.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -14,24 +15,36 @@ use crate::storage::StorageError;
 pub(super) struct Disk {
     /// How many changes still succeed; `None` on a disk that is not under test.
     changes_left: Option<u32>,
+    /// What was done to which file.
+    #[cfg(test)]
+    pub(super) journal: Vec<String>,
 }
 
 impl Disk {
     /// A disk whose change number `changes + 1` fails, and all after it.
     #[cfg(test)]
     pub(super) fn failing_after(changes: u32) -> Disk {
-        Disk { changes_left: Some(changes) }
+        Disk { changes_left: Some(changes), journal: Vec::new() }
     }
 
-    fn change(&mut self) -> io::Result<()> {
-        match &mut self.changes_left {
-            None => Ok(()),
+    /// Makes one change; `what` says which, to follow "cannot".
+    fn change<T>(
+        &mut self,
+        what: &str,
+        path: &Path,
+        work: impl FnOnce() -> io::Result<T>,
+    ) -> Result<T, StorageError> {
+        #[cfg(test)]
+        self.journal.push(format!("{what} {}", path.file_name().unwrap().display()));
+        let done = match &mut self.changes_left {
             Some(0) => Err(io::Error::from(io::ErrorKind::StorageFull)),
             Some(left) => {
                 *left -= 1;
-                Ok(())
+                work()
             }
-        }
+            None => work(),
+        };
+        done.map_err(|e| failed(path, what, &e))
     }
 
     /// Makes `dir` and what is missing above it, durably.
@@ -44,12 +57,11 @@ impl Disk {
             at = parent;
         }
         for dir in missing.into_iter().rev() {
-            // Another process may have been faster; that is not an error.
-            let made = self.change().and_then(|()| match fs::create_dir(dir) {
+            self.change("create directory", dir, || match fs::create_dir(dir) {
+                // Another process may have been faster.
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => Ok(()),
                 other => other,
-            });
-            made.map_err(|e| failed(dir, "cannot create the directory", &e))?;
+            })?;
             self.sync_dir(parent_of(dir))?;
         }
         Ok(())
@@ -59,12 +71,10 @@ impl Disk {
     /// crash it is there completely or not at all. Returns it, positioned at its end.
     pub(super) fn create(&mut self, path: &Path, parts: &[&[u8]]) -> Result<File, StorageError> {
         let temporary = temporary(path);
-        let created = self.change().and_then(|()| File::create(&temporary));
-        let mut file = created.map_err(|e| failed(&temporary, "cannot create", &e))?;
+        let mut file = self.change("create", &temporary, || File::create(&temporary))?;
         parts.iter().try_for_each(|part| self.append(&mut file, &temporary, part))?;
         self.sync(&file, &temporary)?;
-        let renamed = self.change().and_then(|()| fs::rename(&temporary, path));
-        renamed.map_err(|e| failed(path, "cannot rename the finished file", &e))?;
+        self.change("rename to", path, || fs::rename(&temporary, path))?;
         self.sync_dir(parent_of(path))?;
         Ok(file)
     }
@@ -75,28 +85,25 @@ impl Disk {
         path: &Path,
         bytes: &[u8],
     ) -> Result<(), StorageError> {
-        let written = match self.change() {
-            Ok(()) => file.write_all(bytes),
+        if self.changes_left == Some(0) {
             // What a full disk does: some of it still fits.
-            Err(full) => file.write_all(&bytes[..bytes.len() / 2]).and(Err(full)),
-        };
-        written.map_err(|e| failed(path, "cannot write", &e))
+            file.write_all(&bytes[..bytes.len() / 2]).map_err(|e| failed(path, "write", &e))?;
+        }
+        self.change("write", path, || file.write_all(bytes))
     }
 
     /// Flushes a file's content, and of its metadata what reading it back takes.
     pub(super) fn sync(&mut self, file: &File, path: &Path) -> Result<(), StorageError> {
-        let synced = self.change().and_then(|()| file.sync_data());
-        synced.map_err(|e| failed(path, "cannot flush", &e))
+        self.change("flush", path, || file.sync_data())
     }
 
     /// Flushes the names in a directory. Only Unix lets one open a directory for
     /// that; elsewhere the file system has to be trusted.
     pub(super) fn sync_dir(&mut self, dir: &Path) -> Result<(), StorageError> {
-        let synced = self.change().and_then(|()| match cfg!(unix) {
+        self.change("flush directory", dir, || match cfg!(unix) {
             true => File::open(dir)?.sync_all(),
             false => Ok(()),
-        });
-        synced.map_err(|e| failed(dir, "cannot flush the directory", &e))
+        })
     }
 
     pub(super) fn truncate(
@@ -105,13 +112,11 @@ impl Disk {
         path: &Path,
         len: u64,
     ) -> Result<(), StorageError> {
-        let cut = self.change().and_then(|()| file.set_len(len));
-        cut.map_err(|e| failed(path, "cannot cut off the torn tail", &e))
+        self.change("cut the torn tail off", path, || file.set_len(len))
     }
 
     pub(super) fn remove(&mut self, path: &Path) -> Result<(), StorageError> {
-        let removed = self.change().and_then(|()| fs::remove_file(path));
-        removed.map_err(|e| failed(path, "cannot remove", &e))
+        self.change("remove", path, || fs::remove_file(path))
     }
 }
 
@@ -130,6 +135,7 @@ fn parent_of(path: &Path) -> &Path {
     path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
+/// An error for `path`; `what` is what cannot be done to it.
 pub(super) fn failed(path: &Path, what: &str, error: &io::Error) -> StorageError {
-    StorageError { place: path.display().to_string(), reason: format!("{what}: {error}") }
+    StorageError { place: path.display().to_string(), reason: format!("cannot {what}: {error}") }
 }

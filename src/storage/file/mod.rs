@@ -139,6 +139,15 @@ impl FileStorage {
         }
     }
 
+    /// The changes of the disk since the last call.
+    #[cfg(test)]
+    fn journal(&mut self) -> Vec<String> {
+        match &mut self.state {
+            State::Ready(streams) => std::mem::take(&mut streams.disk.journal),
+            State::Failed(why) => panic!("{why}"),
+        }
+    }
+
     /// Takes the files out for one commit. Whoever does not put them back leaves
     /// the storage failed.
     fn take(&mut self) -> Result<Box<Streams>, StorageError> {
@@ -202,14 +211,14 @@ impl Streams {
 fn lock(dir: &Path) -> Result<File, StorageError> {
     let path = dir.join(LOCK);
     let opened = File::options().create(true).truncate(false).write(true).open(&path);
-    let file = opened.map_err(|e| failed(&path, "cannot open for writing", &e))?;
+    let file = opened.map_err(|e| failed(&path, "open for writing", &e))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(StorageError {
             place: dir.display().to_string(),
             reason: "in use: another process holds the lock".to_owned(),
         }),
-        Err(TryLockError::Error(e)) => Err(failed(&path, "cannot lock", &e)),
+        Err(TryLockError::Error(e)) => Err(failed(&path, "lock", &e)),
     }
 }
 

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use super::disk::{Disk, TEMPORARY_SUFFIX, failed};
 use super::stream::{Active, CHECKPOINT, Stream, parse_segment_name, segment_path};
 use crate::storage::format::{
-    CHECKPOINT_HEADER_BYTES, Damage, MAX_CHECKPOINT_BYTES, Sequence, read_checkpoint,
+    Damage, HEADER_BYTES, MAX_CHECKPOINT_BYTES, Sequence, read_checkpoint,
 };
 use crate::storage::scan::{Scan, Tail, scan};
 use crate::storage::{Log, StorageError};
@@ -78,7 +78,7 @@ pub(super) fn names_in(dir: &Path) -> Result<Vec<String>, StorageError> {
         names.sort_unstable();
         Ok(names)
     };
-    read().map_err(|e| failed(dir, "cannot list the directory", &e))
+    read().map_err(|e| failed(dir, "list the directory", &e))
 }
 
 /// The checkpoint in `dir`, and the first record that it does not stand for.
@@ -86,13 +86,13 @@ fn load_checkpoint(dir: &Path, name: &str) -> Result<(Sequence, Option<Vec<u8>>)
     let path = dir.join(CHECKPOINT);
     let len = match fs::metadata(&path) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok((Sequence::FIRST, None)),
-        other => other.map_err(|e| failed(&path, "cannot look at", &e))?.len(),
+        other => other.map_err(|e| failed(&path, "look at", &e))?.len(),
     };
-    if len > (CHECKPOINT_HEADER_BYTES + MAX_CHECKPOINT_BYTES) as u64 {
+    if len > (HEADER_BYTES + MAX_CHECKPOINT_BYTES) as u64 {
         let reason = format!("{len} bytes are over the limit for a checkpoint");
         return Err(refused(&path, 0, &reason));
     }
-    let bytes = fs::read(&path).map_err(|e| failed(&path, "cannot read", &e))?;
+    let bytes = fs::read(&path).map_err(|e| failed(&path, "read", &e))?;
     let (next, state) = read_checkpoint(name, &bytes).map_err(|d| damaged(&path, &d))?;
     Ok((next, Some(state.to_vec())))
 }
@@ -113,7 +113,7 @@ impl Found {
                 );
                 return Err(refused(&end.0, end.1, &reason));
             }
-            let bytes = fs::read(&path).map_err(|e| failed(&path, "cannot read", &e))?;
+            let bytes = fs::read(&path).map_err(|e| failed(&path, "read", &e))?;
             let scan = scan(&self.name, &bytes).map_err(|d| damaged(&path, &d))?;
             self.check(&path, first, &scan, is_last)?;
             self.log.records.extend(scan.records.iter().map(|record| record.to_vec()));
@@ -176,7 +176,7 @@ impl Found {
     fn reopen(&self, disk: &mut Disk, last: &Last) -> Result<Active, StorageError> {
         let path = segment_path(&self.dir, last.first);
         let opened = File::options().read(true).write(true).open(&path);
-        let mut file = opened.map_err(|e| failed(&path, "cannot open for writing", &e))?;
+        let mut file = opened.map_err(|e| failed(&path, "open for writing", &e))?;
         if last.torn_bytes > 0 {
             tracing::warn!(
                 file = %path.display(),
@@ -190,7 +190,7 @@ impl Found {
         // was killed before its flush.
         disk.sync(&file, &path)?;
         let end = file.seek(SeekFrom::Start(last.end as u64));
-        end.map_err(|e| failed(&path, "cannot seek", &e))?;
+        end.map_err(|e| failed(&path, "seek", &e))?;
         Ok(Active { first: last.first, file, len: last.end })
     }
 }

@@ -8,11 +8,12 @@ use tokio::runtime::Builder;
 
 use super::*;
 use crate::storage::Log;
-use crate::storage::format::{RECORD_HEADER_BYTES, SEGMENT_HEADER_BYTES};
-use crate::storage::suite::{Model, checkpoint, log, record};
+use crate::storage::format::{HEADER_BYTES, RECORD_HEADER_BYTES};
+use crate::storage::suite::{Model, checkpoint, log, record, scratch};
 
 mod crash;
 mod damage;
+mod flush;
 
 /// Small enough that every commit of the tests which use it starts a segment.
 const TINY: FileOptions = FileOptions { segment_bytes: 1 };
@@ -23,7 +24,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 
 /// A directory with these commits in it.
 fn written(options: FileOptions, commits: &[Vec<Write>]) -> TempDir {
-    let dir = TempDir::new().unwrap();
+    let dir = scratch();
     let (mut storage, _) = FileStorage::open_with(dir.path(), options).unwrap();
     for writes in commits {
         block_on(storage.commit(writes.clone())).unwrap();
@@ -47,7 +48,7 @@ fn segments(dir: &Path) -> Vec<PathBuf> {
 
 /// The place of the n-th record of a segment whose records have `len` bytes.
 fn offset_of(n: usize, len: usize) -> usize {
-    SEGMENT_HEADER_BYTES + n * (RECORD_HEADER_BYTES + len)
+    HEADER_BYTES + n * (RECORD_HEADER_BYTES + len)
 }
 
 /// Checks that opening fails with an error about this file that mentions this text,

@@ -79,7 +79,7 @@ fn a_disk_that_fails_at_any_change_loses_nothing_committed() {
 
 /// Whether the disk did fail.
 fn fail_and_recover(changes: u32, options: FileOptions) -> bool {
-    let dir = TempDir::new().unwrap();
+    let dir = scratch();
     let (mut storage, _) = FileStorage::open_with(dir.path(), options).unwrap();
     storage.fail_after(changes);
     let mut model = Model::default();
@@ -108,7 +108,7 @@ fn fail_and_recover(changes: u32, options: FileOptions) -> bool {
 }
 
 fn copy_of(dir: &Path) -> TempDir {
-    let copy = TempDir::new().unwrap();
+    let copy = scratch();
     for (path, bytes) in contents(dir) {
         let to = copy.path().join(path.strip_prefix(dir).unwrap());
         fs::create_dir_all(to.parent().unwrap()).unwrap();
@@ -146,7 +146,7 @@ fn an_open_that_fails_at_any_change_can_be_repeated() {
 
 #[test]
 fn one_directory_has_one_user() {
-    let dir = TempDir::new().unwrap();
+    let dir = scratch();
     let first = FileStorage::open(dir.path()).unwrap();
     let error = FileStorage::open(dir.path()).map(|_| ()).unwrap_err();
     assert!(error.reason.contains("in use"), "{error}");
@@ -156,7 +156,7 @@ fn one_directory_has_one_user() {
 
 #[test]
 fn a_place_that_cannot_be_a_directory_is_named() {
-    let dir = TempDir::new().unwrap();
+    let dir = scratch();
     fs::write(dir.path().join("file"), "").unwrap();
     let below = dir.path().join("file/data");
     let error = FileStorage::open(&below).map(|_| ()).unwrap_err();
@@ -171,7 +171,7 @@ fn a_place_that_cannot_be_a_directory_is_named() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_full_disk_is_named_and_final() {
-    let dir = TempDir::new().unwrap();
+    let dir = scratch();
     fs::create_dir(dir.path().join("s")).unwrap();
     let (mut storage, _) = FileStorage::open(dir.path()).unwrap();
     let full = dir.path().join("s/00000000000000000001.log.tmp");
@@ -187,7 +187,7 @@ fn a_full_disk_is_named_and_final() {
 
 #[test]
 fn a_commit_that_is_given_up_is_the_last() {
-    let dir = TempDir::new().unwrap();
+    let dir = scratch();
     let (mut storage, _) = FileStorage::open(dir.path()).unwrap();
     let runtime = Builder::new_current_thread().max_blocking_threads(1).build().unwrap();
     runtime.block_on(async {

@@ -31,13 +31,13 @@ fn a_flipped_bit_in_a_header_is_refused() {
     let dir = written(TINY, &[vec![checkpoint("s", "state")], vec![record("s", "a")]]);
     for path in [segments(dir.path())[0].clone(), dir.path().join("s/checkpoint")] {
         let good = fs::read(&path).unwrap();
-        for at in 0..SEGMENT_HEADER_BYTES {
+        for at in 0..HEADER_BYTES {
             let mut bad = good.clone();
             bad[at] ^= 0x10;
             fs::write(&path, &bad).unwrap();
             assert_refused(dir.path(), &path, "at byte ");
         }
-        for len in 0..SEGMENT_HEADER_BYTES {
+        for len in 0..HEADER_BYTES {
             fs::write(&path, &good[..len]).unwrap();
             assert_refused(dir.path(), &path, &format!("at byte {len}: "));
         }
@@ -51,7 +51,7 @@ fn a_damaged_checkpoint_is_refused() {
     let dir = written(TINY, &[vec![checkpoint("s", "state")]]);
     let path = dir.path().join("s/checkpoint");
     let good = fs::read(&path).unwrap();
-    for at in SEGMENT_HEADER_BYTES..good.len() {
+    for at in HEADER_BYTES..good.len() {
         let mut bad = good.clone();
         bad[at] ^= 1;
         fs::write(&path, &bad).unwrap();
@@ -66,12 +66,12 @@ fn a_torn_record_in_a_segment_that_is_not_the_last_is_refused() {
     let dir = written(TINY, &THREE.map(|text| vec![record("s", text)]));
     let path = &segments(dir.path())[1];
     let good = fs::read(path).unwrap();
-    for len in SEGMENT_HEADER_BYTES + 1..good.len() {
+    for len in HEADER_BYTES + 1..good.len() {
         fs::write(path, &good[..len]).unwrap();
-        assert_refused(dir.path(), path, &format!("at byte {SEGMENT_HEADER_BYTES}: record 2"));
+        assert_refused(dir.path(), path, &format!("at byte {HEADER_BYTES}: record 2"));
     }
     // Cut exactly between two records it looks whole; only the numbers tell.
-    fs::write(path, &good[..SEGMENT_HEADER_BYTES]).unwrap();
+    fs::write(path, &good[..HEADER_BYTES]).unwrap();
     assert_refused(dir.path(), path, "record 2 is missing");
 }
 

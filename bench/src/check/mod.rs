@@ -3,6 +3,8 @@
 //! A checker is a pure function. Its verdict has three values, because a history
 //! may simply not tell; `unknown` never counts as a pass.
 
+pub mod txn;
+
 use crate::edn::Edn;
 
 /// What a checker concluded. Ordered by priority: the worst of several wins.

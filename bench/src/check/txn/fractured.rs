@@ -1,0 +1,167 @@
+//! Fractured reads: some, but not all, of what one transaction wrote.
+//!
+//! The phenomenon that read atomic isolation forbids (Bailis et al., "Scalable Atomic
+//! Visibility with RAMP Transactions", 2014): a transaction sees a write of another
+//! to one key, and of a second key that the same transaction wrote, an older version.
+//! Elle's `read-atomic` does not look for it: it forbids only `internal`, `G1a` and
+//! `future-read`. Two transactions alone make a `G-single-item` of it, which is forbidden from
+//! `consistent-view` upwards; but that forbids longer cycles as well, which read
+//! committed with atomic visibility permits. Hence this direct check.
+//!
+//! Only what is certain is reported. "Older" is known of a list that lacks an
+//! element, of the initial state, and of versions in a chain in which each transaction
+//! overwrote what it had read or written itself. Registers in any other relation may be newer.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use adya::history::{Id, Mop, OpType, ReadValue};
+
+use super::Flavour;
+use super::edges::first_reads;
+use super::read::Transactions;
+use super::report::{Told, Translator};
+use crate::edn::Edn;
+
+/// A transaction that saw half of another's writes.
+pub(super) struct Fractured {
+    reader: usize,
+    writer: usize,
+    /// The micro-operation of the reader that saw the writer's write.
+    saw: usize,
+    /// The one that missed another.
+    missed: usize,
+    key: Id,
+    /// What it should have seen, or something newer.
+    element: Id,
+}
+
+impl Fractured {
+    /// As a map in the style of Elle's, and in words. `:monotonic?` tells whether the reader
+    /// missed the write only *before* it saw the other, which monotonic atomic view permits.
+    pub(super) fn tell(&self, translator: &Translator<'_, '_>, txns: &Transactions<'_>) -> Told {
+        let (saw, missed) = (
+            translator.show_mop(self.reader, self.saw),
+            translator.show_mop(self.reader, self.missed),
+        );
+        let (key, element) = (txns.name(self.key), txns.name(self.element));
+        let (r, w) = (txns.source[self.reader].index, txns.source[self.writer].index);
+        let line =
+            format!("T{r} saw T{w} in {saw}, but not its {element} of key {key} in {missed}");
+        let edn = Edn::map([
+            ("op", translator.op(self.reader)),
+            ("writer", translator.op(self.writer)),
+            ("saw", saw),
+            ("missed", missed),
+            ("key", key.clone()),
+            ("element", element.clone()),
+            ("monotonic?", (self.missed < self.saw).into()),
+        ]);
+        Told { edn, lines: vec![line] }
+    }
+}
+
+/// All fractured reads that are certain, at most one for each reader and writer.
+pub(super) fn fractured_reads(txns: &Transactions<'_>, flavour: Flavour) -> Vec<Fractured> {
+    let writers = writers(txns);
+    let chains = match flavour {
+        Flavour::ListAppend => BTreeMap::new(),
+        Flavour::RwRegister => predecessors(txns),
+    };
+    let mut found = Vec::new();
+    for reader in txns.completed(crate::history::OpType::Ok) {
+        let reads = external_reads(txns.mops(reader));
+        // One key alone cannot show a fracture.
+        if reads.len() < 2 {
+            continue;
+        }
+        let mut reported = BTreeSet::new();
+        for (seen_key, (saw, elements)) in &reads {
+            for element in elements {
+                let Some(&writer) = writers.get(&(*seen_key, *element)) else { continue };
+                if writer == reader || reported.contains(&writer) {
+                    continue;
+                }
+                let missing = super::edges::last_writes(txns.mops(writer)).into_iter().find_map(
+                    |(key, (_, last))| {
+                        let (missed, seen) = reads.get(&key).filter(|_| key != *seen_key)?;
+                        let older = match flavour {
+                            Flavour::ListAppend => !seen.contains(&last),
+                            Flavour::RwRegister => {
+                                is_older(&chains, key, seen.first().copied(), last)
+                            }
+                        };
+                        older.then_some((*missed, key, last))
+                    },
+                );
+                if let Some((missed, key, element)) = missing {
+                    reported.insert(writer);
+                    found.push(Fractured { reader, writer, saw: *saw, missed, key, element });
+                }
+            }
+        }
+    }
+    found
+}
+
+/// Who wrote what, of the transactions that committed or may have.
+fn writers(txns: &Transactions<'_>) -> BTreeMap<(Id, Id), usize> {
+    let mut writers = BTreeMap::new();
+    for position in txns.possible() {
+        for mop in txns.mops(position) {
+            if let Mop::Append { key, value } | Mop::Write { key, value } = mop {
+                writers.insert((*key, *value), position);
+            }
+        }
+    }
+    writers
+}
+
+/// Per key, the first read before any own write: its place, and the elements it saw.
+fn external_reads(mops: &[Mop]) -> BTreeMap<Id, (usize, Vec<Id>)> {
+    let elements = |mop: &Mop| match mop {
+        Mop::Read { value: ReadValue::List(list), .. } => list.clone(),
+        Mop::Read { value: ReadValue::Scalar(id), .. } => vec![*id],
+        _ => Vec::new(),
+    };
+    first_reads(mops).into_iter().map(|(key, (i, _))| (key, (i, elements(&mops[i])))).collect()
+}
+
+/// Of each version, the one its writer knew to be there when it wrote. Writes are
+/// unique, so there is at most one, and versions form chains.
+fn predecessors(txns: &Transactions<'_>) -> BTreeMap<(Id, Id), Id> {
+    let mut before = BTreeMap::new();
+    for position in txns.possible() {
+        let ok = txns.adya.ops[position].kind == OpType::Ok;
+        let mut current: BTreeMap<Id, Id> = BTreeMap::new();
+        for mop in txns.mops(position) {
+            match mop {
+                Mop::Read { key, value: ReadValue::Scalar(value) } if ok => {
+                    current.insert(*key, *value);
+                }
+                Mop::Write { key, value } => {
+                    if let Some(previous) = current.insert(*key, *value) {
+                        before.insert((*key, *value), previous);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+    before
+}
+
+/// Whether `seen` is certainly an older version than `last`.
+fn is_older(before: &BTreeMap<(Id, Id), Id>, key: Id, seen: Option<Id>, last: Id) -> bool {
+    let Some(seen) = seen else { return true };
+    let mut visited = BTreeSet::from([last]);
+    let mut version = last;
+    while let Some(&previous) = before.get(&(key, version)) {
+        // In a circle, before and after mean nothing.
+        if !visited.insert(previous) {
+            return false;
+        }
+        version = previous;
+    }
+    // The whole chain is walked first, so that a circle further up is noticed too.
+    seen != last && visited.contains(&seen)
+}

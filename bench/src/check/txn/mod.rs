@@ -1,0 +1,211 @@
+//! Transactions: which isolation a history of transactions rules out.
+//!
+//! Two workloads, as in Elle (Kingsbury and Alvaro, "Elle: Inferring Isolation
+//! Anomalies from Experimental Observations", 2020). In *list-append* a transaction appends unique
+//! values to lists and reads whole lists, so every read tells the order of all
+//! writes before it. In *rw-register* it writes unique values to registers, and only little
+//! of the order is known: nil is first, and what a transaction overwrites after
+//! reading it comes earlier (writes follow reads; Maelstrom assumes no more).
+//!
+//! The inference and the search for cycles are crate `adya`. Around it, here:
+//!
+//! * `read` refuses histories from which nothing follows, and finds *phantoms*, values
+//!   that no client ever tried to write, and registers read before they were written by the
+//!   same transaction (Elle says nothing about either);
+//! * `models` refuses names that would enforce nothing;
+//! * `report` and `edges` give results Elle's names and shapes, and tell the shortest anomaly of
+//!   each type in words, under `:explanation`;
+//! * `fractured` looks for fractured reads, when asked to.
+//!
+//! A search is given up after [`Options::timeout`] of real time in each component of
+//! the graph, as in Elle, and the verdict is then `unknown` unless a forbidden anomaly was
+//! found anyway. Maelstrom calls such a register history valid; we do not.
+//!
+//! Deliberately missing: predicates (G1-predicate, G2), further sources of version orders
+//! for registers, and pictures of the cycles.
+
+mod edges;
+mod fractured;
+pub mod models;
+mod read;
+mod report;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use adya::{Report, Valid, Workload};
+
+pub use models::{Model, parse_models};
+
+use self::read::Transactions;
+use self::report::{Findings, Translator};
+use crate::check::{Outcome, Verdict};
+use crate::edn::Edn;
+use crate::history::Op;
+
+/// What the transactions of a history are made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flavour {
+    /// `[:append k v]` and `[:r k [v ...]]`.
+    ListAppend,
+    /// `[:w k v]` and `[:r k v]`.
+    RwRegister,
+}
+
+impl Flavour {
+    /// The name of the workload.
+    pub fn name(self) -> &'static str {
+        match self {
+            Flavour::ListAppend => "txn-list-append",
+            Flavour::RwRegister => "txn-rw-register",
+        }
+    }
+}
+
+/// What a history is held to.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The models it must satisfy, all of them.
+    pub models: Vec<Model>,
+    /// Whether fractured reads count as an anomaly, under the name `fractured-read`.
+    pub fractured_reads: bool,
+    /// Real time for the search in one strongly connected component.
+    pub timeout: Duration,
+}
+
+impl Default for Options {
+    /// Maelstrom's: strict serializability; one second for the search.
+    fn default() -> Options {
+        Options {
+            models: vec![Model::STRICT_SERIALIZABLE],
+            fractured_reads: false,
+            timeout: Duration::from_millis(1000),
+        }
+    }
+}
+
+impl Options {
+    /// Whether one of the models rules out an anomaly.
+    fn forbid(&self, anomaly: &str) -> bool {
+        let names: Vec<&str> = self.models.iter().map(|model| model.name()).collect();
+        adya::model::prohibited_by(&names).contains(anomaly)
+    }
+}
+
+/// Types under which adya says that it could not analyse a history. It leaves
+/// them out of its verdict, which would then be "valid".
+const FATAL: [&str; 3] = ["duplicate-appends", "duplicate-writes", "unexpected-txn-micro-op-types"];
+
+const TIMEOUT: &str = "cycle-search-timeout";
+
+/// Judges the transactions of a history. Events of the nemesis and operations other than `txn`
+/// are passed over.
+pub fn check(history: &[Op], flavour: Flavour, options: &Options) -> Outcome {
+    let txns = match read::read(history, flavour) {
+        Ok(txns) => txns,
+        Err(reason) => return Outcome::new(Verdict::Unknown, [("error", Edn::str(reason))]),
+    };
+    let report = run(&txns, flavour, options);
+    if let Some(fatal) = FATAL.iter().find_map(|kind| report.anomalies.get(*kind)?.first()) {
+        return Outcome::new(Verdict::Unknown, [("error", Edn::str(&fatal.explanation))]);
+    }
+    let findings = findings(&txns, flavour, options, &report);
+    conclude(flavour, findings, &report)
+}
+
+fn run(txns: &Transactions<'_>, flavour: Flavour, options: &Options) -> Report {
+    let (workload, wfr_keys) = match flavour {
+        Flavour::ListAppend => (Workload::ListAppend, false),
+        Flavour::RwRegister => (Workload::RwRegister, true),
+    };
+    let options = adya::Opts {
+        models: options.models.iter().map(|m| m.name().to_owned()).collect(),
+        // Asked for, or they would not be reported.
+        anomalies: FATAL.iter().map(|kind| (*kind).to_owned()).collect(),
+        timeout: options.timeout,
+        wfr_keys,
+        ..adya::Opts::default()
+    };
+    adya::check(&txns.adya, workload, &options)
+}
+
+fn findings(
+    txns: &Transactions<'_>,
+    flavour: Flavour,
+    options: &Options,
+    report: &Report,
+) -> Findings {
+    let fractured = match options.fractured_reads {
+        true => fractured::fractured_reads(txns, flavour),
+        false => Vec::new(),
+    };
+    let future = match flavour == Flavour::RwRegister && options.forbid("future-read") {
+        true => read::future_reads(txns),
+        false => Vec::new(),
+    };
+    let mut findings = Findings::default();
+    if report.anomalies.is_empty() && [txns.phantoms.len(), fractured.len(), future.len()] == [0; 3]
+    {
+        return findings;
+    }
+    let translator = Translator::new(txns, flavour);
+    for (kind, anomalies) in &report.anomalies {
+        findings.add(kind, anomalies, |anomaly| translator.anomaly(anomaly));
+    }
+    let phantom = "which nobody ever wrote";
+    findings.add("phantom", &txns.phantoms, |seen| translator.sighting(seen, phantom));
+    let later = "which it writes only later";
+    findings.add("future-read", &future, |seen| translator.sighting(seen, later));
+    findings.add("fractured-read", &fractured, |read| read.tell(&translator, txns));
+    findings
+}
+
+fn conclude(flavour: Flavour, mut findings: Findings, report: &Report) -> Outcome {
+    let mut timeouts = None;
+    let verdict = match flavour {
+        Flavour::ListAppend => {
+            let ours = findings.has("phantom") || findings.has("fractured-read");
+            match report.valid {
+                _ if ours => Verdict::Invalid,
+                Valid::False => Verdict::Invalid,
+                Valid::Unknown => Verdict::Unknown,
+                Valid::True => Verdict::Valid,
+            }
+        }
+        // Maelstrom strikes the time-outs and then tolerates no anomaly type at
+        // all, so a history without any dependency is invalid there.
+        Flavour::RwRegister => {
+            timeouts = findings.remove(TIMEOUT);
+            match (findings.is_empty(), &timeouts) {
+                (false, _) => Verdict::Invalid,
+                (true, Some(_)) => Verdict::Unknown,
+                (true, None) => Verdict::Valid,
+            }
+        }
+    };
+    let mut outcome = Outcome { verdict, details: Vec::new() };
+    let mut say = |key: &str, value: Edn| outcome.details.push((Edn::keyword(key), value));
+    if findings.is_empty() && timeouts.is_none() {
+        if flavour == Flavour::RwRegister {
+            say("anomaly-types", Edn::List(Vec::new()));
+            say("anomalies", Edn::Nil);
+        }
+        return outcome;
+    }
+    let models = |names: &[String]| {
+        let mut names: Vec<&str> = names.iter().map(|name| models::printed(name)).collect();
+        names.sort_unstable();
+        Edn::Set(names.into_iter().map(Edn::keyword).collect())
+    };
+    say("anomaly-types", findings.types());
+    say("anomaly-counts", findings.counts());
+    say("explanation", findings.explanation());
+    say("anomalies", findings.into_anomalies());
+    say("not", models(&report.not));
+    say("also-not", models(&report.also_not));
+    if let Some(timeouts) = timeouts {
+        say(TIMEOUT, Edn::Vector(timeouts));
+    }
+    outcome
+}

@@ -1,0 +1,295 @@
+//! From a history to transactions that can be judged.
+//!
+//! adya trusts its input: it lets through histories from which nothing follows,
+//! and calls them valid. So everything Elle would throw at is refused
+//! here with a reason, and what no client ever wrote is collected as a *phantom*.
+//!
+//! Keys and values may be any EDN. Each is replaced by a small number, equal
+//! numbers for equal values (as Clojure compares them), and translated back when a
+//! result is built.
+
+use std::collections::BTreeMap;
+
+use adya::history::{Id, Interner, Mop, ReadValue, Scalar};
+
+use super::Flavour;
+use crate::edn::Edn;
+use crate::history::{Op, OpType, Process};
+
+/// A history of transactions, in adya's terms and in ours.
+///
+/// Transactions are known by the position of their completion in `adya.ops`,
+/// which is also the index adya reports.
+pub(super) struct Transactions<'h> {
+    pub(super) adya: adya::History,
+    /// The event behind each of adya's; an unfinished invocation
+    /// stands for its own, missing completion.
+    pub(super) source: Vec<&'h Op>,
+    names: Vec<Edn>,
+    /// Values read that nobody ever tried to write.
+    pub(super) phantoms: Vec<Sighting>,
+}
+
+/// Where a value was read that cannot have been there.
+pub(super) struct Sighting {
+    pub(super) reader: usize,
+    pub(super) mop: usize,
+    pub(super) element: Id,
+}
+
+impl Transactions<'_> {
+    /// The key or value behind a number.
+    pub(super) fn name(&self, id: Id) -> &Edn {
+        &self.names[id as usize]
+    }
+
+    pub(super) fn mops(&self, position: usize) -> &[Mop] {
+        &self.adya.ops[position].value
+    }
+
+    /// Positions of the completions of the given type.
+    pub(super) fn completed(&self, kind: OpType) -> impl Iterator<Item = usize> + '_ {
+        let kind = adya_type(kind);
+        (0..self.adya.ops.len()).filter(move |&i| self.adya.ops[i].kind == kind)
+    }
+
+    /// Positions of the transactions that committed, or may have.
+    pub(super) fn possible(&self) -> impl Iterator<Item = usize> + '_ {
+        use adya::history::OpType::{Info, Ok};
+        (0..self.adya.ops.len()).filter(|&i| matches!(self.adya.ops[i].kind, Ok | Info))
+    }
+}
+
+/// Reads the transactions of a history; operations of the nemesis and with
+/// another `f` are passed over.
+///
+/// # Errors
+/// The reason why nothing can be concluded from this history.
+pub(super) fn read(history: &[Op], flavour: Flavour) -> Result<Transactions<'_>, String> {
+    let mut reader = Reader::new(flavour);
+    for op in history {
+        if let Process::Client(process) = op.process
+            && op.f == "txn"
+        {
+            reader.event(op, process)?;
+        }
+    }
+    reader.finish()
+}
+
+struct Reader<'h> {
+    flavour: Flavour,
+    ops: Vec<adya::history::Op>,
+    source: Vec<&'h Op>,
+    /// Per process, its open invocation and what that set out to do.
+    open: BTreeMap<u64, (&'h Op, Vec<Mop>)>,
+    /// Key and value of every write ever invoked.
+    written: Vec<(Id, Id)>,
+    names: Names,
+}
+
+impl<'h> Reader<'h> {
+    fn new(flavour: Flavour) -> Reader<'h> {
+        Reader {
+            flavour,
+            ops: Vec::new(),
+            source: Vec::new(),
+            open: BTreeMap::new(),
+            written: Vec::new(),
+            names: Names::default(),
+        }
+    }
+
+    fn event(&mut self, op: &'h Op, process: u64) -> Result<(), String> {
+        let at = |reason: String| format!("operation {}: {reason}", op.index);
+        if op.kind == OpType::Invoke {
+            let mops = self.mops(op).map_err(at)?;
+            for mop in &mops {
+                if let Mop::Append { key, value } | Mop::Write { key, value } = mop {
+                    self.written.push((*key, *value));
+                }
+            }
+            if self.open.insert(process, (op, mops)).is_some() {
+                return Err(at(format!("process {process} invokes while its last is still open")));
+            }
+            // What an invocation intends plays no part in adya's analysis.
+            self.push(op, process, op.kind, Vec::new());
+            return Ok(());
+        }
+        let Some((_, intended)) = self.open.remove(&process) else {
+            return Err(at(format!("process {process} completes what it has not invoked")));
+        };
+        let mops = if op.kind != OpType::Ok && op.value == Edn::Nil {
+            intended
+        } else {
+            let mops = self.mops(op).map_err(at)?;
+            let same = intended.len() == mops.len()
+                && intended.iter().zip(&mops).all(|(a, b)| same_intent(a, b));
+            if !same {
+                return Err(at("completes with another transaction than it invoked".into()));
+            }
+            mops
+        };
+        self.push(op, process, op.kind, mops);
+        Ok(())
+    }
+
+    fn push(&mut self, op: &'h Op, process: u64, kind: OpType, value: Vec<Mop>) {
+        self.ops.push(adya::history::Op {
+            index: self.ops.len() as u64,
+            kind: adya_type(kind),
+            // Client processes are counted up from 0 and never come near the limit.
+            process: Some(i64::try_from(process).unwrap_or(i64::MAX)),
+            value,
+            time: Some(op.time),
+        });
+        self.source.push(op);
+    }
+
+    fn mops(&mut self, op: &Op) -> Result<Vec<Mop>, String> {
+        let Some(mops) = op.value.as_seq() else {
+            return Err("its value is no list of micro-operations".into());
+        };
+        mops.iter().map(|mop| self.mop(mop, op.kind == OpType::Invoke)).collect()
+    }
+
+    fn mop(&mut self, mop: &Edn, invoked: bool) -> Result<Mop, String> {
+        let Some([f, key, value]) = mop.as_seq() else {
+            return Err("a micro-operation is no triple".into());
+        };
+        let key = self.names.id(key);
+        match (self.flavour, f.as_text()) {
+            (Flavour::ListAppend, Some("append")) => {
+                Ok(Mop::Append { key, value: self.names.id(value) })
+            }
+            (Flavour::RwRegister, Some("w")) if *value == Edn::Nil => {
+                Err("writes nil, which cannot be told from the initial state".into())
+            }
+            (Flavour::RwRegister, Some("w")) => Ok(Mop::Write { key, value: self.names.id(value) }),
+            // What an invocation says about a read means nothing yet.
+            (_, Some("r")) if invoked => Ok(Mop::Read { key, value: ReadValue::Nil }),
+            (_, Some("r")) => Ok(Mop::Read { key, value: self.read_value(value)? }),
+            (_, f) => Err(format!(
+                "{} is no micro-operation of {}",
+                f.unwrap_or("a nameless one"),
+                self.flavour.name()
+            )),
+        }
+    }
+
+    fn read_value(&mut self, value: &Edn) -> Result<ReadValue, String> {
+        match (self.flavour, value) {
+            (_, Edn::Nil) => Ok(ReadValue::Nil),
+            (Flavour::RwRegister, value) => Ok(ReadValue::Scalar(self.names.id(value))),
+            (Flavour::ListAppend, Edn::List(items) | Edn::Vector(items)) => {
+                Ok(ReadValue::List(items.iter().map(|item| self.names.id(item)).collect()))
+            }
+            (Flavour::ListAppend, _) => Err("reads something that is no list".into()),
+        }
+    }
+
+    fn finish(mut self) -> Result<Transactions<'h>, String> {
+        // Still open at the end: nobody knows, as after a time-out.
+        for (process, (op, mops)) in std::mem::take(&mut self.open) {
+            self.push(op, process, OpType::Info, mops);
+        }
+        self.written.sort_unstable();
+        if let Some(twice) = self.written.windows(2).find(|w| w[0] == w[1]) {
+            let (key, value) = twice[0];
+            return Err(format!(
+                "value {} is written to key {} twice, so reads do not tell which they saw",
+                self.names.names[value as usize], self.names.names[key as usize],
+            ));
+        }
+        let phantoms = phantoms(&self.ops, &self.written);
+        let interner = self.names.interner();
+        let adya = adya::History::from_ops(self.ops, interner);
+        Ok(Transactions { adya, source: self.source, names: self.names.names, phantoms })
+    }
+}
+
+/// Whether a completion's micro-operation can be the invoked one.
+fn same_intent(invoked: &Mop, completed: &Mop) -> bool {
+    match (invoked, completed) {
+        (Mop::Read { key: a, .. }, Mop::Read { key: b, .. }) => a == b,
+        (invoked, completed) => invoked == completed,
+    }
+}
+
+/// Every read of something that is not in the sorted list of writes.
+fn phantoms(ops: &[adya::history::Op], written: &[(Id, Id)]) -> Vec<Sighting> {
+    let mut found = Vec::new();
+    for (reader, op) in ops.iter().enumerate() {
+        for (mop, read) in op.value.iter().enumerate() {
+            let Mop::Read { key, value } = read else { continue };
+            let elements = match value {
+                ReadValue::Nil => &[],
+                ReadValue::Scalar(element) => std::slice::from_ref(element),
+                ReadValue::List(elements) => elements.as_slice(),
+            };
+            let unheard = elements.iter().find(|e| written.binary_search(&(*key, **e)).is_err());
+            found.extend(unheard.map(|&element| Sighting { reader, mop, element }));
+        }
+    }
+    found
+}
+
+/// Every committed read of a register that saw what its transaction wrote only later.
+///
+/// For lists adya does this; of registers Elle and adya know nothing of the kind, and
+/// let the transaction pass, or find a cycle by way of another reader.
+pub(super) fn future_reads(txns: &Transactions<'_>) -> Vec<Sighting> {
+    let mut found = Vec::new();
+    for reader in txns.completed(OpType::Ok) {
+        let mops = txns.mops(reader);
+        for (mop, read) in mops.iter().enumerate() {
+            let Mop::Read { key, value: ReadValue::Scalar(element) } = *read else { continue };
+            if mops[mop..].contains(&Mop::Write { key, value: element }) {
+                found.push(Sighting { reader, mop, element });
+            }
+        }
+    }
+    found
+}
+
+/// Numbers for keys and values. Integers, nearly all of them in practice,
+/// have a table of their own.
+#[derive(Default)]
+struct Names {
+    names: Vec<Edn>,
+    of_int: BTreeMap<i64, Id>,
+    of_other: BTreeMap<Edn, Id>,
+}
+
+impl Names {
+    fn id(&mut self, name: &Edn) -> Id {
+        let next =
+            Id::try_from(self.names.len()).expect("a history has under 2^32 distinct values");
+        let id = match name {
+            Edn::Int(i) => *self.of_int.entry(*i).or_insert(next),
+            other => *self.of_other.entry(other.clone()).or_insert(next),
+        };
+        if id == next {
+            self.names.push(name.clone());
+        }
+        id
+    }
+
+    /// adya's own table: it maps each number to itself.
+    fn interner(&self) -> Interner {
+        let mut interner = Interner::default();
+        for i in 0..self.names.len() {
+            interner.intern(Scalar::Int(i as i64));
+        }
+        interner
+    }
+}
+
+fn adya_type(kind: OpType) -> adya::history::OpType {
+    match kind {
+        OpType::Invoke => adya::history::OpType::Invoke,
+        OpType::Ok => adya::history::OpType::Ok,
+        OpType::Fail => adya::history::OpType::Fail,
+        OpType::Info => adya::history::OpType::Info,
+    }
+}

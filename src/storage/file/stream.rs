@@ -112,12 +112,10 @@ impl Stream {
         let header = checkpoint_header(&self.name, self.next, state);
         disk.create(&self.dir.join(CHECKPOINT), &[&header, state])?;
         // Only now, when the new checkpoint is there to stay, may the old go.
-        let needed = |first: &Sequence| *first >= self.next;
-        for first in self.segments.iter().filter(|first| !needed(first)) {
-            disk.remove(&segment_path(&self.dir, *first))?;
+        self.active = None;
+        for first in std::mem::take(&mut self.segments) {
+            disk.remove(&segment_path(&self.dir, first))?;
         }
-        self.segments.retain(needed);
-        self.active.take_if(|active| !needed(&active.first));
         Ok(())
     }
 

@@ -55,6 +55,21 @@ fn a_hole_in_the_last_flush_is_torn_and_in_an_earlier_one_is_damage() {
     assert_refused(dir.path(), path, &text);
 }
 
+#[test]
+fn a_torn_record_may_contain_an_image_of_a_later_one() {
+    // Record 3 of a log, flushed after record 2, as the content of record 2.
+    let dir = written(FileOptions::default(), &["a", "b", "c"].map(|t| vec![record("s", t)]));
+    let image = fs::read(&segments(dir.path())[0]).unwrap()[offset_of(2, 1)..].to_vec();
+    let payload = [&image[..], &[0; 8]].concat();
+    let dir =
+        written(FileOptions::default(), &[vec![record("s", "a")], vec![record("s", payload)]]);
+    let path = &segments(dir.path())[0];
+    let mut torn = fs::read(path).unwrap();
+    torn.pop();
+    fs::write(path, torn).unwrap();
+    assert_eq!(reopen(dir.path()).unwrap(), (log(None, &["a"]), 1));
+}
+
 /// Rotation, checkpoints with and without records around them, two streams.
 fn eventful() -> Vec<Vec<Write>> {
     vec![
@@ -181,6 +196,7 @@ fn a_full_disk_is_named_and_final() {
     fs::remove_file(&full).unwrap();
     let error = block_on(storage.commit(vec![record("s", "b")])).unwrap_err();
     assert!(error.reason.contains("an earlier commit failed"), "{error}");
+    assert!(error.reason.contains("No space left on device"), "the cause: {error}");
     drop(storage);
     assert_eq!(reopen(dir.path()).unwrap(), (Log::default(), 0));
 }

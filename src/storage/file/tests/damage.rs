@@ -70,6 +70,9 @@ fn a_torn_record_in_a_segment_that_is_not_the_last_is_refused() {
         fs::write(path, &good[..len]).unwrap();
         assert_refused(dir.path(), path, &format!("at byte {HEADER_BYTES}: record 2"));
     }
+    let longer = [&good[..], b"more"].concat();
+    fs::write(path, longer).unwrap();
+    assert_refused(dir.path(), path, "record 3 does not verify, and a later segment follows");
     // Cut exactly between two records it looks whole; only the numbers tell.
     fs::write(path, &good[..HEADER_BYTES]).unwrap();
     assert_refused(dir.path(), path, "record 2 is missing");

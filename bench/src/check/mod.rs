@@ -1,11 +1,44 @@
 //! Checkers: a history in, a verdict and its reasons out.
 //!
 //! A checker is a pure function. Its verdict has three values, because a history
-//! may simply not tell; `unknown` never counts as a pass.
+//! may simply not tell; `unknown` never counts as a pass. Result maps have Jepsen's
+//! keys. Where a checker is stricter than Jepsen's on purpose, its module says so, and
+//! the result says so under a key that Jepsen does not have.
+//!
+//! [`workload`] is the one table from names to checkers; [`run`] judges a whole test.
 
+pub mod availability;
+pub mod compose;
+pub mod counter;
+pub mod echo;
+pub mod exceptions;
+pub mod net;
+pub mod set_full;
+pub mod stats;
+mod table;
+#[cfg(test)]
+mod tests;
 pub mod txn;
+pub mod unique_ids;
 
 use crate::edn::Edn;
+use crate::history::{Op, Pair, pairs};
+
+pub use availability::Availability;
+pub use compose::run;
+pub use net::NetStats;
+pub use table::{Checker, workload, workloads};
+
+/// What a test demands beyond its workload, and what only the bench knows about it.
+#[derive(Clone, Debug, Default)]
+pub struct CheckOptions {
+    /// How many operations must succeed; none demands nothing.
+    pub availability: Option<Availability>,
+    /// The messages that were counted, if the history comes with its network.
+    pub net: Option<NetStats>,
+    /// What transactions are held to.
+    pub txn: txn::Options,
+}
 
 /// What a checker concluded. Ordered by priority: the worst of several wins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -45,10 +78,44 @@ impl Outcome {
         Outcome { verdict, details }
     }
 
+    /// The history cannot be judged, for a reason.
+    pub fn unknown(why: impl std::fmt::Display) -> Outcome {
+        Outcome::new(Verdict::Unknown, [("error", Edn::str(why.to_string()))])
+    }
+
+    /// Adds a detail under a keyword name.
+    pub fn push(&mut self, name: &str, value: impl Into<Edn>) {
+        self.details.push((Edn::keyword(name), value.into()));
+    }
+
+    /// The detail under a keyword name.
+    pub fn get(&self, name: &str) -> Option<&Edn> {
+        let is_it = |key: &Edn| matches!(key, Edn::Keyword(k) if k == name);
+        self.details.iter().find(|(key, _)| is_it(key)).map(|(_, value)| value)
+    }
+
     /// The result map as Jepsen writes it, `:valid?` first.
     pub fn to_edn(&self) -> Edn {
         let mut entries = vec![(Edn::keyword("valid?"), self.verdict.to_edn())];
         entries.extend(self.details.iter().cloned());
         Edn::Map(entries)
+    }
+}
+
+/// The client operations of a history, if every one of them is one of those of
+/// the workload: a history of another workload must not pass by being ignored.
+///
+/// # Errors
+/// The outcome `unknown`, with what is wrong with the history.
+pub(crate) fn operations<'a>(history: &'a [Op], fs: &[&str]) -> Result<Vec<Pair<'a>>, Outcome> {
+    let pairs = pairs(history).map_err(Outcome::unknown)?;
+    match pairs.iter().find(|pair| !fs.contains(&&*pair.invoke.f)) {
+        None => Ok(pairs),
+        Some(pair) => {
+            let (index, f) = (pair.invoke.index, &pair.invoke.f);
+            Err(Outcome::unknown(format!(
+                "operation {index} is :{f}, which this workload does not have"
+            )))
+        }
     }
 }

@@ -139,7 +139,7 @@ fn pretty_prints_results_as_jepsen_does() {
             seen += 1;
         }
     }
-    assert_eq!(seen, 20);
+    assert!(seen >= 20, "{seen} results");
 }
 
 fn any_edn() -> impl Strategy<Value = Edn> {

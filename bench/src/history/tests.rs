@@ -10,9 +10,10 @@ fn recorded() -> Vec<PathBuf> {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("histories");
     let dirs = ["maelstrom", "maelstrom-broken"].map(|dir| root.join(dir));
     let workloads = dirs.iter().flat_map(|dir| fs::read_dir(dir).expect("fixtures"));
-    let files: Vec<_> =
-        workloads.map(|entry| entry.expect("entry").path().join("history.edn")).collect();
-    assert_eq!(files.len(), 20);
+    let files = workloads.map(|entry| entry.expect("entry").path().join("history.edn"));
+    // A directory may hold a transcript and nothing else.
+    let files: Vec<_> = files.filter(|file| file.exists()).collect();
+    assert!(files.len() >= 20, "{} histories", files.len());
     files
 }
 

@@ -1,0 +1,41 @@
+//! The verdict on a whole test: all checkers, the worst of them counts.
+
+use super::{CheckOptions, Outcome, Verdict, availability, exceptions, net, stats, workload};
+use crate::edn::Edn;
+use crate::history::Op;
+
+/// Judges a history of a workload with every checker; the result has the keys of
+/// Maelstrom's `results.edn`.
+///
+/// An unknown workload gives the verdict unknown; see [`workload`].
+pub fn run(name: &str, history: &[Op], options: &CheckOptions) -> Outcome {
+    let judged = match workload(name) {
+        Some(check) => check(history, options),
+        None => Outcome::unknown(format!("there is no checker for the workload {name}")),
+    };
+    let parts = [
+        ("perf", perf()),
+        ("timeline", Outcome::new(Verdict::Valid, [])),
+        ("exceptions", exceptions::check(history)),
+        ("stats", stats::check(history)),
+        ("availability", availability::check(history, options.availability)),
+        ("net", net::check(history, options.net.as_ref())),
+        ("workload", judged),
+    ];
+    let verdict = parts.iter().map(|(_, part)| part.verdict).max().unwrap_or(Verdict::Valid);
+    Outcome::new(verdict, parts.map(|(name, part)| (name, part.to_edn())))
+}
+
+/// Jepsen reports here that it has drawn its graphs, which is all there is to say.
+fn perf() -> Outcome {
+    let graph = || Outcome::new(Verdict::Valid, []).to_edn();
+    Outcome::new(Verdict::Valid, [("latency-graph", graph()), ("rate-graph", graph())])
+}
+
+/// The result map of a whole test, `:valid?` last as in `results.edn`, where
+/// people look for it.
+pub fn results(outcome: &Outcome) -> Edn {
+    let mut entries = outcome.details.clone();
+    entries.push((Edn::keyword("valid?"), outcome.verdict.to_edn()));
+    Edn::Map(entries)
+}

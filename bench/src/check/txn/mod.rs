@@ -24,6 +24,8 @@
 //! Deliberately missing: predicates (G1-predicate, G2), further sources of version orders
 //! for registers, and pictures of the cycles.
 
+#[cfg(test)]
+mod brute;
 mod edges;
 mod fractured;
 pub mod models;

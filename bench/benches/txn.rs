@@ -1,0 +1,170 @@
+//! How long, and in how much memory, a history of list-append transactions is judged.
+//!
+//! `cargo bench -p seaworthy-bench --bench txn [-- TRANSACTIONS [STALE]]`
+//!
+//! The history is made by a store that runs each transaction at one instant between its
+//! invocation and its completion, so it is strictly serializable: the checker
+//! has to build the whole graph and finds no way out early. With STALE one read in so many
+//! misses the last element, which makes one large component of the graph. One history
+//! a process, since what is reported is its peak memory.
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a benchmark reads the clock and reports on stdout"
+)]
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use rand_core::{Rng, SeedableRng};
+use rand_pcg::Pcg64Mcg;
+use seaworthy_bench::check::Verdict;
+use seaworthy_bench::check::txn::{Flavour, Options, check};
+use seaworthy_bench::edn::Edn;
+use seaworthy_bench::history::{History, Op, OpType, Process};
+
+const PROCESSES: usize = 20;
+/// Keys in use at a time, and writes until a key is replaced: Maelstrom's.
+const KEYS: u64 = 10;
+const WRITES_PER_KEY: i64 = 16;
+
+fn main() {
+    let mut args = std::env::args().skip(1).filter(|arg| arg != "--bench");
+    let count = args.next().map_or(100_000, |arg| arg.parse().expect("a number of transactions"));
+    let stale = args.next().map(|arg| arg.parse().expect("one stale read in so many"));
+
+    let mut store = Store::new(stale);
+    let history = store.run(count);
+    let before = peak_mib();
+    let start = Instant::now();
+    let outcome = check(&history, Flavour::ListAppend, &Options::default());
+    let seconds = start.elapsed().as_secs_f64();
+    assert!(stale.is_some() || outcome.verdict == Verdict::Valid);
+    println!(
+        "{count} transactions: {:?} in {seconds:.2} s, peak memory {} MiB ({before} MiB before)",
+        outcome.verdict,
+        peak_mib()
+    );
+}
+
+/// The most memory this process has held at once.
+fn peak_mib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches("kB").trim().parse::<u64>().unwrap() / 1024
+}
+
+/// What a process is doing.
+enum Slot {
+    Idle,
+    Invoked(Vec<Edn>),
+    Executed(Vec<Edn>),
+}
+
+/// A store of lists, with the processes that use it.
+struct Store {
+    rng: Pcg64Mcg,
+    stale: Option<u64>,
+    lists: BTreeMap<i64, Vec<Edn>>,
+    /// The keys in use, and how often each was written.
+    active: Vec<(i64, i64)>,
+    history: History,
+}
+
+impl Store {
+    fn new(stale: Option<u64>) -> Store {
+        Store {
+            rng: Pcg64Mcg::seed_from_u64(7),
+            stale,
+            lists: BTreeMap::new(),
+            active: (0..KEYS as i64).map(|key| (key, 0)).collect(),
+            history: History::new(),
+        }
+    }
+
+    fn run(&mut self, count: usize) -> History {
+        let mut slots: Vec<Slot> = (0..PROCESSES).map(|_| Slot::Idle).collect();
+        let mut invoked = 0;
+        while invoked < count || slots.iter().any(|slot| !matches!(slot, Slot::Idle)) {
+            let process = self.below(PROCESSES as u64) as usize;
+            slots[process] = match std::mem::replace(&mut slots[process], Slot::Idle) {
+                Slot::Idle if invoked == count => Slot::Idle,
+                Slot::Idle => {
+                    invoked += 1;
+                    let txn = self.generate();
+                    self.record(process, OpType::Invoke, txn.clone());
+                    Slot::Invoked(txn)
+                }
+                Slot::Invoked(txn) => Slot::Executed(self.execute(txn)),
+                Slot::Executed(txn) => {
+                    self.record(process, OpType::Ok, txn);
+                    Slot::Idle
+                }
+            };
+        }
+        std::mem::take(&mut self.history)
+    }
+
+    /// One to four micro-operations; later keys are exponentially likelier.
+    fn generate(&mut self) -> Vec<Edn> {
+        let length = 1 + self.below(4);
+        (0..length).map(|_| self.micro_operation()).collect()
+    }
+
+    fn micro_operation(&mut self) -> Edn {
+        let slot =
+            (KEYS - 1 - u64::from(self.rng.next_u64().trailing_zeros()).min(KEYS - 1)) as usize;
+        if self.below(2) == 0 {
+            return mop("r", self.active[slot].0, Edn::Nil);
+        }
+        if self.active[slot].1 == WRITES_PER_KEY {
+            let last = self.active.iter().map(|(key, _)| *key).max().unwrap();
+            self.active[slot] = (last + 1, 0);
+        }
+        self.active[slot].1 += 1;
+        let (key, value) = self.active[slot];
+        mop("append", key, Edn::Int(value))
+    }
+
+    fn execute(&mut self, txn: Vec<Edn>) -> Vec<Edn> {
+        txn.into_iter().map(|mop| self.apply(mop)).collect()
+    }
+
+    fn apply(&mut self, micro: Edn) -> Edn {
+        let parts = micro.as_seq().unwrap();
+        let key = parts[1].as_int().unwrap();
+        let miss = self.stale.is_some_and(|reads| self.below(reads) == 0);
+        let list = self.lists.entry(key).or_default();
+        if parts[0].as_text() == Some("append") {
+            list.push(parts[2].clone());
+            return micro;
+        }
+        let seen = list.len().saturating_sub(usize::from(miss));
+        mop("r", key, Edn::Vector(list[..seen].to_vec()))
+    }
+
+    fn record(&mut self, process: usize, kind: OpType, txn: Vec<Edn>) {
+        let index = self.history.len();
+        self.history.push(Op {
+            index,
+            time: index as i64 * 1000,
+            kind,
+            process: Process::Client(process as u64),
+            f: "txn".into(),
+            value: Edn::Vector(txn),
+            error: None,
+            is_final: false,
+            extra: Vec::new(),
+        });
+    }
+
+    fn below(&mut self, n: u64) -> u64 {
+        self.rng.next_u64() % n
+    }
+}
+
+fn mop(f: &str, key: i64, value: Edn) -> Edn {
+    Edn::Vector(vec![Edn::keyword(f), Edn::Int(key), value])
+}

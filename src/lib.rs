@@ -13,6 +13,5 @@
 pub mod driver;
 pub mod message;
 pub mod node;
-pub mod raft;
 pub mod storage;
 pub mod time;

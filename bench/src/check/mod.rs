@@ -12,6 +12,7 @@ pub mod compose;
 pub mod counter;
 pub mod echo;
 pub mod exceptions;
+pub mod linear;
 pub mod net;
 pub mod set_full;
 pub mod stats;

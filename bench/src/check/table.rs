@@ -1,6 +1,6 @@
 //! Which checker judges which workload.
 
-use super::{CheckOptions, Outcome, counter, echo, set_full, txn, unique_ids};
+use super::{CheckOptions, Outcome, counter, echo, linear, set_full, txn, unique_ids};
 use crate::check::txn::Flavour;
 use crate::history::Op;
 
@@ -15,6 +15,7 @@ const TABLE: &[(&str, Checker)] = &[
     ("g-set", |history, _| set_full::check(history, "add")),
     ("g-counter", |history, _| counter::check(history)),
     ("pn-counter", |history, _| counter::check(history)),
+    ("lin-kv", |history, _| linear::check_lin_kv(history).outcome),
     ("txn-list-append", |history, options| txn::check(history, Flavour::ListAppend, &options.txn)),
     ("txn-rw-register", |history, options| txn::check(history, Flavour::RwRegister, &options.txn)),
 ];

@@ -1,0 +1,50 @@
+//! How long the linearizability checker takes: `cargo bench -p seaworthy-bench --bench linear`.
+//!
+//! Each line is one whole check, from operations to result map. The first line is a
+//! test as Maelstrom runs it, only longer; the others are adversarial: one key that all
+//! processes use all the time.
+
+#![allow(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
+#![allow(clippy::print_stdout, reason = "a benchmark prints its results")]
+
+mod generate;
+
+use std::time::Instant;
+
+use generate::{Plan, correct, mutated};
+use seaworthy_bench::check::linear::check_lin_kv;
+
+fn main() {
+    let wide = Plan {
+        operations: 100_000,
+        keys: 100,
+        processes: 20,
+        values: 5,
+        info_percent: 5,
+        mix: [2, 1, 2],
+    };
+    let narrow = Plan { operations: 10_000, keys: 1, ..wide };
+    let plans = [
+        ("100 keys, 5 % info", wide),
+        ("one key, 5 % info", narrow),
+        ("one key, no info", Plan { info_percent: 0, ..narrow }),
+        ("one key, reads and writes", Plan { mix: [1, 1, 0], ..narrow }),
+        ("one key, cas only after a write", Plan { mix: [0, 1, 20], ..narrow }),
+        ("one key, writes and few reads", Plan { mix: [1, 9, 0], ..narrow }),
+        ("one key, 30 % info", Plan { info_percent: 30, ..narrow }),
+        ("one key, 100 processes", Plan { processes: 100, ..narrow }),
+    ];
+    println!("{:<34} {:>8} {:>8} {:>9}  verdict", "history", "ops", "wrong", "time");
+    for (name, plan) in plans {
+        for wrong in [0, 1] {
+            for seed in 0..2 {
+                let history = if wrong == 0 { correct(plan, seed) } else { mutated(plan, seed, 1) };
+                let start = Instant::now();
+                let outcome = check_lin_kv(&history).outcome;
+                let ms = start.elapsed().as_secs_f64() * 1e3;
+                let verdict = outcome.verdict.to_edn();
+                println!("{name:<34} {:>8} {wrong:>8} {ms:>6.0} ms  {verdict}", plan.operations);
+            }
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! A configuration: one way in which the calls so far can have taken effect.
+//!
+//! For every call that is open and will return, a configuration knows two things:
+//!
+//! * *owed*: it must still take effect before it returns;
+//! * *usable*: it can still take effect and change the state.
+//!
+//! A new update is both, and neither once it has taken effect. A read is only
+//! ever owed. The third combination is what keeps the set small: usable, but not
+//! owed. A blind write that is open while another blind write takes effect *may* have
+//! taken effect immediately before that one, where nobody could notice; so it owes
+//! nothing any more, and can still be used. The same holds for a write of the
+//! value that is there already. Indeterminate calls are like that from the start.
+//!
+//! One configuration then *dominates* another in the same state if it owes a subset
+//! and can use a superset: whatever completes the other completes it too.
+
+use super::bits::Bits;
+use super::timeline::{CallId, State};
+use std::collections::BTreeMap;
+
+/// The slots are those of the search: small numbers of open calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Config<const W: usize> {
+    /// The state of the object.
+    pub(super) state: State,
+    /// Slots of calls that must still take effect.
+    pub(super) owed: Bits<W>,
+    /// Slots of calls that can still change the state.
+    pub(super) usable: Bits<W>,
+    /// Which indeterminate calls took effect.
+    pub(super) spent: Spent,
+    /// Whether the last step towards this configuration paid anything that a blind
+    /// write would not have paid as well.
+    pub(super) productive: bool,
+    /// The call that took effect last. For people; nothing depends on it.
+    pub(super) last: Option<CallId>,
+}
+
+impl<const W: usize> Config<W> {
+    fn dominates(&self, other: &Config<W>, table: &SpentTable) -> bool {
+        self.owed.is_subset(&other.owed)
+            && other.usable.is_subset(&self.usable)
+            && self.productive >= other.productive
+            && table.is_at_most(self.spent, other.spent)
+    }
+
+    /// How unlikely it is to last: what it owes and what it used up.
+    fn cost(&self, table: &SpentTable) -> (u32, u32) {
+        let spent = table.totals[self.spent.0 as usize];
+        (self.owed.len() + spent, Bits::<W>::CAPACITY as u32 - self.usable.len())
+    }
+
+    /// How much a join with `other` makes up.
+    fn distance(&self, other: &Config<W>) -> u32 {
+        let differ = |a: &Bits<W>, b: &Bits<W>| a.or(b).without(&a.and(b)).len();
+        differ(&self.owed, &other.owed) + differ(&self.usable, &other.usable)
+    }
+
+    /// The least configuration that dominates both.
+    fn join(&self, other: &Config<W>, table: &mut SpentTable) -> Config<W> {
+        Config {
+            state: self.state,
+            owed: self.owed.and(&other.owed),
+            usable: self.usable.or(&other.usable),
+            spent: table.least(self.spent, other.spent),
+            productive: self.productive || other.productive,
+            last: self.last,
+        }
+    }
+}
+
+/// What to do when a state has too many configurations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Overflow {
+    /// Drop the worst. What is left is possible, so that if it lasts to the end, the
+    /// history is linearizable.
+    Evict,
+    /// Replace two by one that dominates both. What is possible is left, so that
+    /// if nothing is, the history is not linearizable.
+    Join,
+}
+
+/// A set of configurations of which none dominates another.
+#[derive(Clone, Debug)]
+pub(super) struct Antichain<const W: usize> {
+    by_state: BTreeMap<State, Vec<Config<W>>>,
+    len: usize,
+    /// The most that are kept for one state.
+    max_per_state: usize,
+    overflow: Overflow,
+    /// Whether nothing was dropped or joined so far.
+    is_exact: bool,
+}
+
+impl<const W: usize> Antichain<W> {
+    pub(super) fn new(max_per_state: usize, overflow: Overflow) -> Antichain<W> {
+        let by_state = BTreeMap::new();
+        Antichain { by_state, len: 0, max_per_state, overflow, is_exact: true }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    pub(super) fn is_exact(&self) -> bool {
+        self.is_exact
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Config<W>> {
+        self.by_state.values().flatten()
+    }
+
+    /// For changes that cannot make one configuration dominate another.
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Config<W>> {
+        self.by_state.values_mut().flatten()
+    }
+
+    /// Adds `config` and removes what it dominates, unless it is dominated itself or too
+    /// many are there. Returns what was added; counts comparisons in `work`.
+    pub(super) fn insert(
+        &mut self,
+        mut config: Config<W>,
+        table: &mut SpentTable,
+        work: &mut u64,
+    ) -> Option<Config<W>> {
+        let peers = self.by_state.entry(config.state).or_default();
+        *work += peers.len() as u64 + 1;
+        if peers.iter().any(|peer| peer.dominates(&config, table)) {
+            return None;
+        }
+        let before = peers.len();
+        peers.retain(|peer| !config.dominates(peer, table));
+        if peers.len() >= self.max_per_state {
+            self.is_exact = false;
+            *work += peers.len() as u64;
+            match self.overflow {
+                Overflow::Evict => {
+                    let worst = (0..peers.len()).max_by_key(|at| peers[*at].cost(table))?;
+                    if peers[worst].cost(table) <= config.cost(table) {
+                        return None;
+                    }
+                    peers.swap_remove(worst);
+                }
+                Overflow::Join => {
+                    let near = (0..peers.len()).min_by_key(|at| peers[*at].distance(&config))?;
+                    config = config.join(&peers[near], table);
+                    peers.retain(|peer| !config.dominates(peer, table));
+                }
+            }
+        }
+        peers.push(config);
+        self.len = self.len + peers.len() - before;
+        Some(config)
+    }
+}
+
+/// How many indeterminate calls of each class took effect, as a number in a
+/// [`SpentTable`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Spent(u32);
+
+impl Spent {
+    /// None did.
+    pub(super) const NOTHING: Spent = Spent(0);
+}
+
+/// The vectors of counts behind [`Spent`]. Positions are classes with an
+/// indeterminate call, in order of appearance; trailing zeros are left out.
+#[derive(Clone, Debug)]
+pub(super) struct SpentTable {
+    numbers: BTreeMap<Box<[u32]>, Spent>,
+    counts: Vec<Box<[u32]>>,
+    /// The sum of each vector.
+    totals: Vec<u32>,
+}
+
+impl SpentTable {
+    pub(super) fn new() -> SpentTable {
+        let mut table =
+            SpentTable { numbers: BTreeMap::new(), counts: Vec::new(), totals: Vec::new() };
+        assert_eq!(table.number(Vec::new()), Spent::NOTHING, "the first number is this one's");
+        table
+    }
+
+    /// How many vectors there are.
+    pub(super) fn len(&self) -> usize {
+        self.counts.len()
+    }
+
+    /// How many calls of the class at `position` took effect.
+    pub(super) fn count(&self, spent: Spent, position: usize) -> u32 {
+        self.counts[spent.0 as usize].get(position).copied().unwrap_or(0)
+    }
+
+    /// `spent` and one more of the class at `position`.
+    pub(super) fn plus_one(&mut self, spent: Spent, position: usize) -> Spent {
+        let mut counts = self.counts[spent.0 as usize].to_vec();
+        counts.resize(counts.len().max(position + 1), 0);
+        counts[position] += 1;
+        self.number(counts)
+    }
+
+    /// The smaller count of each class.
+    fn least(&mut self, a: Spent, b: Spent) -> Spent {
+        let (a, b) = (&self.counts[a.0 as usize], &self.counts[b.0 as usize]);
+        let mut counts: Vec<u32> = a.iter().zip(b).map(|(a, b)| *a.min(b)).collect();
+        while counts.last() == Some(&0) {
+            counts.pop();
+        }
+        self.number(counts)
+    }
+
+    fn number(&mut self, counts: Vec<u32>) -> Spent {
+        if let Some(number) = self.numbers.get(counts.as_slice()) {
+            return *number;
+        }
+        let number = Spent(u32::try_from(self.counts.len()).expect("bounded by the limits"));
+        self.totals.push(counts.iter().sum());
+        self.counts.push(counts.clone().into());
+        self.numbers.insert(counts.into(), number);
+        number
+    }
+
+    fn is_at_most(&self, a: Spent, b: Spent) -> bool {
+        if a == b || a == Spent::NOTHING {
+            return true;
+        }
+        let (a, b) = (&self.counts[a.0 as usize], &self.counts[b.0 as usize]);
+        a.len() <= b.len() && a.iter().zip(b).all(|(a, b)| a <= b)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(owed: &[usize], usable: &[usize], spent: Spent) -> Config<1> {
+        let bits = |members: &[usize]| {
+            let mut bits = Bits::EMPTY;
+            members.iter().for_each(|bit| bits.insert(*bit));
+            bits
+        };
+        let (owed, usable) = (bits(owed), bits(usable));
+        Config { state: State(0), owed, usable, spent, productive: true, last: None }
+    }
+
+    #[test]
+    fn the_counts_of_indeterminate_calls_are_compared_class_by_class() {
+        let mut table = SpentTable::new();
+        let one = table.plus_one(Spent::NOTHING, 0);
+        let other = table.plus_one(Spent::NOTHING, 2);
+        let both = table.plus_one(one, 2);
+        assert_eq!(table.plus_one(other, 0), both);
+        assert!(table.is_at_most(one, both) && table.is_at_most(other, both));
+        assert!(!table.is_at_most(one, other) && !table.is_at_most(other, one));
+        assert_eq!((table.count(both, 0), table.count(both, 1), table.count(both, 2)), (1, 0, 1));
+    }
+
+    #[test]
+    fn a_dominated_configuration_is_not_kept() {
+        let mut table = SpentTable::new();
+        let one = table.plus_one(Spent::NOTHING, 0);
+        let (mut set, mut work) = (Antichain::new(9, Overflow::Evict), 0);
+        assert!(set.insert(config(&[1, 2], &[1], one), &mut table, &mut work).is_some());
+        assert!(
+            set.insert(config(&[1, 2], &[], one), &mut table, &mut work).is_none(),
+            "can use less"
+        );
+        assert!(
+            set.insert(config(&[1], &[], one), &mut table, &mut work).is_some(),
+            "incomparable"
+        );
+        assert_eq!(set.len, 2);
+        assert!(set.insert(config(&[1], &[1], Spent::NOTHING), &mut table, &mut work).is_some());
+        assert_eq!(set.len, 1, "better than both");
+    }
+}

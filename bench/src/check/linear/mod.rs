@@ -1,0 +1,85 @@
+//! Linearizability: did every operation seem to happen at one instant?
+//!
+//! An object is linearizable if its operations can be put in an order that its
+//! sequential specification (the [`model`]) allows and in which each takes effect
+//! between its invocation and its return (Herlihy and Wing 1990). Objects are
+//! judged one by one, since linearizability is local: a history of many keys is
+//! linearizable exactly if it is for every key.
+//!
+//! * [`timeline`]: operations as calls of small classes, in order.
+//! * [`model`]: what an object may do. `register`, `cas-register`, `multi-register`,
+//!   `mutex`.
+//! * [`search`]: the decision, with its proof obligations. Exact, or it gives up.
+//! * `report`, `story`: the result map for programs and the story for people.
+//!
+//! Deliberately missing: backtracking search (Wing and Gong), which needs memory for
+//! the whole history and wins only where this one is fast anyway, and the
+//! special algorithm for unique values, since Jepsen's registers repeat theirs.
+
+mod bits;
+#[cfg(test)]
+mod brute;
+mod config;
+mod keyed;
+pub mod model;
+mod object;
+mod report;
+pub mod search;
+mod story;
+#[cfg(test)]
+mod tests;
+pub mod timeline;
+mod values;
+
+pub use keyed::check_lin_kv;
+
+use crate::check::{Outcome, Verdict};
+use crate::edn::Edn;
+use crate::history::{Op, Pair, pairs};
+use model::Model;
+use object::Object;
+use search::Limits;
+
+/// How many configurations and paths a result keeps, as in Jepsen.
+const KEPT_MAX: usize = 10;
+
+/// An outcome, and what to tell people about it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Judgement {
+    /// The verdict and the result map.
+    pub outcome: Outcome,
+    /// The shortest failing prefix in plain text, if the history is not linearizable;
+    /// where the search gave up, if it did.
+    pub story: Option<String>,
+}
+
+impl Judgement {
+    fn unknown(why: &str) -> Judgement {
+        let outcome = Outcome::new(Verdict::Unknown, [("error", Edn::str(why))]);
+        Judgement { outcome, story: None }
+    }
+}
+
+/// Judges a history of operations on one object.
+pub fn check(model: Box<dyn Model>, history: &[Op]) -> Judgement {
+    judge(operations(history).and_then(|pairs| Object::new(model, &pairs, false)), "the object")
+}
+
+/// The operations of a well-formed history.
+fn operations(history: &[Op]) -> Result<Vec<Pair<'_>>, String> {
+    if !history.is_sorted_by(|a, b| a.index < b.index) {
+        return Err("malformed history: the indices do not increase".into());
+    }
+    pairs(history).map_err(|why| format!("malformed history: {why}"))
+}
+
+/// Judges one object, called `name` in the story.
+fn judge(object: Result<Object<'_>, String>, name: &str) -> Judgement {
+    let mut object = match object {
+        Ok(object) => object,
+        Err(why) => return Judgement::unknown(&why),
+    };
+    let finding = object.judge(Limits::DEFAULT);
+    let story = story::tell(&mut object, &finding, name);
+    Judgement { outcome: report::outcome(&mut object, &finding), story }
+}

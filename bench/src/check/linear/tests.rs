@@ -1,0 +1,182 @@
+//! The search against the definition, on all small histories and many random ones.
+
+use rand_core::{Rng, SeedableRng};
+use rand_pcg::Pcg64Mcg;
+
+use super::brute;
+use super::model::{Model, Mutex, Observed, Register};
+use super::search::{Finding, Limits, search};
+use super::timeline::{Call, Class, Timeline};
+use crate::edn::Edn;
+
+/// The classes of a register with cas over `values` values: reads (of nil, too),
+/// writes, cas. Indeterminate ones come without the reads.
+fn register_classes(model: &mut Register, values: i64, is_certain: bool) -> Vec<Class> {
+    let mut classes = Vec::new();
+    let mut add = |f: &str, value: Edn| {
+        let completed = is_certain.then_some(&value);
+        let op = Observed { f, invoked: &value, completed };
+        classes.extend(model.classify(op).expect("well-formed"));
+    };
+    add("read", Edn::Nil);
+    for a in 0..values {
+        add("read", Edn::Int(a));
+        add("write", Edn::Int(a));
+        for b in 0..values {
+            add("cas", Edn::Vector(vec![Edn::Int(a), Edn::Int(b)]));
+        }
+    }
+    classes
+}
+
+fn verdict(model: &mut dyn Model, timeline: &Timeline) -> bool {
+    match search(model, timeline, Limits::DEFAULT) {
+        Finding::Linearizable(_) => true,
+        Finding::Violation { .. } => false,
+        Finding::GaveUp { reason } => panic!("gave up on a tiny history: {reason}"),
+    }
+}
+
+/// All ways to interleave `calls` invocations with their returns: as intervals.
+fn interleavings(calls: usize) -> Vec<Vec<(usize, usize)>> {
+    fn go(
+        at: usize,
+        calls: usize,
+        spans: &mut Vec<(usize, usize)>,
+        out: &mut Vec<Vec<(usize, usize)>>,
+    ) {
+        if at == 2 * calls {
+            out.push(spans.clone());
+            return;
+        }
+        if spans.len() < calls {
+            spans.push((at, usize::MAX));
+            go(at + 1, calls, spans, out);
+            spans.pop();
+        }
+        for i in 0..spans.len() {
+            if spans[i].1 == usize::MAX {
+                spans[i].1 = at;
+                go(at + 1, calls, spans, out);
+                spans[i].1 = usize::MAX;
+            }
+        }
+    }
+    let mut out = Vec::new();
+    go(0, calls, &mut Vec::new(), &mut out);
+    out
+}
+
+/// Compares on every history of `calls` calls whose classes are taken from `certain`,
+/// or from `crashed` for calls that never return.
+fn compare_all(
+    model: &mut dyn Model,
+    calls: usize,
+    certain: &[Class],
+    crashed: &[Class],
+) -> (usize, usize) {
+    let choices = certain.len() + crashed.len();
+    let (mut good, mut bad) = (0, 0);
+    for spans in interleavings(calls) {
+        for number in 0..choices.pow(calls as u32) {
+            let mut rest = number;
+            let call = |(invoked, returned): &(usize, usize)| {
+                let choice = rest % choices;
+                rest /= choices;
+                match certain.get(choice) {
+                    Some(class) => {
+                        Call { class: *class, invoked: *invoked, returned: Some(*returned) }
+                    }
+                    None => Call {
+                        class: crashed[choice - certain.len()],
+                        invoked: *invoked,
+                        returned: None,
+                    },
+                }
+            };
+            let timeline = Timeline::new(spans.iter().map(call).collect());
+            let expected = brute::is_linearizable(model, &timeline);
+            assert_eq!(verdict(model, &timeline), expected, "{timeline:?}");
+            if expected { good += 1 } else { bad += 1 }
+        }
+    }
+    (good, bad)
+}
+
+#[test]
+fn every_register_history_of_three_calls() {
+    let mut model = Register::with_cas();
+    let certain = register_classes(&mut model, 2, true);
+    let crashed = register_classes(&mut model, 2, false);
+    for calls in 1..=3 {
+        let (good, bad) = compare_all(&mut model, calls, &certain, &crashed);
+        assert!(good > 0 && bad > 0);
+    }
+}
+
+fn below(rng: &mut Pcg64Mcg, bound: usize) -> usize {
+    (rng.next_u64() % bound as u64) as usize
+}
+
+/// Any calls at all, at random places.
+fn random_timeline(
+    rng: &mut Pcg64Mcg,
+    calls: usize,
+    certain: &[Class],
+    crashed: &[Class],
+) -> Timeline {
+    let span = 2 + below(rng, 2 * calls);
+    let mut ends: Vec<(usize, usize)> = Vec::new();
+    for _ in 0..calls {
+        let from = below(rng, 2 * calls);
+        ends.push((from, from + 1 + below(rng, span)));
+    }
+    // Distinct positions, in the order drawn.
+    let mut order: Vec<(usize, usize, bool)> = Vec::new();
+    for (i, (from, to)) in ends.iter().enumerate() {
+        order.push((*from, i, false));
+        order.push((*to, i, true));
+    }
+    order.sort_unstable();
+    let mut timeline = vec![(0, 0); calls];
+    for (position, (_, i, is_return)) in order.into_iter().enumerate() {
+        if is_return { timeline[i].1 = position } else { timeline[i].0 = position }
+    }
+    let call = |(invoked, returned): (usize, usize)| {
+        if !crashed.is_empty() && below(rng, 4) == 0 {
+            Call { class: crashed[below(rng, crashed.len())], invoked, returned: None }
+        } else {
+            Call { class: certain[below(rng, certain.len())], invoked, returned: Some(returned) }
+        }
+    };
+    Timeline::new(timeline.into_iter().map(call).collect())
+}
+
+fn compare_random(model: &mut dyn Model, rounds: u64, certain: &[Class], crashed: &[Class]) {
+    let (mut good, mut bad) = (0, 0);
+    for seed in 0..rounds {
+        let mut rng = Pcg64Mcg::seed_from_u64(seed);
+        let calls = 3 + below(&mut rng, 6);
+        let timeline = random_timeline(&mut rng, calls, certain, crashed);
+        let expected = brute::is_linearizable(model, &timeline);
+        assert_eq!(verdict(model, &timeline), expected, "seed {seed}: {timeline:?}");
+        if expected { good += 1 } else { bad += 1 }
+    }
+    assert!(good * 20 > rounds && bad * 20 > rounds, "{good} good, {bad} bad");
+}
+
+#[test]
+fn random_register_histories() {
+    for values in 1..=4 {
+        let mut model = Register::with_cas();
+        let certain = register_classes(&mut model, values, true);
+        let crashed = register_classes(&mut model, values, false);
+        compare_random(&mut model, 40_000, &certain, &crashed);
+    }
+}
+
+#[test]
+fn random_mutex_histories() {
+    let classes = [Class(0), Class(1)];
+    compare_random(&mut Mutex, 20_000, &classes, &classes);
+}

@@ -13,5 +13,6 @@
 pub mod driver;
 pub mod message;
 pub mod node;
+pub mod raft;
 pub mod storage;
 pub mod time;

@@ -46,7 +46,7 @@ use crate::node::{Node, Workload};
 use crate::storage::StorageError;
 
 pub use event_loop::run;
-pub use open::{Opener, Volatile};
+pub use open::{DataDir, Opener, Volatile};
 pub use stdio::Stdio;
 
 /// What a transport hands over: a message, or a line that is none.

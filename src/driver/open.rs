@@ -1,9 +1,11 @@
 //! Opening the storage of a node, once `init` has said who the node is.
 
+use std::path::{Component, Path, PathBuf};
+
 use async_trait::async_trait;
 
 use crate::message::NodeId;
-use crate::storage::{Recovered, Storage, StorageError, Write};
+use crate::storage::{FileStorage, Recovered, Storage, StorageError, Write};
 
 /// Where a node's storage comes from.
 #[async_trait]
@@ -31,5 +33,53 @@ impl Opener for Volatile {
 impl Storage for Volatile {
     async fn commit(&mut self, _: Vec<Write>) -> Result<(), StorageError> {
         Ok(())
+    }
+}
+
+/// A directory in which every node has one of its own, named by its id.
+#[derive(Clone, Debug)]
+pub struct DataDir {
+    root: PathBuf,
+}
+
+impl DataDir {
+    /// The nodes' storage below `root`, which is made when a node first needs it.
+    pub fn new(root: impl Into<PathBuf>) -> DataDir {
+        DataDir { root: root.into() }
+    }
+}
+
+#[async_trait]
+impl Opener for DataDir {
+    async fn open(&mut self, id: &NodeId) -> Result<(Box<dyn Storage>, Recovered), StorageError> {
+        if !is_file_name(id.as_str()) {
+            let reason = format!("the node id {:?} cannot be the name of a directory", id.as_str());
+            return Err(StorageError { place: self.root.display().to_string(), reason });
+        }
+        // This blocks the loop, which has nothing else to do before it is over.
+        let (storage, recovered) = FileStorage::open(self.root.join(id.as_str()))?;
+        Ok((Box::new(storage), recovered))
+    }
+}
+
+/// Whether a name stays in the directory it is joined to. Ids come from outside.
+fn is_file_name(name: &str) -> bool {
+    let mut components = Path::new(name).components();
+    let first = components.next();
+    first == Some(Component::Normal(name.as_ref())) && components.next().is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_cannot_lead_out_of_the_data_directory() {
+        for good in ["n0", "node-1.example", "...", "ünï"] {
+            assert!(is_file_name(good), "{good}");
+        }
+        for bad in ["", ".", "..", "/", "/etc", "a/b", "../n0", "n0/", "n0/.", "./n0"] {
+            assert!(!is_file_name(bad), "{bad}");
+        }
     }
 }

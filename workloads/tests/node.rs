@@ -258,8 +258,46 @@ fn a_reader_that_went_away_is_no_failure() {
     drop(child.stdout.take());
     let mut stdin = child.stdin.take().unwrap();
     writeln!(stdin, "{INIT}").unwrap();
-    // Stdin stays open: it is the failed write that ends the node.
+    // Stdin stays open: it is a failed write that ends the node. Not surely the
+    // first: a process that is just being started may still hold our end.
+    while writeln!(stdin, "{PROBE}").is_ok() {}
     let status = child.wait().unwrap();
     assert_eq!(status.code(), Some(0));
-    drop(stdin);
+}
+
+/// Runs a node that must fail with a word on stderr and nothing on stdout.
+fn refused(dir: &Path, input: &str) -> String {
+    let output = run(&["--data-dir", dir.to_str().unwrap()], input.as_bytes());
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(messages(&output), Vec::<Value>::new(), "no init_ok without storage");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[test]
+fn a_data_directory_is_made_and_used_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path().join("not/yet/there");
+    for _ in 0..2 {
+        let replies = talk(&["--data-dir", dir.to_str().unwrap()], INIT.as_bytes());
+        assert_eq!(replies[0]["body"]["type"], "init_ok");
+        assert!(dir.join("n1").is_dir());
+    }
+}
+
+#[test]
+fn a_data_directory_that_cannot_be_used_is_said_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    assert!(refused(&file, INIT).contains(file.to_str().unwrap()));
+    // No permission bits needed, so this holds for root, too.
+    assert!(refused(Path::new("/proc/none"), INIT).contains("/proc/none"));
+}
+
+#[test]
+fn an_id_that_leads_out_of_the_data_directory_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let init = INIT.replace(r#""node_id":"n1""#, r#""node_id":"../n1""#);
+    assert!(refused(&dir.path().join("data"), &init).contains("../n1"));
+    assert!(!dir.path().join("n1").exists());
 }

@@ -6,7 +6,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use seaworthy::driver::{Volatile, run_stdio};
+use seaworthy::driver::{DataDir, Volatile, run_stdio};
 use seaworthy_workloads::{Cli, build};
 use tracing_subscriber::EnvFilter;
 
@@ -33,7 +33,7 @@ fn serve(cli: &Cli) -> anyhow::Result<()> {
     let workload = build(cli.workload.as_deref(), &cli.options)?;
     match &cli.data_dir {
         None => run_stdio(workload, Volatile)?,
-        Some(_) => anyhow::bail!("--data-dir is not available in this build"),
+        Some(dir) => run_stdio(workload, DataDir::new(dir))?,
     }
     Ok(())
 }

@@ -237,7 +237,7 @@ fn compare(flavour: Flavour, model: &str, cases: u64) -> [usize; 3] {
 fn lists_agree_with_brute_force() {
     for model in ["serializable", "strict-serializable"] {
         let [good, bad, noticed] = compare(Flavour::ListAppend, model, 2000);
-        assert!(good > 500 && bad > 500 && noticed == bad, "{model}: {good} {bad} {noticed}");
+        assert!(good > 400 && bad > 400 && noticed == bad, "{model}: {good} {bad} {noticed}");
     }
 }
 
@@ -245,6 +245,6 @@ fn lists_agree_with_brute_force() {
 fn registers_are_never_accused_falsely() {
     for model in ["serializable", "strict-serializable"] {
         let [good, bad, noticed] = compare(Flavour::RwRegister, model, 2000);
-        assert!(good > 500 && noticed > bad / 2, "{model}: {good} {bad} {noticed}");
+        assert!(good > 400 && noticed > bad / 2, "{model}: {good} {bad} {noticed}");
     }
 }

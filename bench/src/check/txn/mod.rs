@@ -101,16 +101,15 @@ const FATAL: [&str; 3] = ["duplicate-appends", "duplicate-writes", "unexpected-t
 
 const TIMEOUT: &str = "cycle-search-timeout";
 
-/// Judges the transactions of a history. Events of the nemesis and operations other than `txn`
-/// are passed over.
+/// Judges the transactions of a history. Events of the nemesis are passed over.
 pub fn check(history: &[Op], flavour: Flavour, options: &Options) -> Outcome {
     let txns = match read::read(history, flavour) {
         Ok(txns) => txns,
-        Err(reason) => return Outcome::new(Verdict::Unknown, [("error", Edn::str(reason))]),
+        Err(reason) => return Outcome::unknown(reason),
     };
     let report = run(&txns, flavour, options);
     if let Some(fatal) = FATAL.iter().find_map(|kind| report.anomalies.get(*kind)?.first()) {
-        return Outcome::new(Verdict::Unknown, [("error", Edn::str(&fatal.explanation))]);
+        return Outcome::unknown(&fatal.explanation);
     }
     let findings = findings(&txns, flavour, options, &report);
     conclude(flavour, findings, &report)

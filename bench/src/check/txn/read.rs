@@ -60,19 +60,19 @@ impl Transactions<'_> {
     }
 }
 
-/// Reads the transactions of a history; operations of the nemesis and with
-/// another `f` are passed over.
+/// Reads the transactions of a history; the nemesis is passed over.
 ///
 /// # Errors
 /// The reason why nothing can be concluded from this history.
 pub(super) fn read(history: &[Op], flavour: Flavour) -> Result<Transactions<'_>, String> {
     let mut reader = Reader::new(flavour);
     for op in history {
-        if let Process::Client(process) = op.process
-            && op.f == "txn"
-        {
-            reader.event(op, process)?;
+        let Process::Client(process) = op.process else { continue };
+        if op.f != "txn" {
+            // A history of another workload must not pass by being ignored.
+            return Err(format!("operation {}: {} is no transaction", op.index, op.f));
         }
+        reader.event(op, process)?;
     }
     reader.finish()
 }

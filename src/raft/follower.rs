@@ -1,0 +1,152 @@
+//! Following: making one's log agree with the leader's (§5.3, §7).
+//!
+//! An append is accepted if its `prev` is in the log; then the logs agree up to there,
+//! and after the append up to its end. Refusals carry a hint that lets the leader skip
+//! a whole term at a time. All appends of a turn are answered together, when what they
+//! brought is durable.
+//!
+//! Snapshots come in pieces. A piece that does not fit is answered with the offset
+//! that is wanted, so lost, repeated and reordered pieces mend themselves, and a new
+//! leader that offers the same bytes goes on where the old one stopped.
+
+use std::sync::Arc;
+
+use super::message::{MessageKind, Round};
+use super::server::Raft;
+use super::types::{Command, Entry, Index, LogId, RaftId, Snapshot, SnapshotMeta};
+
+/// The answer to the leader that is due at the end of the turn.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ack {
+    to: RaftId,
+    round: Round,
+    matched: Index,
+}
+
+/// A snapshot of which some pieces have come.
+#[derive(Debug)]
+pub(super) struct Incoming {
+    meta: SnapshotMeta,
+    data: Vec<u8>,
+}
+
+impl Raft {
+    pub(super) fn handle_append(
+        &mut self,
+        from: RaftId,
+        prev: LogId,
+        commit: Index,
+        round: Round,
+        entries: Vec<Entry>,
+    ) {
+        // Guard: both index and term of `prev` must be in the log (§5.3, rule 2).
+        if !self.log.matches(prev) {
+            let hint = self.log.last_not_after(prev.term, prev.index);
+            // A refusal promises nothing, so it need not wait.
+            if !self.options.abstain {
+                self.send(from, MessageKind::Rejected { round, prev: prev.index, hint });
+            }
+            return;
+        }
+        let last_new = prev.index + entries.len() as u64;
+        self.append_missing(entries);
+        // Guard: beyond the end of this append the log may still differ from the
+        // leader's, whatever the leader has committed (rule 5).
+        let known = commit.min(last_new);
+        self.log.commit_to(known.max(self.log.commit()));
+        self.verified = self.verified.max(last_new);
+        self.acknowledge(from, round, last_new);
+    }
+
+    /// Appends those of `entries` that the log does not hold.
+    fn append_missing(&mut self, entries: Vec<Entry>) {
+        for entry in entries {
+            let index = entry.id.index;
+            if index <= self.log.last().index {
+                // Guard: what matches stays, with everything after it: the append may
+                // be an old one that was overtaken by its successors (rule 3).
+                if self.log.matches(entry.id) {
+                    continue;
+                }
+                // Guard: what does not match goes, with everything after it.
+                self.log.truncate(index);
+            }
+            self.log.append(entry);
+        }
+    }
+
+    fn acknowledge(&mut self, to: RaftId, round: Round, matched: Index) {
+        // Everything committed is in the leader's log as well.
+        let matched = matched.max(self.log.commit());
+        let ack = self.ack.get_or_insert(Ack { to, round, matched });
+        assert!(ack.to == to, "two leaders in one term");
+        ack.round = ack.round.max(round);
+        ack.matched = ack.matched.max(matched);
+    }
+
+    /// Sends the answer that is due.
+    pub(super) fn send_ack(&mut self) {
+        let Some(Ack { to, round, matched }) = self.ack.take() else { return };
+        if self.options.abstain {
+            return;
+        }
+        let reply = MessageKind::Appended { round, matched };
+        // Guard: entries are acknowledged when they are durable, not before.
+        if matched <= self.log.durable() && self.is_hard_state_durable() {
+            self.send(to, reply);
+        } else {
+            self.send_after(to, reply);
+        }
+    }
+
+    pub(super) fn handle_snapshot(
+        &mut self,
+        from: RaftId,
+        meta: SnapshotMeta,
+        offset: u64,
+        data: &Command,
+        round: Round,
+    ) {
+        // Guard: a snapshot of the committed past must not undo what came after it.
+        if meta.last.index <= self.log.commit() {
+            self.incoming = None;
+            return self.acknowledge(from, round, self.log.commit());
+        }
+        // A log that holds the snapshot's last entry needs no snapshot (§7).
+        if self.log.id(meta.last.index) == Some(meta.last) {
+            self.incoming = None;
+            self.log.commit_to(meta.last.index);
+            self.verified = self.verified.max(meta.last.index);
+            return self.acknowledge(from, round, meta.last.index);
+        }
+        if self.incoming.as_ref().is_none_or(|i| i.meta != meta) {
+            self.incoming = Some(Incoming { meta: meta.clone(), data: Vec::new() });
+        }
+        let incoming = self.incoming.as_mut().expect("set a line ago");
+        if incoming.data.len() as u64 == offset {
+            incoming.data.extend_from_slice(data.as_bytes());
+        }
+        let received = incoming.data.len() as u64;
+        if received < meta.len_bytes {
+            let last_index = meta.last.index;
+            let progress = MessageKind::SnapshotProgress { last_index, offset: received, round };
+            return self.send(from, progress);
+        }
+        let Incoming { meta, data } = self.incoming.take().expect("set above");
+        self.install(from, &meta, data, round);
+    }
+
+    fn install(&mut self, from: RaftId, meta: &SnapshotMeta, data: Vec<u8>, round: Round) {
+        let (last, config) = (meta.last, meta.config.clone());
+        let snapshot = Arc::new(Snapshot { last, config, data: data.into() });
+        if snapshot.meta() != *meta {
+            // Pieces of different snapshots, or a damaged one: from the beginning.
+            let (last_index, offset) = (last.index, 0);
+            return self.send(from, MessageKind::SnapshotProgress { last_index, offset, round });
+        }
+        self.log.install(snapshot.clone());
+        self.pending_snapshot = Some(snapshot);
+        self.verified = last.index;
+        self.acknowledge(from, round, last.index);
+    }
+}

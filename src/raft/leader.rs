@@ -1,0 +1,362 @@
+//! Leading: replicating one's log, and deciding what is committed (§5.3, §5.4.2).
+//!
+//! Nothing is sent while events are handled. At the end of a turn each follower is sent
+//! what it lacks, in as few appends as the limits allow; those that were sent nothing
+//! for a while get an empty one. Each such turn has a number, the *round*; answers
+//! repeat it, which is how reads learn that a quorum still follows (see `read`).
+
+use std::collections::BTreeMap;
+
+use super::message::{MessageKind, Round};
+use super::options::Options;
+use super::progress::{Inflight, Progress, ProgressState};
+use super::quorum;
+use super::read::Reads;
+use super::server::{Raft, Role};
+use super::types::{Entry, Index, LogId, Payload, RaftId};
+
+/// What only a leader knows.
+#[derive(Debug)]
+pub(super) struct Leader {
+    /// The other servers: members, and those about to leave.
+    pub(super) peers: BTreeMap<RaftId, Progress>,
+    /// The current round.
+    pub(super) round: Round,
+    /// Where this term's entries begin.
+    pub(super) first_index: Index,
+    /// The size of the entries that are not committed.
+    pub(super) uncommitted_bytes: usize,
+    pub(super) reads: Reads,
+    /// When to check that a quorum has been heard.
+    pub(super) check_due: u64,
+    pub(super) transfer: Option<Transfer>,
+    /// A follower was asked to take over; leases are void for the rest of the term.
+    pub(super) lease_void: bool,
+}
+
+/// Leadership is being handed over.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Transfer {
+    pub(super) to: RaftId,
+    /// When to give up.
+    pub(super) until: u64,
+    /// The successor has been asked to take over.
+    pub(super) asked: bool,
+}
+
+impl Leader {
+    pub(super) fn is_transferring(&self) -> bool {
+        self.transfer.is_some()
+    }
+
+    /// The tick of the next thing that happens by itself.
+    pub(super) fn next_due(&self) -> u64 {
+        let heartbeats = self.peers.values().map(|p| p.heartbeat_due).min();
+        let transfer = self.transfer.map(|t| t.until);
+        let due = [heartbeats, transfer].into_iter().flatten().min();
+        due.map_or(self.check_due, |due| due.min(self.check_due))
+    }
+}
+
+impl Options {
+    /// After how long a piece of a snapshot that was not answered is sent again.
+    pub(super) fn snapshot_retry_ticks(&self) -> u64 {
+        self.election_timeout_ticks
+    }
+}
+
+impl Raft {
+    pub(super) fn become_leader(&mut self) {
+        assert!(matches!(self.role, Role::Candidate(_)), "only a candidate can win");
+        assert!(self.is_hard_state_durable(), "leads in a term that it could forget");
+        let last = self.log.last().index;
+        self.leader = Some(self.id);
+        self.incoming = None;
+        self.role = Role::Leader(Box::new(Leader {
+            peers: BTreeMap::new(),
+            round: Round::default(),
+            first_index: last.next(),
+            uncommitted_bytes: 0,
+            reads: Reads::default(),
+            check_due: self.now + self.options.election_timeout_ticks,
+            transfer: None,
+            lease_void: false,
+        }));
+        self.update_peers();
+        // An entry of its own term is what lets a leader commit those before it.
+        self.append_own(Payload::Noop);
+    }
+
+    /// Adds an entry of the current term to the leader's log.
+    pub(super) fn append_own(&mut self, payload: Payload) -> LogId {
+        let Role::Leader(leader) = &mut self.role else { panic!("only a leader appends") };
+        let id = LogId::new(self.hard.term, self.log.last().index.next());
+        let is_config = matches!(payload, Payload::Config(_));
+        let entry = Entry { id, payload };
+        leader.uncommitted_bytes += entry.size_bytes();
+        self.log.append(entry);
+        if is_config {
+            self.update_peers();
+        }
+        id
+    }
+
+    pub(super) fn tick_leader(&mut self) {
+        let now = self.now;
+        let config = self.config().clone();
+        let Role::Leader(leader) = &mut self.role else { return };
+        if leader.transfer.is_some_and(|t| now >= t.until) {
+            leader.transfer = None;
+        }
+        if now < leader.check_due {
+            return;
+        }
+        let timeout = self.options.election_timeout_ticks;
+        leader.check_due = now + timeout;
+        leader.peers.retain(|_, p| !p.departing || now < p.last_heard + timeout);
+        let (peers, own) = (&leader.peers, self.id);
+        let heard =
+            |id: RaftId| id == own || peers.get(&id).is_some_and(|p| now < p.last_heard + timeout);
+        // Guard: a leader that a quorum does not answer cannot commit anything, and
+        // keeps its clients from one who could (thesis §6.2).
+        if self.options.check_quorum && !quorum::has_quorum(&config, heard) {
+            self.become_follower(self.hard.term, None);
+        }
+    }
+
+    /// Sends each follower what it lacks, or a heartbeat if that is due.
+    pub(super) fn send_appends(&mut self) {
+        self.begin_round();
+        let Role::Leader(leader) = &self.role else { return };
+        let peers: Vec<RaftId> = leader.peers.keys().copied().collect();
+        for to in &peers {
+            self.send_to(*to, false);
+        }
+        self.confirm_leadership();
+    }
+
+    /// Sends one follower what it lacks. If there is nothing, sends an empty append if
+    /// a heartbeat is due or `ping` asks for one.
+    pub(super) fn send_to(&mut self, to: RaftId, ping: bool) {
+        let Role::Leader(leader) = &mut self.role else { return };
+        let peer = leader.peers.get_mut(&to).expect("only peers are sent to");
+        let due = self.now >= peer.heartbeat_due;
+        let needs_snapshot = self.log.id(peer.next.prev()).is_none();
+        if needs_snapshot && !matches!(peer.state, ProgressState::Snapshot { .. }) {
+            let snapshot = self.log.snapshot().expect("only a snapshot replaces entries");
+            peer.send_snapshot(snapshot.clone());
+        }
+        let last = self.log.last().index;
+        let sent = match &mut peer.state {
+            ProgressState::Probe { sent } => {
+                let repeated = std::mem::replace(sent, true);
+                if repeated && !due && !ping {
+                    return;
+                }
+                // A repeated probe only asks; if the first was lost its entries may be
+                // large, and the follower may be down.
+                let (from, to_index) = (peer.next, if repeated { Index::ZERO } else { last });
+                self.send_entries(to, from, to_index);
+                true
+            }
+            ProgressState::Replicate { .. } => self.stream_to(to),
+            ProgressState::Snapshot { .. } => self.send_piece(to),
+        };
+        if !sent && (due || ping) {
+            self.send_heartbeat(to, due);
+        }
+    }
+
+    /// Sends as much as may be on the way. Returns whether that was anything.
+    fn stream_to(&mut self, to: RaftId) -> bool {
+        let last = self.log.last().index;
+        let mut sent = false;
+        loop {
+            let Role::Leader(leader) = &self.role else { return sent };
+            let peer = &leader.peers[&to];
+            let ProgressState::Replicate { inflight } = &peer.state else { return sent };
+            if peer.next > last || inflight.is_full(&self.options) {
+                return sent;
+            }
+            let next = peer.next;
+            let (upto, bytes) = self.send_entries(to, next, last);
+            let Role::Leader(leader) = &mut self.role else { return sent };
+            let peer = leader.peers.get_mut(&to).expect("only peers are sent to");
+            if let ProgressState::Replicate { inflight } = &mut peer.state {
+                inflight.push(upto, bytes);
+                peer.next = upto.next();
+            }
+            sent = true;
+        }
+    }
+
+    /// Sends one append with the entries from `from` to `upto` that fit. Returns the
+    /// last index sent and the size of the entries.
+    fn send_entries(&mut self, to: RaftId, from: Index, upto: Index) -> (Index, usize) {
+        let prev = self.log.id(from.prev()).expect("the entry before is known");
+        let entries = self.log.slice(from, upto, self.options.max_append_bytes);
+        let bytes = entries.iter().map(Entry::size_bytes).sum();
+        let last = prev.index + entries.len() as u64;
+        self.send_append(to, prev, entries);
+        (last, bytes)
+    }
+
+    /// Sends an empty append. One that is due goes after everything sent, so that a
+    /// refusal shows what was lost; one that only asks goes where the logs are known
+    /// to agree, so that overtaking entries does not look like a loss.
+    fn send_heartbeat(&mut self, to: RaftId, due: bool) {
+        let Role::Leader(leader) = &self.role else { return };
+        let peer = &leader.peers[&to];
+        let replicates = matches!(peer.state, ProgressState::Replicate { .. });
+        let prev = if due && replicates { peer.next.prev() } else { peer.matched };
+        let prev = self.log.id(prev).unwrap_or_default();
+        self.send_append(to, prev, Vec::new());
+    }
+
+    fn send_append(&mut self, to: RaftId, prev: LogId, entries: Vec<Entry>) {
+        let commit = self.log.commit();
+        let due = self.now + self.options.heartbeat_ticks;
+        let Role::Leader(leader) = &mut self.role else { return };
+        let round = leader.round;
+        let peer = leader.peers.get_mut(&to).expect("only peers are sent to");
+        peer.heartbeat_due = due;
+        peer.asked = round;
+        self.send(to, MessageKind::Append { prev, commit, round, entries });
+    }
+
+    /// Sends the next piece of a snapshot, if none is on the way.
+    fn send_piece(&mut self, to: RaftId) -> bool {
+        let (now, retry) = (self.now, self.options.snapshot_retry_ticks());
+        let heartbeat_due = now + self.options.heartbeat_ticks;
+        let Role::Leader(leader) = &mut self.role else { return false };
+        let round = leader.round;
+        let peer = leader.peers.get_mut(&to).expect("only peers are sent to");
+        let ProgressState::Snapshot { snapshot, meta, offset, sent_at } = &mut peer.state else {
+            return false;
+        };
+        if sent_at.is_some_and(|at| now < at + retry) {
+            return false;
+        }
+        let all = snapshot.data.as_bytes();
+        let start = usize::try_from(*offset).unwrap_or(usize::MAX).min(all.len());
+        let end = all.len().min(start + self.options.snapshot_chunk_bytes);
+        let (meta, offset, data) = (meta.clone(), *offset, all[start..end].to_vec().into());
+        *sent_at = Some(now);
+        peer.heartbeat_due = heartbeat_due;
+        peer.asked = round;
+        self.send(to, MessageKind::Snapshot { meta, offset, data, round });
+        true
+    }
+
+    pub(super) fn handle_appended(&mut self, from: RaftId, round: Round, matched: Index) {
+        assert!(!self.leads() || matched <= self.log.last().index, "acknowledged the unsent");
+        let base = self.log.base().index;
+        let Some(peer) = self.heard(from, round) else { return };
+        let news = peer.accept(matched, base);
+        if news {
+            self.advance_commit();
+            self.continue_transfer();
+        }
+        self.confirm_reads();
+        self.dismiss(from);
+    }
+
+    pub(super) fn handle_rejected(&mut self, from: RaftId, round: Round, prev: Index, hint: LogId) {
+        let candidate = self.log.last_not_after(hint.term, hint.index);
+        let Some(peer) = self.heard(from, round) else { return };
+        peer.reject(prev, candidate.index);
+        self.confirm_reads();
+    }
+
+    pub(super) fn handle_snapshot_progress(
+        &mut self,
+        from: RaftId,
+        last_index: Index,
+        wanted: u64,
+        round: Round,
+    ) {
+        let Some(peer) = self.heard(from, round) else { return };
+        if let ProgressState::Snapshot { meta, offset, sent_at, .. } = &mut peer.state
+            && meta.last.index == last_index
+            && *offset != wanted
+        {
+            *offset = wanted.min(meta.len_bytes);
+            *sent_at = None;
+        }
+        self.confirm_reads();
+    }
+
+    /// Notes that a follower has answered, if this server leads it.
+    fn heard(&mut self, from: RaftId, round: Round) -> Option<&mut Progress> {
+        let now = self.now;
+        let Role::Leader(leader) = &mut self.role else { return None };
+        let peer = leader.peers.get_mut(&from)?;
+        peer.last_heard = now;
+        peer.acked = peer.acked.max(round);
+        Some(peer)
+    }
+
+    pub(super) fn leads(&self) -> bool {
+        matches!(self.role, Role::Leader(_))
+    }
+
+    /// Commits what a quorum holds durably.
+    pub(super) fn advance_commit(&mut self) {
+        let Role::Leader(leader) = &self.role else { return };
+        let (own, durable) = (self.id, self.log.durable());
+        // Guard: the leader's own copy counts when it is durable, like any other; in
+        // a cluster of one as well.
+        let matched = |id: RaftId| match id == own {
+            true => durable,
+            false => leader.peers.get(&id).map_or(Index::ZERO, |p| p.matched),
+        };
+        let agreed = quorum::committed(self.config(), matched);
+        // Guard: only an entry of its own term tells a leader by counting that it is
+        // committed, and everything before it (§5.4.2, Figure 8).
+        let own_term = self.log.term(agreed) == Some(self.hard.term);
+        if agreed > self.log.commit() && own_term {
+            let newly = self.log.slice(self.log.commit().next(), agreed, usize::MAX);
+            let bytes: usize = newly.iter().map(Entry::size_bytes).sum();
+            self.log.commit_to(agreed);
+            let Role::Leader(leader) = &mut self.role else { return };
+            leader.uncommitted_bytes = leader.uncommitted_bytes.saturating_sub(bytes);
+            self.admit_reads();
+            self.continue_change();
+        }
+    }
+
+    /// A follower came back without the log it had acknowledged, under its old id. Its
+    /// progress starts again; what was counted because of it is not taken back.
+    pub fn forget_progress(&mut self, id: RaftId) {
+        let next = self.log.last().index.next();
+        if let Role::Leader(leader) = &mut self.role
+            && let Some(peer) = leader.peers.get_mut(&id)
+        {
+            peer.reset(next);
+        }
+    }
+
+    /// Brings the list of followers in line with the configuration.
+    pub(super) fn update_peers(&mut self) {
+        let (config, own, now) = (self.config().clone(), self.id, self.now);
+        let next = self.log.last().index.next();
+        let Role::Leader(leader) = &mut self.role else { return };
+        for (id, peer) in &mut leader.peers {
+            // Whoever leaves is still told so.
+            peer.departing = !config.contains(*id);
+        }
+        for id in config.members().into_iter().filter(|id| *id != own) {
+            leader.peers.entry(id).or_insert_with(|| Progress::new(next, now));
+        }
+    }
+}
+
+impl Progress {
+    /// Whether entries may be on their way to the follower.
+    pub fn inflight(&self) -> Option<&Inflight> {
+        match &self.state {
+            ProgressState::Replicate { inflight } => Some(inflight),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Changing who takes part, and who leads (§6; thesis chapters 3.10 and 4).
+//!
+//! A change of voters is two entries: the joint configuration, and, when that is
+//! committed, the new one alone, which the leader appends by itself. Each is in force
+//! from its append. A leader that is not part of the new configuration leads until it
+//! is committed, without counting itself, and then asks the best follower to take over.
+//!
+//! A server that leaves is sent the log until it has the entry that says so, and then
+//! dropped. One that joins as a voter counts from the first moment; add it as a learner
+//! and promote it when [`Progress::matched`](super::Progress::matched) has come close.
+
+use super::config::Change;
+use super::leader::Transfer;
+use super::message::MessageKind;
+use super::server::{ProposeError, Raft, Role};
+use super::types::{LogId, Payload, RaftId};
+
+/// Why a change of configuration was not begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChangeError {
+    /// Nothing can be proposed here at the moment.
+    Propose(ProposeError),
+    /// This leader has not committed anything yet; soon it will have.
+    TooEarly,
+    /// Another change is not finished.
+    InProgress,
+    /// The change makes no sense.
+    Invalid(&'static str),
+}
+
+impl Raft {
+    /// Begins a change of configuration, if this server leads.
+    ///
+    /// # Errors
+    /// [`ChangeError`] says why nothing was begun.
+    pub fn propose_change(&mut self, changes: &[Change]) -> Result<LogId, ChangeError> {
+        let Role::Leader(leader) = &self.role else {
+            return Err(ChangeError::Propose(ProposeError::NotLeader(self.leader)));
+        };
+        if leader.is_transferring() {
+            return Err(ChangeError::Propose(ProposeError::Transferring));
+        }
+        // Guard: without an entry of its own term committed, a rival's uncommitted
+        // configuration could still win, and its quorums need not meet this one's
+        // (Ongaro's correction of 2015 to thesis §4.1).
+        if self.log.commit() < leader.first_index {
+            return Err(ChangeError::TooEarly);
+        }
+        let (index, config) = self.log.config();
+        // Guard: one change at a time.
+        if *index > self.log.commit() || config.is_joint() {
+            return Err(ChangeError::InProgress);
+        }
+        let new = config.change(changes).map_err(ChangeError::Invalid)?;
+        Ok(self.append_own(Payload::Config(new.into())))
+    }
+
+    /// Does what is next once the configuration in force is committed.
+    pub(super) fn continue_change(&mut self) {
+        let (index, config) = self.log.config().clone();
+        if index > self.log.commit() {
+            return;
+        }
+        if config.is_joint() {
+            self.append_own(Payload::Config(config.leave_joint().into()));
+        } else if !config.is_voter(self.id) {
+            self.hand_over();
+        }
+    }
+
+    /// Gives up leadership of a cluster that this server is no longer part of.
+    fn hand_over(&mut self) {
+        let Role::Leader(leader) = &self.role else { return };
+        let config = self.config().clone();
+        let voters = leader.peers.iter().filter(|(id, _)| config.is_voter(**id));
+        let best = voters.max_by_key(|(_, peer)| peer.matched).map(|(id, _)| *id);
+        // Everyone who is left learns from this leader's last words what is committed.
+        self.send_appends();
+        if let Some(best) = best {
+            self.send(best, MessageKind::TimeoutNow);
+        }
+        self.become_follower(self.hard.term, None);
+    }
+
+    /// Drops a follower that has left and knows it.
+    pub(super) fn dismiss(&mut self, id: RaftId) {
+        let (commit, in_force) = (self.log.commit(), self.log.config().0);
+        let Role::Leader(leader) = &mut self.role else { return };
+        let Some(peer) = leader.peers.get(&id) else { return };
+        if peer.departing && peer.matched >= in_force && commit >= in_force {
+            self.send_to(id, true);
+            if let Role::Leader(leader) = &mut self.role {
+                leader.peers.remove(&id);
+            }
+        }
+    }
+
+    /// Hands leadership to `to`, as soon as that server has the whole log. Nothing can
+    /// be proposed until it has, or until an election timeout has passed.
+    ///
+    /// # Errors
+    /// If this server does not lead, or `to` cannot.
+    pub fn transfer_leadership(&mut self, to: RaftId) -> Result<(), ProposeError> {
+        let config = self.config().clone();
+        let until = self.now + self.options.election_timeout_ticks;
+        let known = self.leader;
+        let Role::Leader(leader) = &mut self.role else {
+            return Err(ProposeError::NotLeader(known));
+        };
+        if to == self.id || !config.is_voter(to) || !leader.peers.contains_key(&to) {
+            return Err(ProposeError::NotLeader(Some(self.id)));
+        }
+        leader.transfer = Some(Transfer { to, until, asked: false });
+        // The question may arrive long after this server has given up waiting, so the
+        // promises behind a lease are void for the rest of the term.
+        leader.lease_void = true;
+        self.continue_transfer();
+        Ok(())
+    }
+
+    /// Asks the successor to take over, once it has everything.
+    pub(super) fn continue_transfer(&mut self) {
+        let last = self.log.last().index;
+        let Role::Leader(leader) = &mut self.role else { return };
+        let Some(transfer) = &mut leader.transfer else { return };
+        let complete = leader.peers.get(&transfer.to).is_some_and(|p| p.matched == last);
+        if complete && !transfer.asked {
+            transfer.asked = true;
+            let to = transfer.to;
+            self.send(to, MessageKind::TimeoutNow);
+        }
+    }
+}

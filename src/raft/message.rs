@@ -1,0 +1,121 @@
+//! What servers say to each other.
+//!
+//! Six conversations: votes, entries, snapshots, read indices, transfer of
+//! leadership, and nothing else. A heartbeat is an `Append` without entries, so
+//! that whatever a heartbeat is for (keeping followers quiet, spreading the commit
+//! index, confirming leadership for reads, finding lost entries) rides on entries
+//! when there are any, and costs a message only when there are none.
+
+use serde::{Deserialize, Serialize};
+
+use super::types::{Command, Entry, Index, LogId, RaftId, SnapshotMeta, Term};
+
+/// A message from one server to another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    /// The sender.
+    pub from: RaftId,
+    /// The addressee.
+    pub to: RaftId,
+    /// The sender's term; in a pre-vote and its grant, the term it would start.
+    pub term: Term,
+    /// What it says.
+    pub kind: MessageKind,
+}
+
+/// A number that grows with each turn in which a leader sends. An answer repeats the
+/// number of what it answers, and so proves that its sender still followed at some
+/// time after the leader's turn of that number.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct Round(pub u64);
+
+/// The caller's own name for a read; must be unique among those outstanding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ReadContext(pub u64);
+
+/// What a message says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MessageKind {
+    /// Asks for a vote (§5.2), or whether one would be given (thesis §9.6).
+    RequestVote {
+        /// Only asks; the sender has not started the term yet.
+        pre: bool,
+        /// The old leader asked for this election, so its lease does not protect it.
+        transfer: bool,
+        /// The last entry of the candidate's log.
+        last: LogId,
+    },
+    /// Answers a `RequestVote`.
+    Vote {
+        /// Whether the question was one.
+        pre: bool,
+        /// The answer.
+        granted: bool,
+    },
+    /// Replicates entries; without entries, a heartbeat.
+    Append {
+        /// The entry before the first of `entries`.
+        prev: LogId,
+        /// The leader's commit index.
+        commit: Index,
+        /// To be repeated in the answer.
+        round: Round,
+        /// What to append after `prev`.
+        entries: Vec<Entry>,
+    },
+    /// Answers an `Append`: the log agrees with the leader's up to here, durably.
+    Appended {
+        /// The round of what this answers.
+        round: Round,
+        /// Up to where the logs are known to agree.
+        matched: Index,
+    },
+    /// Answers an `Append` whose `prev` is not in the log.
+    Rejected {
+        /// The round of what this answers.
+        round: Round,
+        /// The `prev` that was refused.
+        prev: Index,
+        /// The last entry that could be in both logs, going by its term.
+        hint: LogId,
+    },
+    /// A piece of a snapshot.
+    Snapshot {
+        /// Which snapshot.
+        meta: SnapshotMeta,
+        /// Where the piece belongs, in bytes.
+        offset: u64,
+        /// The piece.
+        data: Command,
+        /// To be repeated in the answer.
+        round: Round,
+    },
+    /// Answers a `Snapshot`: go on from here. The last piece is answered by an
+    /// `Appended`, once the whole is durable.
+    SnapshotProgress {
+        /// The last index of the snapshot.
+        last_index: Index,
+        /// The offset of the next piece wanted, in bytes.
+        offset: u64,
+        /// The round of what this answers.
+        round: Round,
+    },
+    /// Asks the leader for an index at which a read is linearizable (thesis §6.4).
+    ReadIndex {
+        /// The asking server's name for the read.
+        context: ReadContext,
+    },
+    /// Answers a `ReadIndex`.
+    ReadIndexReply {
+        /// The asking server's name for the read.
+        context: ReadContext,
+        /// Apply up to here before reading.
+        index: Index,
+    },
+    /// Asks for an election at once: the sender gives up leadership (thesis §3.10).
+    TimeoutNow,
+}

@@ -1,0 +1,87 @@
+//! Raft: a replicated log, as a pure state machine.
+//!
+//! A [`Raft`] is one server. It is told that time has passed ([`Raft::tick`]), that a
+//! message has come ([`Raft::step`]), that something should be replicated
+//! ([`Raft::propose`]) or read ([`Raft::read`]), that storage has caught up
+//! ([`Raft::persisted`]). Then it is asked what it wants done: [`Raft::ready`]. It does
+//! no input or output, reads no clock and draws no randomness but from its seed, so a
+//! cluster of them can be run in a loop, and any run can be repeated.
+//!
+//! # How it works
+//!
+//! Servers elect a leader for each term by majority (`election`). The leader appends
+//! what is proposed to its log and replicates the log to the others (`leader`,
+//! `progress`), which make their logs agree with it (`follower`). What a majority holds
+//! durably is committed, and what is committed is never lost, because only a server
+//! whose log holds it can become leader. Every server applies what is committed in
+//! the order of the log.
+//!
+//! Work collects until [`Raft::ready`] is called, so everything a caller had at hand in
+//! one turn leaves in one append to each follower, and is answered once: the size of
+//! a batch follows the load. A leader sends before its own disk is done, and counts
+//! itself like any other voter, when its entries are durable; in a cluster of one too.
+//!
+//! # What is in which file
+//!
+//! `server` holds the state and the transitions, `election` votes, `leader`
+//! replication, `follower` the other end of it, `read` linearizable reads,
+//! `membership` changes of configuration and of leader. Below them are the parts that
+//! know nothing of roles: `log`, `progress`, `config`, and `quorum`, in which alone is
+//! counted. [`Sessions`] makes retried commands happen once; it belongs to whoever
+//! applies entries. [`Raft::status`] shows everything, for tests and for people.
+//!
+//! # The caller's duties
+//!
+//! 1. Call [`Raft::ready`] after every turn, and do everything it says. What is in
+//!    `messages_after` leaves only after what was to be persisted is durable.
+//! 2. Apply `committed` in order; the commands in it are the only ones to apply.
+//! 3. Messages may be lost, duplicated, delayed and reordered, but not altered.
+//! 4. After a crash, hand everything that was made durable to [`Raft::new`]. A server
+//!    that has lost it must not return under its id: [`Options::abstain`].
+//!
+//! # What is deliberately missing
+//!
+//! * Commit of a follower's entries before the next message: a commit index is not
+//!   worth a message of its own. It travels with the next append or heartbeat.
+//! * Witnesses and read-only replicas other than learners (thesis §11.7.2).
+//! * Changing one voter without a joint phase (thesis §4.1). See `config`.
+//! * Disk-resident logs: the kept suffix of the log and the latest snapshot are in
+//!   memory, as is the state machine (thesis §5.3 describes the alternatives).
+//! * Priorities among candidates; [`Raft::transfer_leadership`] moves a leader where it
+//!   should be (thesis §3.10).
+//! * Byzantine behaviour of any kind.
+//!
+//! Sources: Ongaro and Ousterhout, *In Search of an Understandable Consensus
+//! Algorithm* (extended version), cited as §n; Ongaro, *Consensus: Bridging Theory and
+//! Practice*, cited as thesis §n.
+
+mod config;
+mod election;
+mod follower;
+mod leader;
+mod log;
+mod membership;
+mod message;
+mod options;
+mod progress;
+pub mod quorum;
+mod read;
+mod ready;
+mod server;
+mod session;
+mod status;
+mod types;
+
+pub use config::{Change, Config};
+pub use membership::ChangeError;
+pub use message::{Message, MessageKind, ReadContext, Round};
+pub use options::Options;
+pub use progress::{Inflight, Progress, ProgressState};
+pub use read::ReadError;
+pub use ready::{Persist, PersistId, Read, Ready};
+pub use server::{ProposeError, Raft, Restored};
+pub use session::{ClientId, Outcome, Sequence, Sessions};
+pub use status::{RoleName, Status};
+pub use types::{
+    Command, Entry, HardState, Index, LogId, Payload, RaftId, Snapshot, SnapshotMeta, Term,
+};

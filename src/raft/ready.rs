@@ -1,0 +1,72 @@
+//! What a server wants done, and the order in which it must be done.
+//!
+//! Two outboxes are the heart of it (etcd's best idea). `messages` may leave at
+//! once, also before anything is durable: a leader's entries are among them, so its
+//! followers write to their disks while it writes to its own (thesis §10.2.1).
+//! `messages_after` are promises, that a vote was given or that entries are held; a
+//! promise must be durable before it is made.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::message::{Message, ReadContext};
+use super::types::{Entry, HardState, Index, Snapshot};
+
+/// Names one [`Persist`]; they become durable in order.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+pub struct PersistId(pub u64);
+
+/// Something to be made durable as a whole, after everything asked for earlier.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Persist {
+    /// To be passed to [`Raft::persisted`](super::Raft::persisted) once this and all
+    /// earlier ones are durable.
+    pub id: PersistId,
+    /// Replaces the hard state.
+    pub hard_state: Option<HardState>,
+    /// Replaces the log and the state machine, before `entries` are appended.
+    pub snapshot: Option<Arc<Snapshot>>,
+    /// To be appended. If the first one's position is already taken, it and all
+    /// positions after it are truncated first.
+    pub entries: Vec<Entry>,
+}
+
+/// What a server wants done. Everything in it must be done; the caller may handle
+/// new input while `persist` is under way.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Ready {
+    /// Send these now.
+    pub messages: Vec<Message>,
+    /// Make this durable, then call [`Raft::persisted`](super::Raft::persisted).
+    pub persist: Option<Persist>,
+    /// Send these once `persist`, or, without one, the last `persist` asked for
+    /// earlier, is durable.
+    pub messages_after: Vec<Message>,
+    /// Replace the state machine by this, before applying `committed`.
+    pub restore: Option<Arc<Snapshot>>,
+    /// Apply these, in order. They count as applied from now on.
+    pub committed: Vec<Entry>,
+    /// These reads may be served once `committed` is applied.
+    pub reads: Vec<Read>,
+    /// These reads will not be answered: leadership was lost. They may be asked again.
+    pub dropped_reads: Vec<ReadContext>,
+}
+
+/// A read that may be served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Read {
+    /// What the caller named it.
+    pub context: ReadContext,
+    /// The state to be read includes at least everything up to here.
+    pub index: Index,
+}
+
+impl Ready {
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        *self == Ready::default()
+    }
+}

@@ -1,0 +1,406 @@
+//! One server: its state, its clock, and what every role does with a message.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use rand_core::{Rng, SeedableRng};
+use rand_pcg::Pcg64Mcg;
+
+use super::config::Config;
+use super::follower::{Ack, Incoming};
+use super::leader::Leader;
+use super::log::Log;
+use super::message::{Message, MessageKind, ReadContext};
+use super::options::Options;
+use super::ready::{Persist, PersistId, Read, Ready};
+use super::types::{Command, Entry, HardState, Index, LogId, Payload, RaftId, Snapshot, Term};
+
+/// What stable storage held when the server started. The default is a server that
+/// has never run.
+#[derive(Clone, Debug, Default)]
+pub struct Restored {
+    /// Term and vote.
+    pub hard_state: HardState,
+    /// The latest snapshot.
+    pub snapshot: Option<Arc<Snapshot>>,
+    /// The entry before the first of `entries`.
+    pub base: LogId,
+    /// The configuration in force at `base`, unless `base` is the beginning.
+    pub base_config: Option<Arc<Config>>,
+    /// The log from `base` on.
+    pub entries: Vec<Entry>,
+}
+
+/// Why something was not proposed. It certainly is in no log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProposeError {
+    /// This server does not lead; this one does, as far as is known.
+    NotLeader(Option<RaftId>),
+    /// Leadership is being handed over.
+    Transferring,
+    /// Too much is waiting to be committed.
+    Overloaded,
+}
+
+/// Who has answered a candidate, and what.
+pub(super) type Votes = BTreeMap<RaftId, bool>;
+
+/// What a server is at the moment (§5.1).
+#[derive(Debug)]
+pub(super) enum Role {
+    Follower,
+    /// Asks whether an election could be won.
+    PreCandidate(Votes),
+    Candidate(Votes),
+    Leader(Box<Leader>),
+}
+
+/// One Raft server. See the module's documentation.
+#[derive(Debug)]
+pub struct Raft {
+    pub(super) id: RaftId,
+    pub(super) options: Options,
+    rng: Pcg64Mcg,
+    /// The time, in ticks since the server started.
+    pub(super) now: u64,
+    pub(super) hard: HardState,
+    pub(super) role: Role,
+    /// The leader of the current term, if known.
+    pub(super) leader: Option<RaftId>,
+    pub(super) log: Log,
+    /// When to start an election, if nothing happens before.
+    pub(super) election_due: u64,
+    /// When a leader was last heard.
+    pub(super) leader_heard: Option<u64>,
+    /// A snapshot that is being received.
+    pub(super) incoming: Option<Incoming>,
+    /// Up to where the log is known to agree with the current leader's.
+    pub(super) verified: Index,
+    /// The answer to the leader that is due at the end of the turn.
+    pub(super) ack: Option<Ack>,
+    /// Reads that other servers have given an index for, until it is applied.
+    pub(super) remote_reads: Vec<Read>,
+    /// Reads that the leader was asked for an index for.
+    pub(super) asked_reads: BTreeSet<ReadContext>,
+    last_persist: PersistId,
+    confirmed_persist: PersistId,
+    /// The write that carries the current hard state; `None` if storage has not been
+    /// told of it yet.
+    hard_persist: Option<PersistId>,
+    pub(super) out: Ready,
+    pub(super) pending_snapshot: Option<Arc<Snapshot>>,
+}
+
+impl Raft {
+    /// A server with identity `id`, in the cluster that began as `initial`, with what
+    /// its storage held. A server that is to join later begins with an empty
+    /// configuration. `seed` decides its election timeouts; it should differ between
+    /// servers.
+    ///
+    /// # Panics
+    /// If the options contradict each other, or storage lost something.
+    pub fn new(id: RaftId, initial: Config, seed: u64, options: Options, from: Restored) -> Raft {
+        options.validate();
+        let Restored { hard_state, snapshot, base, base_config, entries } = from;
+        let log = Log::new(Arc::new(initial), snapshot, base, base_config, entries);
+        assert!(log.last().term <= hard_state.term, "storage lost the current term");
+        // An earlier life may have promised a leader not to elect another one. Only a
+        // server that has never voted cannot have promised anything.
+        let leader_heard = (hard_state.term > Term::ZERO && options.lease_reads).then_some(0);
+        let mut raft = Raft {
+            id,
+            options,
+            rng: Pcg64Mcg::seed_from_u64(seed),
+            now: 0,
+            hard: hard_state,
+            role: Role::Follower,
+            leader: None,
+            log,
+            election_due: 0,
+            leader_heard,
+            incoming: None,
+            verified: Index::ZERO,
+            ack: None,
+            remote_reads: Vec::new(),
+            asked_reads: BTreeSet::new(),
+            last_persist: PersistId::default(),
+            confirmed_persist: PersistId::default(),
+            hard_persist: Some(PersistId::default()),
+            out: Ready::default(),
+            pending_snapshot: None,
+        };
+        raft.reset_election_timer();
+        raft
+    }
+
+    /// Lets `ticks` pass.
+    pub fn tick(&mut self, ticks: u64) {
+        self.now += ticks;
+        match &self.role {
+            Role::Leader(_) => self.tick_leader(),
+            _ if self.now >= self.election_due => self.campaign(),
+            _ => {}
+        }
+    }
+
+    /// How many ticks may pass before something happens by itself.
+    pub fn ticks_until_due(&self) -> u64 {
+        let due = match &self.role {
+            Role::Leader(leader) => leader.next_due(),
+            _ => self.election_due,
+        };
+        due.saturating_sub(self.now)
+    }
+
+    /// Changes the timing from now on, for a caller that has measured the network.
+    pub fn set_timing(&mut self, election_timeout_ticks: u64, heartbeat_ticks: u64) {
+        self.options.election_timeout_ticks = election_timeout_ticks;
+        self.options.heartbeat_ticks = heartbeat_ticks;
+        self.options.lease_margin_ticks =
+            self.options.lease_margin_ticks.min(election_timeout_ticks - 1);
+        self.options.validate();
+        if !matches!(self.role, Role::Leader(_)) {
+            self.reset_election_timer();
+        }
+    }
+
+    /// Handles a message from another server.
+    pub fn step(&mut self, message: Message) {
+        let Message { from, to, term, kind } = message;
+        if to != self.id || from == self.id {
+            return;
+        }
+        if term > self.hard.term && !self.enter_later_term(from, term, &kind) {
+            return;
+        }
+        // A pre-vote and its grant speak of a term that nobody is in yet.
+        let ahead = term > self.hard.term;
+        if term < self.hard.term {
+            return self.answer_earlier_term(from, term, &kind);
+        }
+        match kind {
+            MessageKind::RequestVote { pre, transfer, last } => {
+                self.handle_request_vote(from, term, pre, transfer, last);
+            }
+            MessageKind::Vote { pre, granted } => self.handle_vote(from, term, pre, granted),
+            _ if ahead => unreachable!("only votes speak of later terms"),
+            MessageKind::Append { prev, commit, round, entries } => {
+                self.follow(from);
+                self.handle_append(from, prev, commit, round, entries);
+            }
+            MessageKind::Snapshot { meta, offset, data, round } => {
+                self.follow(from);
+                self.handle_snapshot(from, meta, offset, &data, round);
+            }
+            MessageKind::Appended { round, matched } => self.handle_appended(from, round, matched),
+            MessageKind::Rejected { round, prev, hint } => {
+                self.handle_rejected(from, round, prev, hint);
+            }
+            MessageKind::SnapshotProgress { last_index, offset, round } => {
+                self.handle_snapshot_progress(from, last_index, offset, round);
+            }
+            MessageKind::ReadIndex { context } => self.handle_read_index(from, context),
+            MessageKind::ReadIndexReply { context, index } => {
+                self.handle_read_index_reply(from, context, index);
+            }
+            MessageKind::TimeoutNow => self.handle_timeout_now(from),
+        }
+    }
+
+    /// Decides what a message of a later term does to this server's term. Returns
+    /// whether the message is to be handled at all.
+    fn enter_later_term(&mut self, from: RaftId, term: Term, kind: &MessageKind) -> bool {
+        match kind {
+            MessageKind::RequestVote { pre, transfer, .. } => {
+                // Guard: while a leader is heard, nobody may disrupt it (thesis §4.2.3);
+                // this is also the promise that leases are made of.
+                if !transfer && self.is_leader_alive() {
+                    return false;
+                }
+                if !pre {
+                    self.become_follower(term, None);
+                }
+            }
+            // Granted to a term that this server has not started yet; refused by a
+            // server that is in a later term itself.
+            MessageKind::Vote { pre: true, granted: true } => {}
+            MessageKind::Append { .. } | MessageKind::Snapshot { .. } => {
+                self.become_follower(term, Some(from));
+            }
+            // Guard: whoever is in a later term has moved on; leaders step down.
+            _ => self.become_follower(term, None),
+        }
+        true
+    }
+
+    /// Tells a server that lives in an earlier term which term it is, if it asks.
+    fn answer_earlier_term(&mut self, from: RaftId, term: Term, kind: &MessageKind) {
+        match *kind {
+            // Without an answer a deposed leader, or a candidate behind pre-vote, would
+            // never learn that it must catch up before it can take part again.
+            MessageKind::Append { prev, round, .. } => {
+                let hint = LogId::default();
+                self.send(from, MessageKind::Rejected { round, prev: prev.index, hint });
+            }
+            MessageKind::Snapshot { round, .. } => {
+                let (prev, hint) = (Index::ZERO, LogId::default());
+                self.send(from, MessageKind::Rejected { round, prev, hint });
+            }
+            MessageKind::RequestVote { pre, .. } => {
+                self.send(from, MessageKind::Vote { pre, granted: false });
+            }
+            // Guard: answers and requests of an earlier term mean nothing any more.
+            _ => assert!(term < self.hard.term, "an answer of the current term was dropped"),
+        }
+    }
+
+    /// Recognises `from` as the leader of the current term.
+    fn follow(&mut self, from: RaftId) {
+        assert!(
+            !matches!(self.role, Role::Leader(_)),
+            "{from} and {} both lead in term {}",
+            self.id,
+            self.hard.term
+        );
+        assert!(self.leader.is_none_or(|l| l == from), "two leaders in term {}", self.hard.term);
+        if self.leader.is_none() || !matches!(self.role, Role::Follower) {
+            self.become_follower(self.hard.term, Some(from));
+        }
+        self.leader_heard = Some(self.now);
+        self.reset_election_timer();
+    }
+
+    /// Appends a command to the log of the cluster, if this server leads. It is not
+    /// decided until it comes back in [`Ready::committed`] with the same name; if
+    /// another entry comes at its index, it never happens.
+    ///
+    /// # Errors
+    /// [`ProposeError`] says why the command is in no log.
+    pub fn propose(&mut self, command: Command) -> Result<LogId, ProposeError> {
+        let Role::Leader(leader) = &self.role else {
+            return Err(ProposeError::NotLeader(self.leader));
+        };
+        if leader.is_transferring() {
+            return Err(ProposeError::Transferring);
+        }
+        if leader.uncommitted_bytes >= self.options.max_uncommitted_bytes {
+            return Err(ProposeError::Overloaded);
+        }
+        Ok(self.append_own(Payload::Command(command)))
+    }
+
+    /// Storage has made everything up to and including `id` durable.
+    pub fn persisted(&mut self, id: PersistId) {
+        assert!(id <= self.last_persist, "durable before it was to be persisted");
+        self.confirmed_persist = self.confirmed_persist.max(id);
+        self.log.persisted(id);
+        self.count_own_vote();
+        self.advance_commit();
+    }
+
+    /// What is to be done. Ends a turn: everything collected since the last call leaves.
+    pub fn ready(&mut self) -> Ready {
+        if matches!(self.role, Role::Leader(_)) {
+            self.send_appends();
+        }
+        let persist = self.take_persist();
+        self.send_ack();
+        let mut ready = std::mem::take(&mut self.out);
+        ready.persist = persist;
+        ready.restore = self.pending_snapshot.take();
+        ready.committed = self.log.take_committed();
+        let applied = self.log.applied();
+        ready.reads.extend(self.remote_reads.extract_if(.., |read| read.index <= applied));
+        assert!(ready.reads.iter().all(|r| r.index <= applied), "a read of the future");
+        if self.is_durable() {
+            ready.messages.append(&mut ready.messages_after);
+        }
+        ready
+    }
+
+    fn take_persist(&mut self) -> Option<Persist> {
+        let told = self.hard_persist.is_some();
+        let snapshot = self.pending_snapshot.clone();
+        if told && snapshot.is_none() && !self.log.has_untold() {
+            return None;
+        }
+        self.last_persist = PersistId(self.last_persist.0 + 1);
+        let id = self.last_persist;
+        let hard_state = (!told).then_some(self.hard);
+        self.hard_persist.get_or_insert(id);
+        Some(Persist { id, hard_state, snapshot, entries: self.log.take_untold(id) })
+    }
+
+    /// Whether storage has confirmed everything it was told.
+    pub(super) fn is_durable(&self) -> bool {
+        self.confirmed_persist == self.last_persist && self.hard_persist.is_some()
+    }
+
+    /// Whether term and vote are on stable storage.
+    pub(super) fn is_hard_state_durable(&self) -> bool {
+        self.hard_persist.is_some_and(|id| id <= self.confirmed_persist)
+    }
+
+    pub(super) fn set_hard_state(&mut self, hard: HardState) {
+        let revote = hard.term == self.hard.term && self.hard.vote.is_some();
+        assert!(hard.term >= self.hard.term, "the term goes back");
+        assert!(!revote || hard.vote == self.hard.vote, "a second vote in term {}", hard.term);
+        if hard != self.hard {
+            self.hard = hard;
+            self.hard_persist = None;
+        }
+    }
+
+    pub(super) fn become_follower(&mut self, term: Term, leader: Option<RaftId>) {
+        if term > self.hard.term {
+            self.set_hard_state(HardState { term, vote: None });
+            self.verified = Index::ZERO;
+            self.ack = None;
+        }
+        if let Role::Leader(led) = std::mem::replace(&mut self.role, Role::Follower) {
+            self.leader_heard = None;
+            self.drop_reads(*led);
+            self.reset_election_timer();
+        }
+        if self.leader != leader {
+            self.out.dropped_reads.extend(std::mem::take(&mut self.asked_reads));
+        }
+        self.leader = leader;
+        // Guard: only hearing a leader, or giving a vote, puts an election off. If any
+        // message of a later term did, a server that cannot win could keep those
+        // waiting who can.
+        if leader.is_some() {
+            self.reset_election_timer();
+        }
+    }
+
+    pub(super) fn reset_election_timer(&mut self) {
+        // Guard: a new draw each time, so that split votes do not repeat (§5.2).
+        let timeout = self.options.election_timeout_ticks;
+        let drawn = timeout + self.rng.next_u64() % timeout;
+        self.election_due = self.now + drawn;
+    }
+
+    /// Whether there is reason to believe that the current leader still leads.
+    pub(super) fn is_leader_alive(&self) -> bool {
+        let leads = matches!(self.role, Role::Leader(_));
+        let heard = |at: u64| self.now < at + self.options.election_timeout_ticks;
+        self.options.check_quorum && (leads || self.leader_heard.is_some_and(heard))
+    }
+
+    pub(super) fn config(&self) -> &Arc<Config> {
+        &self.log.config().1
+    }
+
+    /// Queues a message that may leave before anything is durable.
+    pub(super) fn send(&mut self, to: RaftId, kind: MessageKind) {
+        let message = Message { from: self.id, to, term: self.hard.term, kind };
+        self.out.messages.push(message);
+    }
+
+    /// Queues a message that may leave only after everything is durable.
+    pub(super) fn send_after(&mut self, to: RaftId, kind: MessageKind) {
+        let message = Message { from: self.id, to, term: self.hard.term, kind };
+        self.out.messages_after.push(message);
+    }
+}

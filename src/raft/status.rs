@@ -1,0 +1,149 @@
+//! A look inside: for invariant checks, tests and people. Changes nothing.
+
+use std::sync::Arc;
+
+use super::config::Config;
+use super::message::ReadContext;
+use super::progress::Progress;
+use super::server::{Raft, Restored, Role};
+use super::types::{Command, Entry, HardState, Index, LogId, RaftId, Snapshot, Term};
+
+/// What a server is, without the particulars.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RoleName {
+    /// Follows a leader, or waits for one.
+    Follower,
+    /// Asks whether an election could be won.
+    PreCandidate,
+    /// Stands for election.
+    Candidate,
+    /// Leads.
+    Leader,
+}
+
+/// A server's state at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// Who it is.
+    pub id: RaftId,
+    /// What it is.
+    pub role: RoleName,
+    /// Its term and its vote in it.
+    pub hard_state: HardState,
+    /// The leader it knows.
+    pub leader: Option<RaftId>,
+    /// The last entry of its log.
+    pub last: LogId,
+    /// Up to where its log is known to be committed.
+    pub commit: Index,
+    /// Up to where it has applied its log.
+    pub applied: Index,
+    /// Up to where its log is on stable storage.
+    pub durable: Index,
+    /// The entry before the first one it keeps.
+    pub base: LogId,
+}
+
+impl Raft {
+    /// Who this is.
+    pub fn id(&self) -> RaftId {
+        self.id
+    }
+
+    /// The current term.
+    pub fn term(&self) -> Term {
+        self.hard.term
+    }
+
+    /// The leader of the current term, if known.
+    pub fn leader(&self) -> Option<RaftId> {
+        self.leader
+    }
+
+    /// Whether this server leads.
+    pub fn is_leader(&self) -> bool {
+        self.leads()
+    }
+
+    /// Whether this server leads and knows everything that was committed before it.
+    pub fn has_committed_own_term(&self) -> bool {
+        matches!(&self.role, Role::Leader(l) if self.log.commit() >= l.first_index)
+    }
+
+    /// Whether reads are served from a lease at this moment.
+    pub fn holds_lease(&self) -> bool {
+        self.has_lease()
+    }
+
+    /// Everything that fits on a page.
+    pub fn status(&self) -> Status {
+        Status {
+            id: self.id,
+            role: match self.role {
+                Role::Follower => RoleName::Follower,
+                Role::PreCandidate(_) => RoleName::PreCandidate,
+                Role::Candidate(_) => RoleName::Candidate,
+                Role::Leader(_) => RoleName::Leader,
+            },
+            hard_state: self.hard,
+            leader: self.leader,
+            last: self.log.last(),
+            commit: self.log.commit(),
+            applied: self.log.applied(),
+            durable: self.log.durable(),
+            base: self.log.base(),
+        }
+    }
+
+    /// The entries it keeps, oldest first.
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.log.entries()
+    }
+
+    /// The latest snapshot.
+    pub fn snapshot(&self) -> Option<&Arc<Snapshot>> {
+        self.log.snapshot()
+    }
+
+    /// The configuration in force, and the index at which it was appended.
+    pub fn configuration(&self) -> (Index, &Arc<Config>) {
+        let (index, config) = self.log.config();
+        (*index, config)
+    }
+
+    /// What a leader knows about the others; empty on other servers.
+    pub fn progress(&self) -> impl Iterator<Item = (RaftId, &Progress)> {
+        let peers = match &self.role {
+            Role::Leader(leader) => Some(&leader.peers),
+            _ => None,
+        };
+        peers.into_iter().flatten().map(|(id, peer)| (*id, peer))
+    }
+
+    /// Reads that the leader was asked about.
+    pub fn outstanding_reads(&self) -> impl Iterator<Item = ReadContext> {
+        self.asked_reads.iter().copied()
+    }
+
+    /// Makes `data` the snapshot of the state machine after applying everything up to
+    /// `index`, and drops the entries that it makes unnecessary. What is then to be kept
+    /// on stable storage is [`Raft::to_restore`].
+    ///
+    /// # Panics
+    /// If `index` is not applied, or older than the last snapshot.
+    pub fn compact(&mut self, index: Index, data: Command) {
+        let keep = self.options.keep_entries;
+        self.log.compact(index, data, keep);
+    }
+
+    /// Everything a new life needs, if the server stopped at this moment.
+    pub fn to_restore(&self) -> Restored {
+        Restored {
+            hard_state: self.hard,
+            snapshot: self.log.snapshot().cloned(),
+            base: self.log.base(),
+            base_config: Some(self.log.base_config()),
+            entries: self.log.entries().cloned().collect(),
+        }
+    }
+}

@@ -1,5 +1,6 @@
 //! How we know: the simulator, the process runner and the checkers.
 
 pub mod check;
+pub mod command;
 pub mod edn;
 pub mod history;

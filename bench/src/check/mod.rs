@@ -14,6 +14,7 @@ pub mod echo;
 pub mod exceptions;
 pub mod linear;
 pub mod net;
+mod reason;
 pub mod set_full;
 pub mod stats;
 mod table;
@@ -28,6 +29,7 @@ use crate::history::{Op, Pair, pairs};
 pub use availability::Availability;
 pub use compose::run;
 pub use net::NetStats;
+pub use reason::reasons;
 pub use table::{Checker, workload, workloads};
 
 /// What a test demands beyond its workload, and what only the bench knows about it.

@@ -28,15 +28,19 @@ pub struct ReadError {
     pub what: String,
 }
 
+impl ReadError {
+    /// Line and complaint, for those who have named the file already.
+    pub fn reason(&self) -> String {
+        self.line.map_or_else(|| self.what.clone(), |line| format!("line {line}: {}", self.what))
+    }
+}
+
 impl fmt::Display for ReadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(file) = &self.file {
             write!(f, "{}: ", file.display())?;
         }
-        if let Some(line) = self.line {
-            write!(f, "line {line}: ")?;
-        }
-        f.write_str(&self.what)
+        f.write_str(&self.reason())
     }
 }
 

@@ -1,0 +1,86 @@
+//! Why a test did not pass, in a few words.
+//!
+//! The result map holds the evidence; this is the line that people read first.
+
+use super::Outcome;
+use crate::edn::Edn;
+
+/// How much of a value is quoted, in characters.
+const QUOTE: usize = 80;
+
+/// How many of several findings are named.
+const NAMED: usize = 4;
+
+/// One line for each part of the composed outcome that is not valid: its name and
+/// what it found.
+pub fn reasons(outcome: &Outcome) -> Vec<String> {
+    let not_valid =
+        |part: &&(Edn, Edn)| part.1.get("valid?").is_some_and(|valid| *valid != Edn::Bool(true));
+    let tell = |(name, part): &(Edn, Edn)| {
+        let name = name.as_text().unwrap_or("?");
+        format!("{name}: {}", findings(part).join("; "))
+    };
+    outcome.details.iter().filter(not_valid).map(tell).collect()
+}
+
+/// What a part of the result map says, whichever checker wrote it.
+fn findings(part: &Edn) -> Vec<String> {
+    let mut found = Vec::new();
+    if let Some(error) = part.get("error") {
+        found.push(error.as_text().map_or_else(|| quote(error), str::to_owned));
+    }
+    for what in ["lost", "duplicated", "phantom"] {
+        let count = part.get(&format!("{what}-count")).and_then(Edn::as_int).unwrap_or(0);
+        if count > 0 {
+            found.push(format!("{count} {what}: {}", named(part.get(what))));
+        }
+    }
+    if let Some([first, ..]) = part.get("errors").and_then(Edn::as_seq) {
+        found.push(match (part.get("acceptable"), first.get("value")) {
+            (Some(sums), Some(read)) => format!("read {read} where {} was possible", quote(sums)),
+            _ => quote(first),
+        });
+    }
+    for (key, what) in [
+        ("anomaly-types", "anomalies"),
+        ("bad-error-types", "anomalies"),
+        ("failures", "not linearizable: keys"),
+    ] {
+        if part.get(key).and_then(Edn::as_seq).is_some_and(|types| !types.is_empty()) {
+            found.push(format!("{what} {}", named(part.get(key))));
+        }
+    }
+    if let Some(by_f) = part.get("by-f").and_then(Edn::entries) {
+        let never = by_f.iter().filter(|(_, f)| f.get("ok-count") == Some(&Edn::Int(0)));
+        found.extend(never.map(|(f, _)| format!("no {f} succeeded")));
+    }
+    if let Some(fraction) = part.get("ok-fraction") {
+        found.push(format!("the fraction {fraction} of the operations succeeded"));
+    }
+    if found.is_empty() && part.get("stable-count") == Some(&Edn::Int(0)) {
+        found.push("no element was ever seen".to_owned());
+    }
+    found
+}
+
+/// The first few of some values, or of the keys of a map.
+fn named(values: Option<&Edn>) -> String {
+    let all: Vec<&Edn> = match values {
+        Some(Edn::Map(entries)) => entries.iter().map(|(key, _)| key).collect(),
+        Some(other) => other.as_seq().unwrap_or_default().iter().collect(),
+        None => Vec::new(),
+    };
+    let mut text: Vec<String> = all.iter().take(NAMED).map(|value| quote(value)).collect();
+    if all.len() > NAMED {
+        text.push("...".to_owned());
+    }
+    text.join(" ")
+}
+
+fn quote(value: &Edn) -> String {
+    let text = value.to_string();
+    match text.char_indices().nth(QUOTE) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text,
+    }
+}

@@ -1,0 +1,220 @@
+//! `seaworthy check`: judges histories that were recorded before.
+//!
+//! One line a file: its name, the verdict, and why. The exit status is that of the worst
+//! file: 0 valid, 1 invalid, 2 unknown or unreadable; an invalid one outweighs those.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Args;
+use clap::builder::PossibleValuesParser;
+
+use crate::check::txn::{self, Model};
+use crate::check::{self, Availability, CheckOptions, Verdict, compose};
+use crate::history::{self, Op};
+
+/// Judge recorded histories: Jepsen's EDN (a map a line, or a vector), or JSON lines.
+#[derive(Args, Clone, Debug)]
+pub struct CheckArgs {
+    /// What the clients did.
+    #[arg(short, long, value_parser = PossibleValuesParser::new(check::workloads()))]
+    pub workload: String,
+    /// The histories.
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Print the result map of each file, too.
+    #[arg(long)]
+    pub results: bool,
+    /// How many operations must succeed: `total`, or a fraction from 0 to 1.
+    #[arg(long, value_name = "PART")]
+    pub availability: Option<Availability>,
+    /// What transactions must satisfy: models, separated by commas.
+    #[arg(long, value_name = "MODELS", value_delimiter = ',', value_parser = model)]
+    pub consistency_models: Vec<Model>,
+}
+
+fn model(name: &str) -> Result<Model, String> {
+    name.trim().parse()
+}
+
+impl CheckArgs {
+    fn options(&self) -> CheckOptions {
+        let mut txn = txn::Options::default();
+        if !self.consistency_models.is_empty() {
+            txn.models = self.consistency_models.clone();
+        }
+        CheckOptions { availability: self.availability, net: None, txn }
+    }
+}
+
+/// Judges the files and prints to standard output.
+pub fn run(args: &CheckArgs) -> ExitCode {
+    let worst = judge_files(args, &mut io::stdout().lock());
+    ExitCode::from(match worst {
+        Ok(Verdict::Valid) => 0,
+        Ok(Verdict::Invalid) => 1,
+        // Whoever reads the output has gone, so nobody has been told a verdict.
+        Ok(Verdict::Unknown) | Err(_) => 2,
+    })
+}
+
+/// Judges the files, prints a line for each, and returns the worst verdict.
+///
+/// # Errors
+/// If the output cannot be written.
+pub fn judge_files(args: &CheckArgs, out: &mut impl Write) -> io::Result<Verdict> {
+    let options = args.options();
+    let mut worst = Verdict::Valid;
+    for file in &args.files {
+        let verdict = match history::read(file) {
+            Ok(history) => judge(args, &options, file, &history, out)?,
+            Err(error) => {
+                writeln!(out, "{}: unreadable: {}", file.display(), error.reason())?;
+                Verdict::Unknown
+            }
+        };
+        worst = worst.max(verdict);
+    }
+    Ok(worst)
+}
+
+fn judge(
+    args: &CheckArgs,
+    options: &CheckOptions,
+    file: &Path,
+    history: &[Op],
+    out: &mut impl Write,
+) -> io::Result<Verdict> {
+    let file = file.display();
+    let operations = history.iter().filter(|op| op.is_client()).count();
+    if operations == 0 {
+        // Every checker would find nothing wrong with an empty file.
+        writeln!(out, "{file}: unknown: no client did anything")?;
+        return Ok(Verdict::Unknown);
+    }
+    let outcome = check::run(&args.workload, history, options);
+    let reasons = check::reasons(&outcome).join(" | ");
+    match outcome.verdict {
+        Verdict::Valid => writeln!(out, "{file}: valid: {operations} client events")?,
+        Verdict::Unknown => writeln!(out, "{file}: unknown: {reasons}")?,
+        Verdict::Invalid => writeln!(out, "{file}: invalid: {reasons}")?,
+    }
+    if args.results {
+        writeln!(out, "{}", compose::results(&outcome).pretty())?;
+    }
+    Ok(outcome.verdict)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        args: CheckArgs,
+    }
+
+    fn recorded(path: &str) -> String {
+        format!("{}/histories/{path}", env!("CARGO_MANIFEST_DIR"))
+    }
+
+    /// The worst verdict and the lines, without the directories of the files.
+    fn judged(args: &[&str]) -> (Verdict, String) {
+        let cli = Cli::try_parse_from([&["check"], args].concat()).expect("good arguments");
+        let mut out = Vec::new();
+        let verdict = judge_files(&cli.args, &mut out).expect("a vector takes everything");
+        let text = String::from_utf8(out).expect("text");
+        (verdict, text.replace(&recorded(""), ""))
+    }
+
+    #[test]
+    fn one_line_a_file_and_the_worst_verdict() {
+        let valid = recorded("maelstrom/broadcast/history.edn");
+        let lost = recorded("maelstrom-broken/broadcast/history.edn");
+        let unknown = recorded("hand/broadcast/add-is-not-broadcast.edn");
+        assert_eq!(
+            judged(&["-w", "broadcast", &valid]),
+            (
+                Verdict::Valid,
+                "maelstrom/broadcast/history.edn: valid: 178 client events\n".to_owned()
+            )
+        );
+        let (verdict, text) = judged(&["-w", "broadcast", &valid, &lost, &unknown]);
+        assert_eq!(verdict, Verdict::Invalid);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 3);
+        assert_eq!(
+            lines[1],
+            "maelstrom-broken/broadcast/history.edn: invalid: workload: 35 lost: 4 6 9 13 ..."
+        );
+        assert_eq!(
+            lines[2],
+            "hand/broadcast/add-is-not-broadcast.edn: unknown: workload: \
+             operation 0 is :add, which this workload does not have"
+        );
+    }
+
+    #[test]
+    fn reasons_fit_on_a_line() {
+        let reason = |name: &str| {
+            let file = recorded(&format!("maelstrom-broken/{name}/history.edn"));
+            let (verdict, text) = judged(&["-w", name, &file]);
+            assert_eq!(verdict, Verdict::Invalid);
+            text.trim_end().split_once(": invalid: ").expect("a verdict").1.to_owned()
+        };
+        assert_eq!(reason("unique-ids"), "workload: 7 duplicated: 0 1 2 3 ...");
+        assert_eq!(reason("g-counter"), "workload: read 162 where ([232 232]) was possible");
+        assert_eq!(
+            reason("echo"),
+            "workload: [\"Expected a message with :echo\" \"Please echo 103\" \"But received\" {:type \"echo_o..."
+        );
+        assert!(reason("txn-list-append").starts_with("workload: anomalies :G"));
+    }
+
+    #[test]
+    fn results_and_demands() {
+        let file = recorded("maelstrom/lin-kv/history.edn");
+        let echo = recorded("maelstrom/echo/history.edn");
+        let (_, text) = judged(&["-w", "echo", "--results", &echo]);
+        assert!(
+            text.contains("\n :workload {:valid? true, :errors ()},\n :valid? true}\n"),
+            "{text}"
+        );
+        let (verdict, text) = judged(&["-w", "echo", "--availability", "total", &file]);
+        assert_eq!(verdict, Verdict::Invalid);
+        assert!(text.contains("availability: the fraction 0.5802469 of the operations"), "{text}");
+        assert!(Cli::try_parse_from(["check", "-w", "juggle", "x"]).is_err());
+        assert!(Cli::try_parse_from(["check", "-w", "echo"]).is_err());
+    }
+
+    #[test]
+    fn what_cannot_be_read_or_holds_nothing_is_no_pass() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = |name: &str, text: &[u8]| {
+            let path = dir.path().join(name);
+            fs::write(&path, text).expect("written");
+            path.display().to_string()
+        };
+        let table: [(&[u8], &str); 5] = [
+            (b"", "unknown: no client did anything"),
+            (b"{:type :info, :process :nemesis, :f :kill}", "unknown: no client did anything"),
+            (b"{:type :ok}", "unreadable: line 1: no :process"),
+            (b"\n\xFF", "unreadable: line 2: this is not UTF-8"),
+            (b"{:type :ok", "unreadable: line 1: column 1: '{' is never closed"),
+        ];
+        for (n, (text, complaint)) in table.into_iter().enumerate() {
+            let path = file(&n.to_string(), text);
+            let (verdict, line) = judged(&["-w", "echo", &path]);
+            assert_eq!((verdict, line), (Verdict::Unknown, format!("{path}: {complaint}\n")));
+        }
+        let (verdict, line) = judged(&["-w", "echo", "/nonexistent"]);
+        assert_eq!(verdict, Verdict::Unknown);
+        assert!(line.starts_with("/nonexistent: unreadable: "), "{line}");
+    }
+}

@@ -1,0 +1,3 @@
+//! The subcommands of `seaworthy`, one file each.
+
+pub mod check;

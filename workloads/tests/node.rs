@@ -247,6 +247,7 @@ fn help_documents_every_workload() {
     let output = run(&["--help"], b"");
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(0));
+    assert!(text.starts_with("A node for Maelstrom"), "not the text of some options");
     for entry in seaworthy_workloads::all() {
         assert!(text.contains(entry.name) && text.contains(entry.summary), "{}", entry.name);
     }

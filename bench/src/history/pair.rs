@@ -76,6 +76,9 @@ impl std::error::Error for PairError {}
 
 /// The client operations of a history in the order of their invocations.
 ///
+/// A process that goes on after an `info`, which Jepsen's never do, is let through:
+/// the operation in doubt keeps its own pair and loses nothing.
+///
 /// # Errors
 /// If a process invokes twice, completes without having invoked, or completes
 /// something else.

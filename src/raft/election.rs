@@ -28,9 +28,12 @@ impl Raft {
         }
     }
 
-    /// Whether this server may stand for election.
+    /// Whether this server may stand for election. One that is on its way out may,
+    /// until it knows that it is out: it could be the only one whose log is long enough
+    /// for the old voters (thesis §4.2.2).
     fn is_promotable(&self) -> bool {
-        self.config().is_voter(self.id) && !self.options.abstain
+        let may_vote = self.log.possible_configs().any(|config| config.is_voter(self.id));
+        may_vote && !self.options.abstain
     }
 
     fn become_pre_candidate(&mut self) {

@@ -262,9 +262,10 @@ impl Raft {
     }
 
     pub(super) fn handle_rejected(&mut self, from: RaftId, round: Round, prev: Index, hint: LogId) {
-        let candidate = self.log.last_not_after(hint.term, hint.index);
+        // What is compacted here cannot be compared; then it takes the snapshot.
+        let candidate = self.log.last_not_after(hint.term, hint.index).index.min(hint.index);
         let Some(peer) = self.heard(from, round) else { return };
-        peer.reject(prev, candidate.index);
+        peer.reject(prev, candidate);
         self.confirm_reads();
     }
 

@@ -197,6 +197,13 @@ impl Log {
         self.configs.last().expect("there is always a first configuration")
     }
 
+    /// The latest committed configuration and all after it: any of them may turn out
+    /// to be the cluster's.
+    pub(super) fn possible_configs(&self) -> impl Iterator<Item = &Config> {
+        let committed = self.configs.iter().rposition(|(index, _)| *index <= self.commit);
+        self.configs[committed.unwrap_or(0)..].iter().map(|(_, config)| &**config)
+    }
+
     /// The configuration that was in force at `index`, which must not be compacted.
     fn config_at(&self, index: Index) -> Arc<Config> {
         let at = self.configs.iter().rev().find(|(i, _)| *i <= index);

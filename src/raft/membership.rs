@@ -74,8 +74,6 @@ impl Raft {
         let config = self.config().clone();
         let voters = leader.peers.iter().filter(|(id, _)| config.is_voter(**id));
         let best = voters.max_by_key(|(_, peer)| peer.matched).map(|(id, _)| *id);
-        // Everyone who is left learns from this leader's last words what is committed.
-        self.send_appends();
         if let Some(best) = best {
             self.send(best, MessageKind::TimeoutNow);
         }

@@ -4,4 +4,6 @@
 
 mod chaos;
 mod disk;
+mod golden;
 mod invariants;
+mod lab;

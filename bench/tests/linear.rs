@@ -4,6 +4,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+#[path = "../benches/linear/generate.rs"]
+mod generate;
+
+use generate::{Plan, correct, mutated};
+use seaworthy_bench::check::Verdict;
 use seaworthy_bench::check::linear::check_lin_kv;
 use seaworthy_bench::edn::parse;
 use seaworthy_bench::history;
@@ -22,5 +27,75 @@ fn results_are_those_of_maelstrom() {
         let expected = expected.get("workload").expect("a workload result");
         let actual = check_lin_kv(&history).outcome.to_edn();
         assert_eq!(actual.pretty(), expected.pretty());
+    }
+}
+
+/// Each file pins its verdict and what the result must show in its first comments:
+/// `; verdict: invalid`, `; shows: :failures [0]`.
+#[test]
+fn histories_judged_by_hand() {
+    let mut seen = 0;
+    for file in fs::read_dir(histories().join("hand/lin-kv")).expect("fixtures") {
+        let file = file.expect("entry").path();
+        let text = fs::read_to_string(&file).expect("fixture");
+        let comment = |key: &str| {
+            let key = format!("; {key}: ");
+            text.lines().filter_map(move |line| line.strip_prefix(&key).map(str::to_owned))
+        };
+        let history = history::from_text(&text).expect("a history");
+        let judgement = check_lin_kv(&history);
+        let verdict = format!("{:?}", judgement.outcome.verdict).to_lowercase();
+        let result = judgement.outcome.to_edn().to_string();
+        let pinned: Vec<String> = comment("verdict").collect();
+        assert_eq!(pinned, [verdict], "{}: {result}", file.display());
+        for shown in comment("shows") {
+            assert!(result.contains(&shown), "{}: {shown} not in {result}", file.display());
+        }
+        let is_invalid = judgement.outcome.verdict == Verdict::Invalid;
+        assert_eq!(judgement.story.is_some(), is_invalid, "{}", file.display());
+        seen += 1;
+    }
+    assert!(seen >= 20, "{seen} histories");
+}
+
+#[test]
+fn the_story_fits_on_a_screen_and_names_what_matters() {
+    let file = histories().join("hand/lin-kv/two-cas-from-one-value.edn");
+    let history = history::read(&file).expect("a history");
+    let story = check_lin_kv(&history).story.expect("it is invalid");
+    assert_eq!(
+        story,
+        "key 0 is not linearizable: this operation cannot have happened\n  \
+           process 2 cas [1 3]        from 3 to 5\n\
+         When it returned, the only possible values were\n  \
+           2        after cas [1 2]: can't CAS 2 from 1 to 3\n\
+         Open at that time: nothing\n\
+         Returned before, the last one last\n  \
+           process 0 write 1          from 0 to 1\n  \
+           process 1 cas [1 2]        from 2 to 4\n"
+    );
+}
+
+/// Twenty clients on ten keys, as a test of a minute leaves them behind.
+const PLAN: Plan =
+    Plan { operations: 3000, keys: 10, processes: 20, values: 5, info_percent: 2, mix: [2, 1, 2] };
+
+#[test]
+fn simulated_registers_are_linearizable() {
+    for seed in 0..20 {
+        let outcome = check_lin_kv(&correct(PLAN, seed)).outcome;
+        assert_eq!(outcome.verdict, Verdict::Valid, "seed {seed}");
+    }
+}
+
+#[test]
+fn wrong_reads_are_found() {
+    // Few clients on many keys: then a wrong read has no excuse.
+    let plan = Plan { processes: 4, info_percent: 0, ..PLAN };
+    for seed in 0..20 {
+        let judgement = check_lin_kv(&mutated(plan, seed, 5));
+        assert_eq!(judgement.outcome.verdict, Verdict::Invalid, "seed {seed}");
+        let story = judgement.story.expect("it is invalid");
+        assert!(story.lines().count() <= 40, "{story}");
     }
 }

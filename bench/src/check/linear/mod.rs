@@ -9,7 +9,7 @@
 //! * [`timeline`]: operations as calls of small classes, in order.
 //! * [`model`]: what an object may do. `register`, `cas-register`, `multi-register`,
 //!   `mutex`.
-//! * [`search`]: the decision, with its proof obligations. Exact, or it gives up.
+//! * [`search`]: the decision. Exact, or it gives up.
 //! * `report`, `story`: the result map for programs and the story for people.
 //!
 //! Deliberately missing: backtracking search (Wing and Gong), which needs memory for
@@ -23,6 +23,7 @@ mod config;
 mod keyed;
 pub mod model;
 mod object;
+mod pass;
 mod report;
 pub mod search;
 mod story;
@@ -33,8 +34,7 @@ mod values;
 
 pub use keyed::check_lin_kv;
 
-use crate::check::{Outcome, Verdict};
-use crate::edn::Edn;
+use crate::check::Outcome;
 use crate::history::{Op, Pair, pairs};
 use model::Model;
 use object::Object;
@@ -55,8 +55,7 @@ pub struct Judgement {
 
 impl Judgement {
     fn unknown(why: &str) -> Judgement {
-        let outcome = Outcome::new(Verdict::Unknown, [("error", Edn::str(why))]);
-        Judgement { outcome, story: None }
+        Judgement { outcome: Outcome::unknown(why), story: None }
     }
 }
 

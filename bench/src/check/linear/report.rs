@@ -3,6 +3,8 @@
 //! `:configs` are the possibilities at the end, or before the operation that could
 //! not take effect. `:final-paths` shows for each what was tried then.
 
+use std::collections::VecDeque;
+
 use super::KEPT_MAX;
 use super::model::inconsistent;
 use super::object::Object;
@@ -21,9 +23,7 @@ pub(super) fn outcome(object: &mut Object<'_>, finding: &Finding) -> Outcome {
             Outcome::new(Verdict::Valid, [("configs", configs), ("final-paths", nothing)])
         }
         Finding::Violation { call, before, .. } => violation(object, *call, before),
-        Finding::GaveUp { reason } => {
-            Outcome::new(Verdict::Unknown, [("error", Edn::str(format!("gave up: {reason}")))])
-        }
+        Finding::GaveUp { reason } => Outcome::unknown(format!("gave up: {reason}")),
     }
 }
 
@@ -67,8 +67,7 @@ fn final_paths(object: &mut Object<'_>, call: CallId, before: &[Possibility]) ->
     let class = object.timeline.call(call).class;
     let step = |op: Edn, model: Edn| Edn::map([("op", op), ("model", model)]);
     let mut paths = Vec::new();
-    let mut queue: std::collections::VecDeque<(State, Vec<CallId>, Vec<Edn>)> =
-        std::collections::VecDeque::new();
+    let mut queue: VecDeque<(State, Vec<CallId>, Vec<Edn>)> = VecDeque::new();
     for possibility in before.iter().take(KEPT_MAX) {
         let last = possibility.last.map_or(Edn::Nil, |last| completed(object, last));
         let path = vec![step(last, object.model.state(possibility.state))];

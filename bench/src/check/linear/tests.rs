@@ -4,10 +4,10 @@ use rand_core::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
 use super::brute;
-use super::model::{Model, Mutex, Observed, Register};
+use super::model::{Model, MultiRegister, Mutex, Observed, Register};
 use super::search::{Finding, Limits, search};
 use super::timeline::{Call, Class, Timeline};
-use crate::edn::Edn;
+use crate::edn::{Edn, parse};
 
 /// The classes of a register with cas over `values` values: reads (of nil, too),
 /// writes, cas. Indeterminate ones come without the reads.
@@ -114,6 +114,16 @@ fn every_register_history_of_three_calls() {
     }
 }
 
+#[test]
+fn every_register_history_of_four_calls_of_few_classes() {
+    let mut model = Register::with_cas();
+    let all = register_classes(&mut model, 2, true);
+    // read 0, write 0, cas [0 1], read 1; write 1, cas [1 0] with unknown outcome.
+    let (certain, crashed) = ([all[1], all[2], all[4], all[5]], [all[6], all[7]]);
+    let (good, bad) = compare_all(&mut model, 4, &certain, &crashed);
+    assert!(good > 1000 && bad > 1000, "{good} good, {bad} bad");
+}
+
 fn below(rng: &mut Pcg64Mcg, bound: usize) -> usize {
     (rng.next_u64() % bound as u64) as usize
 }
@@ -160,6 +170,12 @@ fn compare_random(model: &mut dyn Model, rounds: u64, certain: &[Class], crashed
         let timeline = random_timeline(&mut rng, calls, certain, crashed);
         let expected = brute::is_linearizable(model, &timeline);
         assert_eq!(verdict(model, &timeline), expected, "seed {seed}: {timeline:?}");
+        let cramped = Limits { max_per_state: 1 + below(&mut rng, 2), ..Limits::DEFAULT };
+        match search(model, &timeline, cramped) {
+            Finding::Linearizable(_) => assert!(expected, "seed {seed}: {timeline:?}"),
+            Finding::Violation { .. } => assert!(!expected, "seed {seed}: {timeline:?}"),
+            Finding::GaveUp { .. } => {}
+        }
         if expected { good += 1 } else { bad += 1 }
     }
     assert!(good * 20 > rounds && bad * 20 > rounds, "{good} good, {bad} bad");
@@ -171,7 +187,7 @@ fn random_register_histories() {
         let mut model = Register::with_cas();
         let certain = register_classes(&mut model, values, true);
         let crashed = register_classes(&mut model, values, false);
-        compare_random(&mut model, 40_000, &certain, &crashed);
+        compare_random(&mut model, 10_000, &certain, &crashed);
     }
 }
 
@@ -179,4 +195,68 @@ fn random_register_histories() {
 fn random_mutex_histories() {
     let classes = [Class(0), Class(1)];
     compare_random(&mut Mutex, 20_000, &classes, &classes);
+}
+
+#[test]
+fn random_multi_register_histories() {
+    let mut model = MultiRegister::default();
+    let (mut certain, mut crashed) = (Vec::new(), Vec::new());
+    for text in [
+        "[[:r 0 nil]]",
+        "[[:r 0 1] [:r 1 1]]",
+        "[[:r 0 1] [:r 1 nil]]",
+        "[[:w 0 1]]",
+        "[[:w 0 1] [:w 1 1]]",
+        "[[:r 0 1] [:w 0 2] [:r 0 2]]",
+        "[[:r 1 1] [:w 0 1] [:w 1 nil]]",
+    ] {
+        let value = parse(text).expect("EDN");
+        let op = Observed { f: "txn", invoked: &value, completed: Some(&value) };
+        certain.extend(model.classify(op).expect("well-formed"));
+        crashed.extend(model.classify(Observed { completed: None, ..op }).expect("well-formed"));
+    }
+    assert_eq!((certain.len(), crashed.len()), (7, 4), "indeterminate reads are nothing");
+    compare_random(&mut model, 20_000, &certain, &crashed);
+}
+
+/// `count` writes that are all open, then a read of each value while they still are.
+fn all_open(model: &mut Register, count: usize) -> Vec<Call> {
+    let mut class = |f: &str, value: usize| {
+        let value = Edn::from(value);
+        let op = Observed { f, invoked: &value, completed: Some(&value) };
+        model.classify(op).expect("well-formed").expect("it has an effect")
+    };
+    let mut calls = Vec::new();
+    for i in 0..count {
+        let returned = Some(4 * count + i);
+        calls.push(Call { class: class("write", i), invoked: i, returned });
+        let at = count + 2 * i;
+        calls.push(Call { class: class("read", i), invoked: at, returned: Some(at + 1) });
+    }
+    calls
+}
+
+#[test]
+fn more_open_calls_than_a_word_has_bits() {
+    for count in [60, 65, 100] {
+        let mut model = Register::with_cas();
+        let mut calls = all_open(&mut model, count);
+        assert!(verdict(&mut model, &Timeline::new(calls.clone())), "{count}");
+        // The first value once more: its write is spent.
+        let class = calls[1].class;
+        calls.push(Call { class, invoked: 3 * count, returned: Some(3 * count + 1) });
+        assert!(!verdict(&mut model, &Timeline::new(calls)), "{count}");
+    }
+    let mut model = Register::with_cas();
+    let timeline = Timeline::new(all_open(&mut model, 4100));
+    assert!(matches!(search(&mut model, &timeline, Limits::DEFAULT), Finding::GaveUp { .. }));
+}
+
+#[test]
+fn a_limit_on_work_is_kept() {
+    let mut model = Register::with_cas();
+    let timeline = Timeline::new(all_open(&mut model, 40));
+    let limits = Limits { max_work: 100, ..Limits::DEFAULT };
+    let finding = search(&mut model, &timeline, limits);
+    assert!(matches!(&finding, Finding::GaveUp { reason } if reason.contains("comparisons")));
 }

@@ -11,6 +11,7 @@
 //! prints, except below [`driver`].
 
 pub mod driver;
+pub mod gossip;
 pub mod message;
 pub mod node;
 pub mod raft;

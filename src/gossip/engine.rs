@@ -1,0 +1,325 @@
+//! The engine: when to say what to whom.
+//!
+//! This file holds the state and the clock side (rounds, acknowledgements, retries,
+//! suspicion); [`super::send`] composes messages, [`super::receive`] takes them in.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::lattice::Lattice;
+use super::overlay::{Overlay, diameter};
+use super::pace::{Beat, Pace, RETRIES};
+use super::peer::Peer;
+use super::record::{Record, Snapshot};
+use super::send::Manner;
+use super::store::Store;
+use super::version::{Boot, Rank, Replica, Versions};
+use super::wire::Message;
+use crate::time::Time;
+
+/// How an engine behaves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The shape of the network.
+    pub overlay: Overlay,
+    /// How long a delta may take to reach every node in good weather.
+    pub latency_budget: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config { overlay: Overlay::Hub, latency_budget: Duration::from_millis(650) }
+    }
+}
+
+/// Something to be done, in the order in which the engine decided it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output<L> {
+    /// Remember this before anything that follows happens.
+    Persist(Record<L>),
+    /// Send this.
+    Send(Rank, Message<L>),
+}
+
+/// One node's replica of a lattice.
+#[derive(Clone, Debug)]
+pub struct Engine<L> {
+    pub(super) me: Rank,
+    pub(super) boot: Boot,
+    pub(super) store: Store<L>,
+    /// By rank; this node's own entry stays empty.
+    pub(super) peers: Vec<Peer>,
+    pub(super) pace: Pace,
+    /// Neighbours, if the overlay is fixed.
+    pub(super) neighbours: Option<Vec<Rank>>,
+    /// Whether a given topology replaces the hub.
+    pub(super) takes_topology: bool,
+    /// Until some peer was heard in this life, it is not known whether anything was
+    /// lost with the last one.
+    pub(super) joining: bool,
+    /// When to send what is new.
+    pub(super) round_at: Option<Time>,
+    pub(super) last_round: Option<Time>,
+    /// The hub's rhythm.
+    pub(super) beat: Option<Beat>,
+    /// The versions as one shared value, for the messages in flight.
+    pub(super) shared: Arc<Versions>,
+    pub(super) outputs: Vec<Output<L>>,
+}
+
+impl<L: Lattice> Engine<L> {
+    /// Node `me` of `nodes`, in the life `boot`, which no life before ever had.
+    ///
+    /// # Panics
+    /// If `me` is not one of the nodes.
+    pub fn new(me: Rank, nodes: u16, boot: Boot, config: &Config) -> Engine<L> {
+        assert!(me.0 < nodes, "a node is one of its cluster");
+        let mut pace = Pace::new(config.latency_budget);
+        let shape = config.overlay.shape(me, nodes);
+        if let Some(shape) = &shape {
+            pace.set_hops(shape.hops);
+        }
+        Engine {
+            me,
+            boot,
+            store: Store::new(Replica { rank: me, boot }),
+            peers: vec![Peer::default(); usize::from(nodes)],
+            pace,
+            neighbours: shape.map(|shape| shape.neighbours),
+            takes_topology: config.overlay == Overlay::Topology,
+            joining: nodes > 1,
+            round_at: None,
+            last_round: None,
+            beat: None,
+            shared: Arc::default(),
+            outputs: Vec::new(),
+        }
+    }
+
+    /// Takes over what an earlier life remembered. To be called before
+    /// [`Engine::start`], first with the snapshot, then with the records after it.
+    pub fn restore(&mut self, snapshot: Snapshot<L>) {
+        self.store.restore(snapshot);
+    }
+
+    /// As [`Engine::restore`], for one record.
+    pub fn replay(&mut self, record: Record<L>) {
+        self.store.replay(record);
+    }
+
+    /// Begins: asks the hub what this node has missed.
+    pub fn start(&mut self, now: Time) {
+        if let Some(target) = self.join_target() {
+            self.send(now, target, Manner::ASK);
+        }
+        self.schedule(now);
+    }
+
+    /// This node's name as an author of deltas; new in every life.
+    pub fn replica(&self) -> Replica {
+        Replica { rank: self.me, boot: self.boot }
+    }
+
+    /// The replicated value as this node knows it.
+    pub fn state(&self) -> &L {
+        self.store.state()
+    }
+
+    /// What this node knows, as counts of deltas.
+    pub fn versions(&self) -> &Versions {
+        self.store.versions()
+    }
+
+    /// Everything to be remembered, as of now. Stands for all records so far.
+    pub fn snapshot(&self) -> Snapshot<L> {
+        self.store.snapshot()
+    }
+
+    /// The measured round trip and what follows from it.
+    pub fn pace(&self) -> &Pace {
+        &self.pace
+    }
+
+    /// Whom this node takes for the hub: the lowest rank it believes reachable.
+    pub fn hub(&self) -> Rank {
+        self.join_target().map_or(self.me, |lowest| lowest.min(self.me))
+    }
+
+    /// Uses this topology, if the engine was configured to use one: the neighbours
+    /// of every node, by rank.
+    pub fn set_topology(&mut self, now: Time, edges: &[Vec<Rank>]) {
+        let nodes = u16::try_from(self.peers.len()).expect("ranks have 16 bits");
+        if !self.takes_topology || edges.len() != self.peers.len() {
+            return;
+        }
+        self.pace.set_hops(diameter(nodes, |node| edges[usize::from(node)].clone()));
+        let mine = edges[self.me.index()].iter().copied();
+        self.neighbours = Some(mine.filter(|r| *r != self.me && r.0 < nodes).collect());
+        self.schedule(now);
+    }
+
+    /// Adds a delta of this node's own.
+    pub fn add(&mut self, now: Time, delta: L) {
+        self.store.local(delta);
+        self.schedule(now);
+    }
+
+    /// What is to be done since the last call.
+    pub fn take_outputs(&mut self) -> Vec<Output<L>> {
+        self.record();
+        std::mem::take(&mut self.outputs)
+    }
+
+    /// When to call [`Engine::tick`] next. `None`: nothing is outstanding, and
+    /// until something happens this node is silent.
+    pub fn wake_at(&self) -> Option<Time> {
+        let timers = self.peers.iter().flat_map(|peer| [peer.ack_at, peer.retry_at]);
+        timers.chain([self.round_at]).flatten().min()
+    }
+
+    /// Does what is due.
+    pub fn tick(&mut self, now: Time) {
+        if self.round_at.is_some_and(|at| at <= now) {
+            self.round(now);
+        }
+        for rank in self.others() {
+            if self.peer(rank).retry_at.is_some_and(|at| at <= now) {
+                self.retry(now, rank);
+            }
+            if self.peer(rank).ack_at.is_some_and(|at| at <= now) {
+                self.send(now, rank, Manner::PLAIN);
+            }
+        }
+    }
+
+    /// Sends everyone what he is owed.
+    fn round(&mut self, now: Time) {
+        self.round_at = None;
+        let open = self.store.is_open();
+        for rank in self.others() {
+            let peer = self.peer(rank);
+            let waits = peer.suspected || (peer.stalled && peer.retry_at.is_some());
+            if waits || !self.owes(rank) {
+                continue;
+            }
+            let due = peer.ack_at.is_some_and(|at| at <= now);
+            if due || open || self.lacks(rank) {
+                self.last_round = Some(now);
+                self.send(now, rank, Manner::PLAIN);
+            }
+        }
+    }
+
+    /// A peer has not answered in time.
+    fn retry(&mut self, now: Time, rank: Rank) {
+        let met = !self.joining && self.peer(rank).has(self.store.versions());
+        if met || !self.owes(rank) {
+            let peer = self.peer_mut(rank);
+            (peer.retry_at, peer.attempts) = (None, 0);
+            return;
+        }
+        let peer = self.peer_mut(rank);
+        peer.attempts += 1;
+        peer.unsend();
+        if peer.attempts > RETRIES && !peer.suspected {
+            self.suspect(now, rank);
+            if !self.owes(rank) {
+                return;
+            }
+        }
+        self.send(now, rank, Manner::ASK);
+        let attempts = self.peer(rank).attempts;
+        self.peer_mut(rank).retry_at = Some(now + self.pace.back_off(attempts));
+    }
+
+    fn suspect(&mut self, now: Time, rank: Rank) {
+        let before = self.hub();
+        self.peer_mut(rank).suspect();
+        if self.hub() != before {
+            self.beat = None;
+            // What the old hub never acknowledged must not wait any longer.
+            self.round_at = Some(now);
+        }
+        if self.joining
+            && let Some(target) = self.join_target().filter(|t| self.peer(*t).retry_at.is_none())
+        {
+            self.send(now, target, Manner::ASK);
+        }
+    }
+
+    /// Makes sure that there will be a round if anyone lacks something.
+    pub(super) fn schedule(&mut self, now: Time) {
+        let open = self.store.is_open();
+        if self.round_at.is_none()
+            && self.others().any(|r| {
+                let peer = self.peer(r);
+                !peer.suspected && (open || self.lacks(r)) && self.owes(r)
+            })
+        {
+            self.round_at = Some(self.round_time(now));
+        }
+    }
+
+    /// When the next round should be.
+    pub(super) fn round_time(&self, now: Time) -> Time {
+        let soonest = self.last_round.map_or(now, |last| (last + self.pace.window()).max(now));
+        match self.beat {
+            Some(beat) if self.is_leaf() => beat.next(now, self.pace.lead()).unwrap_or(soonest),
+            _ => soonest,
+        }
+    }
+
+    fn is_leaf(&self) -> bool {
+        let hub = self.hub();
+        self.neighbours.is_none() && hub != self.me && {
+            self.others().all(|r| r == hub || !self.owes(r))
+        }
+    }
+
+    /// Whether it is up to this node that `rank` gets everything.
+    pub(super) fn owes(&self, rank: Rank) -> bool {
+        if self.joining && self.join_target() == Some(rank) {
+            return true;
+        }
+        if let Some(neighbours) = &self.neighbours {
+            return neighbours.contains(&rank);
+        }
+        let (hub, peer) = (self.hub(), self.peer(rank));
+        let is_hub = rank == hub || hub == self.me;
+        let relies_on_me = peer.hub == Some(self.me);
+        // Two hubs at once cannot reach each other, or one would give way; a node
+        // that reaches both is their bridge.
+        let other_hub = peer.hub == Some(rank) && peer.confirmed && !peer.suspected;
+        is_hub || relies_on_me || other_hub
+    }
+
+    pub(super) fn lacks(&self, rank: Rank) -> bool {
+        let (peer, versions) = (self.peer(rank), self.store.versions());
+        let unproved = !peer.confirmed && !versions.is_empty() && peer.retry_at.is_none();
+        unproved || peer.lacks(versions)
+    }
+
+    /// Whom to ask what was missed: the lowest other that is not suspected.
+    pub(super) fn join_target(&self) -> Option<Rank> {
+        self.others().find(|r| !self.peer(*r).suspected)
+    }
+
+    pub(super) fn others(&self) -> impl Iterator<Item = Rank> + use<L> {
+        let nodes = u16::try_from(self.peers.len()).expect("ranks have 16 bits");
+        let me = self.me;
+        (0..nodes).map(Rank).filter(move |rank| *rank != me)
+    }
+
+    pub(super) fn peer(&self, rank: Rank) -> &Peer {
+        &self.peers[rank.index()]
+    }
+
+    pub(super) fn peer_mut(&mut self, rank: Rank) -> &mut Peer {
+        &mut self.peers[rank.index()]
+    }
+
+    /// Puts what the store wants remembered before what is sent next.
+    pub(super) fn record(&mut self) {
+        self.outputs.extend(self.store.take_records().into_iter().map(Output::Persist));
+    }
+}

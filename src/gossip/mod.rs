@@ -1,0 +1,64 @@
+//! Engine 1: replicated lattices, always available.
+//!
+//! Every node holds a replica of a [`Lattice`], changes it without asking anyone, and
+//! tells the others the *deltas*. The engine is pure: local deltas, messages and the
+//! time go in; messages, records to remember and the time of the next call come out.
+//! It knows neither the wire protocol nor [`node`](crate::node).
+//!
+//! **In good weather the network is a hub.** All-to-all exchange takes at least
+//! 2(n-1) messages a round, and a hub reaches that bound. Leaves send to the hub, the
+//! hub sends batches down; how long batches wait follows from the measured round trip
+//! and a latency budget ([`pace`]). Messages are numbered, each carries everything its
+//! receiver is not known to have, and each echoes the highest number seen ([`wire`]).
+//! So a single echo acknowledges everything before it, a lost message costs nothing but
+//! the time to the next, and acknowledgements ride on data that goes anyway; alone they
+//! go late and once.
+//!
+//! **In bad weather it is a gossip protocol.** The hub is only the lowest rank that a
+//! node believes reachable. Whoever does not acknowledge is asked, then suspected, then
+//! probed with growing pauses; a leaf that suspects its hub turns to the next, and what
+//! the old hub never acknowledged goes with it. A node owes everything it has to its hub,
+//! to those that take it for their hub, to other hubs it can reach, and, if it is the
+//! hub, to all. Several hubs at once are therefore harmless: they are bridged by
+//! whoever reaches both, and one gives way as soon as it hears of the other.
+//!
+//! **A restarted node is somebody else** ([`version`]). Acknowledgements count for
+//! one life only; the new one is recognised by its boot number, says what it has (the
+//! digest: a version vector), and gets the rest.
+//!
+//! **Silence.** A timer runs only while something is unacknowledged. When everyone
+//! who is owed something has it, nobody has a timer and nobody speaks.
+//!
+//! Deliberately missing: repair by nodes that are not responsible (if the hub dies for
+//! good with a message lost, its leaves find out with the next delta, not before);
+//! fixed overlays wait for a dead inner node to return; membership is static.
+
+mod counter;
+mod element;
+mod engine;
+mod lattice;
+mod log;
+mod overlay;
+pub mod pace;
+mod peer;
+mod receive;
+mod record;
+mod send;
+pub mod set;
+mod store;
+pub mod version;
+pub mod wire;
+
+#[cfg(test)]
+mod tests;
+
+pub use counter::Counter;
+pub use element::Element;
+pub use engine::{Config, Engine, Output};
+pub use lattice::Lattice;
+pub use log::{Run, Runs};
+pub use overlay::Overlay;
+pub use record::{Record, Snapshot};
+pub use set::{Elements, GrowSet};
+pub use version::{Boot, Rank, Replica, Versions};
+pub use wire::{Echo, Message};

@@ -1,0 +1,4 @@
+//! The engine in a network of its own, in every kind of weather.
+
+mod efficiency;
+mod net;

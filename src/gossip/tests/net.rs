@@ -1,0 +1,221 @@
+//! A network in memory, with every fault there is, for tests of the engine alone.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, BinaryHeap};
+use std::time::Duration;
+
+use rand_core::{Rng, SeedableRng};
+use rand_pcg::Pcg64Mcg;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::gossip::{Boot, Config, Engine, Lattice, Message, Output, Rank, Record};
+use crate::time::Time;
+
+/// How messages travel.
+#[derive(Clone, Debug)]
+pub(super) struct Weather {
+    /// Mean of the latency of one hop, in milliseconds.
+    pub(super) latency_ms: u64,
+    /// Whether latencies are exponential, so that messages overtake each other.
+    pub(super) exponential: bool,
+    /// Chances in percent.
+    pub(super) loss: u64,
+    pub(super) duplication: u64,
+}
+
+impl Weather {
+    pub(super) const fn fair(latency_ms: u64) -> Weather {
+        Weather { latency_ms, exponential: false, loss: 0, duplication: 0 }
+    }
+}
+
+pub(super) struct Net<L> {
+    pub(super) now: Time,
+    pub(super) nodes: Vec<Node<L>>,
+    pub(super) weather: Weather,
+    /// Directed edges on which everything is lost.
+    pub(super) cuts: BTreeSet<(Rank, Rank)>,
+    /// Messages sent so far.
+    pub(super) sent: u64,
+    config: Config,
+    rng: Pcg64Mcg,
+    queue: BinaryHeap<Reverse<(Time, u64, Rank, Rank, String)>>,
+    sequence: u64,
+}
+
+pub(super) struct Node<L> {
+    /// None while it is dead.
+    pub(super) engine: Option<Engine<L>>,
+    pub(super) paused: bool,
+    /// Its clock runs this many per mille faster than time.
+    pub(super) drift: i64,
+    disk: Vec<Record<L>>,
+}
+
+impl<L: Lattice + Serialize + DeserializeOwned> Net<L> {
+    pub(super) fn new(nodes: u16, config: Config, weather: Weather, seed: u64) -> Net<L> {
+        let node = || Node { engine: None, paused: false, drift: 0, disk: Vec::new() };
+        let mut net = Net {
+            now: Time::ZERO,
+            nodes: (0..nodes).map(|_| node()).collect(),
+            weather,
+            cuts: BTreeSet::new(),
+            sent: 0,
+            config,
+            rng: Pcg64Mcg::seed_from_u64(seed),
+            queue: BinaryHeap::new(),
+            sequence: 0,
+        };
+        net.ranks().for_each(|rank| net.boot(rank));
+        net
+    }
+
+    pub(super) fn ranks(&self) -> impl Iterator<Item = Rank> + use<L> {
+        (0..u16::try_from(self.nodes.len()).unwrap()).map(Rank)
+    }
+
+    pub(super) fn random(&mut self, below: u64) -> u64 {
+        self.rng.next_u64() % below
+    }
+
+    /// Starts a node from what its disk holds.
+    pub(super) fn boot(&mut self, rank: Rank) {
+        let nodes = u16::try_from(self.nodes.len()).unwrap();
+        let boot = Boot::from_random(self.rng.next_u64());
+        let mut engine = Engine::new(rank, nodes, boot, &self.config);
+        let node = &mut self.nodes[rank.index()];
+        for record in &node.disk {
+            let text = serde_json::to_string(record).unwrap();
+            engine.replay(serde_json::from_str(&text).unwrap());
+        }
+        node.paused = false;
+        node.engine = Some(engine);
+        self.with(rank, |engine, now| engine.start(now));
+    }
+
+    pub(super) fn kill(&mut self, rank: Rank, memory: bool) {
+        let node = &mut self.nodes[rank.index()];
+        node.engine = None;
+        if !memory {
+            node.disk.clear();
+        }
+    }
+
+    pub(super) fn add(&mut self, rank: Rank, delta: L) {
+        self.with(rank, |engine, now| engine.add(now, delta));
+    }
+
+    /// Lets a node do something, and carries out what it wants done.
+    pub(super) fn with(&mut self, rank: Rank, act: impl FnOnce(&mut Engine<L>, Time)) {
+        let now = self.now;
+        let node = &mut self.nodes[rank.index()];
+        let Some(engine) = &mut node.engine else { return };
+        act(engine, local_time(now, node.drift));
+        let outputs = engine.take_outputs();
+        for output in outputs {
+            match output {
+                Output::Persist(record) => self.nodes[rank.index()].disk.push(record),
+                Output::Send(to, message) => self.send(rank, to, &message),
+            }
+        }
+    }
+
+    fn send(&mut self, from: Rank, to: Rank, message: &Message<L>) {
+        self.sent += 1;
+        let text = serde_json::to_string(message).unwrap();
+        if self.random(100) < self.weather.loss {
+            return;
+        }
+        let copies = 1 + u64::from(self.random(100) < self.weather.duplication);
+        for _ in 0..copies {
+            let at = self.now + self.latency();
+            self.sequence += 1;
+            self.queue.push(Reverse((at, self.sequence, from, to, text.clone())));
+        }
+    }
+
+    fn latency(&mut self) -> Duration {
+        let mean = Duration::from_millis(self.weather.latency_ms);
+        if !self.weather.exponential {
+            return mean;
+        }
+        let uniform = (self.random(1 << 53) + 1) as f64 / (1u64 << 53) as f64;
+        mean.mul_f64(-uniform.ln())
+    }
+
+    /// The next moment at which something happens by itself.
+    pub(super) fn next(&self) -> Option<Time> {
+        let timers = self.nodes.iter().filter(|node| !node.paused).filter_map(|node| {
+            Some(world_time(node.engine.as_ref()?.wake_at()?, node.drift).max(self.now))
+        });
+        let message = self.queue.peek().map(|Reverse(first)| first.0.max(self.now));
+        timers.chain(message).min()
+    }
+
+    /// Runs until `end`.
+    pub(super) fn run_until(&mut self, end: Time) {
+        while let Some(at) = self.next().filter(|at| *at <= end) {
+            self.now = at;
+            self.deliver_due();
+            for rank in self.ranks() {
+                let node = &self.nodes[rank.index()];
+                let due = node.engine.as_ref().and_then(Engine::wake_at);
+                if !node.paused && due.is_some_and(|due| world_time(due, node.drift) <= at) {
+                    self.with(rank, |engine, now| engine.tick(now));
+                }
+            }
+        }
+        self.now = self.now.max(end);
+    }
+
+    pub(super) fn run_for(&mut self, millis: u64) {
+        self.run_until(self.now + Duration::from_millis(millis));
+    }
+
+    fn deliver_due(&mut self) {
+        while let Some(Reverse(first)) = self.queue.peek() {
+            if first.0 > self.now {
+                return;
+            }
+            let Reverse((_, _, from, to, text)) = self.queue.pop().unwrap();
+            if self.nodes[to.index()].paused {
+                // It waits in the socket of the sleeper.
+                let later = self.now + Duration::from_millis(50);
+                self.sequence += 1;
+                self.queue.push(Reverse((later, self.sequence, from, to, text)));
+            } else if !self.cuts.contains(&(from, to)) {
+                let message = serde_json::from_str(&text).unwrap();
+                self.with(to, |engine, now| engine.receive(now, from, message));
+            }
+        }
+    }
+
+    pub(super) fn cut(&mut self, a: &[Rank], b: &[Rank]) {
+        for x in a {
+            for y in b {
+                self.cuts.extend([(*x, *y), (*y, *x)]);
+            }
+        }
+    }
+
+    /// The states of all nodes that are alive.
+    pub(super) fn states(&self) -> Vec<&L> {
+        self.nodes.iter().filter_map(|node| Some(node.engine.as_ref()?.state())).collect()
+    }
+}
+
+fn local_time(time: Time, drift: i64) -> Time {
+    scale(time, 1000 + drift, 1000)
+}
+
+/// The first moment at which the drifting clock shows `time`.
+fn world_time(time: Time, drift: i64) -> Time {
+    let at = scale(time, 1000, 1000 + drift);
+    Time::from_nanos(at.as_nanos() + u64::from(local_time(at, drift) < time))
+}
+
+fn scale(time: Time, by: i64, of: i64) -> Time {
+    let nanos = i128::from(time.as_nanos()) * i128::from(by) / i128::from(of);
+    Time::from_nanos(u64::try_from(nanos).unwrap())
+}

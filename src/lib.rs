@@ -12,6 +12,7 @@
 
 pub mod driver;
 pub mod gossip;
+pub mod gossip_node;
 pub mod message;
 pub mod node;
 pub mod raft;

@@ -57,6 +57,9 @@ pub struct Engine<L> {
     /// Until some peer was heard in this life, it is not known whether anything was
     /// lost with the last one.
     pub(super) joining: bool,
+    /// When a hub asks those that have not spoken to it: a hub that lost its memory
+    /// cannot know who has something for it.
+    survey_at: Option<Time>,
     /// When to send what is new.
     pub(super) round_at: Option<Time>,
     pub(super) last_round: Option<Time>,
@@ -88,6 +91,7 @@ impl<L: Lattice> Engine<L> {
             neighbours: shape.map(|shape| shape.neighbours),
             takes_topology: config.overlay == Overlay::Topology,
             joining: nodes > 1,
+            survey_at: None,
             round_at: None,
             last_round: None,
             beat: None,
@@ -111,6 +115,8 @@ impl<L: Lattice> Engine<L> {
     pub fn start(&mut self, now: Time) {
         if let Some(target) = self.join_target() {
             self.send(now, target, Manner::ASK);
+            // If all start together, everyone speaks to the hub before that.
+            self.survey_at = Some(now + self.pace.answer());
         }
         self.schedule(now);
     }
@@ -174,13 +180,17 @@ impl<L: Lattice> Engine<L> {
     /// until something happens this node is silent.
     pub fn wake_at(&self) -> Option<Time> {
         let timers = self.peers.iter().flat_map(|peer| [peer.ack_at, peer.retry_at]);
-        timers.chain([self.round_at]).flatten().min()
+        timers.chain([self.round_at, self.survey_at]).flatten().min()
     }
 
     /// Does what is due.
     pub fn tick(&mut self, now: Time) {
         if self.round_at.is_some_and(|at| at <= now) {
             self.round(now);
+        }
+        if self.survey_at.is_some_and(|at| at <= now) {
+            self.survey_at = None;
+            self.survey(now);
         }
         for rank in self.others() {
             if self.peer(rank).retry_at.is_some_and(|at| at <= now) {
@@ -210,9 +220,20 @@ impl<L: Lattice> Engine<L> {
         }
     }
 
+    /// A hub asks everyone it has not heard in this life.
+    fn survey(&mut self, now: Time) {
+        for rank in self.others() {
+            let peer = self.peer(rank);
+            if self.hub() == self.me && !peer.is_heard() && peer.retry_at.is_none() {
+                self.send(now, rank, Manner::ASK);
+            }
+        }
+    }
+
     /// A peer has not answered in time.
     fn retry(&mut self, now: Time, rank: Rank) {
-        let met = !self.joining && self.peer(rank).has(self.store.versions());
+        let peer = self.peer(rank);
+        let met = !self.joining && peer.is_heard() && peer.has(self.store.versions());
         if met || !self.owes(rank) {
             let peer = self.peer_mut(rank);
             (peer.retry_at, peer.attempts) = (None, 0);
@@ -239,6 +260,7 @@ impl<L: Lattice> Engine<L> {
             self.beat = None;
             // What the old hub never acknowledged must not wait any longer.
             self.round_at = Some(now);
+            self.survey(now);
         }
         if self.joining
             && let Some(target) = self.join_target().filter(|t| self.peer(*t).retry_at.is_none())

@@ -88,6 +88,11 @@ impl Peer {
         self.floor = number;
     }
 
+    /// Whether it was heard at all.
+    pub(super) fn is_heard(&self) -> bool {
+        self.boot.is_some()
+    }
+
     /// Takes in an echo of our messages, if it proves anything.
     pub(super) fn prove(&mut self, mine: Boot, echo: Echo, now: Time) -> Option<Proof> {
         let Echo(boot, number, held_ms) = echo;

@@ -2,9 +2,11 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::builder::{PossibleValue, PossibleValuesParser};
-use clap::{Args, Parser};
+use clap::{Args, Parser, ValueEnum};
+use seaworthy::gossip::{self, Overlay};
 use tracing_subscriber::EnvFilter;
 
 use crate::all;
@@ -33,8 +35,56 @@ pub struct Cli {
 }
 
 /// What configures workloads; each reads what concerns it.
-#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
-pub struct Options {}
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// How broadcast, g-set and the counters spread what they learn: through a hub that
+    /// is replaced if it fails, along a tree, along the topology that broadcast is
+    /// given, or from everyone to everyone
+    #[arg(long, value_enum, value_name = "SHAPE", default_value_t)]
+    pub overlay: OverlayChoice,
+
+    /// How long a broadcast message, element or delta may take to reach every node in
+    /// good weather; more time means fewer messages
+    #[arg(long, value_name = "MS", default_value_t = DEFAULT_LATENCY_BUDGET_MS)]
+    pub latency_budget: u64,
+}
+
+const DEFAULT_LATENCY_BUDGET_MS: u64 = 650;
+/// Children of an inner node of `--overlay tree`.
+const TREE_FANOUT: u16 = 4;
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { overlay: OverlayChoice::default(), latency_budget: DEFAULT_LATENCY_BUDGET_MS }
+    }
+}
+
+impl Options {
+    /// What configures the gossip engine.
+    pub fn gossip(&self) -> gossip::Config {
+        let overlay = match self.overlay {
+            OverlayChoice::Hub => Overlay::Hub,
+            OverlayChoice::Tree => Overlay::Tree(TREE_FANOUT),
+            OverlayChoice::Topology => Overlay::Topology,
+            OverlayChoice::Flood => Overlay::Flood,
+        };
+        gossip::Config { overlay, latency_budget: Duration::from_millis(self.latency_budget) }
+    }
+}
+
+/// The values of `--overlay`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum OverlayChoice {
+    /// Through the lowest node that can be reached; repairs itself
+    #[default]
+    Hub,
+    /// Along a tree of fan-out 4
+    Tree,
+    /// Along the neighbours that the topology message names; a hub until it comes
+    Topology,
+    /// Everyone tells everyone everything
+    Flood,
+}
 
 /// Parses the arguments of a node, without the program's name: what follows `--`
 /// in `seaworthy test` and `maelstrom test`.

@@ -58,14 +58,17 @@ impl Everything {
     fn route(&self, message: &Message) -> Option<usize> {
         match self.owners.get(message.body.kind.as_str())?.as_slice() {
             [owner] => Some(*owner),
-            owners => self.route_shared(owners),
+            owners => self.route_shared(owners, message),
         }
     }
 
-    /// Whose message this is if several workloads know its type: a bare `read`
+    /// Whose message this is if several workloads know its type. A bare `read`
     /// says nothing about itself, so it goes to the one this cluster has used
     /// before, or else to the first of the table.
-    fn route_shared(&self, owners: &[usize]) -> Option<usize> {
+    fn route_shared(&self, owners: &[usize], message: &Message) -> Option<usize> {
+        if let Some(name) = named_by_shape(message) {
+            return owners.iter().copied().find(|place| self.table[*place].name == name);
+        }
         let used = owners.iter().find(|place| self.parts[**place].is_some());
         used.or(owners.first()).copied()
     }
@@ -114,6 +117,18 @@ impl Workload for Everything {
                 }
             }
         }
+    }
+}
+
+/// The workload whose request has this shape, where the type alone does not tell. A
+/// pn-counter does all that a g-counter does, so it takes every delta.
+fn named_by_shape(message: &Message) -> Option<&'static str> {
+    let has = |field| message.body.field(field).is_some();
+    match message.body.kind.as_str() {
+        "add" if has("element") => Some("g-set"),
+        "add" => Some("pn-counter"),
+        "read" if has("key") => Some("lin-kv"),
+        _ => None,
     }
 }
 

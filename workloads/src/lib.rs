@@ -6,9 +6,12 @@
 //!
 //! Deliberately missing: input, output, clocks and threads; see `seaworthy::driver`.
 
+pub mod broadcast;
 pub mod cli;
+pub mod counter;
 pub mod echo;
 pub mod everything;
+pub mod g_set;
 mod table;
 pub mod unique_ids;
 

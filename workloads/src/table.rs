@@ -5,8 +5,12 @@ use std::fmt;
 use seaworthy::message::{ErrorCode, Message, RpcError};
 use seaworthy::node::{Context, DEFAULT_STREAM, Event, Workload};
 use seaworthy::storage::{Log, Recovered};
+use serde::Serialize;
 
+use crate::broadcast::Broadcast;
+use crate::counter::Counter;
 use crate::everything::Everything;
+use crate::g_set::GSet;
 use crate::{Options, echo, unique_ids};
 
 /// One workload: a row of the table.
@@ -22,7 +26,7 @@ pub struct Entry {
     pub build: fn(&Options) -> Box<dyn Workload + Send>,
 }
 
-static TABLE: [Entry; 2] = [
+static TABLE: [Entry; 6] = [
     Entry {
         name: "echo",
         summary: "answers every message with its own content",
@@ -34,6 +38,30 @@ static TABLE: [Entry; 2] = [
         summary: "hands out ids that no node ever hands out again",
         serves: &["generate"],
         build: |_| Box::new(unique_ids::UniqueIds::default()),
+    },
+    Entry {
+        name: "broadcast",
+        summary: "spreads messages to every node",
+        serves: &["topology", "broadcast", "read", Broadcast::GOSSIP],
+        build: |options| Box::new(Broadcast::new(options)),
+    },
+    Entry {
+        name: "g-set",
+        summary: "keeps a set that only grows",
+        serves: &["add", "read", GSet::GOSSIP],
+        build: |options| Box::new(GSet::new(options)),
+    },
+    Entry {
+        name: "pn-counter",
+        summary: "counts up and down",
+        serves: &["add", "read", Counter::GOSSIP],
+        build: |options| Box::new(Counter::new(options)),
+    },
+    Entry {
+        name: "g-counter",
+        summary: "counts up",
+        serves: &["add", "read", Counter::GROW_ONLY_GOSSIP],
+        build: |options| Box::new(Counter::grow_only(options)),
     },
 ];
 
@@ -96,6 +124,19 @@ pub(crate) fn own_log(log: Log) -> Event {
         own.insert(DEFAULT_STREAM, log);
     }
     Event::Start(own)
+}
+
+/// An answer that says nothing but its type.
+#[derive(Serialize)]
+pub(crate) struct Done {
+    #[serde(rename = "type")]
+    kind: &'static str,
+}
+
+impl Done {
+    pub(crate) const fn of(kind: &'static str) -> Done {
+        Done { kind }
+    }
 }
 
 /// Refuses a message of a type that is not served here. Without a `msg_id` nobody

@@ -1,4 +1,6 @@
 //! The engine in a network of its own, in every kind of weather.
 
 mod efficiency;
+mod faults;
 mod net;
+mod recovery;

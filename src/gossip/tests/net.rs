@@ -30,6 +30,9 @@ impl Weather {
     }
 }
 
+/// Arrival, sequence, sender, receiver and text of a message on its way.
+type Parcel = (Time, u64, Rank, Rank, String);
+
 pub(super) struct Net<L> {
     pub(super) now: Time,
     pub(super) nodes: Vec<Node<L>>,
@@ -40,7 +43,7 @@ pub(super) struct Net<L> {
     pub(super) sent: u64,
     config: Config,
     rng: Pcg64Mcg,
-    queue: BinaryHeap<Reverse<(Time, u64, Rank, Rank, String)>>,
+    queue: BinaryHeap<Reverse<Parcel>>,
     sequence: u64,
 }
 

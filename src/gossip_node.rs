@@ -1,0 +1,247 @@
+//! A gossip engine as part of a node: messages, the timer, durability.
+//!
+//! [`Replicated`] is what a workload owns: a lattice value that it changes with
+//! [`Replicated::add`], reads with [`Replicated::state`], and that every node ends up
+//! agreeing on. The workload passes every event to [`Replicated::handle`] first.
+//!
+//! Durability is one rule: *nothing leaves this node before everything that it knows
+//! is on stable storage*: not an acknowledgement to a client, not an answer to
+//! a read, not a message to a peer. So no element can be seen and then be lost, nothing
+//! that was exposed can be forgotten by its author, and no acknowledgement to a peer
+//! is ahead of the disk. With group commit that costs one flush for everything that
+//! happened in a turn.
+//!
+//! The log is bounded by checkpoints: one is written when the records since the last
+//! take more room than it did. Deliberately missing: deltas in checkpoints; a peer
+//! that lacks something older is sent the state.
+
+use std::collections::BTreeMap;
+
+use rand_core::Rng;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::gossip::{Boot, Config, Engine, Lattice, Message, Output, Rank, Replica};
+use crate::message::{NodeId, Request, RpcError};
+use crate::node::{Context, Event, Payload, Ticket, Token};
+use crate::storage::Log;
+use crate::time::Time;
+
+/// The engine's timer, in the scope of the workload that owns it.
+const TIMER: Token = Token(0);
+/// Records of fewer bytes than this are not worth a checkpoint.
+const MIN_LOG_BYTES: usize = 256 << 10;
+
+/// A replicated value.
+pub struct Replicated<L> {
+    /// The type of the messages between the replicas.
+    kind: &'static str,
+    config: Config,
+    running: Option<Running<L>>,
+    /// The last record, until it is durable.
+    pending: Option<Ticket>,
+    /// When the timer goes off, if it is set.
+    timer_at: Option<Time>,
+    log_bytes: usize,
+    checkpoint_bytes: usize,
+}
+
+struct Running<L> {
+    engine: Engine<L>,
+    /// All nodes, by rank.
+    nodes: Vec<NodeId>,
+    ranks: BTreeMap<NodeId, Rank>,
+}
+
+#[derive(Serialize)]
+struct Envelope<'a, L> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    #[serde(flatten)]
+    message: &'a Message<L>,
+}
+
+impl<L: Lattice + Serialize + DeserializeOwned> Replicated<L> {
+    /// A value that is not there before [`Replicated::start`]. `kind` is the type of
+    /// the messages between its replicas.
+    pub fn new(kind: &'static str, config: Config) -> Replicated<L> {
+        Replicated {
+            kind,
+            config,
+            running: None,
+            pending: None,
+            timer_at: None,
+            log_bytes: 0,
+            checkpoint_bytes: 0,
+        }
+    }
+
+    /// Begins with what storage held.
+    ///
+    /// # Panics
+    /// If storage holds something that this program never wrote: to go on without
+    /// it would be to lose what was acknowledged.
+    pub fn start(&mut self, cx: &mut Context<'_>, log: Log) {
+        let (nodes, ranks) = rank_nodes(cx);
+        let count = u16::try_from(nodes.len()).expect("a cluster has fewer than 65536 nodes");
+        let boot = Boot::from_random(cx.rng().next_u64());
+        let mut engine = Engine::new(ranks[cx.id()], count, boot, &self.config);
+        if let Some(checkpoint) = &log.checkpoint {
+            self.checkpoint_bytes = checkpoint.len();
+            engine.restore(decode(checkpoint));
+        }
+        for record in &log.records {
+            self.log_bytes += record.len();
+            engine.replay(decode(record));
+        }
+        engine.start(cx.now());
+        self.running = Some(Running { engine, nodes, ranks });
+        self.carry_out(cx);
+    }
+
+    /// Takes what is the engine's business; hands back what is not.
+    pub fn handle(&mut self, cx: &mut Context<'_>, event: Event) -> Option<Event> {
+        match event {
+            Event::Message(message) if message.body.kind == self.kind => {
+                self.receive(cx, &message);
+            }
+            Event::Timer(TIMER) => {
+                self.timer_at = None;
+                let now = cx.now();
+                self.run(cx, |running| running.engine.tick(now));
+            }
+            Event::Durable(ticket) => {
+                self.pending = self.pending.filter(|last| *last > ticket);
+                return Some(event);
+            }
+            event => return Some(event),
+        }
+        None
+    }
+
+    /// The value as this node knows it.
+    ///
+    /// # Panics
+    /// Before [`Replicated::start`].
+    pub fn state(&self) -> &L {
+        self.running().engine.state()
+    }
+
+    /// This node's name as an author of deltas; new in every life.
+    ///
+    /// # Panics
+    /// Before [`Replicated::start`].
+    pub fn replica(&self) -> Replica {
+        self.running().engine.replica()
+    }
+
+    /// Joins `delta` into the value, and has it told to the others.
+    pub fn add(&mut self, cx: &mut Context<'_>, delta: L) {
+        let now = cx.now();
+        self.run(cx, |running| running.engine.add(now, delta));
+    }
+
+    /// Answers a client once everything that this node knows is durable.
+    pub fn reply(&self, cx: &mut Context<'_>, request: &Request, payload: &impl Payload) {
+        match self.pending {
+            Some(ticket) => cx.reply_after(ticket, request, payload),
+            None => cx.reply(request, payload),
+        }
+    }
+
+    /// Tells the engine the neighbours of every node; it uses them if its overlay
+    /// is [`Overlay::Topology`](crate::gossip::Overlay::Topology).
+    pub fn set_topology(&mut self, cx: &mut Context<'_>, edges: &BTreeMap<NodeId, Vec<NodeId>>) {
+        let now = cx.now();
+        self.run(cx, |running| {
+            let rank = |node: &NodeId| running.ranks.get(node).copied();
+            let of = |node| edges.get(node).into_iter().flatten().filter_map(rank).collect();
+            let edges: Vec<Vec<Rank>> = running.nodes.iter().map(of).collect();
+            running.engine.set_topology(now, &edges);
+        });
+    }
+
+    fn receive(&mut self, cx: &mut Context<'_>, message: &crate::message::Message) {
+        let from = self.running().ranks.get(&message.src).copied();
+        let parsed: Result<Message<L>, RpcError> = message.body.parse();
+        match (from, parsed) {
+            (Some(from), Ok(parsed)) => {
+                let now = cx.now();
+                self.run(cx, |running| running.engine.receive(now, from, parsed));
+            }
+            (None, _) => tracing::warn!(src = %message.src, "dropped gossip of a stranger"),
+            (_, Err(error)) => tracing::warn!(src = %message.src, %error, "dropped bad gossip"),
+        }
+    }
+
+    fn running(&self) -> &Running<L> {
+        self.running.as_ref().expect("the first event is the start")
+    }
+
+    fn run(&mut self, cx: &mut Context<'_>, act: impl FnOnce(&mut Running<L>)) {
+        act(self.running.as_mut().expect("the first event is the start"));
+        self.carry_out(cx);
+    }
+
+    fn carry_out(&mut self, cx: &mut Context<'_>) {
+        let running = self.running.as_mut().expect("the first event is the start");
+        for output in running.engine.take_outputs() {
+            match output {
+                Output::Persist(record) => {
+                    let record = encode(&record);
+                    self.log_bytes += record.len();
+                    self.pending = Some(cx.persist(record));
+                }
+                Output::Send(to, message) => {
+                    let envelope = Envelope { kind: self.kind, message: &message };
+                    let to = &running.nodes[to.index()];
+                    match self.pending {
+                        Some(ticket) => cx.send_after(ticket, to, &envelope),
+                        None => cx.send(to, &envelope),
+                    }
+                }
+            }
+        }
+        if self.log_bytes > self.checkpoint_bytes.max(MIN_LOG_BYTES) {
+            let state = encode(&running.engine.snapshot());
+            (self.checkpoint_bytes, self.log_bytes) = (state.len(), 0);
+            self.pending = Some(cx.checkpoint(state));
+        }
+        self.set_timer(cx);
+    }
+
+    fn set_timer(&mut self, cx: &mut Context<'_>) {
+        let wake_at = self.running().engine.wake_at();
+        if wake_at == self.timer_at {
+            return;
+        }
+        self.timer_at = wake_at;
+        match wake_at {
+            Some(at) => cx.set_timer(TIMER, at - cx.now()),
+            None => cx.cancel_timer(TIMER),
+        }
+    }
+}
+
+/// All nodes in the order in which they may be the hub: `n2` before `n10`, and the
+/// same on every node, however `init` listed them.
+fn rank_nodes(cx: &Context<'_>) -> (Vec<NodeId>, BTreeMap<NodeId, Rank>) {
+    let mut nodes: Vec<NodeId> = cx.peers().cloned().collect();
+    nodes.push(cx.id().clone());
+    nodes.sort_by(|a, b| (a.as_str().len(), a).cmp(&(b.as_str().len(), b)));
+    nodes.dedup();
+    let ranks = (0..).map(Rank);
+    let ranks = nodes.iter().cloned().zip(ranks).collect();
+    (nodes, ranks)
+}
+
+fn encode(value: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).expect("records are plain data")
+}
+
+fn decode<T: DeserializeOwned>(bytes: &[u8]) -> T {
+    match serde_json::from_slice(bytes) {
+        Ok(value) => value,
+        Err(e) => panic!("storage holds a record that is not ours: {e}"),
+    }
+}

@@ -1,6 +1,20 @@
 //! How we know: the simulator, the process runner and the checkers.
+//!
+//! [`world`] is the event loop of a test: time, network, nemesis, clients.
+//! [`arm`] is where its nodes live, in-process or as real processes. [`workload`] is
+//! what clients ask, [`check`] judges what they saw, and [`run`], [`mod@judge`] and
+//! [`explore`] put these together for the [`command`]s.
 
+pub mod arm;
 pub mod check;
 pub mod command;
+pub mod config;
 pub mod edn;
+pub mod explore;
 pub mod history;
+pub mod judge;
+pub mod run;
+pub mod service;
+pub mod store;
+pub mod workload;
+pub mod world;

@@ -1,9 +1,9 @@
-//! The `seaworthy` command.
+//! The `seaworthy` command: test nodes, explore seeds, judge histories.
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use seaworthy_bench::command::check;
+use seaworthy_bench::command::{check, explore, summary, test};
 
 /// A test bench for distributed systems, with Maelstrom's flags and without a JVM.
 #[derive(Parser)]
@@ -15,11 +15,29 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Test(Box<test::TestArgs>),
+    Explore(explore::ExploreArgs),
     Check(check::CheckArgs),
+    Summary(summary::SummaryArgs),
 }
 
+/// Jepsen's exit status for arguments that make no sense; 2 would mean "unknown".
+const USAGE_STATUS: u8 = 254;
+
 fn main() -> ExitCode {
-    match Cli::parse().command {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let status = if error.use_stderr() { USAGE_STATUS } else { 0 };
+            // Nobody is left to tell if the terminal is gone.
+            let _ = error.print();
+            return ExitCode::from(status);
+        }
+    };
+    match cli.command {
+        Command::Test(args) => test::run(*args).into(),
+        Command::Explore(args) => explore::run(&args).into(),
         Command::Check(args) => check::run(&args),
+        Command::Summary(args) => summary::run(&args).into(),
     }
 }

@@ -29,6 +29,11 @@ impl Body {
         self.fields.iter().find(|(k, _)| k == name).map(|(_, v)| &**v)
     }
 
+    /// The names of the fields that are not part of the header, as they came.
+    pub fn field_names(&self) -> impl Iterator<Item = &str> {
+        self.fields.iter().map(|(name, _)| name.as_str())
+    }
+
     /// Reads the fields as a `T`, borrowing from the body where `T` borrows.
     ///
     /// # Errors

@@ -1,3 +1,48 @@
 //! The subcommands of `seaworthy`, one file each.
 
+// Talking to people is what commands are for; nothing else in the bench prints.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod check;
+pub mod explore;
+pub mod summary;
+pub mod test;
+
+use std::process::ExitCode;
+
+use crate::check::Verdict;
+
+/// How a command ends, as the shell sees it (Jepsen's exit statuses).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// 0, 1 or 2.
+    Verdict(Verdict),
+    /// 254: the arguments make no sense.
+    Usage,
+    /// 255: the test itself could not be carried out.
+    Crash,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(match exit {
+            Exit::Verdict(Verdict::Valid) => 0,
+            Exit::Verdict(Verdict::Invalid) => 1,
+            Exit::Verdict(Verdict::Unknown) => 2,
+            Exit::Usage => 254,
+            Exit::Crash => 255,
+        })
+    }
+}
+
+/// Reports a mistake in the arguments.
+pub fn usage(message: &str) -> Exit {
+    eprintln!("seaworthy: {message}");
+    Exit::Usage
+}
+
+/// Reports that the bench itself failed.
+pub fn crash(message: &str) -> Exit {
+    eprintln!("seaworthy: {message}");
+    Exit::Crash
+}

@@ -1,0 +1,356 @@
+//! The simulated arm: the same nodes, in-process, on virtual time.
+//!
+//! A simulated machine is a [`Node`], a disk that can lose what was not synced,
+//! and a clock that may run fast or slow. It imitates what the real driver does:
+//! what is written during an fsync waits for the next one, a message marked
+//! `SendAfter` waits for its ticket, and a paused node's input piles up.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use seaworthy::message::{Message, Packet};
+use seaworthy::node::{Effect, Input, Node, Ticket, Workload};
+use seaworthy::storage::{CrashModel, MemoryStorage, Position, StorageError, Unsynced};
+use seaworthy::time::Time;
+
+use super::{Act, Cluster, NodeFault, Outbox};
+use crate::config::RunConfig;
+use crate::world::seed::Draw;
+
+/// Builds the workload of one node; called at each start.
+pub type Factory = Box<dyn Fn() -> Box<dyn Workload + Send>>;
+
+/// Looks at all running nodes after each step and names a broken invariant.
+pub type Inspector = Box<dyn Fn(&[Option<&Node>]) -> Option<String>>;
+
+/// A cluster of simulated machines.
+pub struct SimCluster {
+    factory: Factory,
+    machines: Vec<Machine>,
+    disks: DiskModel,
+    max_skew: f64,
+    inspector: Option<Inspector>,
+}
+
+/// How the disks of a run behave.
+#[derive(Clone, Copy, Debug)]
+struct DiskModel {
+    /// Without a disk everything is durable at once and gone at a kill.
+    present: bool,
+    fsync_mean_ms: f64,
+    torn_writes: f64,
+}
+
+struct Machine {
+    node: Option<Node>,
+    storage: MemoryStorage,
+    draw: Draw,
+    clock: Clock,
+    paused: bool,
+    inbox: VecDeque<Packet>,
+    /// Held back until their ticket is durable, tickets ascending per insertion.
+    held: Vec<(Ticket, Packet)>,
+    durable: Ticket,
+    /// The newest ticket written to the disk's cache, and where it is there.
+    written: (Ticket, Position),
+    /// The fsync in progress: when it ends, and what it makes durable.
+    fsync: Option<(Time, Ticket, Position)>,
+    /// The earliest wake that was asked for and has not come.
+    wake_at: Option<Time>,
+    lives: u64,
+    log: Vec<String>,
+}
+
+/// A node's own clock against the world's: started at boot, running at a rate.
+#[derive(Clone, Copy, Debug)]
+struct Clock {
+    boot: Time,
+    rate: f64,
+}
+
+impl Clock {
+    fn local(self, now: Time) -> Time {
+        let world = (now - self.boot).as_nanos() as f64;
+        if self.rate == 1.0 { Time::ZERO + (now - self.boot) } else { scaled(world * self.rate) }
+    }
+
+    /// The first world time at which the node's clock shows at least `local`.
+    fn world(self, local: Time) -> Time {
+        let since_boot = if self.rate == 1.0 {
+            local
+        } else {
+            // One more nanosecond, so that rounding never wakes a node too early
+            // and it does not spin.
+            scaled(local.as_nanos() as f64 / self.rate) + Duration::from_nanos(1)
+        };
+        self.boot + (since_boot - Time::ZERO)
+    }
+}
+
+fn scaled(nanos: f64) -> Time {
+    Time::from_nanos(nanos as u64)
+}
+
+impl SimCluster {
+    /// The machines of a run, switched off.
+    pub fn new(config: &RunConfig, factory: Factory) -> SimCluster {
+        let machine = |index: usize| Machine {
+            node: None,
+            storage: MemoryStorage::default(),
+            draw: config.seed.stream("machine", index as u64),
+            clock: Clock { boot: Time::ZERO, rate: 1.0 },
+            paused: false,
+            inbox: VecDeque::new(),
+            held: Vec::new(),
+            durable: Ticket(0),
+            written: (Ticket(0), Position::default()),
+            fsync: None,
+            wake_at: None,
+            lives: 0,
+            log: Vec::new(),
+        };
+        let chaos = &config.args.chaos;
+        SimCluster {
+            factory,
+            machines: (0..config.nodes.len()).map(machine).collect(),
+            disks: DiskModel {
+                present: !chaos.no_disk,
+                fsync_mean_ms: chaos.fsync,
+                torn_writes: chaos.torn_writes,
+            },
+            max_skew: chaos.clock_skew,
+            inspector: None,
+        }
+    }
+
+    /// Has `inspector` look at the nodes after every step.
+    pub fn inspect(&mut self, inspector: Inspector) {
+        self.inspector = Some(inspector);
+    }
+
+    fn step(&mut self, now: Time, index: usize, input: Input, out: &mut Outbox) {
+        let disks = self.disks;
+        self.machines[index].step(now, input, disks, index, out);
+    }
+}
+
+impl Cluster for SimCluster {
+    fn start(&mut self, now: Time, node: usize, _out: &mut Outbox) {
+        let machine = &mut self.machines[node];
+        assert!(machine.node.is_none(), "n{node} runs already");
+        let skew = if self.max_skew > 0.0 {
+            self.max_skew * (2.0 * machine.draw.unit() - 1.0)
+        } else {
+            0.0
+        };
+        machine.clock = Clock { boot: now, rate: 1.0 + skew };
+        machine.node = Some(Node::new((self.factory)(), machine.draw.word()));
+        machine.lives += 1;
+        machine.note(now, "started");
+    }
+
+    fn deliver(&mut self, now: Time, node: usize, packet: Packet, out: &mut Outbox) {
+        let machine = &mut self.machines[node];
+        if machine.paused {
+            machine.inbox.push_back(packet);
+        } else {
+            self.step(now, node, open(packet), out);
+        }
+    }
+
+    fn wake(&mut self, now: Time, node: usize, out: &mut Outbox) {
+        let disks = self.disks;
+        let machine = &mut self.machines[node];
+        if machine.wake_at.is_some_and(|at| at <= now) {
+            machine.wake_at = None;
+        }
+        machine.finish_fsync(now, disks, node, out);
+        if machine.node.is_some() && !machine.paused {
+            self.step(now, node, Input::Tick, out);
+        }
+    }
+
+    fn kill(&mut self, now: Time, node: usize) {
+        let tear_percent = (self.disks.torn_writes * 100.0) as u8;
+        let model = CrashModel { unsynced: Unsynced::Prefix, tear_percent };
+        let machine = &mut self.machines[node];
+        if machine.node.take().is_none() {
+            return;
+        }
+        if self.disks.present {
+            machine.storage.crash(machine.draw.rng(), model);
+        } else {
+            machine.storage = MemoryStorage::default();
+        }
+        machine.paused = false;
+        machine.inbox.clear();
+        machine.held.clear();
+        machine.fsync = None;
+        machine.wake_at = None;
+        machine.durable = Ticket(0);
+        machine.written = (Ticket(0), Position::default());
+        machine.note(now, "killed");
+    }
+
+    fn pause(&mut self, now: Time, node: usize) {
+        let machine = &mut self.machines[node];
+        machine.paused = machine.node.is_some();
+        machine.note(now, "paused");
+    }
+
+    fn resume(&mut self, now: Time, node: usize, out: &mut Outbox) {
+        if !std::mem::take(&mut self.machines[node].paused) {
+            return;
+        }
+        self.machines[node].note(now, "resumed");
+        self.wake(now, node, out);
+        while let Some(packet) = self.machines[node].inbox.pop_front() {
+            self.step(now, node, open(packet), out);
+        }
+    }
+
+    fn mute(&mut self, node: usize) {
+        self.machines[node].log.push("muted".into());
+    }
+
+    fn violation(&self) -> Option<String> {
+        let inspector = self.inspector.as_ref()?;
+        let nodes: Vec<Option<&Node>> = self.machines.iter().map(|m| m.node.as_ref()).collect();
+        inspector(&nodes)
+    }
+
+    fn last_lines(&self, node: usize) -> Vec<String> {
+        self.machines[node].log.clone()
+    }
+}
+
+fn open(packet: Packet) -> Input {
+    match Message::from_packet(packet) {
+        Ok(message) => Input::Message(message),
+        Err(malformed) => Input::Malformed(malformed),
+    }
+}
+
+impl Machine {
+    fn step(&mut self, now: Time, input: Input, disks: DiskModel, index: usize, out: &mut Outbox) {
+        let mut inputs = VecDeque::from([input]);
+        let mut effects = Vec::new();
+        while let Some(input) = inputs.pop_front() {
+            let node = self.node.as_mut().expect("only running nodes get input");
+            node.step(self.clock.local(now), input, &mut effects);
+            for effect in effects.drain(..) {
+                if let Some(answer) = self.carry_out(effect, disks, index, out) {
+                    inputs.push_back(answer);
+                }
+            }
+            if let Some(answer) = self.start_fsync(now, disks, index, out) {
+                inputs.push_back(answer);
+            }
+        }
+        self.ask_for_wake(now, index, out);
+    }
+
+    fn carry_out(
+        &mut self,
+        effect: Effect,
+        disks: DiskModel,
+        index: usize,
+        out: &mut Outbox,
+    ) -> Option<Input> {
+        match effect {
+            Effect::Open(_) => return Some(Input::Recovered(self.storage.recover())),
+            Effect::Send(packet) => out.acts.push((index, Act::Send(packet))),
+            Effect::SendAfter(ticket, packet) if ticket <= self.durable => {
+                out.acts.push((index, Act::Send(packet)));
+            }
+            Effect::SendAfter(ticket, packet) => self.held.push((ticket, packet)),
+            Effect::Persist(ticket, write) => {
+                self.written.0 = ticket;
+                if disks.present {
+                    match self.storage.stage(write) {
+                        Ok(position) => self.written.1 = position,
+                        Err(error) => self.fail(&error, index, out),
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    /// Begins to make everything written so far durable, unless an fsync runs.
+    /// One that takes no time is over at once and yields the node's next input.
+    fn start_fsync(
+        &mut self,
+        now: Time,
+        disks: DiskModel,
+        index: usize,
+        out: &mut Outbox,
+    ) -> Option<Input> {
+        let (ticket, position) = self.written;
+        if self.fsync.is_some() || ticket == self.durable {
+            return None;
+        }
+        if !disks.present || disks.fsync_mean_ms <= 0.0 {
+            return Some(self.become_durable(ticket, position, index, out));
+        }
+        let ms = self.draw.exponential(disks.fsync_mean_ms);
+        let end = now + Duration::from_secs_f64(ms / 1000.0);
+        self.fsync = Some((end, ticket, position));
+        None
+    }
+
+    fn become_durable(
+        &mut self,
+        ticket: Ticket,
+        position: Position,
+        index: usize,
+        out: &mut Outbox,
+    ) -> Input {
+        if let Err(error) = self.storage.sync_to(position) {
+            self.fail(&error, index, out);
+        }
+        self.durable = ticket;
+        let held = std::mem::take(&mut self.held);
+        let (free, held): (Vec<_>, Vec<_>) = held.into_iter().partition(|(t, _)| *t <= ticket);
+        self.held = held;
+        out.acts.extend(free.into_iter().map(|(_, packet)| (index, Act::Send(packet))));
+        Input::Durable(ticket)
+    }
+
+    /// Ends an fsync that is due. That of a paused node ends when it resumes: to
+    /// the node it is the same, and a kill in between loses more.
+    fn finish_fsync(&mut self, now: Time, disks: DiskModel, index: usize, out: &mut Outbox) {
+        let Some((end, ticket, position)) = self.fsync else { return };
+        if end > now || self.node.is_none() {
+            return;
+        }
+        if self.paused {
+            return;
+        }
+        self.fsync = None;
+        let input = self.become_durable(ticket, position, index, out);
+        self.step(now, input, disks, index, out);
+    }
+
+    fn ask_for_wake(&mut self, now: Time, index: usize, out: &mut Outbox) {
+        let timer = self.node.as_ref().and_then(Node::next_deadline);
+        let timer = timer.map(|local| self.clock.world(local));
+        let disk = self.fsync.map(|(end, ..)| end);
+        let Some(next) = [timer, disk].into_iter().flatten().min() else { return };
+        let next = next.max(now);
+        if self.wake_at.is_none_or(|at| next < at) {
+            self.wake_at = Some(next);
+            out.wakes.push((index, next));
+        }
+    }
+
+    /// The disk failed: a real node would stop with this message.
+    fn fail(&self, error: &StorageError, index: usize, out: &mut Outbox) {
+        let status = format!("storage failed: {error}");
+        out.acts.push((index, Act::Fault(NodeFault::Exited { status })));
+    }
+
+    fn note(&mut self, now: Time, what: &str) {
+        self.log.push(format!("{now} {what} (life {})", self.lives));
+    }
+}

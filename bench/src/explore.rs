@@ -1,0 +1,166 @@
+//! A run from nothing but a seed: swarm testing.
+//!
+//! Every knob of a run is drawn from its seed: how many nodes, how fast, how slow
+//! the network, which faults at all and how strong each. A random subset of faults
+//! finds more than all of them at once, because one fault can hide another
+//! (Groce et al., "Swarm testing", 2012). What comes out is a set of ordinary flags,
+//! so that a failing run is one `seaworthy test` command.
+
+use clap::ValueEnum;
+
+use crate::config::{ChaosArgs, Concurrency, Demand, Fault, LatencyDist, RunArgs, Topology};
+use crate::world::seed::{Draw, Seed};
+
+/// What an exploration keeps fixed.
+#[derive(Clone, Debug)]
+pub struct Space {
+    /// The workload.
+    pub workload: String,
+    /// Arguments for the nodes.
+    pub args: Vec<String>,
+}
+
+/// The run that `seed` stands for.
+pub fn derive(space: &Space, seed: Seed) -> RunArgs {
+    let mut draw = seed.stream("explore", 0);
+    let draw = &mut draw;
+    let nodes = *draw.pick(&[1, 2, 3, 3, 3, 4, 5, 5, 7]);
+    // A multiple of 2n, which lin-kv demands and the others do not mind.
+    let concurrency = Concurrency::PerNode(*draw.pick(&[2, 2, 4]));
+    let latency = *draw.pick(&[0.0, 0.0, 1.0, 5.0, 20.0, 100.0]);
+    let nemesis = some_of(draw, Fault::value_variants());
+    RunArgs {
+        workload: space.workload.clone(),
+        node_count: Some(nodes),
+        nodes: Vec::new(),
+        concurrency,
+        time_limit: *draw.pick(&[5.0, 10.0, 20.0]),
+        rate: *draw.pick(&[5.0, 20.0, 50.0, 100.0]),
+        latency,
+        latency_dist: *draw.pick(LatencyDist::value_variants()),
+        nemesis,
+        nemesis_interval: *draw.pick(&[0.3, 1.0, 2.0, 5.0]),
+        topology: *draw.pick(Topology::value_variants()),
+        availability: Demand(None),
+        consistency_models: "strict-serializable".into(),
+        key_count: *draw.pick(&[2, 5, 10]),
+        max_txn_length: *draw.pick(&[2, 4, 6]),
+        max_writes_per_key: *draw.pick(&[4, 16, 64]),
+        seed: Some(seed.0),
+        chaos: chaos(draw),
+        args: space.args.clone(),
+    }
+}
+
+fn chaos(draw: &mut Draw) -> ChaosArgs {
+    ChaosArgs {
+        loss: sometimes(draw, &[0.01, 0.05, 0.15, 0.3]),
+        duplicate: sometimes(draw, &[0.01, 0.1, 0.3]),
+        reorder: sometimes(draw, &[0.01, 0.1, 0.5]),
+        clock_skew: sometimes(draw, &[0.01, 0.1, 0.3]),
+        fsync: sometimes(draw, &[0.1, 1.0, 10.0, 50.0]),
+        torn_writes: sometimes(draw, &[0.1, 0.5, 1.0]),
+        no_disk: false,
+        quiet_phase: 6.0,
+    }
+}
+
+/// Half of the time nothing, else one of the strengths.
+fn sometimes(draw: &mut Draw, strengths: &[f64]) -> f64 {
+    if draw.chance(0.5) { 0.0 } else { *draw.pick(strengths) }
+}
+
+fn some_of<T: Copy>(draw: &mut Draw, items: &[T]) -> Vec<T> {
+    items.iter().copied().filter(|_| draw.chance(0.5)).collect()
+}
+
+/// The flags that describe `run`, as they are typed; those with their default
+/// value are left out.
+pub fn flags(run: &RunArgs) -> Vec<String> {
+    let mut flags = vec!["-w".to_owned(), run.workload.clone()];
+    let mut flag = |name: &str, value: String, default: &str| {
+        if value != default {
+            flags.extend([format!("--{name}"), value]);
+        }
+    };
+    flag("node-count", run.node_count.map_or_else(String::new, |n| n.to_string()), "");
+    let concurrency = match run.concurrency {
+        Concurrency::Fixed(count) => count.to_string(),
+        Concurrency::PerNode(count) => format!("{count}n"),
+    };
+    flag("concurrency", concurrency, "1n");
+    flag("time-limit", run.time_limit.to_string(), "60");
+    flag("rate", run.rate.to_string(), "5");
+    flag("latency", run.latency.to_string(), "0");
+    flag("latency-dist", name(run.latency_dist), "constant");
+    let nemesis: Vec<String> = run.nemesis.iter().copied().map(name).collect();
+    flag("nemesis", nemesis.join(","), "");
+    flag("nemesis-interval", run.nemesis_interval.to_string(), "10");
+    flag("topology", name(run.topology), "grid");
+    flag("consistency-models", run.consistency_models.clone(), "strict-serializable");
+    flag("key-count", run.key_count.to_string(), "10");
+    flag("max-txn-length", run.max_txn_length.to_string(), "4");
+    flag("max-writes-per-key", run.max_writes_per_key.to_string(), "16");
+    let chaos = &run.chaos;
+    flag("loss", chaos.loss.to_string(), "0");
+    flag("duplicate", chaos.duplicate.to_string(), "0");
+    flag("reorder", chaos.reorder.to_string(), "0");
+    flag("clock-skew", chaos.clock_skew.to_string(), "0");
+    flag("fsync", chaos.fsync.to_string(), "0");
+    flag("torn-writes", chaos.torn_writes.to_string(), "0");
+    flag("quiet-phase", chaos.quiet_phase.to_string(), "0");
+    flag("seed", run.seed.map_or_else(String::new, |s| s.to_string()), "");
+    if chaos.no_disk {
+        flags.push("--no-disk".into());
+    }
+    if !run.args.is_empty() {
+        flags.push("--".into());
+        flags.extend(run.args.iter().cloned());
+    }
+    flags
+}
+
+fn name(value: impl ValueEnum) -> String {
+    let value = value.to_possible_value().expect("no variant is hidden");
+    value.get_name().to_owned()
+}
+
+/// The command that replays `run`, for a shell.
+pub fn command(run: &RunArgs) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.,/=".contains(&b);
+    let quote = |flag: String| {
+        if !flag.is_empty() && flag.bytes().all(plain) {
+            flag
+        } else {
+            format!("'{}'", flag.replace('\'', "'\\''"))
+        }
+    };
+    let flags: Vec<String> = flags(run).into_iter().map(quote).collect();
+    format!("seaworthy test {}", flags.join(" "))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        run: RunArgs,
+    }
+
+    #[test]
+    fn flags_describe_the_whole_run() {
+        let space = Space { workload: "echo".into(), args: vec!["--x".into()] };
+        for seed in 0..200 {
+            let run = derive(&space, Seed(seed));
+            let typed = std::iter::once("seaworthy".to_owned()).chain(flags(&run));
+            let mut parsed = Command::parse_from(typed).run;
+            // The default of --nodes is not used when there is a --node-count.
+            parsed.nodes = Vec::new();
+            assert_eq!(format!("{run:?}"), format!("{parsed:?}"));
+        }
+    }
+}

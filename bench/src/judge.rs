@@ -1,0 +1,132 @@
+//! The verdict on a run: what its clients saw, and what the bench itself saw.
+//!
+//! The checkers of [`crate::check`] judge the history as Maelstrom does. What only
+//! the bench can see has keys of its own, which a run without trouble does not have:
+//! `:nodes` (a node broke the protocol), `:responses` (replies that were none),
+//! `:invariants` (a white-box check failed) and `:progress` (no answers although all
+//! faults were over).
+
+use crate::check::{self, CheckOptions, NetStats, Outcome, Verdict, net::MessageCounts, txn};
+use crate::config::RunConfig;
+use crate::edn::Edn;
+use crate::history::{Op, OpType, pairs};
+use crate::world::net::Count;
+use crate::world::{Blame, Report};
+
+/// How long after the end of all faults a cluster may still be finding itself.
+const GRACE_NANOS: i64 = 3_000_000_000;
+
+/// Judges a run.
+pub fn judge(config: &RunConfig, report: &Report) -> Outcome {
+    let mut txn = txn::Options::default();
+    txn.models.clone_from(&config.models);
+    let options = CheckOptions {
+        txn,
+        availability: config.args.availability.0,
+        net: Some(net_stats(report)),
+    };
+    let mut outcome = check::run(&config.args.workload, &report.history, &options);
+    let mut add = |name: &str, part: Outcome| {
+        outcome.verdict = outcome.verdict.max(part.verdict);
+        outcome.details.push((Edn::keyword(name), part.to_edn()));
+    };
+    if !report.blames.is_empty() {
+        let faults = Edn::vector(report.blames.iter().map(tell_blame));
+        add("nodes", Outcome::new(Verdict::Invalid, [("faults", faults)]));
+    }
+    if let Some(malformed) = malformed_responses(&report.history) {
+        add("responses", malformed);
+    }
+    if let Some(violation) = &report.violation {
+        add("invariants", Outcome::new(Verdict::Invalid, [("broken", Edn::str(violation))]));
+    }
+    if let Some(quiet_from) = report.quiet_from {
+        add("progress", progress(&report.history, quiet_from));
+    }
+    outcome
+}
+
+/// Replies that were not what the protocol documents. They end operations as
+/// `info`, which is no fault in itself; but whoever wrote the node wants to know.
+fn malformed_responses(history: &[Op]) -> Option<Outcome> {
+    let is_malformed = |op: &&Op| {
+        let name = op.error.as_ref().and_then(Edn::as_seq).and_then(<[Edn]>::first);
+        name.and_then(Edn::as_text) == Some("malformed-rpc-response")
+    };
+    let malformed: Vec<&Op> = history.iter().filter(is_malformed).collect();
+    let first = malformed.first()?;
+    let details = [("malformed-count", Edn::from(malformed.len())), ("first", first.to_edn())];
+    Some(Outcome::new(Verdict::Valid, details))
+}
+
+fn net_stats(report: &Report) -> NetStats {
+    // A message counts once it was sent, whether it arrived or not.
+    let counts = |c: Count| MessageCounts { send: c.sent, recv: c.received, msg: c.sent };
+    NetStats {
+        all: counts(report.counts.all),
+        clients: counts(report.counts.clients),
+        servers: counts(report.counts.servers),
+    }
+}
+
+fn tell_blame(blame: &Blame) -> Edn {
+    let lines = Edn::vector(blame.last_lines.iter().map(Edn::str));
+    Edn::map([
+        ("node", Edn::str(blame.node.as_str())),
+        ("fault", Edn::str(blame.fault.to_string())),
+        ("last-lines", lines),
+    ])
+}
+
+/// Operations invoked after the grace period must end with an answer: `ok`, or a
+/// refusal that is about the operation and not about the cluster.
+fn progress(history: &[Op], quiet_from: i64) -> Outcome {
+    let Ok(pairs) = pairs(history) else {
+        return Outcome::unknown("the history is malformed");
+    };
+    let late = pairs.iter().filter(|pair| pair.invoke.time >= quiet_from + GRACE_NANOS);
+    let (mut asked, mut unanswered) = (0_usize, Vec::new());
+    for pair in late {
+        asked += 1;
+        let answered = pair.completion.is_some_and(is_answer);
+        if !answered {
+            unanswered.push(pair.invoke.to_edn());
+        }
+    }
+    let verdict = if unanswered.is_empty() { Verdict::Valid } else { Verdict::Invalid };
+    let count = unanswered.len();
+    unanswered.truncate(8);
+    Outcome::new(
+        verdict,
+        [
+            ("asked-count", Edn::from(asked)),
+            ("unanswered-count", Edn::from(count)),
+            ("unanswered", Edn::Vector(unanswered)),
+        ],
+    )
+}
+
+fn is_answer(completion: &Op) -> bool {
+    let unavailable = ["net-timeout", "timeout", "temporarily-unavailable"];
+    let named = |e: &Edn| e.as_text().is_some_and(|name| unavailable.contains(&name));
+    let excuse = completion.error.as_ref().is_some_and(|error| {
+        named(error) || error.as_seq().and_then(<[Edn]>::first).is_some_and(named)
+    });
+    match completion.kind {
+        OpType::Ok => true,
+        OpType::Fail => !excuse,
+        // Kafka's crash is no question, so it needs no answer.
+        OpType::Info | OpType::Invoke => completion.f == "crash",
+    }
+}
+
+/// Why a run is not valid, in a few words.
+pub fn reason(outcome: &Outcome, report: &Report) -> String {
+    if let Some(violation) = &report.violation {
+        return violation.clone();
+    }
+    if let Some(blame) = report.blames.first() {
+        return format!("{} {}", blame.node, blame.fault);
+    }
+    check::reasons(outcome).join("; ")
+}

@@ -1,0 +1,84 @@
+//! One run from its description to what it leaves behind, in either arm.
+
+use seaworthy_workloads::{build, parse_args};
+
+use crate::arm::process::{self, NodeCommand, ProcessCluster};
+use crate::arm::sim::{Factory, SimCluster};
+use crate::config::RunConfig;
+use crate::workload;
+use crate::world::journal::Journal;
+use crate::world::{Progress, Report, World};
+
+/// What a run leaves behind, and whether its journal could be written.
+pub type Finished = (Report, std::io::Result<()>);
+
+/// How often the simulation reports progress, in events.
+const EVENTS_PER_REPORT: u64 = 10_000;
+
+/// Runs our own nodes in the simulation: a function of `config` alone.
+///
+/// # Errors
+/// A sentence about the flag that makes no sense.
+pub fn simulate(
+    config: &RunConfig,
+    journal: Journal,
+    watch: &mut dyn FnMut(Progress),
+) -> Result<Finished, String> {
+    simulate_nodes(config, factory(config)?, journal, watch)
+}
+
+/// Runs anybody's nodes in the simulation: `factory` makes one for each start.
+///
+/// # Errors
+/// As [`simulate`].
+pub fn simulate_nodes(
+    config: &RunConfig,
+    factory: Factory,
+    journal: Journal,
+    watch: &mut dyn FnMut(Progress),
+) -> Result<Finished, String> {
+    let workload = workload::build(config)?;
+    let cluster = SimCluster::new(config, factory);
+    let mut world = World::new(config.clone(), workload, cluster, journal);
+    world.begin();
+    let mut events = 0;
+    while let Some(next) = world.next_time() {
+        world.step(next);
+        events += 1;
+        if events % EVENTS_PER_REPORT == 0 {
+            watch(world.progress());
+        }
+    }
+    Ok(world.into_report())
+}
+
+/// Runs real processes, on the real clock.
+///
+/// # Errors
+/// As [`simulate`].
+pub fn run_processes(
+    config: &RunConfig,
+    command: NodeCommand,
+    journal: Journal,
+    watch: &mut dyn FnMut(Progress),
+) -> Result<Finished, String> {
+    let chaos = &config.args.chaos;
+    if chaos.clock_skew > 0.0 || chaos.fsync > 0.0 || chaos.torn_writes > 0.0 || chaos.no_disk {
+        return Err("faults of clock and disk need the simulation, without --bin".into());
+    }
+    let workload = workload::build(config)?;
+    let (cluster, ears) = ProcessCluster::new(command, config.nodes.clone());
+    let mut world = World::new(config.clone(), workload, cluster, journal);
+    process::run(&mut world, &ears, &mut |world| watch(world.progress()));
+    Ok(world.into_report())
+}
+
+/// Builds nodes from the arguments after `--`, as the binary would. Which workload
+/// they serve is theirs to say; by default they serve everything, as the binary does.
+fn factory(config: &RunConfig) -> Result<Factory, String> {
+    let cli = parse_args(&config.args.args).map_err(|e| e.to_string())?;
+    build(cli.workload.as_deref(), &cli.options).map_err(|e| e.to_string())?;
+    Ok(Box::new(move || {
+        build(cli.workload.as_deref(), &cli.options).expect("it was built a moment ago")
+    }))
+}

@@ -1,0 +1,166 @@
+//! How an operation becomes requests, and replies become a completion.
+//!
+//! Maelstrom's rules: a reply must hold exactly the documented fields, or it is a
+//! malformed response and the operation's fate is unknown; a definite error means
+//! `fail`; an indefinite one or a timeout means `info`, or `fail` for operations
+//! that change nothing and are declared idempotent. Some clients (echo, g-set,
+//! counters) do not look at errors at all: there, any error is `info`.
+
+use seaworthy::message::{Body, RpcError};
+use serde::Serialize;
+use serde_json::json;
+
+use super::Invocation;
+use crate::edn::Edn;
+use crate::history::OpType;
+
+/// How an operation ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Completion {
+    /// `Ok`, `Fail` or `Info`.
+    pub kind: OpType,
+    /// The result; the invocation's value if there is none.
+    pub value: Edn,
+    /// Why it did not succeed.
+    pub error: Option<Edn>,
+}
+
+impl Completion {
+    /// It happened, with this result.
+    pub fn ok(value: Edn) -> Completion {
+        Completion { kind: OpType::Ok, value, error: None }
+    }
+
+    /// It ended as `kind` for this reason.
+    pub fn because(kind: OpType, op: &Invocation, error: Edn) -> Completion {
+        Completion { kind, value: op.value.clone(), error: Some(error) }
+    }
+}
+
+/// What a client does next.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// Send this body (without `msg_id`) to the worker's node and await the reply.
+    Request(String),
+    /// The operation is over.
+    Complete(Completion),
+}
+
+impl Step {
+    /// Sends `body`, which must be a JSON object.
+    pub fn request(body: &impl Serialize) -> Step {
+        Step::Request(serde_json::to_string(body).expect("bodies are plain data"))
+    }
+}
+
+/// What came back for a request.
+#[derive(Clone, Debug)]
+pub enum Reply<'a> {
+    /// A reply.
+    Body(&'a Body),
+    /// An error of the protocol.
+    Error(&'a RpcError),
+    /// Nothing within the timeout.
+    Timeout,
+}
+
+/// One worker's connection: it carries out one operation at a time.
+pub trait Client {
+    /// Begins an operation.
+    fn invoke(&mut self, op: &Invocation) -> Step;
+
+    /// A reply (of any kind but an error) has come.
+    ///
+    /// # Errors
+    /// What is wrong with it, if it is not what the protocol documents.
+    fn reply(&mut self, op: &Invocation, body: &Body) -> Result<Step, String>;
+
+    /// How errors of this operation are understood.
+    fn errors(&self, op: &Invocation) -> Errors;
+}
+
+/// How a client understands errors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Errors {
+    /// It does not: whatever is no success is unknown.
+    Unhandled,
+    /// Definite errors are failures, others are unknown.
+    Handled,
+    /// As the operation changes nothing, every error is a failure.
+    Idempotent,
+}
+
+/// Hands what came back to the client, and turns errors into completions.
+pub fn proceed(client: &mut dyn Client, op: &Invocation, reply: &Reply<'_>) -> Step {
+    let errors = client.errors(op);
+    let unless_idempotent = if errors == Errors::Idempotent { OpType::Fail } else { OpType::Info };
+    let completion = match reply {
+        Reply::Body(body) => match client.reply(op, body) {
+            Ok(step) => return step,
+            Err(why) => {
+                let error =
+                    Edn::Vector(vec![Edn::keyword("malformed-rpc-response"), Edn::str(why)]);
+                Completion::because(OpType::Info, op, error)
+            }
+        },
+        Reply::Timeout => {
+            let kind = if errors == Errors::Unhandled { OpType::Info } else { unless_idempotent };
+            Completion::because(kind, op, Edn::keyword("net-timeout"))
+        }
+        Reply::Error(error) => {
+            let kind = match errors {
+                Errors::Unhandled => OpType::Info,
+                _ if error.code.is_definite() => OpType::Fail,
+                _ => unless_idempotent,
+            };
+            Completion::because(kind, op, tell(error))
+        }
+    };
+    Step::Complete(completion)
+}
+
+/// An error as Maelstrom writes it: `[:precondition-failed "..."]`.
+fn tell(error: &RpcError) -> Edn {
+    let name = match error.code.name() {
+        Some(name) => Edn::keyword(name),
+        None => Edn::Int(i64::from(error.code.0)),
+    };
+    Edn::Vector(vec![name, Edn::str(&error.text)])
+}
+
+/// Checks that a reply has this type and, besides an optional `msg_id`, exactly
+/// these fields.
+///
+/// # Errors
+/// A sentence on the first difference.
+pub fn expect_fields(body: &Body, kind: &str, fields: &[&str]) -> Result<(), String> {
+    if body.kind != kind {
+        return Err(format!("expected {kind}, got {}", body.kind));
+    }
+    for name in body.field_names() {
+        if !fields.contains(&name) {
+            return Err(format!("{kind} has a field {name}, which is not documented"));
+        }
+    }
+    match fields.iter().find(|name| body.field(name).is_none()) {
+        Some(name) => Err(format!("{kind} lacks the field {name}")),
+        None => Ok(()),
+    }
+}
+
+/// The EDN of one field of a reply that is known to have it.
+pub fn edn_field(body: &Body, name: &str) -> Edn {
+    body.field(name).and_then(|raw| Edn::from_json(raw.get()).ok()).unwrap_or_default()
+}
+
+/// An integer, string, nil or vector as JSON; what generators produce.
+pub fn json_from_edn(value: &Edn) -> serde_json::Value {
+    match value {
+        Edn::Bool(b) => json!(b),
+        Edn::Int(i) => json!(i),
+        Edn::Float(f) => json!(f),
+        Edn::Str(s) | Edn::Keyword(s) => json!(s.as_str()),
+        Edn::Vector(items) | Edn::List(items) => items.iter().map(json_from_edn).collect(),
+        _ => serde_json::Value::Null,
+    }
+}

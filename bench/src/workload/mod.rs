@@ -1,0 +1,134 @@
+//! The client side of each challenge: what is asked, how, and what counts.
+//!
+//! A [`Workload`] is Jepsen's generator and client in one: it decides which
+//! operation a free worker invokes next, and a [`Client`] turns an operation into
+//! requests and replies into a completion. Both are pure. The checkers are apart,
+//! in [`crate::check`].
+//!
+//! Source: Maelstrom's `doc/workloads.md` and its generators.
+
+pub mod client;
+pub mod simple;
+mod topology;
+
+use compact_str::CompactString;
+use seaworthy::time::Time;
+
+pub use client::{Client, Completion, Reply, Step};
+
+use crate::config::RunConfig;
+use crate::edn::Edn;
+use crate::world::seed::Draw;
+
+/// An operation that is about to be invoked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Invocation {
+    /// Its name.
+    pub f: CompactString,
+    /// Its argument.
+    pub value: Edn,
+    /// Whether it is one of the last reads.
+    pub is_final: bool,
+    /// Further keys of the record.
+    pub extra: Vec<(CompactString, Edn)>,
+}
+
+impl Invocation {
+    /// An operation with nothing special about it.
+    pub fn new(f: &str, value: Edn) -> Invocation {
+        let f = CompactString::new(f);
+        Invocation { f, value, is_final: false, extra: Vec::new() }
+    }
+
+    /// The same, marked `:final? true`.
+    #[must_use]
+    pub fn last(mut self) -> Invocation {
+        self.is_final = true;
+        self
+    }
+}
+
+/// What a generator is told when it is asked for an operation.
+pub struct Ask<'a> {
+    /// Workers that are free, in order.
+    pub free: &'a [usize],
+    /// The process each worker runs as, by worker.
+    pub processes: &'a [u64],
+    /// Time since the test began.
+    pub now: Time,
+    /// The generator's random numbers.
+    pub draw: &'a mut Draw,
+}
+
+impl Ask<'_> {
+    /// A random free worker.
+    pub fn any(&mut self) -> usize {
+        *self.draw.pick(self.free)
+    }
+}
+
+/// What a generator answers.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Next {
+    /// This worker invokes this.
+    Invoke(usize, Invocation),
+    /// Nothing now; ask again when a worker becomes free.
+    Pending,
+    /// Nothing before this time.
+    Sleep(Time),
+    /// Nothing any more in this phase.
+    Done,
+}
+
+/// The generator and client of one challenge.
+pub trait Workload {
+    /// The next operation of the main phase. `ask.free` is not empty.
+    fn next(&mut self, ask: &mut Ask<'_>) -> Next;
+
+    /// The next operation of the last phase, after the recovery. `ask.free` is not
+    /// empty. Asked only if [`Workload::has_last_phase`].
+    fn next_last(&mut self, _ask: &mut Ask<'_>) -> Next {
+        Next::Done
+    }
+
+    /// Whether the test ends with a recovery and last operations.
+    fn has_last_phase(&self) -> bool {
+        false
+    }
+
+    /// Sees each completion, for generators that depend on them.
+    fn completed(&mut self, _worker: usize, _op: &Invocation, _completion: &Completion) {}
+
+    /// A client for a worker that (re)opens its connection.
+    fn client(&self) -> Box<dyn Client>;
+
+    /// Bodies to send to each node, in order of nodes, before the operations
+    /// begin, and the type of the reply each must give.
+    fn preparation(&self) -> Vec<(usize, String, &'static str)> {
+        Vec::new()
+    }
+}
+
+/// Builds the workload called `config.args.workload`.
+///
+/// # Errors
+/// If there is none of that name, or the flags do not suit it.
+pub fn build(config: &RunConfig) -> Result<Box<dyn Workload>, String> {
+    let name = config.args.workload.as_str();
+    Ok(match name {
+        "echo" => Box::new(simple::Echo),
+        "unique-ids" => Box::new(simple::UniqueIds),
+        "broadcast" => Box::new(simple::Broadcast::new(config)),
+        "g-set" => Box::new(simple::GSet::new(config)),
+        "g-counter" => Box::new(simple::Counter::new(config, 0)),
+        "pn-counter" => Box::new(simple::Counter::new(config, -5)),
+        _ => {
+            let known = NAMES.join(", ");
+            return Err(format!("there is no workload {name}; there are {known}"));
+        }
+    })
+}
+
+/// The workloads [`build`] knows.
+pub const NAMES: [&str; 6] =
+    ["echo", "unique-ids", "broadcast", "g-set", "g-counter", "pn-counter"];

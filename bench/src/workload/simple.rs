@@ -1,0 +1,296 @@
+//! The workloads whose operations are one request each: echo, unique-ids,
+//! broadcast, g-set and the two counters.
+
+use std::collections::BTreeSet;
+
+use seaworthy::message::Body;
+use serde_json::json;
+
+use super::client::{Client, Completion, Errors, Step, edn_field, expect_fields, json_from_edn};
+use super::topology::neighbours;
+use super::{Ask, Invocation, Next, Workload};
+use crate::config::RunConfig;
+use crate::edn::Edn;
+
+/// `echo`: the same back.
+pub struct Echo;
+
+impl Workload for Echo {
+    fn next(&mut self, ask: &mut Ask<'_>) -> Next {
+        let text = format!("Please echo {}", ask.draw.below(128));
+        Next::Invoke(ask.any(), Invocation::new("echo", Edn::str(text)))
+    }
+
+    fn client(&self) -> Box<dyn Client> {
+        Box::new(Simple::Echo)
+    }
+}
+
+/// `unique-ids`: never the same twice.
+pub struct UniqueIds;
+
+impl Workload for UniqueIds {
+    fn next(&mut self, ask: &mut Ask<'_>) -> Next {
+        Next::Invoke(ask.any(), Invocation::new("generate", Edn::Nil))
+    }
+
+    fn client(&self) -> Box<dyn Client> {
+        Box::new(Simple::UniqueIds)
+    }
+}
+
+/// The last reads: one on every worker.
+struct LastReads {
+    left: BTreeSet<usize>,
+}
+
+impl LastReads {
+    fn new(config: &RunConfig) -> LastReads {
+        LastReads { left: (0..config.concurrency).collect() }
+    }
+
+    fn next(&mut self, ask: &Ask<'_>, marked: bool) -> Next {
+        if self.left.is_empty() {
+            return Next::Done;
+        }
+        let Some(worker) = ask.free.iter().copied().find(|w| self.left.contains(w)) else {
+            return Next::Pending;
+        };
+        self.left.remove(&worker);
+        let read = Invocation::new("read", Edn::Nil);
+        Next::Invoke(worker, if marked { read.last() } else { read })
+    }
+}
+
+/// `broadcast`: every message reaches every node.
+pub struct Broadcast {
+    next_message: i64,
+    last_reads: LastReads,
+    preparation: Vec<(usize, String, &'static str)>,
+}
+
+impl Broadcast {
+    /// The workload of a run.
+    pub fn new(config: &RunConfig) -> Broadcast {
+        let neighbours = neighbours(config.args.topology, config.nodes.len());
+        let name = |i: &usize| json!(config.nodes[*i].as_str());
+        let topology: serde_json::Map<_, _> = (0..config.nodes.len())
+            .map(|i| {
+                let around: serde_json::Value = neighbours[i].iter().map(name).collect();
+                (config.nodes[i].to_string(), around)
+            })
+            .collect();
+        let body = json!({"type": "topology", "topology": topology}).to_string();
+        let preparation =
+            (0..config.nodes.len()).map(|i| (i, body.clone(), "topology_ok")).collect();
+        Broadcast { next_message: 0, last_reads: LastReads::new(config), preparation }
+    }
+}
+
+impl Workload for Broadcast {
+    fn next(&mut self, ask: &mut Ask<'_>) -> Next {
+        let op = if ask.draw.chance(0.5) {
+            Invocation::new("read", Edn::Nil)
+        } else {
+            self.next_message += 1;
+            Invocation::new("broadcast", Edn::Int(self.next_message - 1))
+        };
+        Next::Invoke(ask.any(), op)
+    }
+
+    fn next_last(&mut self, ask: &mut Ask<'_>) -> Next {
+        self.last_reads.next(ask, true)
+    }
+
+    fn has_last_phase(&self) -> bool {
+        true
+    }
+
+    fn client(&self) -> Box<dyn Client> {
+        Box::new(Simple::Broadcast)
+    }
+
+    fn preparation(&self) -> Vec<(usize, String, &'static str)> {
+        self.preparation.clone()
+    }
+}
+
+/// `g-set`: a set that only grows.
+pub struct GSet {
+    next_element: i64,
+    last_reads: LastReads,
+}
+
+impl GSet {
+    /// The workload of a run.
+    pub fn new(config: &RunConfig) -> GSet {
+        GSet { next_element: 0, last_reads: LastReads::new(config) }
+    }
+}
+
+impl Workload for GSet {
+    fn next(&mut self, ask: &mut Ask<'_>) -> Next {
+        let op = if ask.draw.chance(0.5) {
+            Invocation::new("read", Edn::Nil)
+        } else {
+            self.next_element += 1;
+            Invocation::new("add", Edn::Int(self.next_element - 1))
+        };
+        Next::Invoke(ask.any(), op)
+    }
+
+    fn next_last(&mut self, ask: &mut Ask<'_>) -> Next {
+        // Maelstrom does not mark the last reads of g-set.
+        self.last_reads.next(ask, false)
+    }
+
+    fn has_last_phase(&self) -> bool {
+        true
+    }
+
+    fn client(&self) -> Box<dyn Client> {
+        Box::new(Simple::GSet)
+    }
+}
+
+/// `g-counter` and `pn-counter`: a sum of deltas.
+pub struct Counter {
+    smallest_delta: i64,
+    last_reads: LastReads,
+}
+
+impl Counter {
+    /// The workload of a run, with deltas from `smallest_delta` to 4.
+    pub fn new(config: &RunConfig, smallest_delta: i64) -> Counter {
+        Counter { smallest_delta, last_reads: LastReads::new(config) }
+    }
+}
+
+impl Workload for Counter {
+    fn next(&mut self, ask: &mut Ask<'_>) -> Next {
+        // One generator for both, as Maelstrom has it: g-counter drops the adds
+        // with negative deltas, so it reads twice as often as it adds.
+        let op = loop {
+            if ask.draw.chance(0.5) {
+                break Invocation::new("read", Edn::Nil);
+            }
+            let delta = ask.draw.between(-5, 4);
+            if delta >= self.smallest_delta {
+                break Invocation::new("add", Edn::Int(delta));
+            }
+        };
+        Next::Invoke(ask.any(), op)
+    }
+
+    fn next_last(&mut self, ask: &mut Ask<'_>) -> Next {
+        self.last_reads.next(ask, true)
+    }
+
+    fn has_last_phase(&self) -> bool {
+        true
+    }
+
+    fn client(&self) -> Box<dyn Client> {
+        Box::new(CounterClient)
+    }
+}
+
+/// The client of all of them but the counters.
+enum Simple {
+    Echo,
+    UniqueIds,
+    Broadcast,
+    GSet,
+}
+
+impl Client for Simple {
+    fn invoke(&mut self, op: &Invocation) -> Step {
+        let value = json_from_edn(&op.value);
+        Step::request(&match op.f.as_str() {
+            "echo" => json!({"type": "echo", "echo": value}),
+            "generate" => json!({"type": "generate"}),
+            "broadcast" => json!({"type": "broadcast", "message": value}),
+            "add" => json!({"type": "add", "element": value}),
+            _ => json!({"type": "read"}),
+        })
+    }
+
+    fn reply(&mut self, op: &Invocation, body: &Body) -> Result<Step, String> {
+        let value = match op.f.as_str() {
+            "echo" => {
+                expect_fields(body, "echo_ok", &["echo"])?;
+                whole_reply(body)
+            }
+            "generate" => {
+                expect_fields(body, "generate_ok", &["id"])?;
+                edn_field(body, "id")
+            }
+            "broadcast" => {
+                expect_fields(body, "broadcast_ok", &[])?;
+                op.value.clone()
+            }
+            "add" => {
+                expect_fields(body, "add_ok", &[])?;
+                op.value.clone()
+            }
+            _ => {
+                let name = if matches!(self, Simple::GSet) { "value" } else { "messages" };
+                expect_fields(body, "read_ok", &[name])?;
+                let elements = edn_field(body, name);
+                if elements.as_seq().is_none() {
+                    return Err(format!("{name} is not an array"));
+                }
+                elements
+            }
+        };
+        Ok(Step::Complete(Completion::ok(value)))
+    }
+
+    fn errors(&self, op: &Invocation) -> Errors {
+        match self {
+            Simple::Broadcast if op.f == "read" => Errors::Idempotent,
+            Simple::Broadcast | Simple::UniqueIds => Errors::Handled,
+            Simple::Echo | Simple::GSet => Errors::Unhandled,
+        }
+    }
+}
+
+/// An echo's result is the whole body of the reply, as Maelstrom records it.
+fn whole_reply(body: &Body) -> Edn {
+    let mut entries = Vec::new();
+    for name in body.field_names() {
+        entries.push((Edn::keyword(name), edn_field(body, name)));
+    }
+    let number = |n: u64| i64::try_from(n).map_or_else(|_| Edn::BigInt(n.to_string()), Edn::Int);
+    entries.extend(body.in_reply_to.map(|id| (Edn::keyword("in_reply_to"), number(id))));
+    entries.extend(body.msg_id.map(|id| (Edn::keyword("msg_id"), number(id))));
+    entries.push((Edn::keyword("type"), Edn::str(&body.kind)));
+    Edn::Map(entries)
+}
+
+struct CounterClient;
+
+impl Client for CounterClient {
+    fn invoke(&mut self, op: &Invocation) -> Step {
+        Step::request(&match op.f.as_str() {
+            "add" => json!({"type": "add", "delta": json_from_edn(&op.value)}),
+            _ => json!({"type": "read"}),
+        })
+    }
+
+    fn reply(&mut self, op: &Invocation, body: &Body) -> Result<Step, String> {
+        if op.f == "add" {
+            expect_fields(body, "add_ok", &[])?;
+            return Ok(Step::Complete(Completion::ok(op.value.clone())));
+        }
+        expect_fields(body, "read_ok", &["value"])?;
+        match edn_field(body, "value") {
+            value @ Edn::Int(_) => Ok(Step::Complete(Completion::ok(value))),
+            _ => Err("value is not an integer".into()),
+        }
+    }
+
+    fn errors(&self, _op: &Invocation) -> Errors {
+        Errors::Unhandled
+    }
+}

@@ -1,0 +1,286 @@
+//! The clients: workers, their processes, and the history they write.
+//!
+//! A worker is a thread of the test. It runs as a process; when an operation ends
+//! as `info` the process is retired, since that operation may still take effect,
+//! and the worker goes on as process + concurrency with a new connection.
+
+use std::time::Duration;
+
+use seaworthy::message::{Message, NodeId, Packet};
+use seaworthy::time::Time;
+
+use crate::config::RunConfig;
+use crate::edn::Edn;
+use crate::history::{History, Op, OpType, Process};
+use crate::workload::client::{Completion, Reply, Step, proceed};
+use crate::workload::{Ask, Client, Invocation, Next, Workload};
+
+use super::seed::Draw;
+
+/// One thread of the test.
+struct Worker {
+    process: u64,
+    node: usize,
+    address: NodeId,
+    client: Box<dyn Client>,
+    next_msg_id: u64,
+    open: Option<Open>,
+}
+
+/// An operation in progress.
+struct Open {
+    op: Invocation,
+    /// The request that is out.
+    msg_id: u64,
+}
+
+/// Identifies a request that may time out: the worker, its process, and `msg_id`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestId {
+    worker: usize,
+    process: u64,
+    msg_id: u64,
+}
+
+/// A request that goes out, and when to give up on it.
+pub struct Outgoing {
+    /// The request.
+    pub packet: Packet,
+    /// Names it in the timeout.
+    pub id: RequestId,
+}
+
+/// All workers of a run.
+pub struct Clients {
+    workers: Vec<Worker>,
+    workload: Box<dyn Workload>,
+    nodes: Vec<NodeId>,
+    draw: Draw,
+    addresses: u64,
+    /// When the test began, on the world's clock.
+    origin: Time,
+    history: History,
+    /// How long a client waits for a reply.
+    pub timeout: Duration,
+}
+
+/// A client's usual patience (Maelstrom's default RPC timeout).
+const TIMEOUT_MS: u64 = 5000;
+/// A lin-kv client's least patience, and its multiple of the mean latency.
+const LIN_KV_TIMEOUT_MS: f64 = 1000.0;
+const LIN_KV_TIMEOUT_LATENCIES: f64 = 10.0;
+
+impl Clients {
+    /// Workers spread over the nodes, not connected yet.
+    pub fn new(config: &RunConfig, workload: Box<dyn Workload>) -> Clients {
+        let timeout = if config.args.workload == "lin-kv" {
+            let ms = (LIN_KV_TIMEOUT_LATENCIES * config.args.latency).max(LIN_KV_TIMEOUT_MS);
+            Duration::from_secs_f64(ms / 1000.0)
+        } else {
+            Duration::from_millis(TIMEOUT_MS)
+        };
+        Clients {
+            workers: Vec::new(),
+            workload,
+            nodes: config.nodes.clone(),
+            draw: config.seed.stream("generator", 0),
+            addresses: 0,
+            origin: Time::ZERO,
+            history: History::new(),
+            timeout,
+        }
+    }
+
+    /// A new client address.
+    pub fn new_address(&mut self) -> NodeId {
+        self.addresses += 1;
+        NodeId::new(format!("c{}", self.addresses - 1))
+    }
+
+    /// Connects `concurrency` workers; the test begins.
+    pub fn begin(&mut self, now: Time, concurrency: usize) {
+        self.origin = now;
+        for index in 0..concurrency {
+            let (address, client) = (self.new_address(), self.workload.client());
+            let node = index % self.nodes.len();
+            let process = index as u64;
+            let worker = Worker { process, node, address, client, next_msg_id: 1, open: None };
+            self.workers.push(worker);
+        }
+    }
+
+    /// What the workload wants to send to the nodes before the test begins.
+    pub fn preparation(&self) -> Vec<(usize, String, &'static str)> {
+        self.workload.preparation()
+    }
+
+    /// Whether the test ends with a recovery and last operations.
+    pub fn has_last_phase(&self) -> bool {
+        self.workload.has_last_phase()
+    }
+
+    /// When the test began.
+    pub fn origin(&self) -> Time {
+        self.origin
+    }
+
+    /// Whether no operation is open.
+    pub fn idle(&self) -> bool {
+        self.workers.iter().all(|w| w.open.is_none())
+    }
+
+    /// The history so far.
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// The history, at the end.
+    pub fn into_history(self) -> History {
+        self.history
+    }
+
+    /// Asks the generator for the next operation.
+    pub fn ask(&mut self, now: Time, last: bool) -> Next {
+        let (mut free, mut processes) = (Vec::new(), Vec::new());
+        for (index, worker) in self.workers.iter().enumerate() {
+            processes.push(worker.process);
+            if worker.open.is_none() {
+                free.push(index);
+            }
+        }
+        if free.is_empty() {
+            return Next::Pending;
+        }
+        let now = Time::ZERO + (now - self.origin);
+        let draw = &mut self.draw;
+        let mut ask = Ask { free: &free, processes: &processes, now, draw };
+        if last { self.workload.next_last(&mut ask) } else { self.workload.next(&mut ask) }
+    }
+
+    /// A wait of the generator's stagger: uniform, with mean `1 / rate` seconds.
+    pub fn stagger(&mut self, rate: f64) -> Duration {
+        Duration::from_secs_f64(2.0 * self.draw.unit() / rate)
+    }
+
+    /// A worker begins an operation.
+    pub fn invoke(&mut self, now: Time, worker: usize, op: Invocation) -> Option<Outgoing> {
+        assert!(self.workers[worker].open.is_none(), "worker {worker} is busy");
+        self.record(now, worker, OpType::Invoke, &op, op.value.clone(), None);
+        let step = self.workers[worker].client.invoke(&op);
+        self.workers[worker].open = Some(Open { op, msg_id: 0 });
+        self.follow(now, worker, step)
+    }
+
+    /// A message for a client has come. Late replies and those to clients that are
+    /// gone end here.
+    pub fn receive(&mut self, now: Time, packet: Packet) -> Option<Outgoing> {
+        let message = Message::from_packet(packet).ok()?;
+        let worker = self.workers.iter().position(|w| w.address == message.dest)?;
+        let open = self.workers[worker].open.as_ref()?;
+        if message.body.in_reply_to != Some(open.msg_id) {
+            return None;
+        }
+        match message.body.as_error() {
+            Some(error) => self.conclude(now, worker, &Reply::Error(&error)),
+            None => self.conclude(now, worker, &Reply::Body(&message.body)),
+        }
+    }
+
+    /// A request's time is up.
+    pub fn time_out(&mut self, now: Time, id: RequestId) -> Option<Outgoing> {
+        let worker = &self.workers[id.worker];
+        let waits = worker.open.as_ref().is_some_and(|o| o.msg_id == id.msg_id);
+        if worker.process != id.process || !waits {
+            return None;
+        }
+        self.conclude(now, id.worker, &Reply::Timeout)
+    }
+
+    /// Adds an event of the nemesis to the history.
+    pub fn record_nemesis(&mut self, now: Time, f: &str, value: Edn) {
+        let op = Invocation::new(f, Edn::Nil);
+        self.push(now, Process::Nemesis, OpType::Info, &op, value, None);
+    }
+
+    fn conclude(&mut self, now: Time, worker: usize, reply: &Reply<'_>) -> Option<Outgoing> {
+        let slot = &mut self.workers[worker];
+        let open = slot.open.as_ref().expect("only open operations get replies");
+        let step = proceed(&mut *slot.client, &open.op, reply);
+        self.follow(now, worker, step)
+    }
+
+    fn follow(&mut self, now: Time, worker: usize, step: Step) -> Option<Outgoing> {
+        match step {
+            Step::Request(body) => Some(self.request(worker, body)),
+            Step::Complete(completion) => {
+                self.complete(now, worker, completion);
+                None
+            }
+        }
+    }
+
+    fn request(&mut self, index: usize, mut body: String) -> Outgoing {
+        let worker = &mut self.workers[index];
+        let msg_id = worker.next_msg_id;
+        worker.next_msg_id += 1;
+        worker.open.as_mut().expect("a request belongs to an operation").msg_id = msg_id;
+        body.pop();
+        body.push_str(&format!(",\"msg_id\":{msg_id}}}"));
+        let (src, dest) = (worker.address.clone(), self.nodes[worker.node].clone());
+        let id = RequestId { worker: index, process: worker.process, msg_id };
+        Outgoing { packet: Packet { src, dest, body }, id }
+    }
+
+    fn complete(&mut self, now: Time, index: usize, completion: Completion) {
+        let open = self.workers[index].open.take().expect("only open operations complete");
+        self.workload.completed(index, &open.op, &completion);
+        let Completion { kind, value, error } = completion;
+        self.record(now, index, kind, &open.op, value, error);
+        if kind == OpType::Info {
+            let address = self.new_address();
+            let client = self.workload.client();
+            let count = self.workers.len() as u64;
+            let worker = &mut self.workers[index];
+            worker.process += count;
+            worker.address = address;
+            worker.client = client;
+            worker.next_msg_id = 1;
+        }
+    }
+
+    fn record(
+        &mut self,
+        now: Time,
+        worker: usize,
+        kind: OpType,
+        op: &Invocation,
+        value: Edn,
+        error: Option<Edn>,
+    ) {
+        let process = Process::Client(self.workers[worker].process);
+        self.push(now, process, kind, op, value, error);
+    }
+
+    fn push(
+        &mut self,
+        now: Time,
+        process: Process,
+        kind: OpType,
+        op: &Invocation,
+        value: Edn,
+        error: Option<Edn>,
+    ) {
+        let time = i64::try_from((now - self.origin).as_nanos()).expect("292 years are enough");
+        self.history.push(Op {
+            index: self.history.len(),
+            time,
+            kind,
+            process,
+            f: op.f.clone(),
+            value,
+            error,
+            is_final: op.is_final,
+            extra: op.extra.clone(),
+        });
+    }
+}

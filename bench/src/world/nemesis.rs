@@ -1,0 +1,290 @@
+//! The nemesis: what is broken when.
+//!
+//! As Jepsen's combined nemesis package: partitions come and go in one flow, kills
+//! and pauses in another, each act a random time of mean `--nemesis-interval`
+//! after the one before. What the simulation adds (one-way cuts, slow spells) has
+//! flows of its own. Every flow draws from its own stream, so that leaving one out
+//! does not change the others.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use seaworthy::message::NodeId;
+
+use super::seed::Draw;
+use crate::config::{Fault, RunConfig};
+use crate::edn::Edn;
+
+/// Something the nemesis does to the world.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// Each key stops hearing the nodes in its set.
+    Partition(BTreeMap<usize, BTreeSet<usize>>),
+    /// All nodes hear each other again.
+    Heal,
+    /// SIGKILL.
+    Kill(Vec<usize>),
+    /// Start what is not running.
+    Start,
+    /// SIGSTOP.
+    Pause(Vec<usize>),
+    /// SIGCONT to all.
+    Resume,
+    /// Cut these (from, to) directions.
+    CutOneWay(BTreeSet<(usize, usize)>),
+    /// Undo that.
+    HealOneWay,
+    /// Multiply latency by this.
+    Slow(u32),
+    /// Undo that.
+    Fast,
+}
+
+/// An act as the history tells it: `:f`, the value it is asked for with, and the
+/// value that says what was done.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Deed {
+    /// What to do.
+    pub act: Act,
+    /// Its name in the history.
+    pub f: &'static str,
+    /// What was asked for: the kind of target.
+    pub asked: Edn,
+    /// What was done: which nodes.
+    pub done: Edn,
+}
+
+/// A sequence of acts of one kind.
+struct Flow {
+    fault: Vec<Fault>,
+    draw: Draw,
+    /// For each fault of the flow, whether it is on.
+    on: BTreeSet<Fault>,
+}
+
+/// All flows of a run.
+pub struct Nemesis {
+    nodes: Vec<NodeId>,
+    interval: Duration,
+    flows: Vec<Flow>,
+}
+
+impl Nemesis {
+    /// The nemesis of a run.
+    pub fn new(config: &RunConfig) -> Nemesis {
+        let groups: [&[Fault]; 4] =
+            [&[Fault::Partition], &[Fault::Kill, Fault::Pause], &[Fault::OneWay], &[Fault::Slow]];
+        let mut flows = Vec::new();
+        for (index, group) in groups.iter().enumerate() {
+            let fault: Vec<Fault> = group.iter().copied().filter(|f| config.has(*f)).collect();
+            if !fault.is_empty() {
+                let draw = config.seed.stream("nemesis", index as u64);
+                flows.push(Flow { fault, draw, on: BTreeSet::new() });
+            }
+        }
+        let nodes = config.nodes.clone();
+        Nemesis { nodes, interval: config.nemesis_interval, flows }
+    }
+
+    /// How many flows there are; each is asked for its acts separately.
+    pub fn flows(&self) -> usize {
+        self.flows.len()
+    }
+
+    /// How long flow `index` waits before its next act (Jepsen's stagger:
+    /// uniform between 0 and twice the interval).
+    pub fn delay(&mut self, index: usize) -> Duration {
+        self.interval.mul_f64(2.0 * self.flows[index].draw.unit())
+    }
+
+    /// The next act of flow `index`.
+    pub fn next(&mut self, index: usize) -> Deed {
+        let flow = &mut self.flows[index];
+        let fault = *flow.draw.pick(&flow.fault);
+        if flow.on.remove(&fault) {
+            return relief(fault);
+        }
+        flow.on.insert(fault);
+        inflict(fault, &self.nodes, &mut flow.draw)
+    }
+
+    /// What ends everything that may be going on, for the end of a test.
+    pub fn last_acts(&self) -> Vec<Deed> {
+        let faults = self.flows.iter().flat_map(|f| f.fault.iter());
+        faults.map(|fault| relief(*fault)).collect()
+    }
+}
+
+fn relief(fault: Fault) -> Deed {
+    let (act, f, done) = match fault {
+        Fault::Partition => (Act::Heal, "stop-partition", "network-healed"),
+        Fault::Kill => (Act::Start, "start", "started"),
+        Fault::Pause => (Act::Resume, "resume", "resumed"),
+        Fault::OneWay => (Act::HealOneWay, "stop-one-way", "network-healed"),
+        Fault::Slow => (Act::Fast, "fast", "latency-restored"),
+    };
+    Deed { act, f, asked: Edn::Nil, done: Edn::keyword(done) }
+}
+
+fn inflict(fault: Fault, nodes: &[NodeId], draw: &mut Draw) -> Deed {
+    let all: Vec<usize> = (0..nodes.len()).collect();
+    match fault {
+        Fault::Partition => {
+            let (target, grudge) = partition(nodes.len(), draw);
+            let done = Edn::Vector(vec![Edn::keyword("isolated"), tell_grudge(nodes, &grudge)]);
+            let asked = Edn::keyword(target);
+            Deed { act: Act::Partition(grudge), f: "start-partition", asked, done }
+        }
+        Fault::Kill => {
+            let (target, chosen) = choose(&all, draw);
+            let done = tell_nodes(nodes, &chosen, "killed");
+            Deed { act: Act::Kill(chosen), f: "kill", asked: Edn::keyword(target), done }
+        }
+        Fault::Pause => {
+            let (target, chosen) = choose(&all, draw);
+            let done = tell_nodes(nodes, &chosen, "paused");
+            Deed { act: Act::Pause(chosen), f: "pause", asked: Edn::keyword(target), done }
+        }
+        Fault::OneWay => {
+            let links = one_way(nodes.len(), draw);
+            let tell = |(from, to): &(usize, usize)| {
+                Edn::Vector(vec![Edn::str(nodes[*from].as_str()), Edn::str(nodes[*to].as_str())])
+            };
+            let done = Edn::Vector(links.iter().map(tell).collect());
+            Deed { act: Act::CutOneWay(links), f: "start-one-way", asked: Edn::Nil, done }
+        }
+        Fault::Slow => {
+            let factor = *draw.pick(&[2, 5, 20]);
+            let done = Edn::Int(i64::from(factor));
+            Deed { act: Act::Slow(factor), f: "slow", asked: Edn::Nil, done }
+        }
+    }
+}
+
+/// Random nodes as Jepsen's `db-nodes` picks them: one, a minority, a majority, all.
+fn choose(all: &[usize], draw: &mut Draw) -> (&'static str, Vec<usize>) {
+    let n = all.len();
+    let (target, count) = match draw.below(4) {
+        0 => ("one", 1),
+        1 => ("minority", n.div_ceil(2) - 1),
+        2 => ("majority", n / 2 + 1),
+        _ => ("all", n),
+    };
+    let mut shuffled = all.to_vec();
+    draw.shuffle(&mut shuffled);
+    shuffled.truncate(count);
+    shuffled.sort_unstable();
+    (target, shuffled)
+}
+
+type Grudge = BTreeMap<usize, BTreeSet<usize>>;
+
+/// Jepsen's shapes: one node alone, two halves, a minority against the rest, and
+/// the ring in which every node sees a majority but no two see the same one.
+fn partition(n: usize, draw: &mut Draw) -> (&'static str, Grudge) {
+    let mut nodes: Vec<usize> = (0..n).collect();
+    draw.shuffle(&mut nodes);
+    match draw.below(4) {
+        0 => ("one", split(&nodes, 1.min(n))),
+        1 => ("majority", split(&nodes, n / 2)),
+        2 => ("minority-third", split(&nodes, (n.saturating_sub(1)) / 3)),
+        _ if n > 3 => ("majorities-ring", majorities_ring(&nodes)),
+        _ => ("majorities-ring", split(&nodes, n / 2)),
+    }
+}
+
+/// The first `count` nodes against the others.
+fn split(nodes: &[usize], count: usize) -> Grudge {
+    let (a, b) = nodes.split_at(count);
+    let against = |own: &[usize], others: &[usize]| -> Vec<(usize, BTreeSet<usize>)> {
+        own.iter().map(|n| (*n, others.iter().copied().collect())).collect()
+    };
+    against(a, b).into_iter().chain(against(b, a)).collect()
+}
+
+/// Node i of the ring hears itself and the majority - 1 nodes nearest to it.
+fn majorities_ring(ring: &[usize]) -> Grudge {
+    let n = ring.len();
+    let majority = n / 2 + 1;
+    let reach = majority / 2;
+    let mut grudge = Grudge::new();
+    for i in 0..n {
+        let near = |j: usize| {
+            let distance = (i + n - j) % n;
+            distance.min(n - distance) <= reach
+        };
+        let far = (0..n).filter(|j| !near(*j)).map(|j| ring[j]);
+        grudge.insert(ring[i], far.collect());
+    }
+    grudge
+}
+
+/// A random non-empty set of directions between different nodes; often the kind
+/// that hurts most, a node that is heard but hears nobody, or the reverse.
+fn one_way(n: usize, draw: &mut Draw) -> BTreeSet<(usize, usize)> {
+    if n < 2 {
+        return BTreeSet::new();
+    }
+    let victim = draw.below(n);
+    let others = (0..n).filter(|i| *i != victim);
+    match draw.below(3) {
+        0 => others.map(|o| (o, victim)).collect(),
+        1 => others.map(|o| (victim, o)).collect(),
+        _ => {
+            let mut links: Vec<(usize, usize)> =
+                (0..n).flat_map(|a| (0..n).map(move |b| (a, b))).filter(|(a, b)| a != b).collect();
+            draw.shuffle(&mut links);
+            let count = 1 + draw.below(links.len());
+            links.into_iter().take(count).collect()
+        }
+    }
+}
+
+fn tell_grudge(nodes: &[NodeId], grudge: &Grudge) -> Edn {
+    let name = |i: &usize| Edn::str(nodes[*i].as_str());
+    let tell = |(node, unheard): (&usize, &BTreeSet<usize>)| {
+        (name(node), Edn::Set(unheard.iter().map(name).collect()))
+    };
+    Edn::Map(grudge.iter().map(tell).collect())
+}
+
+fn tell_nodes(nodes: &[NodeId], chosen: &[usize], what: &str) -> Edn {
+    let tell = |i: &usize| (Edn::str(nodes[*i].as_str()), Edn::keyword(what));
+    Edn::Map(chosen.iter().map(tell).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::world::seed::Seed;
+
+    #[test]
+    fn a_ring_leaves_everybody_a_majority() {
+        for n in 4..9 {
+            let ring: Vec<usize> = (0..n).collect();
+            for (node, unheard) in majorities_ring(&ring) {
+                assert!(n - unheard.len() > n / 2, "{node} of {n} hears too few");
+                // Hearing is mutual: the cut is the same from both sides.
+                for other in &unheard {
+                    assert!(majorities_ring(&ring)[other].contains(&node));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn flows_flip_and_flop() {
+        let mut draw = Seed(1).stream("x", 0);
+        let mut flow_on = false;
+        let nodes: Vec<NodeId> = ["n0", "n1", "n2"].map(NodeId::from).to_vec();
+        let fault = vec![Fault::Partition];
+        let flows = vec![Flow { fault, draw: draw.clone(), on: BTreeSet::new() }];
+        let mut nemesis = Nemesis { nodes, interval: Duration::from_secs(1), flows };
+        for _ in 0..10 {
+            let healed = nemesis.next(0).act == Act::Heal;
+            assert_eq!(healed, flow_on);
+            flow_on = !flow_on;
+        }
+        assert!(choose(&[0, 1, 2], &mut draw).1.len() <= 3);
+    }
+}

@@ -1,0 +1,203 @@
+//! The network: latency, cuts, loss, duplication, and the count of it all.
+//!
+//! Maelstrom's rules. Latency applies between servers and services only; a client's
+//! messages arrive at once. Whether a cut stops a message is decided when it is
+//! taken out of the queue, not when it is put in.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use seaworthy::message::NodeId;
+
+use super::seed::Draw;
+use crate::config::{LatencyDist, RunConfig};
+
+/// Who sits at an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Party {
+    /// The node with this index.
+    Node(usize),
+    /// A client: of a worker, or of the bench itself.
+    Client,
+    /// A service, by index into the services.
+    Service(usize),
+}
+
+/// Messages counted as Maelstrom counts them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Count {
+    /// Messages put into the network.
+    pub sent: u64,
+    /// Messages taken out of it.
+    pub received: u64,
+}
+
+/// The counts of one run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Every message.
+    pub all: Count,
+    /// Those to or from a client.
+    pub clients: Count,
+    /// Those between servers, or a server and a service.
+    pub servers: Count,
+}
+
+impl Counts {
+    fn each(&mut self, client: bool) -> [&mut Count; 2] {
+        [&mut self.all, if client { &mut self.clients } else { &mut self.servers }]
+    }
+}
+
+/// What the network decides about one message as it is sent: the delay of the
+/// copy that will arrive, unless it is lost, and of the second one, if there is.
+pub type Copies = (Option<Duration>, Option<Duration>);
+
+/// The network's state.
+pub struct Network {
+    dist: LatencyDist,
+    mean_ms: f64,
+    loss: f64,
+    duplicate: f64,
+    reorder: f64,
+    draw: Draw,
+    /// For a receiving node, the nodes it does not hear.
+    deaf: BTreeMap<usize, BTreeSet<usize>>,
+    /// The same for the cuts in one direction, which come and go on their own.
+    one_way: BTreeSet<(usize, usize)>,
+    /// Latency is multiplied by this.
+    slowdown: f64,
+    counts: Counts,
+}
+
+impl Network {
+    /// The network of a run, whole and quick.
+    pub fn new(config: &RunConfig) -> Network {
+        Network {
+            dist: config.args.latency_dist,
+            mean_ms: config.args.latency,
+            loss: config.args.chaos.loss,
+            duplicate: config.args.chaos.duplicate,
+            reorder: config.args.chaos.reorder,
+            draw: config.seed.stream("net", 0),
+            deaf: BTreeMap::new(),
+            one_way: BTreeSet::new(),
+            slowdown: 1.0,
+            counts: Counts::default(),
+        }
+    }
+
+    /// Decides the fate of a message from `src` to `dest` as it is sent.
+    pub fn send(&mut self, src: Party, dest: Party) -> Copies {
+        let client = src == Party::Client || dest == Party::Client;
+        self.counts.each(client).into_iter().for_each(|c| c.sent += 1);
+        if client {
+            return (Some(Duration::ZERO), None);
+        }
+        let (Party::Node(_), Party::Node(_)) = (src, dest) else {
+            return (Some(self.latency()), None);
+        };
+        // Losing or doubling a message to a service would break the service's
+        // promise, which is not the fault under test: only nodes get these.
+        if self.draw.chance(self.loss) {
+            return (None, None);
+        }
+        let twice = self.draw.chance(self.duplicate);
+        let first = self.latency() + self.detour();
+        (Some(first), twice.then(|| self.latency() + self.detour()))
+    }
+
+    fn latency(&mut self) -> Duration {
+        let slow = self.slowdown > 1.0;
+        let mean = if slow { self.mean_ms.max(1.0) * self.slowdown } else { self.mean_ms };
+        if mean <= 0.0 {
+            return Duration::ZERO;
+        }
+        let ms = match self.dist {
+            LatencyDist::Constant => mean,
+            LatencyDist::Uniform => self.draw.unit() * 2.0 * mean,
+            LatencyDist::Exponential => self.draw.exponential(mean),
+        };
+        Duration::from_secs_f64(ms / 1000.0)
+    }
+
+    /// What a message that is overtaken waits: long enough for several others.
+    fn detour(&mut self) -> Duration {
+        if !self.draw.chance(self.reorder) {
+            return Duration::ZERO;
+        }
+        let scale_ms = (4.0 * self.mean_ms).max(20.0);
+        Duration::from_secs_f64(self.draw.unit() * scale_ms / 1000.0)
+    }
+
+    /// Whether a message that comes out of the queue now arrives.
+    pub fn arrives(&self, src: Party, dest: Party) -> bool {
+        let (Party::Node(src), Party::Node(dest)) = (src, dest) else { return true };
+        let cut = self.deaf.get(&dest).is_some_and(|unheard| unheard.contains(&src));
+        !cut && !self.one_way.contains(&(src, dest))
+    }
+
+    /// Counts an arrival.
+    pub fn received(&mut self, src: Party, dest: Party) {
+        let client = src == Party::Client || dest == Party::Client;
+        self.counts.each(client).into_iter().for_each(|c| c.received += 1);
+    }
+
+    /// Cuts the network so that each key no longer hears the nodes in its set.
+    pub fn partition(&mut self, grudge: BTreeMap<usize, BTreeSet<usize>>) {
+        self.deaf = grudge;
+    }
+
+    /// Cuts these (from, to) directions.
+    pub fn cut_one_way(&mut self, links: BTreeSet<(usize, usize)>) {
+        self.one_way = links;
+    }
+
+    /// Multiplies latency (of at least a millisecond) by `factor` from now on.
+    pub fn slow(&mut self, factor: f64) {
+        self.slowdown = factor;
+    }
+
+    /// Ends everything a nemesis can do, the constant faults included: the quiet
+    /// after the storm.
+    pub fn calm(&mut self) {
+        self.deaf.clear();
+        self.one_way.clear();
+        self.slowdown = 1.0;
+        (self.loss, self.duplicate, self.reorder) = (0.0, 0.0, 0.0);
+    }
+
+    /// What was counted so far.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+}
+
+/// The names a run knows: nodes by index, services, and everything of the form
+/// `c<number>` as a client.
+#[derive(Clone, Debug)]
+pub struct Directory {
+    parties: BTreeMap<NodeId, Party>,
+}
+
+impl Directory {
+    /// The directory of these nodes and services.
+    pub fn new(nodes: &[NodeId], services: &[&str]) -> Directory {
+        let nodes = nodes.iter().enumerate().map(|(i, n)| (n.clone(), Party::Node(i)));
+        let services =
+            services.iter().enumerate().map(|(i, s)| (NodeId::new(s), Party::Service(i)));
+        // Services last: a node cannot take a service's name.
+        Directory { parties: nodes.chain(services).collect() }
+    }
+
+    /// Who `id` is, if anybody. Any number can be a client's: clients that have
+    /// gone still get late replies, which is no fault of the node.
+    pub fn find(&self, id: &NodeId) -> Option<Party> {
+        if let Some(party) = self.parties.get(id) {
+            return Some(*party);
+        }
+        let digits = id.as_str().strip_prefix('c')?;
+        let client = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+        client.then_some(Party::Client)
+    }
+}

@@ -1,0 +1,94 @@
+//! Real processes under the bench: right ones pass, wrong ones are found and named.
+
+// A test may fail by unwrapping; its helpers are not known to be tests.
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+fn test(store: &Path, flags: &[&str], fault: &str) -> (Output, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_seaworthy"))
+        .arg("test")
+        .args(flags)
+        .args(["--bin", env!("CARGO_BIN_EXE_faulty-node"), "--store"])
+        .arg(store)
+        .args(["--", fault])
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned()
+        + &String::from_utf8_lossy(&output.stderr);
+    (output, text)
+}
+
+fn echo(fault: &str) -> (Option<i32>, String) {
+    let store = tempfile::tempdir().unwrap();
+    let flags = ["-w", "echo", "--node-count", "2", "--time-limit", "1", "--rate", "20"];
+    let (output, text) = test(store.path(), &flags, fault);
+    (output.status.code(), text)
+}
+
+#[test]
+fn a_right_node_passes() {
+    let (status, text) = echo("none");
+    assert_eq!(status, Some(0), "{text}");
+    assert!(text.trim_end().ends_with("Everything looks good! ヽ(‘ー`)ノ"), "{text}");
+}
+
+/// The fault, the exit status, and what the output must say.
+const FAULTS: &[(&str, i32, &[&str])] = &[
+    ("wrong-echo", 1, &["Expected a message with :echo", "Analysis invalid!"]),
+    ("extra-field", 1, &["more"]),
+    ("broken-line", 1, &["printed a line that is no message", "{\"src\": oops", "node-logs/n"]),
+    ("exit", 1, &["exited by itself (status 0)", "| faulty node, fault: exit"]),
+    ("crash", 1, &["exited by itself (status 7)"]),
+    ("nobody", 1, &["sent a message to n99, which does not exist"]),
+    ("forge", 1, &["in the name of n99"]),
+    ("flood", 1, &["flooded the network"]),
+];
+
+#[test]
+fn wrong_nodes_are_found_and_named() {
+    // Side by side: each waits for real time most of the time.
+    std::thread::scope(|scope| {
+        for (fault, status, needles) in FAULTS {
+            scope.spawn(move || {
+                let (code, text) = echo(fault);
+                assert_eq!(code, Some(*status), "{fault}: {text}");
+                for needle in *needles {
+                    assert!(text.contains(needle), "{fault}: no {needle:?} in {text}");
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn a_node_that_hangs_in_init_stops_the_test_before_it_begins() {
+    let (status, text) = echo("hang");
+    assert_eq!(status, Some(255), "{text}");
+    assert!(text.contains("did not complete init: no init_ok within 10 s"), "{text}");
+}
+
+#[test]
+fn a_binary_that_does_not_exist_is_a_usage_error() {
+    let store = tempfile::tempdir().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_seaworthy"))
+        .args(["test", "-w", "echo", "--bin", "./no-such-node", "--store"])
+        .arg(store.path())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(254));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("no-such-node"));
+}
+
+#[test]
+fn ids_reused_after_a_restart_are_found() {
+    let store = tempfile::tempdir().unwrap();
+    let flags = "-w unique-ids --node-count 3 --time-limit 4 --rate 200 --nemesis kill \
+                 --nemesis-interval 0.4";
+    let flags: Vec<&str> = flags.split_whitespace().collect();
+    let (output, text) = test(store.path(), &flags, "reuse-ids");
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains(":duplicated-count"), "{text}");
+    assert!(!text.contains(":duplicated-count 0"), "{text}");
+}

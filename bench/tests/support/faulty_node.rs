@@ -1,0 +1,64 @@
+//! A foreign node that is wrong on purpose, for the tests of the process arm.
+//!
+//! It shares no code with this project: standard input and output, and serde_json.
+//! The first argument says what is wrong with it; without one it is right.
+
+// Its log is its stderr, as any foreign node's.
+#![allow(clippy::print_stderr)]
+
+use std::io::{self, BufRead, Write};
+
+use serde_json::{Value, json};
+
+fn main() -> io::Result<()> {
+    let fault = std::env::args().nth(1).unwrap_or_default();
+    let mut out = io::stdout().lock();
+    let mut issued = 0;
+    let mut id = Value::Null;
+    eprintln!("faulty node, fault: {fault}");
+    for line in io::stdin().lock().lines() {
+        let message: Value = serde_json::from_str(&line?)?;
+        let body = &message["body"];
+        let mut reply = |mut reply: Value| {
+            reply["in_reply_to"] = body["msg_id"].clone();
+            let message = json!({"src": message["dest"], "dest": message["src"], "body": reply});
+            writeln!(out, "{message}").and_then(|()| out.flush())
+        };
+        match (body["type"].as_str().unwrap_or_default(), fault.as_str()) {
+            ("init", "hang") => {}
+            ("init", _) => {
+                id = body["node_id"].clone();
+                reply(json!({"type": "init_ok"}))?;
+            }
+            ("echo", "wrong-echo") => reply(json!({"type": "echo_ok", "echo": "no"}))?,
+            ("echo", "extra-field") => {
+                reply(json!({"type": "echo_ok", "echo": body["echo"], "more": 1}))?;
+            }
+            ("echo", "broken-line") => {
+                writeln!(out, "{{\"src\": oops").and_then(|()| out.flush())?
+            }
+            ("echo", "exit") => std::process::exit(0),
+            ("echo", "crash") => std::process::exit(7),
+            ("echo", "nobody") => {
+                writeln!(out, "{}", json!({"src": id, "dest": "n99", "body": {"type": "x"}}))?;
+                out.flush()?;
+            }
+            ("echo", "forge") => {
+                writeln!(out, "{}", json!({"src": "n99", "dest": "c1", "body": {"type": "x"}}))?;
+                out.flush()?;
+            }
+            ("echo", "flood") => loop {
+                writeln!(out, "{}", json!({"src": id, "dest": id, "body": {"type": "x"}}))?;
+            },
+            ("echo", "silent") => {}
+            ("echo", _) => reply(json!({"type": "echo_ok", "echo": body["echo"]}))?,
+            ("generate", "reuse-ids") => {
+                issued += 1;
+                let text = id.as_str().unwrap_or_default();
+                reply(json!({"type": "generate_ok", "id": format!("{text}-{issued}")}))?;
+            }
+            _ => reply(json!({"type": "error", "code": 10, "text": "unknown"}))?,
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,107 @@
+#!/usr/bin/env bash
+# Every workload, as Maelstrom runs it: one line a run, one exit status.
+#
+#   ./maelstrom-runs.sh [--quick] [--nemesis FAULTS] [--nodes N] [RUN ...]
+#
+# A RUN is a name from the table below, or a prefix of some (`broadcast` is all of
+# them). Without one, all run. --quick limits each to 5 seconds of operations and one
+# repetition. --nemesis replaces the faults of every run (partition,kill,pause) and
+# lifts demands of total availability, which nobody meets while killed. --nodes
+# replaces the number of nodes.
+#
+# Uses the real Maelstrom if $MAELSTROM names it or `maelstrom` is on PATH, else the
+# built-in bench; always the release binary, as real processes, each run with a fresh
+# data directory. What a run printed, and where its files are, is in store/runs/.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+# name | times | flags
+runs='
+echo           | 1  | -w echo --node-count 1 --time-limit 10
+unique-ids     | 1  | -w unique-ids --node-count 3 --time-limit 30 --rate 1000 --availability total --nemesis partition
+'
+
+quick='' nemesis='' nodes='' wanted=()
+while [ $# -gt 0 ]; do
+  case $1 in
+    --quick) quick=1 ;;
+    --nemesis) nemesis=${2:?--nemesis needs a list of faults}; shift ;;
+    --nodes) nodes=${2:?--nodes needs a number}; shift ;;
+    -h | --help) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0"; exit 0 ;;
+    -*) echo "unknown option $1, see --help" >&2; exit 254 ;;
+    *) wanted+=("$1") ;;
+  esac
+  shift
+done
+
+trim() { local s=$1; s=${s#"${s%%[![:space:]]*}"}; echo "${s%"${s##*[![:space:]]}"}"; }
+
+# Whether the run called $1 was asked for.
+is_wanted() {
+  [ ${#wanted[@]} -eq 0 ] && return 0
+  local w
+  for w in "${wanted[@]}"; do
+    case $1 in "$w" | "$w"-*) return 0 ;; esac
+  done
+  return 1
+}
+
+for w in ${wanted[@]+"${wanted[@]}"}; do
+  grep -qE "^$w(-[^|]*)?[[:space:]]*\|" <<<"$runs" || { echo "there is no run $w" >&2; exit 254; }
+done
+
+# The flags of a run with what the options of this script change.
+adapt() {
+  local flags=" $1 "
+  if [ -n "$nemesis" ]; then
+    flags=$(sed -E 's/ --nemesis [^ ]+//; s/ --availability [^ ]+//' <<<"$flags")
+    flags="$flags --nemesis $nemesis"
+  fi
+  [ -z "$nodes" ] || flags=$(sed -E "s/ --node-count [0-9]+/ --node-count $nodes/" <<<"$flags")
+  if [ -n "$quick" ]; then
+    flags=$(sed -E 's/ --time-limit [0-9]+//; s/ --nemesis-interval [0-9]+//' <<<"$flags")
+    flags="$flags --time-limit 5 --nemesis-interval 2"
+  fi
+  echo "$flags"
+}
+
+cargo build --release --locked --quiet
+bin=$PWD/target/release/seaworthy-node
+bench=$PWD/target/release/seaworthy
+maelstrom=${MAELSTROM:-$(command -v maelstrom || true)}
+judge=${maelstrom:-$bench}
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+mkdir -p store/runs
+
+echo "node: ${bin#"$PWD"/}   judge: ${maelstrom:-built-in bench}"
+printf '%-20s %-8s %11s  %11s  %14s  %22s  %7s\n' \
+  run verdict operations ok 'between servers' 'latency p50 / p99' seconds
+
+failed=0
+while IFS='|' read -r name times flags; do
+  name=$(trim "$name")
+  [ -n "$name" ] && is_wanted "$name" || continue
+  times=$(trim "$times")
+  [ -z "$quick" ] || times=1
+  read -ra flags <<<"$(adapt "$flags")"
+  for ((i = 1; i <= times; i++)); do
+    label=$name
+    [ "$times" -eq 1 ] || label="$name $i/$times"
+    data=$(mktemp -d "$scratch/data.XXXXXX")
+    log=store/runs/$name-$i.log
+    start=$(date +%s.%N)
+    status=0
+    "$judge" test --bin "$bin" "${flags[@]}" -- --data-dir "$data" >"$log" 2>&1 </dev/null || status=$?
+    seconds=$(awk -v a="$start" -v b="$(date +%s.%N)" 'BEGIN { printf "%.1f", b - a }')
+    if [ "$status" -le 2 ] && line=$("$bench" summary store/latest); then :; else line="status $status"; fi
+    printf '%-20s %s  %7s\n' "$label" "$line" "$seconds"
+    if [ "$status" -ne 0 ]; then
+      failed=1
+      grep -E '^(Node|Invariant|seaworthy:|  \|)' "$log" | head -12 || true
+      echo "  failed: see $log and $(readlink -f store/latest)"
+    fi
+    rm -rf "$data"
+  done
+done <<<"$runs"
+exit $failed

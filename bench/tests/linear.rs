@@ -89,6 +89,17 @@ fn simulated_registers_are_linearizable() {
 }
 
 #[test]
+fn one_key_that_everybody_uses_is_decided() {
+    let plan = Plan { operations: 1000, keys: 1, info_percent: 5, ..PLAN };
+    for seed in 0..5 {
+        let outcome = check_lin_kv(&correct(plan, seed)).outcome;
+        assert_eq!(outcome.verdict, Verdict::Valid, "seed {seed}");
+        let outcome = check_lin_kv(&mutated(plan, seed, 200)).outcome;
+        assert_eq!(outcome.verdict, Verdict::Invalid, "seed {seed}");
+    }
+}
+
+#[test]
 fn wrong_reads_are_found() {
     // Few clients on many keys: then a wrong read has no excuse.
     let plan = Plan { processes: 4, info_percent: 0, ..PLAN };

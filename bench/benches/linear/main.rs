@@ -2,7 +2,8 @@
 //!
 //! Each line is one whole check, from operations to result map. The first line is a
 //! test as Maelstrom runs it, only longer; the others are adversarial: one key that all
-//! processes use all the time.
+//! processes use all the time. `wrong` is how many reads were given another result; with 20
+//! processes and 5 values, a few such reads nearly always have an explanation.
 
 #![allow(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 #![allow(clippy::print_stdout, reason = "a benchmark prints its results")]
@@ -36,15 +37,13 @@ fn main() {
     ];
     println!("{:<34} {:>8} {:>8} {:>9}  verdict", "history", "ops", "wrong", "time");
     for (name, plan) in plans {
-        for wrong in [0, 1] {
-            for seed in 0..2 {
-                let history = if wrong == 0 { correct(plan, seed) } else { mutated(plan, seed, 1) };
-                let start = Instant::now();
-                let outcome = check_lin_kv(&history).outcome;
-                let ms = start.elapsed().as_secs_f64() * 1e3;
-                let verdict = outcome.verdict.to_edn();
-                println!("{name:<34} {:>8} {wrong:>8} {ms:>6.0} ms  {verdict}", plan.operations);
-            }
+        for wrong in [0, 1, 1000] {
+            let history = if wrong == 0 { correct(plan, 0) } else { mutated(plan, 0, wrong) };
+            let start = Instant::now();
+            let outcome = check_lin_kv(&history).outcome;
+            let ms = start.elapsed().as_secs_f64() * 1e3;
+            let verdict = outcome.verdict.to_edn();
+            println!("{name:<34} {:>8} {wrong:>8} {ms:>6.0} ms  {verdict}", plan.operations);
         }
     }
 }

@@ -45,10 +45,12 @@ impl<const W: usize> Config<W> {
             && table.is_at_most(self.spent, other.spent)
     }
 
-    /// How unlikely it is to last: what it owes and what it used up.
+    /// How unlikely it is to last. What it used up never comes back, so that it
+    /// weighs more than what it owes: measured on 20 processes, 5 % of whose calls are
+    /// indeterminate, equal weights fail even with 64 times as many configurations.
     fn cost(&self, table: &SpentTable) -> (u32, u32) {
         let spent = table.totals[self.spent.0 as usize];
-        (self.owed.len() + spent, Bits::<W>::CAPACITY as u32 - self.usable.len())
+        (self.owed.len() + 4 * spent, Bits::<W>::CAPACITY as u32 - self.usable.len())
     }
 
     /// How much a join with `other` makes up.

@@ -1,6 +1,6 @@
 //! Which checker judges which workload.
 
-use super::{CheckOptions, Outcome, counter, echo, linear, set_full, txn, unique_ids};
+use super::{CheckOptions, Outcome, counter, echo, kafka, linear, set_full, txn, unique_ids};
 use crate::check::txn::Flavour;
 use crate::history::Op;
 
@@ -16,6 +16,7 @@ const TABLE: &[(&str, Checker)] = &[
     ("g-counter", |history, _| counter::check(history)),
     ("pn-counter", |history, _| counter::check(history)),
     ("lin-kv", |history, _| linear::check_lin_kv(history).outcome),
+    ("kafka", |history, _| kafka::check(history)),
     ("txn-list-append", |history, options| txn::check(history, Flavour::ListAppend, &options.txn)),
     ("txn-rw-register", |history, options| txn::check(history, Flavour::RwRegister, &options.txn)),
 ];

@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use adya::history::{Id, Interner, Mop, ReadValue, Scalar};
 
 use super::Flavour;
+use crate::check::names::Names;
 use crate::edn::Edn;
 use crate::history::{Op, OpType, Process};
 
@@ -25,7 +26,7 @@ pub(super) struct Transactions<'h> {
     /// The event behind each of adya's; an unfinished invocation
     /// stands for its own, missing completion.
     pub(super) source: Vec<&'h Op>,
-    names: Vec<Edn>,
+    names: Names,
     /// Values read that nobody ever tried to write.
     pub(super) phantoms: Vec<Sighting>,
 }
@@ -40,7 +41,7 @@ pub(super) struct Sighting {
 impl Transactions<'_> {
     /// The key or value behind a number.
     pub(super) fn name(&self, id: Id) -> &Edn {
-        &self.names[id as usize]
+        self.names.name(id)
     }
 
     pub(super) fn mops(&self, position: usize) -> &[Mop] {
@@ -198,13 +199,18 @@ impl<'h> Reader<'h> {
             let (key, value) = twice[0];
             return Err(format!(
                 "value {} is written to key {} twice, so reads do not tell which they saw",
-                self.names.names[value as usize], self.names.names[key as usize],
+                self.names.name(value),
+                self.names.name(key),
             ));
         }
         let phantoms = phantoms(&self.ops, &self.written);
-        let interner = self.names.interner();
+        // adya's own table maps each number to itself.
+        let mut interner = Interner::default();
+        for id in 0..self.names.len() {
+            interner.intern(Scalar::Int(id as i64));
+        }
         let adya = adya::History::from_ops(self.ops, interner);
-        Ok(Transactions { adya, source: self.source, names: self.names.names, phantoms })
+        Ok(Transactions { adya, source: self.source, names: self.names, phantoms })
     }
 }
 
@@ -250,39 +256,6 @@ pub(super) fn future_reads(txns: &Transactions<'_>) -> Vec<Sighting> {
         }
     }
     found
-}
-
-/// Numbers for keys and values. Integers, nearly all of them in practice,
-/// have a table of their own.
-#[derive(Default)]
-struct Names {
-    names: Vec<Edn>,
-    of_int: BTreeMap<i64, Id>,
-    of_other: BTreeMap<Edn, Id>,
-}
-
-impl Names {
-    fn id(&mut self, name: &Edn) -> Id {
-        let next =
-            Id::try_from(self.names.len()).expect("a history has under 2^32 distinct values");
-        let id = match name {
-            Edn::Int(i) => *self.of_int.entry(*i).or_insert(next),
-            other => *self.of_other.entry(other.clone()).or_insert(next),
-        };
-        if id == next {
-            self.names.push(name.clone());
-        }
-        id
-    }
-
-    /// adya's own table: it maps each number to itself.
-    fn interner(&self) -> Interner {
-        let mut interner = Interner::default();
-        for i in 0..self.names.len() {
-            interner.intern(Scalar::Int(i as i64));
-        }
-        interner
-    }
 }
 
 fn adya_type(kind: OpType) -> adya::history::OpType {

@@ -1,0 +1,122 @@
+//! Logs in the manner of Kafka: is every acknowledged message there, once, in order?
+//!
+//! Follows Jepsen's `jepsen.tests.kafka` in names, shapes and rules. Clients send
+//! messages to keys and learn their offsets, assign keys to themselves, and poll whatever
+//! follows. From all offsets ever seen `log` puts the log of each key together. Then:
+//!
+//! | module | finds |
+//! | --- | --- |
+//! | `log` | `inconsistent-offsets`, `duplicate` |
+//! | `loss` | `lost-write`, `unseen`, `G1a`, `G1c-realtime`, `precommitted-read`, `phantom` |
+//! | `order` | `poll-skip`, `nonmonotonic-poll`, `nonmonotonic-send`, `int-send-skip` and the same within one operation (`int-`) |
+//! | `lag` | `:worst-realtime-lag`, which is never wrong |
+//!
+//! `phantom` is our own: a polled value that nobody ever sent. It crashes Jepsen's
+//! checker, whose verdict is then unknown. `int-send-skip` is reported and allowed: others
+//! may send in between.
+//!
+//! Of the cycles that Jepsen lets Elle look for only one kind can occur here. An operation
+//! either sends or polls, so information flows from a send to a poll, and on from there only
+//! by real time: send, its poll, a send invoked after that, its poll, and so round. If
+//! every poll completed after its own send was invoked, the times would grow all the way round a
+//! circle; so some poll completed before its send was invoked. Exactly that is looked
+//! for, and called `G1c-realtime`, one for each such message. (Circles of writes are always
+//! allowed, and edges from a read to the next write are left out by Jepsen, too.) Operations
+//! that do both are judged by everything else, but then the verdict is at best unknown.
+//!
+//! Deliberately missing: Jepsen's other modes, in which consumers subscribe instead of
+//! assigning keys (skips are allowed there), or write-write edges count.
+
+mod cases;
+mod lag;
+mod log;
+mod loss;
+mod order;
+mod read;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use self::cases::Cases;
+use self::log::Log;
+use self::read::{Kind, Steps};
+use crate::check::{Outcome, Verdict};
+use crate::edn::Edn;
+use crate::history::{Op, OpType};
+
+/// Anomalies that are reported and allowed.
+const ALLOWED: [&str; 1] = ["int-send-skip"];
+
+/// Judges a history of sends and polls. Events of the nemesis are passed over.
+pub fn check(history: &[Op]) -> Outcome {
+    match judge(history) {
+        Ok(outcome) => outcome,
+        Err(reason) => Outcome::unknown(reason),
+    }
+}
+
+fn search<'h>(history: &'h [Op]) -> Result<(Steps<'h>, Log, Cases), String> {
+    let steps = read::read(history)?;
+    let mut cases = Cases::default();
+    let log = Log::new(&steps, &mut cases)?;
+    loss::wrong_reads(&steps, &log, &mut cases);
+    loss::lost_writes(&steps, &log, &mut cases);
+    order::between_operations(&steps, &log, &mut cases);
+    order::within_operations(&steps, &log, &mut cases);
+    Ok((steps, log, cases))
+}
+
+fn judge(history: &[Op]) -> Result<Outcome, String> {
+    let (steps, log, cases) = search(history)?;
+    let condense = |(kind, found)| (kind, Cases::condensed(kind, found, &steps, &log));
+    let mut errors: BTreeMap<&str, Edn> = cases.0.into_iter().map(condense).collect();
+    errors.extend(loss::unseen(&steps, &log).map(|unseen| ("unseen", unseen)));
+
+    let bad: Vec<&str> = errors.keys().copied().filter(|kind| !ALLOWED.contains(kind)).collect();
+    let mixed = steps.all.iter().find(|step| !step.sends.is_empty() && !step.polls.is_empty());
+    let verdict = match (bad.is_empty(), mixed) {
+        (false, _) => Verdict::Invalid,
+        (true, Some(_)) => Verdict::Unknown,
+        (true, None) => Verdict::Valid,
+    };
+    let names = |kinds: &[&str]| Edn::List(kinds.iter().map(|kind| Edn::keyword(kind)).collect());
+    let all: Vec<&str> = errors.keys().copied().collect();
+    let mut outcome = Outcome::new(
+        verdict,
+        [
+            ("worst-realtime-lag", lag::worst_realtime_lag(&steps)),
+            ("bad-error-types", names(&bad)),
+            ("error-types", names(&all)),
+            ("info-txn-causes", info_causes(&steps)),
+        ],
+    );
+    if let Some(step) = mixed {
+        outcome.push(
+            "error",
+            Edn::str(format!(
+                "operation {} sends and polls: cycles among such operations are not looked for",
+                step.op.index
+            )),
+        );
+    }
+    for (kind, found) in errors {
+        outcome.push(kind, found);
+    }
+    Ok(outcome)
+}
+
+/// The distinct errors because of which the outcome of sends and polls is unknown.
+fn info_causes(steps: &Steps<'_>) -> Edn {
+    let mut causes: Vec<Edn> = Vec::new();
+    for step in &steps.all {
+        if step.kind == Kind::Work
+            && step.outcome == OpType::Info
+            && let Some(error) = &step.op.error
+            && !causes.contains(error)
+        {
+            causes.push(error.clone());
+        }
+    }
+    Edn::List(causes)
+}

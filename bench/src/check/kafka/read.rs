@@ -1,0 +1,257 @@
+//! From a history to sends and polls.
+//!
+//! Jepsen's notation: an operation's value is a list of micro-operations. Invoked,
+//! `[:send k v]` and `[:poll]`; completed, `[:send k [offset v]]` and `[:poll {k [[offset v] ...]}]`.
+//! `:assign` and `:subscribe` have a list of keys as their value.
+
+use std::collections::BTreeMap;
+
+use crate::check::names::Names;
+use crate::edn::Edn;
+use crate::history::{Op, OpType, Process};
+
+/// A key, by its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Key(pub(super) u32);
+
+/// A message: a value that was sent to a key, or polled from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Msg(pub(super) u32);
+
+/// What an operation sent or polled, by key.
+pub(super) type ByKey<T> = Vec<(Key, Vec<T>)>;
+
+/// What an operation did, as far as it matters here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// `send`, `poll` or `txn`.
+    Work,
+    /// `assign` or `subscribe`: from now on these keys are polled.
+    Assign,
+    /// `crash` and whatever else says nothing about messages.
+    Other,
+}
+
+/// An operation from its invocation to its completion.
+pub(super) struct Step<'h> {
+    pub(super) process: u64,
+    pub(super) kind: Kind,
+    pub(super) invoke: &'h Op,
+    /// The completion, or the invocation again if there is none.
+    pub(super) op: &'h Op,
+    /// How it ended.
+    pub(super) outcome: OpType,
+    /// Sent messages by key, in order, with offsets where they are known.
+    pub(super) sends: ByKey<(Option<i64>, Msg)>,
+    /// Polled messages by key, in order.
+    pub(super) polls: ByKey<(i64, Msg)>,
+    /// The keys of an assignment, sorted.
+    pub(super) assigned: Vec<Key>,
+}
+
+/// A history as sends and polls, in the order of the completions.
+#[derive(Default)]
+pub(super) struct Steps<'h> {
+    pub(super) all: Vec<Step<'h>>,
+    /// Key and value of each message.
+    messages: Vec<(Key, u32)>,
+    keys: Names,
+    values: Names,
+}
+
+impl Steps<'_> {
+    pub(super) fn key(&self, key: Key) -> &Edn {
+        self.keys.name(key.0)
+    }
+
+    pub(super) fn key_of(&self, msg: Msg) -> Key {
+        self.messages[msg.0 as usize].0
+    }
+
+    pub(super) fn value(&self, msg: Msg) -> &Edn {
+        self.values.name(self.messages[msg.0 as usize].1)
+    }
+
+    /// How many messages there are; they are numbered from 0.
+    pub(super) fn messages(&self) -> usize {
+        self.messages.len()
+    }
+
+    /// How many keys there are; they are numbered from 0.
+    pub(super) fn keys(&self) -> usize {
+        self.keys.len()
+    }
+}
+
+/// Reads the operations of a history; the nemesis is passed over.
+///
+/// # Errors
+/// The reason why nothing can be concluded from this history.
+pub(super) fn read(history: &[Op]) -> Result<Steps<'_>, String> {
+    let mut reader = Reader::default();
+    for op in history {
+        if let Process::Client(process) = op.process {
+            reader.event(op, process).map_err(|why| format!("operation {}: {why}", op.index))?;
+        }
+    }
+    // Still open at the end: nobody knows, as after a time-out.
+    for (process, invoke) in std::mem::take(&mut reader.open) {
+        reader.step(process, invoke, invoke, OpType::Info)?;
+    }
+    Ok(reader.steps)
+}
+
+#[derive(Default)]
+struct Reader<'h> {
+    steps: Steps<'h>,
+    open: BTreeMap<u64, &'h Op>,
+    ids: BTreeMap<(Key, u32), Msg>,
+}
+
+impl<'h> Reader<'h> {
+    fn event(&mut self, op: &'h Op, process: u64) -> Result<(), String> {
+        if op.kind == OpType::Invoke {
+            return match self.open.insert(process, op) {
+                None => Ok(()),
+                Some(_) => Err(format!("process {process} invokes while its last is still open")),
+            };
+        }
+        let Some(invoke) = self.open.remove(&process) else {
+            return Err(format!("process {process} completes what it has not invoked"));
+        };
+        if invoke.f != op.f {
+            return Err(format!("completes {}, but invoked {}", op.f, invoke.f));
+        }
+        self.step(process, invoke, op, op.kind)
+    }
+
+    fn step(
+        &mut self,
+        process: u64,
+        invoke: &'h Op,
+        op: &'h Op,
+        outcome: OpType,
+    ) -> Result<(), String> {
+        let kind = match op.f.as_str() {
+            "send" | "poll" | "txn" => Kind::Work,
+            "assign" | "subscribe" => Kind::Assign,
+            "crash" | "debug-topic-partitions" => Kind::Other,
+            f => return Err(format!("{f} is no operation of kafka")),
+        };
+        let mut step = Step {
+            process,
+            kind,
+            invoke,
+            op,
+            outcome,
+            sends: Vec::new(),
+            polls: Vec::new(),
+            assigned: Vec::new(),
+        };
+        match kind {
+            Kind::Work => {
+                // Only an ok has to say what happened.
+                let untold = outcome != OpType::Ok && op.value == Edn::Nil;
+                let value = if untold { &invoke.value } else { &op.value };
+                let mops = value.as_seq().ok_or("its value is no list of micro-operations")?;
+                for mop in mops {
+                    self.mop(mop, &mut step)?;
+                }
+                if mops.len() > 1 {
+                    step.sends = merged(std::mem::take(&mut step.sends));
+                    step.polls = merged(std::mem::take(&mut step.polls));
+                }
+                if outcome == OpType::Ok && intent(&invoke.value) != intent(&op.value) {
+                    return Err("completes with something else than it invoked".into());
+                }
+            }
+            Kind::Assign => {
+                let keys = op.value.as_seq().or(invoke.value.as_seq()).unwrap_or_default();
+                step.assigned = keys.iter().map(|key| self.key(key)).collect();
+                step.assigned.sort_unstable();
+            }
+            Kind::Other => {}
+        }
+        self.steps.all.push(step);
+        Ok(())
+    }
+
+    fn mop(&mut self, mop: &Edn, step: &mut Step<'h>) -> Result<(), String> {
+        match mop.as_seq() {
+            Some([f, key, value]) if f.as_text() == Some("send") => {
+                let key = self.key(key);
+                let (offset, value) = match value {
+                    Edn::Vector(pair) | Edn::List(pair) if pair.len() == 2 => {
+                        (pair[0].as_int(), &pair[1])
+                    }
+                    value => (None, value),
+                };
+                let msg = self.msg(key, value);
+                step.sends.push((key, vec![(offset, msg)]));
+                Ok(())
+            }
+            Some([f]) if f.as_text() == Some("poll") => Ok(()),
+            Some([f, Edn::Map(by_key)]) if f.as_text() == Some("poll") => {
+                for (key, pairs) in by_key {
+                    let key = self.key(key);
+                    let pairs = pairs.as_seq().ok_or("polled something that is no list")?;
+                    let pair = |pair: &Edn| match pair.as_seq() {
+                        Some([Edn::Int(offset), value]) => Ok((*offset, self.msg(key, value))),
+                        _ => Err("polled something that is no [offset value]".to_owned()),
+                    };
+                    // An empty poll of a key counts as one.
+                    let polled = pairs.iter().map(pair).collect::<Result<_, String>>()?;
+                    step.polls.push((key, polled));
+                }
+                Ok(())
+            }
+            _ => Err(format!("{mop} is no micro-operation of kafka")),
+        }
+    }
+
+    fn key(&mut self, key: &Edn) -> Key {
+        // The keys of a map come back from JSON as keywords, those of a send as strings.
+        match key {
+            Edn::Keyword(text) => Key(self.steps.keys.id(&Edn::Str(text.clone()))),
+            key => Key(self.steps.keys.id(key)),
+        }
+    }
+
+    fn msg(&mut self, key: Key, value: &Edn) -> Msg {
+        let value = self.steps.values.id(value);
+        let messages = &mut self.steps.messages;
+        *self.ids.entry((key, value)).or_insert_with(|| {
+            messages.push((key, value));
+            Msg(u32::try_from(messages.len() - 1).expect("a history has under 2^32 messages"))
+        })
+    }
+}
+
+/// What must not differ between an invocation and its completion: the kinds of its
+/// micro-operations, and keys and values of the sends.
+fn intent(value: &Edn) -> Vec<[Option<&Edn>; 3]> {
+    let mops = value.as_seq().unwrap_or_default().iter();
+    mops.map(|mop| {
+        let mop = mop.as_seq().unwrap_or_default();
+        match mop {
+            [f, key, value] => {
+                let sent = match value {
+                    Edn::Vector(pair) | Edn::List(pair) if pair.len() == 2 => &pair[1],
+                    value => value,
+                };
+                [Some(f), Some(key), Some(sent)]
+            }
+            mop => [mop.first(), None, None],
+        }
+    })
+    .collect()
+}
+
+/// One entry a key, with what all micro-operations did to it in their order.
+fn merged<T>(entries: ByKey<T>) -> ByKey<T> {
+    let mut by_key: BTreeMap<Key, Vec<T>> = BTreeMap::new();
+    for (key, mut messages) in entries {
+        by_key.entry(key).or_default().append(&mut messages);
+    }
+    by_key.into_iter().collect()
+}

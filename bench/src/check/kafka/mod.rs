@@ -32,6 +32,8 @@ mod lag;
 mod log;
 mod loss;
 mod order;
+#[cfg(test)]
+mod planted;
 mod read;
 #[cfg(test)]
 mod tests;

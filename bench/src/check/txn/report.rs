@@ -228,10 +228,10 @@ impl<'t, 'h> Translator<'t, 'h> {
 
     fn cycle(&self, anomaly: &Anomaly) -> Told {
         let mut ops: Vec<usize> = anomaly.ops.iter().map(|&i| i as usize).collect();
-        let mut lines: Vec<String> = ops
-            .iter()
-            .map(|&i| format!("{} = {}", self.edges.t(i), self.txns.source[i].value))
-            .collect();
+        let txn = |i: &usize| format!("{} = {}", self.edges.t(*i), self.txns.source[*i].value);
+        // Of a long cycle only the edges are told; they name what they are about.
+        let short = 2 * ops.len() <= LINES;
+        let mut lines: Vec<String> = ops.iter().filter(|_| short).map(txn).collect();
         let mut steps = Vec::new();
         let count = ops.len();
         for (i, step) in anomaly.detail["steps"].as_array().into_iter().flatten().enumerate() {

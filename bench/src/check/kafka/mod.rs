@@ -8,7 +8,7 @@
 //! | --- | --- |
 //! | `log` | `inconsistent-offsets`, `duplicate` |
 //! | `loss` | `lost-write`, `unseen`, `G1a`, `G1c-realtime`, `precommitted-read`, `phantom` |
-//! | `order` | `poll-skip`, `nonmonotonic-poll`, `nonmonotonic-send`, `int-send-skip` and the same within one operation (`int-`) |
+//! | `order` | `poll-skip`, `nonmonotonic-poll`, `nonmonotonic-send`; within one operation `int-...` |
 //! | `lag` | `:worst-realtime-lag`, which is never wrong |
 //!
 //! `phantom` is our own: a polled value that nobody ever sent. It crashes Jepsen's

@@ -1,8 +1,8 @@
 //! From a history to sends and polls.
 //!
-//! Jepsen's notation: an operation's value is a list of micro-operations. Invoked,
-//! `[:send k v]` and `[:poll]`; completed, `[:send k [offset v]]` and `[:poll {k [[offset v] ...]}]`.
-//! `:assign` and `:subscribe` have a list of keys as their value.
+//! Jepsen's notation: an operation's value is a list of micro-operations. Invoked they are
+//! `[:send k v]` and `[:poll]`; completed, `[:send k [offset v]]` and
+//! `[:poll {k [[offset v] ...]}]`. `:assign` and `:subscribe` have a list of keys as their value.
 
 use std::collections::BTreeMap;
 

@@ -17,10 +17,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use adya::history::{Id, Mop, OpType, ReadValue};
 
 use super::Flavour;
-use super::edges::first_reads;
+use super::edges::{first_reads, last_writes};
 use super::read::Transactions;
 use super::report::{Told, Translator};
 use crate::edn::Edn;
+
+/// Which fractured reads are looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fracture {
+    None,
+    /// Those in which the write was missed after the other had been seen: what
+    /// monotonic atomic view forbids.
+    NotMonotonic,
+    /// Whichever was read first: what read atomic forbids.
+    Any,
+}
 
 /// A transaction that saw half of another's writes.
 pub(super) struct Fractured {
@@ -61,12 +72,20 @@ impl Fractured {
 }
 
 /// All fractured reads that are certain, at most one for each reader and writer.
-pub(super) fn fractured_reads(txns: &Transactions<'_>, flavour: Flavour) -> Vec<Fractured> {
+pub(super) fn fractured_reads(
+    txns: &Transactions<'_>,
+    flavour: Flavour,
+    fracture: Fracture,
+) -> Vec<Fractured> {
+    if fracture == Fracture::None {
+        return Vec::new();
+    }
     let writers = writers(txns);
     let chains = match flavour {
         Flavour::ListAppend => BTreeMap::new(),
         Flavour::RwRegister => predecessors(txns),
     };
+    let search = Search { txns, flavour, fracture, chains };
     let mut found = Vec::new();
     for reader in txns.completed(crate::history::OpType::Ok) {
         let reads = external_reads(txns.mops(reader));
@@ -74,26 +93,14 @@ pub(super) fn fractured_reads(txns: &Transactions<'_>, flavour: Flavour) -> Vec<
         if reads.len() < 2 {
             continue;
         }
-        let mut reported = BTreeSet::new();
-        for (seen_key, (saw, elements)) in &reads {
+        let mut reported = BTreeSet::from([reader]);
+        for (key, (saw, elements)) in &reads {
             for element in elements {
-                let Some(&writer) = writers.get(&(*seen_key, *element)) else { continue };
-                if writer == reader || reported.contains(&writer) {
+                let Some(&writer) = writers.get(&(*key, *element)) else { continue };
+                if reported.contains(&writer) {
                     continue;
                 }
-                let missing = super::edges::last_writes(txns.mops(writer)).into_iter().find_map(
-                    |(key, (_, last))| {
-                        let (missed, seen) = reads.get(&key).filter(|_| key != *seen_key)?;
-                        let older = match flavour {
-                            Flavour::ListAppend => !seen.contains(&last),
-                            Flavour::RwRegister => {
-                                is_older(&chains, key, seen.first().copied(), last)
-                            }
-                        };
-                        older.then_some((*missed, key, last))
-                    },
-                );
-                if let Some((missed, key, element)) = missing {
+                if let Some((missed, key, element)) = search.missed(&reads, writer, *key, *saw) {
                     reported.insert(writer);
                     found.push(Fractured { reader, writer, saw: *saw, missed, key, element });
                 }
@@ -101,6 +108,35 @@ pub(super) fn fractured_reads(txns: &Transactions<'_>, flavour: Flavour) -> Vec<
         }
     }
     found
+}
+
+/// External reads by key: place, and the elements seen.
+type Reads = BTreeMap<Id, (usize, Vec<Id>)>;
+
+struct Search<'t, 'h> {
+    txns: &'t Transactions<'h>,
+    flavour: Flavour,
+    fracture: Fracture,
+    chains: BTreeMap<(Id, Id), Id>,
+}
+
+impl Search<'_, '_> {
+    /// Of a writer that was seen in one key, another write that these reads certainly miss: the
+    /// place of the read that does, key and value.
+    fn missed(&self, reads: &Reads, writer: usize, key: Id, saw: usize) -> Option<(usize, Id, Id)> {
+        let writes = last_writes(self.txns.mops(writer));
+        writes.into_iter().filter(|(other, _)| *other != key).find_map(|(other, (_, last))| {
+            let (missed, seen) = reads.get(&other)?;
+            if self.fracture == Fracture::NotMonotonic && *missed < saw {
+                return None;
+            }
+            let older = match self.flavour {
+                Flavour::ListAppend => !seen.contains(&last),
+                Flavour::RwRegister => is_older(&self.chains, other, seen.first().copied(), last),
+            };
+            older.then_some((*missed, other, last))
+        })
+    }
 }
 
 /// Who wrote what, of the transactions that committed or may have.
@@ -117,7 +153,7 @@ fn writers(txns: &Transactions<'_>) -> BTreeMap<(Id, Id), usize> {
 }
 
 /// Per key, the first read before any own write: its place, and the elements it saw.
-fn external_reads(mops: &[Mop]) -> BTreeMap<Id, (usize, Vec<Id>)> {
+fn external_reads(mops: &[Mop]) -> Reads {
     let elements = |mop: &Mop| match mop {
         Mop::Read { value: ReadValue::List(list), .. } => list.clone(),
         Mop::Read { value: ReadValue::Scalar(id), .. } => vec![*id],

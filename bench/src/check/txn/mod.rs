@@ -15,7 +15,8 @@
 //! * `models` refuses names that would enforce nothing;
 //! * `report` and `edges` give results Elle's names and shapes, and tell the shortest anomaly of
 //!   each type in words, under `:explanation`;
-//! * `fractured` looks for fractured reads, when asked to.
+//! * `fractured` looks for fractured reads, when asked to or when one of the two models that
+//!   are defined by their absence is demanded.
 //!
 //! A search is given up after [`Options::timeout`] of real time in each component of
 //! the graph, as in Elle, and the verdict is then `unknown` unless a forbidden anomaly was
@@ -40,6 +41,7 @@ use adya::{Report, Valid, Workload};
 
 pub use models::{Model, parse_models};
 
+use self::fractured::Fracture;
 use self::read::Transactions;
 use self::report::{Findings, Translator};
 use crate::check::{Outcome, Verdict};
@@ -70,7 +72,9 @@ impl Flavour {
 pub struct Options {
     /// The models it must satisfy, all of them.
     pub models: Vec<Model>,
-    /// Whether fractured reads count as an anomaly, under the name `fractured-read`.
+    /// Whether fractured reads count as an anomaly, under the name `fractured-read`, whatever the
+    /// models say. They count anyway if `read-atomic` is among the models, and
+    /// if `monotonic-atomic-view` is, those that it forbids do.
     pub fractured_reads: bool,
     /// Real time for the search in one strongly connected component.
     pub timeout: Duration,
@@ -88,6 +92,16 @@ impl Default for Options {
 }
 
 impl Options {
+    /// Which fractured reads count.
+    fn fractured(&self) -> Fracture {
+        let named = |name: &str| self.models.iter().any(|model| model.name() == name);
+        match (self.fractured_reads || named("read-atomic"), named("monotonic-atomic-view")) {
+            (true, _) => Fracture::Any,
+            (false, true) => Fracture::NotMonotonic,
+            (false, false) => Fracture::None,
+        }
+    }
+
     /// Whether one of the models rules out an anomaly.
     fn forbid(&self, anomaly: &str) -> bool {
         let names: Vec<&str> = self.models.iter().map(|model| model.name()).collect();
@@ -103,6 +117,9 @@ const TIMEOUT: &str = "cycle-search-timeout";
 
 /// Judges the transactions of a history. Events of the nemesis are passed over.
 pub fn check(history: &[Op], flavour: Flavour, options: &Options) -> Outcome {
+    if options.models.is_empty() {
+        return Outcome::unknown("no consistency model is demanded, so nothing can be wrong");
+    }
     let txns = match read::read(history, flavour) {
         Ok(txns) => txns,
         Err(reason) => return Outcome::unknown(reason),
@@ -137,10 +154,7 @@ fn findings(
     options: &Options,
     report: &Report,
 ) -> Findings {
-    let fractured = match options.fractured_reads {
-        true => fractured::fractured_reads(txns, flavour),
-        false => Vec::new(),
-    };
+    let fractured = fractured::fractured_reads(txns, flavour, options.fractured());
     let future = match flavour == Flavour::RwRegister && options.forbid("future-read") {
         true => read::future_reads(txns),
         false => Vec::new(),

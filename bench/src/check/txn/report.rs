@@ -108,28 +108,7 @@ impl<'t, 'h> Translator<'t, 'h> {
         let ops = || anomaly.ops.iter().map(|&i| self.op(i as usize));
         let (edn, line) = match anomaly.kind.as_str() {
             "G1a" | "G1b" => return self.read_of_writer(anomaly),
-            "internal" => {
-                let expected = self.expected(&detail["expected"]);
-                let mop = self.mop(&detail["mop"]);
-                let line =
-                    format!("{} has {mop} where its own mops imply {expected}", self.t(anomaly, 0));
-                (map([("op", self.first(anomaly)), ("mop", mop), ("expected", expected)]), line)
-            }
-            "future-read" => {
-                let (mop, element) = (self.mop(&detail["mop"]), self.name(&detail["element"]));
-                let line =
-                    format!("{} has {mop}, and appends {element} only later", self.t(anomaly, 0));
-                (map([("op", self.first(anomaly)), ("mop", mop), ("element", element)]), line)
-            }
-            "duplicate-elements" => {
-                let mop = self.mop(&detail["mop"]);
-                let pairs = detail["duplicates"].as_array().into_iter().flatten();
-                let twice = pairs.map(|p| (self.name(&p[0]), Edn::Int(p[1].as_i64().unwrap_or(0))));
-                let line =
-                    format!("{} has {mop}, with an element more than once", self.t(anomaly, 0));
-                let twice = Edn::Map(twice.collect());
-                (map([("op", self.first(anomaly)), ("mop", mop), ("duplicates", twice)]), line)
-            }
+            "internal" | "future-read" | "duplicate-elements" => self.odd_read(anomaly),
             "incompatible-order" => {
                 let (key, values) = (self.name(&detail["key"]), self.value(&detail["values"]));
                 let line = format!(
@@ -201,6 +180,32 @@ impl<'t, 'h> Translator<'t, 'h> {
 
     fn t(&self, anomaly: &Anomaly, i: usize) -> String {
         anomaly.ops.get(i).map_or_else(String::new, |&op| self.edges.t(op as usize))
+    }
+
+    /// A read that contradicts its own transaction, or itself.
+    fn odd_read(&self, anomaly: &Anomaly) -> (Edn, String) {
+        let detail = &anomaly.detail;
+        let (t, mop) = (self.t(anomaly, 0), self.mop(&detail["mop"]));
+        let (key, value, line) = match anomaly.kind.as_str() {
+            "internal" => {
+                let expected = self.expected(&detail["expected"]);
+                let line = format!("{t} has {mop} where its own mops imply {expected}");
+                ("expected", expected, line)
+            }
+            "future-read" => {
+                let element = self.name(&detail["element"]);
+                let line = format!("{t} has {mop}, and appends {element} only later");
+                ("element", element, line)
+            }
+            _ => {
+                let pairs = detail["duplicates"].as_array().into_iter().flatten();
+                let times = |pair: &Json| Edn::Int(pair[1].as_i64().unwrap_or(0));
+                let twice = pairs.map(|pair| (self.name(&pair[0]), times(pair))).collect();
+                let line = format!("{t} has {mop}, with an element more than once");
+                ("duplicates", Edn::Map(twice), line)
+            }
+        };
+        (map([("op", self.first(anomaly)), ("mop", mop), (key, value)]), line)
     }
 
     fn read_of_writer(&self, anomaly: &Anomaly) -> Told {

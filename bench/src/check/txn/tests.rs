@@ -133,3 +133,24 @@ fn what_is_told_fits_on_a_screen() {
         assert!(lines.len() <= 50, "{}", lines.join("\n"));
     }
 }
+
+#[test]
+fn the_json_twin_of_a_history_is_judged_the_same() {
+    for flavour in FLAVOURS {
+        for run in ["maelstrom", "maelstrom-broken"] {
+            let file = histories().join(run).join(flavour.name()).join("history.edn");
+            let history = history::read(&file).unwrap();
+            let twin = history::from_text(&history::to_json_lines(&history)).unwrap();
+            let options = Options::default();
+            assert_eq!(check(&history, flavour, &options), check(&twin, flavour, &options));
+        }
+    }
+}
+
+#[test]
+fn without_a_model_nothing_is_called_valid() {
+    let text = fs::read_to_string(histories().join("hand/txn-list-append/serial.edn")).unwrap();
+    let options = Options { models: Vec::new(), ..Options::default() };
+    let outcome = check(&history::from_text(&text).unwrap(), Flavour::ListAppend, &options);
+    assert_eq!(outcome.verdict, Verdict::Unknown);
+}

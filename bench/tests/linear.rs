@@ -25,7 +25,7 @@ fn results_are_those_of_maelstrom() {
         let text = fs::read_to_string(dir.join("results.edn")).expect("results");
         let expected = parse(&text).expect("EDN");
         let expected = expected.get("workload").expect("a workload result");
-        let actual = check_lin_kv(&history).outcome.to_edn();
+        let actual = check_lin_kv(&history).to_edn();
         assert_eq!(actual.pretty(), expected.pretty());
     }
 }
@@ -44,14 +44,14 @@ fn histories_judged_by_hand() {
         };
         let history = history::from_text(&text).expect("a history");
         let judgement = check_lin_kv(&history);
-        let verdict = format!("{:?}", judgement.outcome.verdict).to_lowercase();
-        let result = judgement.outcome.to_edn().to_string();
+        let verdict = format!("{:?}", judgement.verdict).to_lowercase();
+        let result = judgement.to_edn().to_string();
         let pinned: Vec<String> = comment("verdict").collect();
         assert_eq!(pinned, [verdict], "{}: {result}", file.display());
         for shown in comment("shows") {
             assert!(result.contains(&shown), "{}: {shown} not in {result}", file.display());
         }
-        let is_invalid = judgement.outcome.verdict == Verdict::Invalid;
+        let is_invalid = judgement.verdict == Verdict::Invalid;
         assert_eq!(judgement.story.is_some(), is_invalid, "{}", file.display());
         seen += 1;
     }
@@ -83,7 +83,7 @@ const PLAN: Plan =
 #[test]
 fn simulated_registers_are_linearizable() {
     for seed in 0..20 {
-        let outcome = check_lin_kv(&correct(PLAN, seed)).outcome;
+        let outcome = check_lin_kv(&correct(PLAN, seed));
         assert_eq!(outcome.verdict, Verdict::Valid, "seed {seed}");
     }
 }
@@ -92,9 +92,9 @@ fn simulated_registers_are_linearizable() {
 fn one_key_that_everybody_uses_is_decided() {
     let plan = Plan { operations: 1000, keys: 1, info_percent: 5, ..PLAN };
     for seed in 0..5 {
-        let outcome = check_lin_kv(&correct(plan, seed)).outcome;
+        let outcome = check_lin_kv(&correct(plan, seed));
         assert_eq!(outcome.verdict, Verdict::Valid, "seed {seed}");
-        let outcome = check_lin_kv(&mutated(plan, seed, 200)).outcome;
+        let outcome = check_lin_kv(&mutated(plan, seed, 200));
         assert_eq!(outcome.verdict, Verdict::Invalid, "seed {seed}");
     }
 }
@@ -105,7 +105,7 @@ fn wrong_reads_are_found() {
     let plan = Plan { processes: 4, info_percent: 0, ..PLAN };
     for seed in 0..20 {
         let judgement = check_lin_kv(&mutated(plan, seed, 5));
-        assert_eq!(judgement.outcome.verdict, Verdict::Invalid, "seed {seed}");
+        assert_eq!(judgement.verdict, Verdict::Invalid, "seed {seed}");
         let story = judgement.story.expect("it is invalid");
         assert!(story.lines().count() <= 40, "{story}");
     }

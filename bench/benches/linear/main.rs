@@ -40,7 +40,7 @@ fn main() {
         for wrong in [0, 1, 1000] {
             let history = if wrong == 0 { correct(plan, 0) } else { mutated(plan, 0, wrong) };
             let start = Instant::now();
-            let outcome = check_lin_kv(&history).outcome;
+            let outcome = check_lin_kv(&history);
             let ms = start.elapsed().as_secs_f64() * 1e3;
             let verdict = outcome.verdict.to_edn();
             println!("{name:<34} {:>8} {wrong:>8} {ms:>6.0} ms  {verdict}", plan.operations);

@@ -13,6 +13,7 @@ pub fn run(name: &str, history: &[Op], options: &CheckOptions) -> Outcome {
         Some(check) => check(history, options),
         None => Outcome::unknown(format!("there is no checker for the workload {name}")),
     };
+    let story = judged.story.clone();
     let parts = [
         ("perf", perf()),
         ("timeline", Outcome::new(Verdict::Valid, [])),
@@ -23,7 +24,7 @@ pub fn run(name: &str, history: &[Op], options: &CheckOptions) -> Outcome {
         ("workload", judged),
     ];
     let verdict = parts.iter().map(|(_, part)| part.verdict).max().unwrap_or(Verdict::Valid);
-    Outcome::new(verdict, parts.map(|(name, part)| (name, part.to_edn())))
+    Outcome { story, ..Outcome::new(verdict, parts.map(|(name, part)| (name, part.to_edn()))) }
 }
 
 /// Jepsen reports here that it has drawn its graphs, which is all there is to say.

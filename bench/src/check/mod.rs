@@ -74,13 +74,15 @@ pub struct Outcome {
     pub verdict: Verdict,
     /// The result map without its `:valid?`, as entries in Jepsen's key names.
     pub details: Vec<(Edn, Edn)>,
+    /// What is wrong in plain text, on one screen, where a checker can tell it.
+    pub story: Option<String>,
 }
 
 impl Outcome {
     /// An outcome with details under keyword names.
     pub fn new<const N: usize>(verdict: Verdict, details: [(&str, Edn); N]) -> Outcome {
         let details = details.into_iter().map(|(k, v)| (Edn::keyword(k), v)).collect();
-        Outcome { verdict, details }
+        Outcome { verdict, details, story: None }
     }
 
     /// The history cannot be judged, for a reason.

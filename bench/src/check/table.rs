@@ -15,7 +15,7 @@ const TABLE: &[(&str, Checker)] = &[
     ("g-set", |history, _| set_full::check(history, "add")),
     ("g-counter", |history, _| counter::check(history)),
     ("pn-counter", |history, _| counter::check(history)),
-    ("lin-kv", |history, _| linear::check_lin_kv(history).outcome),
+    ("lin-kv", |history, _| linear::check_lin_kv(history)),
     ("kafka", |history, _| kafka::check(history)),
     ("txn-list-append", |history, options| txn::check(history, Flavour::ListAppend, &options.txn)),
     ("txn-rw-register", |history, options| txn::check(history, Flavour::RwRegister, &options.txn)),

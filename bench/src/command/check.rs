@@ -10,8 +10,9 @@ use std::process::ExitCode;
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 
+use crate::check::linear::{self, model};
 use crate::check::txn::{self, Model};
-use crate::check::{self, Availability, CheckOptions, Verdict, compose};
+use crate::check::{self, Availability, CheckOptions, Outcome, Verdict, compose};
 use crate::history::{self, Op};
 
 /// Judge recorded histories: Jepsen's EDN (a map a line, or a vector), or JSON lines.
@@ -19,13 +20,21 @@ use crate::history::{self, Op};
 pub struct CheckArgs {
     /// What the clients did.
     #[arg(short, long, value_parser = PossibleValuesParser::new(check::workloads()))]
-    pub workload: String,
+    #[arg(required_unless_present = "model")]
+    pub workload: Option<String>,
+    /// Judge linearizability of one object of this kind instead.
+    #[arg(long, value_parser = PossibleValuesParser::new(model::NAMES))]
+    #[arg(conflicts_with = "workload")]
+    pub model: Option<String>,
     /// The histories.
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
     /// Print the result map of each file, too.
     #[arg(long)]
     pub results: bool,
+    /// Tell what is wrong in plain text, where a checker can
+    #[arg(long)]
+    pub story: bool,
     /// How many operations must succeed: `total`, or a fraction from 0 to 1.
     #[arg(long, value_name = "PART")]
     pub availability: Option<Availability>,
@@ -93,17 +102,30 @@ fn judge(
         writeln!(out, "{file}: unknown: no client did anything")?;
         return Ok(Verdict::Unknown);
     }
-    let outcome = check::run(&args.workload, history, options);
+    let outcome = judged(args, options, history);
     let reasons = check::reasons(&outcome).join(" | ");
     match outcome.verdict {
         Verdict::Valid => writeln!(out, "{file}: valid: {operations} client events")?,
         Verdict::Unknown => writeln!(out, "{file}: unknown: {reasons}")?,
         Verdict::Invalid => writeln!(out, "{file}: invalid: {reasons}")?,
     }
+    if let Some(story) = outcome.story.as_ref().filter(|_| args.story) {
+        writeln!(out, "{story}")?;
+    }
     if args.results {
         writeln!(out, "{}", compose::results(&outcome).pretty())?;
     }
     Ok(outcome.verdict)
+}
+
+fn judged(args: &CheckArgs, options: &CheckOptions, history: &[Op]) -> Outcome {
+    if let Some(model) = args.model.as_deref().and_then(model::by_name) {
+        let outcome = linear::check(model, history);
+        let details = [("linearizable", outcome.to_edn())];
+        return Outcome { story: outcome.story, ..Outcome::new(outcome.verdict, details) };
+    }
+    let workload = args.workload.as_deref().unwrap_or_default();
+    check::run(workload, history, options)
 }
 
 #[cfg(test)]

@@ -95,6 +95,9 @@ fn run_one(args: &TestArgs, config: &RunConfig) -> Exit {
         println!("Invariant broken: {violation}");
     }
     println!("{}\n", results.pretty());
+    if let Some(story) = &outcome.story {
+        println!("{story}");
+    }
     println!(
         "{}",
         match outcome.verdict {

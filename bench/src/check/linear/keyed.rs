@@ -4,16 +4,16 @@ use std::collections::BTreeMap;
 
 use super::model::Register;
 use super::object::Object;
-use super::{Judgement, judge, operations};
+use super::{judge, operations};
 use crate::check::{Outcome, Verdict};
 use crate::edn::Edn;
 use crate::history::{Op, Pair};
 
 /// Judges a lin-kv history: for each key, a register with compare-and-set.
-pub fn check_lin_kv(history: &[Op]) -> Judgement {
+pub fn check_lin_kv(history: &[Op]) -> Outcome {
     let keys = match operations(history).and_then(|pairs| split(&pairs)) {
         Ok(keys) => keys,
-        Err(why) => return Judgement::unknown(&why),
+        Err(why) => return Outcome::unknown(why),
     };
     let mut verdict = Verdict::Valid;
     let (mut results, mut failures, mut story) = (Vec::new(), Vec::new(), None);
@@ -21,22 +21,22 @@ pub fn check_lin_kv(history: &[Op]) -> Judgement {
         let object = Object::new(Box::new(Register::with_cas()), &pairs, true);
         let result = judge(object, &format!("key {key}"));
         // One story fits on a screen: the first one of the worst verdict.
-        if result.outcome.verdict > verdict {
-            (verdict, story) = (result.outcome.verdict, result.story);
+        if result.verdict > verdict {
+            (verdict, story) = (result.verdict, result.story.clone());
         }
         // Unknown is no failure here, as in jepsen.independent.
-        if result.outcome.verdict == Verdict::Invalid {
+        if result.verdict == Verdict::Invalid {
             failures.push(key.clone());
         }
         let both = [
-            ("linearizable", result.outcome.to_edn()),
+            ("linearizable", result.to_edn()),
             ("timeline", Edn::map([("valid?", Edn::Bool(true))])),
-            ("valid?", result.outcome.verdict.to_edn()),
+            ("valid?", result.verdict.to_edn()),
         ];
         results.push((key.clone(), Edn::map(both)));
     }
     let details = [("results", Edn::Map(results)), ("failures", Edn::Vector(failures))];
-    Judgement { outcome: Outcome::new(verdict, details), story }
+    Outcome { story, ..Outcome::new(verdict, details) }
 }
 
 /// The operations on each key, in the order of keys.

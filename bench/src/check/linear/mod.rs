@@ -43,24 +43,8 @@ use search::Limits;
 /// How many configurations and paths a result keeps, as in Jepsen.
 const KEPT_MAX: usize = 10;
 
-/// An outcome, and what to tell people about it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Judgement {
-    /// The verdict and the result map.
-    pub outcome: Outcome,
-    /// The shortest failing prefix in plain text, if the history is not linearizable;
-    /// where the search gave up, if it did.
-    pub story: Option<String>,
-}
-
-impl Judgement {
-    fn unknown(why: &str) -> Judgement {
-        Judgement { outcome: Outcome::unknown(why), story: None }
-    }
-}
-
 /// Judges a history of operations on one object.
-pub fn check(model: Box<dyn Model>, history: &[Op]) -> Judgement {
+pub fn check(model: Box<dyn Model>, history: &[Op]) -> Outcome {
     judge(operations(history).and_then(|pairs| Object::new(model, &pairs, false)), "the object")
 }
 
@@ -73,12 +57,12 @@ fn operations(history: &[Op]) -> Result<Vec<Pair<'_>>, String> {
 }
 
 /// Judges one object, called `name` in the story.
-fn judge(object: Result<Object<'_>, String>, name: &str) -> Judgement {
+fn judge(object: Result<Object<'_>, String>, name: &str) -> Outcome {
     let mut object = match object {
         Ok(object) => object,
-        Err(why) => return Judgement::unknown(&why),
+        Err(why) => return Outcome::unknown(why),
     };
     let finding = object.judge(Limits::DEFAULT);
     let story = story::tell(&mut object, &finding, name);
-    Judgement { outcome: report::outcome(&mut object, &finding), story }
+    Outcome { story, ..report::outcome(&mut object, &finding) }
 }

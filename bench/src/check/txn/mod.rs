@@ -199,7 +199,7 @@ fn conclude(flavour: Flavour, mut findings: Findings, report: &Report) -> Outcom
             }
         }
     };
-    let mut outcome = Outcome { verdict, details: Vec::new() };
+    let mut outcome = Outcome::new(verdict, []);
     let mut say = |key: &str, value: Edn| outcome.details.push((Edn::keyword(key), value));
     if findings.is_empty() && timeouts.is_none() {
         if flavour == Flavour::RwRegister {

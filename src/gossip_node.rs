@@ -16,19 +16,24 @@
 //! that lacks something older is sent the state.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use rand_core::Rng;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::gossip::{Boot, Config, Engine, Lattice, Message, Output, Rank, Replica};
-use crate::message::{NodeId, Request, RpcError};
+use crate::message::{self, NodeId, Request, RpcError};
 use crate::node::{Context, Event, Payload, Ticket, Token};
 use crate::storage::Log;
 use crate::time::Time;
 
 /// The engine's timer, in the scope of the workload that owns it.
 const TIMER: Token = Token(0);
+/// Ends the wait of reads for the first word of another node.
+const READS: Token = Token(1);
+/// How long a read waits for that.
+const JOIN_PATIENCE: Duration = Duration::from_secs(2);
 /// Records of fewer bytes than this are not worth a checkpoint.
 const MIN_LOG_BYTES: usize = 256 << 10;
 
@@ -40,6 +45,8 @@ pub struct Replicated<L> {
     running: Option<Running<L>>,
     /// The last record, until it is durable.
     pending: Option<Ticket>,
+    /// Reads that came before another node was heard; none are held afterwards.
+    reads: Option<Vec<message::Message>>,
     /// When the timer goes off, if it is set.
     timer_at: Option<Time>,
     log_bytes: usize,
@@ -70,6 +77,7 @@ impl<L: Lattice + Serialize + DeserializeOwned> Replicated<L> {
             config,
             running: None,
             pending: None,
+            reads: Some(Vec::new()),
             timer_at: None,
             log_bytes: 0,
             checkpoint_bytes: 0,
@@ -96,27 +104,41 @@ impl<L: Lattice + Serialize + DeserializeOwned> Replicated<L> {
         }
         engine.start(cx.now());
         self.running = Some(Running { engine, nodes, ranks });
+        cx.set_timer(READS, JOIN_PATIENCE);
         self.carry_out(cx);
     }
 
-    /// Takes what is the engine's business; hands back what is not.
-    pub fn handle(&mut self, cx: &mut Context<'_>, event: Event) -> Option<Event> {
+    /// Takes what is the engine's business; hands back what is the workload's.
+    ///
+    /// A `read` is handed back once another node was heard, or after two seconds: a
+    /// node that has just been restarted may have forgotten what the others know, and
+    /// should not answer from an empty memory if it can help it.
+    pub fn handle(&mut self, cx: &mut Context<'_>, event: Event) -> Vec<Event> {
+        let mut rest = Vec::new();
         match event {
             Event::Message(message) if message.body.kind == self.kind => {
                 self.receive(cx, &message);
+            }
+            Event::Message(read) if read.body.kind == "read" && self.reads.is_some() => {
+                self.reads.get_or_insert_default().push(read);
             }
             Event::Timer(TIMER) => {
                 self.timer_at = None;
                 let now = cx.now();
                 self.run(cx, |running| running.engine.tick(now));
             }
-            Event::Durable(ticket) => {
-                self.pending = self.pending.filter(|last| *last > ticket);
-                return Some(event);
-            }
-            event => return Some(event),
+            Event::Timer(READS) => rest.extend(self.release_reads()),
+            Event::Durable(ticket) => self.pending = self.pending.filter(|last| *last > ticket),
+            event => rest.push(event),
         }
-        None
+        if self.running.as_ref().is_some_and(|running| !running.engine.is_joining()) {
+            rest.extend(self.release_reads());
+        }
+        rest
+    }
+
+    fn release_reads(&mut self) -> impl Iterator<Item = Event> + use<L> {
+        self.reads.take().into_iter().flatten().map(Event::Message)
     }
 
     /// The value as this node knows it.
@@ -161,7 +183,7 @@ impl<L: Lattice + Serialize + DeserializeOwned> Replicated<L> {
         });
     }
 
-    fn receive(&mut self, cx: &mut Context<'_>, message: &crate::message::Message) {
+    fn receive(&mut self, cx: &mut Context<'_>, message: &message::Message) {
         let from = self.running().ranks.get(&message.src).copied();
         let parsed: Result<Message<L>, RpcError> = message.body.parse();
         match (from, parsed) {

@@ -41,6 +41,14 @@ pub enum Output<L> {
     Send(Rank, Message<L>),
 }
 
+/// A round that has begun.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Round {
+    pub(super) at: Time,
+    /// The next does not follow before this; leaves were promised so.
+    pub(super) next: Time,
+}
+
 /// One node's replica of a lattice.
 #[derive(Clone, Debug)]
 pub struct Engine<L> {
@@ -62,7 +70,7 @@ pub struct Engine<L> {
     survey_at: Option<Time>,
     /// When to send what is new.
     pub(super) round_at: Option<Time>,
-    pub(super) last_round: Option<Time>,
+    pub(super) last_round: Option<Round>,
     /// The hub's rhythm.
     pub(super) beat: Option<Beat>,
     /// The versions as one shared value, for the messages in flight.
@@ -136,6 +144,12 @@ impl<L: Lattice> Engine<L> {
         self.store.versions()
     }
 
+    /// Whether no other node has answered yet in this life, so that this one cannot
+    /// know what it missed or forgot.
+    pub fn is_joining(&self) -> bool {
+        self.joining
+    }
+
     /// Everything to be remembered, as of now. Stands for all records so far.
     pub fn snapshot(&self) -> Snapshot<L> {
         self.store.snapshot()
@@ -197,7 +211,7 @@ impl<L: Lattice> Engine<L> {
                 self.retry(now, rank);
             }
             if self.peer(rank).ack_at.is_some_and(|at| at <= now) {
-                self.send(now, rank, Manner::PLAIN);
+                self.acknowledge(now, rank);
             }
         }
     }
@@ -214,9 +228,19 @@ impl<L: Lattice> Engine<L> {
             }
             let due = peer.ack_at.is_some_and(|at| at <= now);
             if due || open || self.lacks(rank) {
-                self.last_round = Some(now);
+                self.last_round = Some(Round { at: now, next: now + self.pace.window() });
                 self.send(now, rank, Manner::PLAIN);
             }
+        }
+    }
+
+    /// An acknowledgement is due. A leaf's waits for the round, if one will be.
+    fn acknowledge(&mut self, now: Time, rank: Rank) {
+        match self.round_at {
+            Some(at) if self.peer(rank).hub == Some(self.me) => {
+                self.peer_mut(rank).ack_at = Some(at);
+            }
+            _ => self.send(now, rank, Manner::PLAIN),
         }
     }
 
@@ -284,9 +308,9 @@ impl<L: Lattice> Engine<L> {
 
     /// When the next round should be.
     pub(super) fn round_time(&self, now: Time) -> Time {
-        let soonest = self.last_round.map_or(now, |last| (last + self.pace.window()).max(now));
-        match self.beat {
-            Some(beat) if self.is_leaf() => beat.next(now, self.pace.lead()).unwrap_or(soonest),
+        let soonest = self.last_round.map_or(now, |last| last.next.max(now));
+        match (self.beat, self.pace.lead()) {
+            (Some(beat), Some(lead)) if self.is_leaf() => beat.next(now, lead).unwrap_or(soonest),
             _ => soonest,
         }
     }

@@ -72,22 +72,25 @@ impl Pace {
         self.smoothed = Some((smoothed * 7 + sample) / 8);
     }
 
-    /// The round trip as measured so far; zero before the first measurement.
-    pub fn round_trip(&self) -> Duration {
-        self.smoothed.unwrap_or_default()
+    /// The round trip as measured so far.
+    pub fn round_trip(&self) -> Option<Duration> {
+        self.smoothed
     }
 
     /// Least time between two rounds of a node that forwards to many.
     pub fn window(&self) -> Duration {
         let (hops, waits) = self.path;
-        let travel = self.round_trip() * hops / 2;
+        // Not to begin with long windows, half of the budget is taken for travel
+        // until that is known better.
+        let travel = self.smoothed.map_or(self.budget / 2, |round_trip| round_trip * hops / 2);
         self.budget.saturating_sub(travel) * 3 / 4 / waits
     }
 
     /// How long before the hub's next round a leaf must send to be part of it,
-    /// counted from when the leaf saw the last one: there and back, and some.
-    pub fn lead(&self) -> Duration {
-        self.round_trip() + self.deviation * 2 + JITTER
+    /// counted from when the leaf saw the last one: there and back, and some. `None`
+    /// as long as the way is unknown.
+    pub fn lead(&self) -> Option<Duration> {
+        Some(self.smoothed? + self.deviation * 2 + JITTER)
     }
 
     /// How long an acknowledgement waits for a message to ride on.
@@ -136,11 +139,11 @@ mod tests {
     #[test]
     fn window_is_what_the_budget_leaves() {
         let mut pace = Pace::new(ms(650));
-        assert_eq!(pace.window(), ms(487) + Duration::from_micros(500));
+        assert_eq!(pace.window(), ms(243) + Duration::from_micros(750));
         pace.sample(ms(250));
         assert_eq!(pace.window(), ms(300));
         pace.sample(ms(250));
-        assert_eq!(pace.round_trip(), ms(250));
+        assert_eq!(pace.round_trip(), Some(ms(250)));
         assert_eq!(Pace::new(ms(10)).back_off(1), ms(1100));
     }
 

@@ -54,7 +54,13 @@ impl<L: Lattice> Engine<L> {
         let Some(proof) = proof else { return false };
         self.joining = false;
         if let Some(round_trip) = proof.round_trip {
+            let first = self.pace.round_trip().is_none();
             self.pace.sample(round_trip);
+            if first {
+                // A plan that was made without knowing the way may be too late.
+                let better = self.round_time(now);
+                self.round_at = self.round_at.map(|at| at.min(better));
+            }
         }
         let peer = self.peer_mut(from);
         let waiting = std::mem::take(&mut peer.stalled);

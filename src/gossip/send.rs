@@ -52,7 +52,7 @@ impl<L: Lattice> Engine<L> {
         let ask = manner.ask || unproved || !cargo.complete;
         let covers = cargo.complete.then(|| Arc::clone(&self.shared));
         let hub = self.hub();
-        let in_round = self.last_round == Some(now);
+        let round = self.last_round.filter(|round| round.at == now && hub == self.me);
         let peer = self.peer_mut(to);
         let echo = peer.echo(now);
         let number = peer.depart(now, covers);
@@ -61,7 +61,7 @@ impl<L: Lattice> Engine<L> {
             number,
             echo,
             hub,
-            period_ms: (hub == self.me && in_round).then(|| millis(self.pace.window())),
+            period_ms: round.map(|round| millis(round.next - now)),
             deltas: cargo.deltas,
             state: cargo.state,
             versions: cargo.versions,

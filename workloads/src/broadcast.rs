@@ -75,16 +75,18 @@ impl Broadcast {
 
 impl Workload for Broadcast {
     fn handle(&mut self, cx: &mut Context<'_>, event: Event) {
-        match self.messages.handle(cx, event) {
-            Some(Event::Start(mut recovered)) => {
-                self.messages.start(cx, recovered.take(DEFAULT_STREAM));
-            }
-            Some(Event::Message(message)) => {
-                if let Err(error) = self.answer(cx, &message) {
-                    cx.error(&message.request(), &error);
+        for event in self.messages.handle(cx, event) {
+            match event {
+                Event::Start(mut recovered) => {
+                    self.messages.start(cx, recovered.take(DEFAULT_STREAM));
                 }
+                Event::Message(message) => {
+                    if let Err(error) = self.answer(cx, &message) {
+                        cx.error(&message.request(), &error);
+                    }
+                }
+                Event::Reply { .. } | Event::Timer(_) | Event::Durable(_) => {}
             }
-            _ => {}
         }
     }
 }

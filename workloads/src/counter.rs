@@ -93,16 +93,18 @@ pub(crate) fn delta(message: &Message, grow_only: bool) -> Result<i64, RpcError>
 
 impl Workload for Counter {
     fn handle(&mut self, cx: &mut Context<'_>, event: Event) {
-        match self.totals.handle(cx, event) {
-            Some(Event::Start(mut recovered)) => {
-                self.totals.start(cx, recovered.take(DEFAULT_STREAM));
-            }
-            Some(Event::Message(message)) => {
-                if let Err(error) = self.answer(cx, &message) {
-                    cx.error(&message.request(), &error);
+        for event in self.totals.handle(cx, event) {
+            match event {
+                Event::Start(mut recovered) => {
+                    self.totals.start(cx, recovered.take(DEFAULT_STREAM));
                 }
+                Event::Message(message) => {
+                    if let Err(error) = self.answer(cx, &message) {
+                        cx.error(&message.request(), &error);
+                    }
+                }
+                Event::Reply { .. } | Event::Timer(_) | Event::Durable(_) => {}
             }
-            _ => {}
         }
     }
 }

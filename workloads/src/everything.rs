@@ -3,18 +3,20 @@
 //! Maelstrom's challenges run a binary without arguments, so this is the default. A
 //! part is created when the first message that belongs to it arrives, or at
 //! start if storage holds a stream of its name; until then it costs nothing and,
-//! more important, sends nothing. Each part runs in a scope of its own: its
+//! more important, sends nothing. A bare `read` that arrives before anything else
+//! waits until this node or another knows what the cluster is used for. Each part runs in a scope of its own: its
 //! timers and rpcs come back with its number, its records go to its stream.
 //!
 //! Deliberately missing: sharing anything between parts.
 
 use std::collections::BTreeMap;
 
-use seaworthy::message::Message;
-use seaworthy::node::{Context, Event, Token, Workload};
+use seaworthy::message::{Body, Message, RpcError};
+use seaworthy::node::{Context, Event, Workload};
 use seaworthy::storage::{Log, Recovered};
 
 use crate::table::{not_supported, own_log};
+use crate::undecided::{self, Parts, Undecided};
 use crate::{Entry, Options};
 
 /// The workload that serves every workload of a table.
@@ -25,6 +27,16 @@ pub struct Everything {
     owners: BTreeMap<&'static str, Vec<usize>>,
     /// By place in the table; none if it has not been needed yet.
     parts: Vec<Option<Box<dyn Workload + Send>>>,
+    /// Reads of which it is not known yet what they mean.
+    undecided: Undecided,
+}
+
+/// Whose message it is.
+enum Owner {
+    Part(usize),
+    /// One of several, but there is no telling which.
+    Unknown,
+    Nobody,
 }
 
 impl Everything {
@@ -41,36 +53,77 @@ impl Everything {
             }
         }
         let parts = table.iter().map(|_| None).collect();
-        Everything { table, options, owners, parts }
+        Everything { table, options, owners, parts, undecided: Undecided::default() }
     }
 
     fn receive(&mut self, cx: &mut Context<'_>, message: Message) {
-        let Some(place) = self.route(&message) else {
-            return not_supported(cx, &message);
-        };
-        if self.parts[place].is_none() {
-            self.start_part(cx, place, Log::default());
+        if message.body.kind == undecided::ASK {
+            return cx.reply(&message.request(), &self.known_parts());
         }
-        self.forward(cx, place, Event::Message(message));
+        match self.route(&message) {
+            Owner::Nobody => not_supported(cx, &message),
+            Owner::Unknown => self.undecided.hold(cx, message),
+            Owner::Part(place) => {
+                self.need_part(cx, place);
+                self.forward(cx, place, Event::Message(message));
+            }
+        }
     }
 
-    /// Whose message this is.
-    fn route(&self, message: &Message) -> Option<usize> {
-        match self.owners.get(message.body.kind.as_str())?.as_slice() {
-            [owner] => Some(*owner),
-            owners => self.route_shared(owners, message),
+    fn route(&self, message: &Message) -> Owner {
+        match self.owners.get(message.body.kind.as_str()).map(Vec::as_slice) {
+            None => Owner::Nobody,
+            Some([owner]) => Owner::Part(*owner),
+            Some(owners) => self.route_shared(owners, message),
         }
     }
 
     /// Whose message this is if several workloads know its type. A bare `read`
-    /// says nothing about itself, so it goes to the one this cluster has used
-    /// before, or else to the first of the table.
-    fn route_shared(&self, owners: &[usize], message: &Message) -> Option<usize> {
+    /// says nothing about itself, so it goes to the one this cluster has used.
+    fn route_shared(&self, owners: &[usize], message: &Message) -> Owner {
         if let Some(name) = named_by_shape(message) {
-            return owners.iter().copied().find(|place| self.table[*place].name == name);
+            let owner = owners.iter().find(|place| self.table[**place].name == name);
+            return owner.map_or(Owner::Nobody, |place| Owner::Part(*place));
         }
         let used = owners.iter().find(|place| self.parts[**place].is_some());
-        used.or(owners.first()).copied()
+        used.map_or(Owner::Unknown, |place| Owner::Part(*place))
+    }
+
+    /// What this node knows the cluster to be used for.
+    fn known_parts(&self) -> Parts {
+        let used = self.table.iter().zip(&self.parts).filter(|(_, part)| part.is_some());
+        Parts { kind: "parts_ok", parts: used.map(|(entry, _)| entry.name.to_owned()).collect() }
+    }
+
+    /// Another node said what the cluster is used for, or failed to.
+    fn learn_parts(&mut self, cx: &mut Context<'_>, answer: Result<Body, RpcError>) {
+        if let Ok(Parts { parts, .. }) = answer.and_then(|body| body.parse()) {
+            for name in parts {
+                if let Some(place) = self.table.iter().position(|entry| entry.name == name) {
+                    self.need_part(cx, place);
+                }
+            }
+        }
+        self.undecided.pause(cx);
+    }
+
+    fn need_part(&mut self, cx: &mut Context<'_>, place: usize) {
+        if self.parts[place].is_some() {
+            return;
+        }
+        self.start_part(cx, place, Log::default());
+        for read in self.undecided.release() {
+            self.receive(cx, read);
+        }
+    }
+
+    /// Events of this node itself, which is scope 0.
+    fn handle_own(&mut self, cx: &mut Context<'_>, event: Event) {
+        match event {
+            Event::Reply { token: undecided::REPLY, result } => self.learn_parts(cx, result),
+            Event::Timer(undecided::TIMER) => self.undecided.ask(cx),
+            event => unreachable!("nobody asked for {event:?}"),
+        }
     }
 
     fn start_all_stored(&mut self, cx: &mut Context<'_>, mut recovered: Recovered) {
@@ -85,6 +138,13 @@ impl Everything {
     fn start_part(&mut self, cx: &mut Context<'_>, place: usize, log: Log) {
         self.parts[place] = Some((self.table[place].build)(&self.options));
         self.forward(cx, place, own_log(log));
+    }
+
+    fn dispatch(&mut self, cx: &mut Context<'_>, scope: u8, event: Event) {
+        match usize::from(scope).checked_sub(1) {
+            None => self.handle_own(cx, event),
+            Some(place) => self.forward(cx, place, event),
+        }
     }
 
     fn forward(&mut self, cx: &mut Context<'_>, place: usize, event: Event) {
@@ -102,12 +162,12 @@ impl Workload for Everything {
             Event::Start(recovered) => self.start_all_stored(cx, recovered),
             Event::Message(message) => self.receive(cx, message),
             Event::Reply { token, result } => {
-                let (place, token) = place_of(token);
-                self.forward(cx, place, Event::Reply { token, result });
+                let (scope, token) = token.unscope();
+                self.dispatch(cx, scope, Event::Reply { token, result });
             }
             Event::Timer(token) => {
-                let (place, token) = place_of(token);
-                self.forward(cx, place, Event::Timer(token));
+                let (scope, token) = token.unscope();
+                self.dispatch(cx, scope, Event::Timer(token));
             }
             // Tickets are the node's, so a part also hears of tickets of others. It
             // learns nothing wrong by that: what it wrote earlier is durable too.
@@ -130,11 +190,4 @@ fn named_by_shape(message: &Message) -> Option<&'static str> {
         "read" if has("key") => Some("lin-kv"),
         _ => None,
     }
-}
-
-/// Who asked for what comes back under `token`, and its own name for it.
-fn place_of(token: Token) -> (usize, Token) {
-    let (scope, token) = token.unscope();
-    let place = usize::from(scope).checked_sub(1).expect("only parts set timers and send rpcs");
-    (place, token)
 }

@@ -60,16 +60,18 @@ impl GSet {
 
 impl Workload for GSet {
     fn handle(&mut self, cx: &mut Context<'_>, event: Event) {
-        match self.elements.handle(cx, event) {
-            Some(Event::Start(mut recovered)) => {
-                self.elements.start(cx, recovered.take(DEFAULT_STREAM));
-            }
-            Some(Event::Message(message)) => {
-                if let Err(error) = self.answer(cx, &message) {
-                    cx.error(&message.request(), &error);
+        for event in self.elements.handle(cx, event) {
+            match event {
+                Event::Start(mut recovered) => {
+                    self.elements.start(cx, recovered.take(DEFAULT_STREAM));
                 }
+                Event::Message(message) => {
+                    if let Err(error) = self.answer(cx, &message) {
+                        cx.error(&message.request(), &error);
+                    }
+                }
+                Event::Reply { .. } | Event::Timer(_) | Event::Durable(_) => {}
             }
-            _ => {}
         }
     }
 }

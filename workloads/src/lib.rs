@@ -13,6 +13,7 @@ pub mod echo;
 pub mod everything;
 pub mod g_set;
 mod table;
+mod undecided;
 pub mod unique_ids;
 
 pub use cli::{Cli, Options, parse_args};

@@ -66,9 +66,13 @@ struct Rig {
 
 impl Rig {
     fn start(recovered: Recovered) -> Rig {
+        Rig::start_in(recovered, &["n0"])
+    }
+
+    fn start_in(recovered: Recovered, nodes: &[&str]) -> Rig {
         let everything = Everything::new(&TABLE, Options::default());
         let mut rig = Rig { node: Node::new(Box::new(everything), 1), effects: Vec::new() };
-        rig.say(json!({"type": "init", "msg_id": 1, "node_id": "n0", "node_ids": ["n0"]}));
+        rig.say(json!({"type": "init", "msg_id": 1, "node_id": "n0", "node_ids": nodes}));
         rig.effects.clear();
         rig.step(0, Input::Recovered(recovered));
         rig
@@ -79,7 +83,11 @@ impl Rig {
     }
 
     fn say(&mut self, body: Value) {
-        let line = json!({"src": "c1", "dest": "n0", "body": body}).to_string();
+        self.say_as("c1", body);
+    }
+
+    fn say_as(&mut self, src: &str, body: Value) {
+        let line = json!({"src": src, "dest": "n0", "body": body}).to_string();
         self.step(0, Input::Message(Message::from_line(line.as_bytes()).unwrap()));
     }
 
@@ -159,13 +167,48 @@ fn what_is_durable_is_told_to_all_who_have_started() {
 
 #[test]
 fn a_shared_type_goes_to_the_workload_in_use() {
-    let mut fresh = Rig::start(Recovered::default());
-    fresh.say(json!({"type": "shared"}));
-    assert_eq!(fresh.told(), ["alpha: start 0", "alpha: shared"], "the first of the table");
     let mut used = Rig::start(Recovered::default());
     used.say(json!({"type": "b"}));
     used.say(json!({"type": "shared"}));
     assert_eq!(used.told(), ["beta: start 0", "beta: b", "beta: shared"]);
+}
+
+#[test]
+fn a_shared_type_waits_until_something_is_in_use() {
+    let mut fresh = Rig::start(Recovered::default());
+    fresh.say(json!({"type": "shared"}));
+    assert!(fresh.told().is_empty(), "nobody can know whose it is");
+    fresh.say(json!({"type": "b"}));
+    assert_eq!(fresh.told(), ["beta: start 0", "beta: shared", "beta: b"]);
+}
+
+#[test]
+fn another_node_knows_what_is_in_use() {
+    let mut fresh = Rig::start_in(Recovered::default(), &["n0", "n1"]);
+    fresh.say(json!({"type": "shared", "msg_id": 5}));
+    let Some(Effect::Send(ask)) = fresh.effects.last() else { panic!("nobody was asked") };
+    let body: Value = serde_json::from_str(&ask.body).unwrap();
+    assert_eq!((ask.dest.as_str(), &body["type"]), ("n1", &json!("parts")));
+    fresh.say_as(
+        "n1",
+        json!({"type": "parts_ok", "in_reply_to": body["msg_id"], "parts": ["beta"]}),
+    );
+    assert_eq!(fresh.told(), ["beta: start 0", "beta: shared"]);
+    fresh.effects.clear();
+    fresh.say(json!({"type": "parts", "msg_id": 6}));
+    let Some(Effect::Send(answer)) = fresh.effects.last() else { panic!("no answer") };
+    assert_eq!(answer.body, r#"{"type":"parts_ok","parts":["beta"],"in_reply_to":6}"#);
+}
+
+#[test]
+fn a_read_that_nobody_can_place_is_refused_in_the_end() {
+    let mut fresh = Rig::start(Recovered::default());
+    fresh.say(json!({"type": "shared", "msg_id": 5}));
+    fresh.effects.clear();
+    (1..8).for_each(|second| fresh.step(second, Input::Tick));
+    let Some(Effect::Send(answer)) = fresh.effects.last() else { panic!("no answer") };
+    assert!(answer.body.contains(r#""code":11"#), "{}", answer.body);
+    assert_eq!(fresh.node.next_deadline(), None);
 }
 
 #[test]

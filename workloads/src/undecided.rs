@@ -1,0 +1,101 @@
+//! Reads that do not say what they read.
+//!
+//! A `read` without a key may mean broadcast's messages, a set or a counter. A node
+//! that was never told anything cannot know, and must not guess: it holds the read
+//! and asks the other nodes, one at a time, what this cluster is used for. In a cluster
+//! in which somebody was told something that takes a round trip or two; on a node that
+//! was told something itself it never happens and costs nothing.
+//!
+//! It does not hold the read for ever: if every client began with a read, and waited,
+//! nobody would ever be told anything. After a second the read is refused, which for
+//! a read is a certain and harmless answer.
+
+use std::time::Duration;
+
+use seaworthy::message::{ErrorCode, Message, NodeId, RpcError};
+use seaworthy::node::{Context, Token};
+use seaworthy::time::Time;
+use serde::{Deserialize, Serialize};
+
+/// The request of a node that does not know what the cluster is used for.
+pub(crate) const ASK: &str = "parts";
+/// Names the rpc, in the scope of the node itself.
+pub(crate) const REPLY: Token = Token(0);
+/// Names the timer between two questions.
+pub(crate) const TIMER: Token = Token(1);
+
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// How long to wait before asking the next node.
+const PAUSE: Duration = Duration::from_millis(100);
+/// How long a read is held.
+const LIFETIME: Duration = Duration::from_secs(1);
+
+/// The reads that wait.
+#[derive(Debug, Default)]
+pub(crate) struct Undecided {
+    reads: Vec<(Time, Message)>,
+    /// How many questions were asked.
+    asked: usize,
+    /// Whether a question or a pause is under way.
+    busy: bool,
+}
+
+#[derive(Serialize)]
+struct Ask {
+    #[serde(rename = "type")]
+    kind: &'static str,
+}
+
+/// The answer: the names of the workloads that a node has served.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Parts {
+    #[serde(rename = "type", skip_deserializing)]
+    pub(crate) kind: &'static str,
+    pub(crate) parts: Vec<String>,
+}
+
+impl Undecided {
+    /// Keeps a read until it is known what it means.
+    pub(crate) fn hold(&mut self, cx: &mut Context<'_>, read: Message) {
+        self.reads.push((cx.now() + LIFETIME, read));
+        if !self.busy {
+            self.ask(cx);
+        }
+    }
+
+    /// Asks the next node, unless nobody waits any more.
+    pub(crate) fn ask(&mut self, cx: &mut Context<'_>) {
+        self.give_up(cx);
+        let peers: Vec<NodeId> = cx.peers().cloned().collect();
+        self.busy = !self.reads.is_empty();
+        if !self.busy {
+            return;
+        }
+        if peers.is_empty() {
+            return cx.set_timer(TIMER, PATIENCE);
+        }
+        let peer = &peers[self.asked % peers.len()];
+        self.asked += 1;
+        cx.rpc(peer, &Ask { kind: ASK }, PATIENCE, REPLY);
+    }
+
+    /// The question was answered, or not; another follows.
+    pub(crate) fn pause(&mut self, cx: &mut Context<'_>) {
+        cx.set_timer(TIMER, PAUSE);
+    }
+
+    /// Takes out the reads, now that it is known what they mean.
+    pub(crate) fn release(&mut self) -> impl Iterator<Item = Message> + use<> {
+        std::mem::take(&mut self.reads).into_iter().map(|(_, read)| read)
+    }
+
+    fn give_up(&mut self, cx: &mut Context<'_>) {
+        let now = cx.now();
+        for (_, read) in self.reads.extract_if(.., |(until, _)| *until <= now) {
+            let why = "nobody knows yet what this cluster is used for";
+            let error = RpcError::new(ErrorCode::TEMPORARILY_UNAVAILABLE, why);
+            cx.error(&read.request(), &error);
+        }
+    }
+}

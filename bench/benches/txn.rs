@@ -1,6 +1,7 @@
-//! How long, and in how much memory, a history of list-append transactions is judged.
+//! How long, and in how much memory, a history of transactions is judged: of list-append, or
+//! with `rw` of rw-register.
 //!
-//! `cargo bench -p seaworthy-bench --bench txn [-- TRANSACTIONS [STALE]]`
+//! `cargo bench -p seaworthy-bench --bench txn [-- TRANSACTIONS [STALE]] [rw]`
 //!
 //! The history is made by a store that runs each transaction at one instant between its
 //! invocation and its completion, so it is strictly serializable: the checker
@@ -31,19 +32,25 @@ const KEYS: u64 = 10;
 const WRITES_PER_KEY: i64 = 16;
 
 fn main() {
-    let mut args = std::env::args().skip(1).filter(|arg| arg != "--bench");
+    let mut args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
+    let flavour = match args.pop_if(|arg| arg == "rw") {
+        Some(_) => Flavour::RwRegister,
+        None => Flavour::ListAppend,
+    };
+    let mut args = args.into_iter();
     let count = args.next().map_or(100_000, |arg| arg.parse().expect("a number of transactions"));
     let stale = args.next().map(|arg| arg.parse().expect("one stale read in so many"));
 
-    let mut store = Store::new(stale);
+    let mut store = Store::new(flavour, stale);
     let history = store.run(count);
     let before = peak_mib();
     let start = Instant::now();
-    let outcome = check(&history, Flavour::ListAppend, &Options::default());
+    let outcome = check(&history, flavour, &Options::default());
     let seconds = start.elapsed().as_secs_f64();
     assert!(stale.is_some() || outcome.verdict == Verdict::Valid);
     println!(
-        "{count} transactions: {:?} in {seconds:.2} s, peak memory {} MiB ({before} MiB before)",
+        "{count} transactions of {}: {:?} in {seconds:.2} s, peak memory {} MiB ({before} MiB before)",
+        flavour.name(),
         outcome.verdict,
         peak_mib()
     );
@@ -66,6 +73,7 @@ enum Slot {
 /// A store of lists, with the processes that use it.
 struct Store {
     rng: Pcg64Mcg,
+    flavour: Flavour,
     stale: Option<u64>,
     lists: BTreeMap<i64, Vec<Edn>>,
     /// The keys in use, and how often each was written.
@@ -74,9 +82,10 @@ struct Store {
 }
 
 impl Store {
-    fn new(stale: Option<u64>) -> Store {
+    fn new(flavour: Flavour, stale: Option<u64>) -> Store {
         Store {
             rng: Pcg64Mcg::seed_from_u64(7),
+            flavour,
             stale,
             lists: BTreeMap::new(),
             active: (0..KEYS as i64).map(|key| (key, 0)).collect(),
@@ -125,7 +134,8 @@ impl Store {
         }
         self.active[slot].1 += 1;
         let (key, value) = self.active[slot];
-        mop("append", key, Edn::Int(value))
+        let write = if self.flavour == Flavour::ListAppend { "append" } else { "w" };
+        mop(write, key, Edn::Int(value))
     }
 
     fn execute(&mut self, txn: Vec<Edn>) -> Vec<Edn> {
@@ -137,12 +147,16 @@ impl Store {
         let key = parts[1].as_int().unwrap();
         let miss = self.stale.is_some_and(|reads| self.below(reads) == 0);
         let list = self.lists.entry(key).or_default();
-        if parts[0].as_text() == Some("append") {
+        if parts[0].as_text() != Some("r") {
             list.push(parts[2].clone());
             return micro;
         }
         let seen = list.len().saturating_sub(usize::from(miss));
-        mop("r", key, Edn::Vector(list[..seen].to_vec()))
+        let value = match self.flavour {
+            Flavour::ListAppend => Edn::Vector(list[..seen].to_vec()),
+            Flavour::RwRegister => list[..seen].last().cloned().unwrap_or_default(),
+        };
+        mop("r", key, value)
     }
 
     fn record(&mut self, process: usize, kind: OpType, txn: Vec<Edn>) {

@@ -154,3 +154,22 @@ fn without_a_model_nothing_is_called_valid() {
     let outcome = check(&history::from_text(&text).unwrap(), Flavour::ListAppend, &options);
     assert_eq!(outcome.verdict, Verdict::Unknown);
 }
+
+/// adya keeps much in hash maps of random order; none of it may show.
+#[test]
+fn the_same_history_gives_the_same_result() {
+    for flavour in FLAVOURS {
+        let hand = histories().join("hand").join(flavour.name());
+        let mut files: Vec<_> = fs::read_dir(hand).unwrap().map(|f| f.unwrap().path()).collect();
+        files.push(histories().join("maelstrom-broken").join(flavour.name()).join("history.edn"));
+        for file in files {
+            let text = fs::read_to_string(&file).unwrap();
+            let (history, options) = (history::from_text(&text).unwrap(), options(&text));
+            let first = check(&history, flavour, &options).to_edn().to_string();
+            for _ in 0..5 {
+                let again = check(&history, flavour, &options).to_edn().to_string();
+                assert_eq!(first, again, "{}", file.display());
+            }
+        }
+    }
+}

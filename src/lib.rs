@@ -16,5 +16,6 @@ pub mod gossip_node;
 pub mod message;
 pub mod node;
 pub mod raft;
+pub mod replica;
 pub mod storage;
 pub mod time;

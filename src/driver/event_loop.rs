@@ -125,10 +125,20 @@ impl<T: Transport, O: Opener> EventLoop<T, O> {
             let input = arrival.map_or_else(Input::Malformed, Input::Message);
             self.node.step(now, input, &mut self.effects);
         }
+        self.step_due();
+    }
+
+    /// Lets timers go off that are due already, without the detour of a sleep.
+    fn step_due(&mut self) {
+        let now = self.clock.now();
+        if self.node.next_deadline().is_some_and(|at| at <= now) {
+            self.node.step(now, Input::Tick, &mut self.effects);
+        }
     }
 
     fn durable(&mut self, ticket: Ticket) {
         self.step(Input::Durable(ticket));
+        self.step_due();
         if let Some(storage) = &mut self.storage {
             storage.release(&mut self.outbox);
         }
@@ -177,6 +187,7 @@ impl<T: Transport, O: Opener> EventLoop<T, O> {
                 let (storage, recovered) = self.opener.open(&id).await?;
                 self.storage = Some(Committer::new(storage));
                 self.step(Input::Recovered(recovered));
+                self.step_due();
             }
         }
         Ok(())

@@ -109,9 +109,16 @@ impl<'a> Context<'a> {
     }
 
     /// Sets the timer called `token`, replacing one of that name that is running.
-    /// A delay of zero goes off as soon as the driver looks again.
+    /// A delay of zero goes off when everything that has arrived so far is handled.
     pub fn set_timer(&mut self, token: Token, delay: Duration) {
         self.core.set_timer(token.in_scope(self.scope), delay);
+    }
+
+    /// Sets the timer called `token`, unless it is running already.
+    pub fn set_timer_if_unset(&mut self, token: Token, delay: Duration) {
+        if !self.core.has_timer(token.in_scope(self.scope)) {
+            self.set_timer(token, delay);
+        }
     }
 
     /// Stops the timer called `token`; nothing happens if it is not running.

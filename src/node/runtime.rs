@@ -99,10 +99,13 @@ impl Node {
     }
 
     /// Handles one input at time `now`, leaving the effects in `effects`. Timers
-    /// that are due go off first, so time never runs backwards for a workload.
+    /// that are overdue go off first, so time never runs backwards for a workload.
+    /// Those that are due at this very moment wait for an [`Input::Tick`], so that a
+    /// timer without delay goes off when everything that arrived with what set it
+    /// is handled.
     pub fn step(&mut self, now: Time, input: Input, effects: &mut Vec<Effect>) {
         self.core.now = self.core.now.max(now);
-        self.fire_due(effects);
+        self.fire_due(matches!(input, Input::Tick), effects);
         self.handle(input, effects);
     }
 
@@ -146,10 +149,10 @@ impl Node {
         self.workload.handle(&mut Context::new(&mut self.core, effects), event);
     }
 
-    fn fire_due(&mut self, effects: &mut Vec<Effect>) {
+    fn fire_due(&mut self, also_now: bool, effects: &mut Vec<Effect>) {
         // Only what was due on entry: a timer that sets itself to zero must not
         // keep the node from its input.
-        for (at, what) in self.core.take_due() {
+        for (at, what) in self.core.take_due(also_now) {
             let event = match what {
                 // An earlier handler in this loop may have stopped or moved it.
                 Due::Timer(token) if self.core.timers.get(&token) == Some(&at) => {
@@ -263,15 +266,20 @@ impl Core {
         self.deadlines.insert((at, Due::Timer(token)));
     }
 
+    pub(super) fn has_timer(&self, token: Token) -> bool {
+        self.timers.contains_key(&token)
+    }
+
     pub(super) fn cancel_timer(&mut self, token: Token) {
         if let Some(at) = self.timers.remove(&token) {
             self.deadlines.remove(&(at, Due::Timer(token)));
         }
     }
 
-    fn take_due(&mut self) -> Vec<(Time, Due)> {
+    fn take_due(&mut self, also_now: bool) -> Vec<(Time, Due)> {
         let mut due = Vec::new();
-        while let Some(first) = self.deadlines.first().filter(|(at, _)| *at <= self.now) {
+        let is_due = |at: Time| at < self.now || (also_now && at == self.now);
+        while let Some(first) = self.deadlines.first().filter(|(at, _)| is_due(*at)) {
             due.push(*first);
             self.deadlines.pop_first();
         }

@@ -152,16 +152,14 @@ impl Raft {
         due.saturating_sub(self.now)
     }
 
-    /// Changes the timing from now on, for a caller that has measured the network.
+    /// Changes the timing, for a caller that has measured the network. Timers that run
+    /// are not touched.
     pub fn set_timing(&mut self, election_timeout_ticks: u64, heartbeat_ticks: u64) {
         self.options.election_timeout_ticks = election_timeout_ticks;
         self.options.heartbeat_ticks = heartbeat_ticks;
         self.options.lease_margin_ticks =
             self.options.lease_margin_ticks.min(election_timeout_ticks - 1);
         self.options.validate();
-        if !matches!(self.role, Role::Leader(_)) {
-            self.reset_election_timer();
-        }
     }
 
     /// Handles a message from another server.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Args, Parser, ValueEnum};
 use seaworthy::gossip::{self, Overlay};
+use seaworthy::replica;
 use tracing_subscriber::EnvFilter;
 
 use crate::all;
@@ -47,7 +48,30 @@ pub struct Options {
     /// good weather; more time means fewer messages
     #[arg(long, value_name = "MS", default_value_t = DEFAULT_LATENCY_BUDGET_MS)]
     pub latency_budget: u64,
+
+    /// How long the leader of lin-kv collects commands before it replicates them; more
+    /// time means fewer messages
+    #[arg(long, value_name = "MS", default_value_t = 0)]
+    pub batch_delay: u64,
+
+    /// Silence after which the others begin to elect a new leader; up to twice that
+    #[arg(long, value_name = "MS", default_value_t = DEFAULT_ELECTION_TIMEOUT_MS)]
+    #[arg(value_parser = clap::value_parser!(u64).range(10..=600_000))]
+    pub election_timeout: u64,
+
+    /// The longest silence of a leader; below the election timeout
+    #[arg(long, value_name = "MS", default_value_t = DEFAULT_HEARTBEAT_MS)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    pub heartbeat: u64,
+
+    /// Answer reads without asking anyone while a quorum has promised to elect nobody
+    /// else; correct only if clocks run at nearly the same rate
+    #[arg(long)]
+    pub lease_reads: bool,
 }
+
+const DEFAULT_ELECTION_TIMEOUT_MS: u64 = 500;
+const DEFAULT_HEARTBEAT_MS: u64 = 100;
 
 const DEFAULT_LATENCY_BUDGET_MS: u64 = 650;
 /// Children of an inner node of `--overlay tree`.
@@ -55,11 +79,30 @@ const TREE_FANOUT: u16 = 4;
 
 impl Default for Options {
     fn default() -> Options {
-        Options { overlay: OverlayChoice::default(), latency_budget: DEFAULT_LATENCY_BUDGET_MS }
+        Options {
+            overlay: OverlayChoice::default(),
+            latency_budget: DEFAULT_LATENCY_BUDGET_MS,
+            batch_delay: 0,
+            election_timeout: DEFAULT_ELECTION_TIMEOUT_MS,
+            heartbeat: DEFAULT_HEARTBEAT_MS,
+            lease_reads: false,
+        }
     }
 }
 
 impl Options {
+    /// What configures a replica.
+    pub fn replica(&self) -> replica::Options {
+        replica::Options {
+            batch_delay_ms: self.batch_delay,
+            election_timeout_ms: self.election_timeout,
+            // Followers must not time out between two heartbeats.
+            heartbeat_ms: self.heartbeat.min(self.election_timeout / 2),
+            lease_reads: self.lease_reads,
+            ..replica::Options::default()
+        }
+    }
+
     /// What configures the gossip engine.
     pub fn gossip(&self) -> gossip::Config {
         let overlay = match self.overlay {

@@ -7,11 +7,13 @@
 //! Deliberately missing: input, output, clocks and threads; see `seaworthy::driver`.
 
 pub mod broadcast;
+mod canonical;
 pub mod cli;
 pub mod counter;
 pub mod echo;
 pub mod everything;
 pub mod g_set;
+pub mod lin_kv;
 mod table;
 mod undecided;
 pub mod unique_ids;

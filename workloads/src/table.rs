@@ -11,6 +11,7 @@ use crate::broadcast::Broadcast;
 use crate::counter::Counter;
 use crate::everything::Everything;
 use crate::g_set::GSet;
+use crate::lin_kv::LinKv;
 use crate::{Options, echo, unique_ids};
 
 /// One workload: a row of the table.
@@ -26,7 +27,7 @@ pub struct Entry {
     pub build: fn(&Options) -> Box<dyn Workload + Send>,
 }
 
-static TABLE: [Entry; 6] = [
+static TABLE: [Entry; 7] = [
     Entry {
         name: "echo",
         summary: "answers every message with its own content",
@@ -62,6 +63,12 @@ static TABLE: [Entry; 6] = [
         summary: "counts up",
         serves: &["add", "read", Counter::GROW_ONLY_GOSSIP],
         build: |options| Box::new(Counter::grow_only(options)),
+    },
+    Entry {
+        name: "lin-kv",
+        summary: "keeps linearizable registers: read, write, compare-and-set",
+        serves: &["read", "write", "cas", "add_member", "remove_member", LinKv::PEER],
+        build: |options| Box::new(LinKv::new(options)),
     },
 ];
 

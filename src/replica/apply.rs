@@ -1,0 +1,146 @@
+//! The server's side: what others asked, and what the log decides.
+
+use serde_json::value::{RawValue, to_raw_value};
+
+use super::record::{join, split};
+use super::{Answer, Reader, Replica, StateMachine};
+use crate::node::Context;
+use crate::raft::{
+    ClientId, Command, Entry, Index, Outcome, Payload, RaftId, Read, ReadContext, Sequence, Term,
+};
+
+/// A command as it stands in the log: session, number, floor, origin, command.
+type Envelope<'a> = (u64, u64, u64, RaftId, &'a RawValue);
+
+impl<S: StateMachine> Replica<S> {
+    /// Takes up what another replica has passed on to its leader. If this is not the
+    /// leader, the other will find out, and ask again elsewhere.
+    pub(super) fn serve(
+        &mut self,
+        from: RaftId,
+        term: Term,
+        commands: Vec<Box<RawValue>>,
+        queries: Vec<(u64, Box<RawValue>)>,
+        changes: &[(u64, bool, RaftId)],
+    ) {
+        let Some(started) = &mut self.started else { return };
+        if !started.raft.is_leader() {
+            return;
+        }
+        started.batch.extend(commands.iter().map(|c| Command::from(c.get())));
+        for (name, query) in queries {
+            started.read(Reader { origin: from, name, query }, term);
+        }
+        for (name, add, id) in changes {
+            started.change(from, *name, *add, *id);
+        }
+    }
+
+    /// Gives the commands of a batch to the core. If it does not take them, they are
+    /// in no log; whoever sent them will send them again.
+    pub(super) fn propose_batch(&mut self) {
+        let Some(started) = &mut self.started else { return };
+        for command in std::mem::take(&mut started.batch) {
+            if started.raft.propose(command).is_err() {
+                tracing::debug!("a command was not taken up");
+            }
+        }
+    }
+
+    /// Carries out one committed entry.
+    pub(super) fn apply(&mut self, cx: &mut Context<'_>, entry: &Entry) {
+        let Payload::Command(command) = &entry.payload else { return };
+        let bytes = command.as_bytes();
+        if let Some(started) = &mut self.started {
+            started.applied_bytes += bytes.len() as u64;
+        }
+        if let Ok(envelope) = serde_json::from_slice::<Envelope<'_>>(bytes) {
+            self.apply_command(cx, entry.id.index, envelope);
+        } else if let Ok((nonce, origin)) = serde_json::from_slice::<(u64, RaftId)>(bytes) {
+            let client = self.sessions.open(entry.id.index);
+            let nonce = to_raw_value(&nonce).expect("a number is plain data");
+            self.answer(cx, origin, client, Sequence(0), nonce);
+        }
+    }
+
+    fn apply_command(&mut self, cx: &mut Context<'_>, index: Index, envelope: Envelope<'_>) {
+        let (session, number, floor, origin, command) = envelope;
+        let (client, sequence) = (ClientId(session), Sequence(number));
+        let answer = match self.sessions.check(client, sequence, Sequence(floor), index) {
+            // Guard: only what is new is applied.
+            Outcome::New => {
+                let answer = self.machine.apply(command);
+                self.sessions.record(client, sequence, answer.clone());
+                answer.0
+            }
+            Outcome::Repeated(answer) => answer.0,
+            Outcome::Expired => RawValue::NULL.to_owned(),
+            Outcome::Settled | Outcome::TooFarAhead => return,
+        };
+        self.answer(cx, origin, client, sequence, answer);
+    }
+
+    /// Tells the node that sent a command what became of it. The leader does, and the
+    /// node itself if it gets there first.
+    fn answer(
+        &mut self,
+        cx: &mut Context<'_>,
+        origin: RaftId,
+        client: ClientId,
+        sequence: Sequence,
+        answer: Box<RawValue>,
+    ) {
+        let Some(started) = &mut self.started else { return };
+        if origin == started.own {
+            self.complete(cx, client.0, sequence.0, answer);
+        } else if started.raft.is_leader() {
+            let parcel = started.outbox.entry(origin).or_default();
+            parcel.answers.push((client.0, sequence.0, answer));
+        }
+    }
+
+    /// Serves a read whose moment has come.
+    pub(super) fn serve_read(&mut self, cx: &mut Context<'_>, read: &Read) {
+        let Some(started) = &mut self.started else { return };
+        let Some(reader) = started.reads.remove(&read.context.0) else { return };
+        let answer = self.machine.query(&reader.query);
+        self.result(cx, reader.origin, reader.name, answer);
+    }
+
+    /// Forgets a read that cannot be served here. Whoever asked will ask again.
+    pub(super) fn drop_read(&mut self, context: ReadContext) {
+        if let Some(started) = &mut self.started {
+            started.reads.remove(&context.0);
+        }
+    }
+
+    /// Tells a node the result of its query or change.
+    pub(super) fn result(
+        &mut self,
+        cx: &mut Context<'_>,
+        origin: RaftId,
+        name: u64,
+        answer: Answer,
+    ) {
+        let Some(started) = &mut self.started else { return };
+        if origin == started.own {
+            self.finish(cx, name, answer);
+        } else {
+            started.outbox.entry(origin).or_default().results.push((name, answer.0));
+        }
+    }
+
+    /// The whole replicated state: sessions and machine.
+    pub(super) fn snapshot(&self) -> Vec<u8> {
+        let sessions = serde_json::to_vec(&self.sessions).expect("sessions are plain data");
+        join(&sessions, &self.machine.snapshot())
+    }
+
+    /// Becomes what [`Replica::snapshot`] saw.
+    pub(super) fn restore(&mut self, snapshot: &[u8]) {
+        let (sessions, machine) = split(snapshot).expect("a replica wrote the snapshot");
+        self.sessions = serde_json::from_slice(sessions).expect("a replica wrote the sessions");
+        let restored = self.machine.restore(machine);
+        restored.expect("a machine of this kind wrote the snapshot");
+    }
+}

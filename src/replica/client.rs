@@ -1,0 +1,361 @@
+//! The client's side: requests of this node's clients, until they are answered.
+//!
+//! A command is numbered within this life's session and kept until its outcome is
+//! known. It is sent to the leader, again if another one leads, and again if nothing
+//! comes back for a while; what arrives twice happens once. A session is opened before
+//! it is needed, as soon as there is a leader.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serde_json::value::{RawValue, to_raw_value};
+
+use super::{Answer, RETRIES, RETRY, Reader, Replica, SESSION_WINDOW, StateMachine};
+use crate::message::{ErrorCode, Request, RpcError};
+use crate::node::Context;
+use crate::raft::{Command, RaftId, ReadContext, Term};
+use crate::time::Time;
+
+/// How long a request is kept: longer than any client of the protocol waits.
+const KEEP: Duration = Duration::from_secs(10);
+/// How long a request that was sent waits before it is sent again, at least.
+const RESEND: Duration = Duration::from_millis(400);
+
+/// Everything this node has asked of the cluster.
+pub(super) struct Client {
+    own: RaftId,
+    /// Tells this life's session from others when it is opened.
+    nonce: u64,
+    session: Option<u64>,
+    /// When the session was last asked for.
+    asked: Option<Time>,
+    next_number: u64,
+    next_name: u64,
+    commands: BTreeMap<u64, Pending>,
+    /// Queries and changes of membership, by name.
+    pub(super) others: BTreeMap<u64, Pending>,
+    /// What has to be sent, by number and by name.
+    unsent_commands: BTreeSet<u64>,
+    unsent_others: BTreeSet<u64>,
+    /// The term and leader that things were last sent to.
+    seen: (Term, Option<RaftId>),
+}
+
+/// A request that has not been answered.
+pub(super) struct Pending {
+    request: Request,
+    ask: Ask,
+    since: Time,
+    /// When it was last sent; `None` if it has never left this node.
+    sent: Option<Time>,
+}
+
+/// What is asked.
+enum Ask {
+    Command(Box<RawValue>),
+    Query(Box<RawValue>),
+    Change { add: bool, id: RaftId },
+}
+
+impl Client {
+    pub(super) fn new(own: RaftId, nonce: u64) -> Client {
+        Client {
+            own,
+            nonce,
+            session: None,
+            asked: None,
+            next_number: 1,
+            // Answers to an earlier life must match nothing.
+            next_name: nonce,
+            commands: BTreeMap::new(),
+            others: BTreeMap::new(),
+            unsent_commands: BTreeSet::new(),
+            unsent_others: BTreeSet::new(),
+            seen: (Term::ZERO, None),
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.commands.is_empty() && self.others.is_empty() && self.session.is_some()
+    }
+
+    /// The lowest number without an answer.
+    fn floor(&self) -> u64 {
+        self.commands.first_key_value().map_or(self.next_number, |(number, _)| *number)
+    }
+
+    /// Everything has to be sent again: somebody else leads.
+    fn resend_all(&mut self) {
+        self.unsent_commands = self.commands.keys().copied().collect();
+        self.unsent_others = self.others.keys().copied().collect();
+        self.asked = None;
+    }
+
+    /// A command as it stands in the log: session, number, floor, origin, command.
+    fn envelope(&self, session: u64, number: u64) -> Option<Box<RawValue>> {
+        let Ask::Command(command) = &self.commands.get(&number)?.ask else { return None };
+        let envelope = (session, number, self.floor(), self.own, command);
+        Some(to_raw_value(&envelope).expect("envelopes are plain data"))
+    }
+}
+
+impl<S: StateMachine> Replica<S> {
+    /// Replicates `command` and answers `request` with what the state machine says.
+    pub fn submit(&mut self, cx: &mut Context<'_>, request: Request, command: Box<RawValue>) {
+        if self.refuse_outsider(cx, &request) {
+            return;
+        }
+        let Some(started) = &mut self.started else { return };
+        let client = &mut started.client;
+        let number = client.next_number;
+        client.next_number += 1;
+        let pending = Pending { request, ask: Ask::Command(command), since: cx.now(), sent: None };
+        client.commands.insert(number, pending);
+        client.unsent_commands.insert(number);
+        self.flush_soon(cx);
+    }
+
+    /// Answers `request` with what the state machine says to `query`, as of some moment
+    /// between now and the answer.
+    pub fn query(&mut self, cx: &mut Context<'_>, request: Request, query: Box<RawValue>) {
+        if !self.refuse_outsider(cx, &request) {
+            self.ask(cx, request, Ask::Query(query));
+        }
+    }
+
+    /// Asks the leader for a change of membership.
+    pub(super) fn ask_change(
+        &mut self,
+        cx: &mut Context<'_>,
+        request: Request,
+        add: bool,
+        id: RaftId,
+    ) {
+        self.ask(cx, request, Ask::Change { add, id });
+    }
+
+    fn ask(&mut self, cx: &mut Context<'_>, request: Request, ask: Ask) {
+        let Some(started) = &mut self.started else { return };
+        let client = &mut started.client;
+        let name = client.next_name;
+        client.next_name += 1;
+        client.others.insert(name, Pending { request, ask, since: cx.now(), sent: None });
+        client.unsent_others.insert(name);
+        self.flush_soon(cx);
+    }
+
+    /// Refuses a request if this node is no member. It has left nothing anywhere.
+    pub(super) fn refuse_outsider(&mut self, cx: &mut Context<'_>, request: &Request) -> bool {
+        let Some(started) = &self.started else { return true };
+        let (_, config) = started.raft.configuration();
+        let (own, is_voter) = (started.own, config.voters.contains(&started.own));
+        if is_voter || config.learners.contains(&own) {
+            return false;
+        }
+        let text = format!("{} is no member of the cluster", cx.id());
+        cx.error(request, &RpcError::new(ErrorCode::NOT_A_MEMBER, text));
+        true
+    }
+
+    /// Sends what has to be sent to the leader, if there is one.
+    pub(super) fn send_requests(&mut self, cx: &mut Context<'_>) {
+        let Some(started) = &mut self.started else { return };
+        let client = &mut started.client;
+        let seen = (started.raft.term(), started.raft.leader());
+        if seen.1.is_some() && seen != client.seen {
+            client.seen = seen;
+            client.resend_all();
+        }
+        if !client.is_idle() {
+            cx.set_timer_if_unset(RETRIES, RETRY);
+        }
+        let Some(leader) = seen.1 else { return };
+        self.send_commands(cx.now(), leader);
+        self.send_others(cx.now(), leader);
+    }
+
+    fn send_commands(&mut self, now: Time, leader: RaftId) {
+        let Some(started) = &mut self.started else { return };
+        let client = &mut started.client;
+        let mut envelopes = Vec::new();
+        if let Some(session) = client.session {
+            let horizon = client.floor() + SESSION_WINDOW;
+            while let Some(number) = client.unsent_commands.first().copied() {
+                if number >= horizon {
+                    break;
+                }
+                client.unsent_commands.remove(&number);
+                let Some(envelope) = client.envelope(session, number) else { continue };
+                envelopes.push(envelope);
+                if let Some(pending) = client.commands.get_mut(&number) {
+                    pending.sent = Some(now);
+                }
+            }
+        } else if client.asked.is_none_or(|at| now - at >= RESEND) {
+            client.asked = Some(now);
+            let open = (client.nonce, client.own);
+            envelopes.push(to_raw_value(&open).expect("numbers are plain data"));
+        }
+        if leader == started.own {
+            started.batch.extend(envelopes.iter().map(|e| Command::from(e.get())));
+        } else if !envelopes.is_empty() {
+            started.outbox.entry(leader).or_default().commands.extend(envelopes);
+        }
+    }
+
+    fn send_others(&mut self, now: Time, leader: RaftId) {
+        let Some(started) = &mut self.started else { return };
+        let own = started.own;
+        for name in std::mem::take(&mut started.client.unsent_others) {
+            let Some(pending) = started.client.others.get_mut(&name) else { continue };
+            pending.sent = Some(now);
+            match &pending.ask {
+                Ask::Query(query) if leader == own => {
+                    let reader = Reader { origin: own, name, query: query.clone() };
+                    started.read(reader, Term::ZERO);
+                }
+                Ask::Query(query) => {
+                    let parcel = started.outbox.entry(leader).or_default();
+                    parcel.queries.push((name, query.clone()));
+                }
+                Ask::Change { add, id } if leader == own => {
+                    let (add, id) = (*add, *id);
+                    started.change(own, name, add, id);
+                }
+                Ask::Change { add, id } => {
+                    let parcel = started.outbox.entry(leader).or_default();
+                    parcel.changes.push((name, *add, *id));
+                }
+                Ask::Command(_) => unreachable!("commands are kept by number"),
+            }
+        }
+    }
+
+    /// Looks at everything that waits: sends again, or gives up.
+    pub(super) fn retry(&mut self, cx: &mut Context<'_>) {
+        let leaderless = Duration::from_millis(self.options.leaderless_ms);
+        let Some(started) = &mut self.started else { return };
+        let resend = RESEND.max(Duration::from_millis(3 * started.timing.rtt_ms()));
+        let now = cx.now();
+        let client = &mut started.client;
+        let mut refused = Vec::new();
+        for commands in [true, false] {
+            let (all, unsent) = match commands {
+                true => (&mut client.commands, &mut client.unsent_commands),
+                false => (&mut client.others, &mut client.unsent_others),
+            };
+            all.retain(|key, pending| {
+                let waited = now - pending.since;
+                let harmless = pending.sent.is_none() || matches!(pending.ask, Ask::Query(_));
+                let give_up = if harmless { leaderless } else { KEEP };
+                if waited >= give_up {
+                    refused.push((pending.request.clone(), harmless));
+                    unsent.remove(key);
+                    return false;
+                }
+                // A change is not repeated while it may be under way.
+                let repeatable = !matches!(pending.ask, Ask::Change { .. });
+                if repeatable && pending.sent.is_some_and(|at| now - at >= resend) {
+                    unsent.insert(*key);
+                }
+                true
+            });
+        }
+        let fresh = started.raft.term() == Term::ZERO && !client.is_idle();
+        let first = started.raft.configuration().1.voters.first().copied();
+        if let Some(first) = first.filter(|first| fresh && *first != started.own) {
+            // Nobody may have told the first server yet that there is work.
+            started.outbox.entry(first).or_default().wake = true;
+        }
+        for (request, harmless) in refused {
+            cx.error(&request, &give_up(harmless));
+        }
+    }
+
+    /// A command's outcome has come.
+    pub(super) fn complete(
+        &mut self,
+        cx: &mut Context<'_>,
+        session: u64,
+        number: u64,
+        answer: Box<RawValue>,
+    ) {
+        let Some(started) = &mut self.started else { return };
+        let client = &mut started.client;
+        if number == 0 {
+            // A session was opened: ours, if it has our nonce.
+            if client.session.is_none() && answer.get() == client.nonce.to_string() {
+                client.session = Some(session);
+            }
+            return;
+        }
+        if client.session != Some(session) {
+            return;
+        }
+        if answer.get() == "null" {
+            return self.session_ended(cx);
+        }
+        if let Some(pending) = client.commands.remove(&number) {
+            client.unsent_commands.remove(&number);
+            cx.reply(&pending.request, &Answer(answer));
+        }
+    }
+
+    /// The cluster has forgotten this node's session. What became of the commands that
+    /// were sent is unknown; the others go into a new one.
+    fn session_ended(&mut self, cx: &mut Context<'_>) {
+        let Some(started) = &mut self.started else { return };
+        let client = &mut started.client;
+        client.session = None;
+        client.asked = None;
+        client.nonce = client.nonce.wrapping_add(1);
+        let (sent, unsent): (BTreeMap<_, _>, _) =
+            std::mem::take(&mut client.commands).into_iter().partition(|(_, p)| p.sent.is_some());
+        client.next_number = 1;
+        client.unsent_commands.clear();
+        for (_, pending) in unsent {
+            client.unsent_commands.insert(client.next_number);
+            client.commands.insert(client.next_number, pending);
+            client.next_number += 1;
+        }
+        for (_, pending) in sent {
+            cx.error(&pending.request, &give_up(false));
+        }
+    }
+
+    /// The result of a query or a change has come.
+    pub(super) fn finish(&mut self, cx: &mut Context<'_>, name: u64, answer: Answer) {
+        let Some(started) = &mut self.started else { return };
+        if let Some(pending) = started.client.others.remove(&name) {
+            started.client.unsent_others.remove(&name);
+            cx.reply(&pending.request, &answer);
+        }
+    }
+}
+
+/// What a client is told whose request got no answer. Only what cannot have happened
+/// is definitely refused.
+fn give_up(harmless: bool) -> RpcError {
+    // Guard: what may be in a log is never refused for certain.
+    if harmless {
+        RpcError::new(ErrorCode::TEMPORARILY_UNAVAILABLE, "no leader was found in time")
+    } else {
+        RpcError::new(ErrorCode::TIMEOUT, "the outcome is not known")
+    }
+}
+
+impl super::Started {
+    /// Asks the core for a read. `term` is that of whoever passed it on.
+    pub(super) fn read(&mut self, reader: Reader, term: Term) {
+        let context = self.next_read;
+        self.next_read += 1;
+        let origin = reader.origin;
+        let taken = match origin == self.own {
+            true => self.raft.read(ReadContext(context)),
+            false => self.raft.read_for(ReadContext(context), origin, term),
+        };
+        if taken.is_ok() {
+            self.reads.insert(context, reader);
+        }
+    }
+}

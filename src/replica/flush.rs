@@ -1,0 +1,166 @@
+//! The end of a turn: the core's wishes become effects.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::wire::{Parcel, pack};
+use super::{BATCH, FLUSH, RAFT, Replica, StateMachine, record};
+use crate::node::{Context, Ticket};
+use crate::raft::{Index, Persist, RaftId, Ready};
+
+/// A parcel as a message body.
+#[derive(Serialize)]
+struct Body<'a> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    #[serde(flatten)]
+    parcel: &'a Parcel,
+}
+
+impl<S: StateMachine> Replica<S> {
+    /// Ends the turn when everything that has arrived is handled.
+    pub(super) fn flush_soon(&mut self, cx: &mut Context<'_>) {
+        let Some(started) = &mut self.started else { return };
+        if !started.flushing {
+            started.flushing = true;
+            cx.set_timer(FLUSH, Duration::ZERO);
+        }
+    }
+
+    /// Carries out everything the core wants, and sends what there is to send.
+    pub(super) fn flush(&mut self, cx: &mut Context<'_>) {
+        self.adapt();
+        self.send_requests(cx);
+        self.begin_batch(cx);
+        while let Some(ready) = self.ready() {
+            self.carry_out(cx, ready);
+            self.settle_changes(cx);
+            self.send_requests(cx);
+            self.begin_batch(cx);
+        }
+        self.compact(cx);
+        self.send(cx);
+        let Some(started) = &mut self.started else { return };
+        started.flushing = false;
+        let ticks = started.raft.ticks_until_due().max(1);
+        cx.set_timer(RAFT, Duration::from_millis(ticks));
+    }
+
+    fn ready(&mut self) -> Option<Ready> {
+        let ready = self.started.as_mut()?.raft.ready();
+        (!ready.is_empty()).then_some(ready)
+    }
+
+    /// Proposes what has come in, now or when the batch is full of time.
+    fn begin_batch(&mut self, cx: &mut Context<'_>) {
+        let delay = Duration::from_millis(self.options.batch_delay_ms);
+        let Some(started) = &self.started else { return };
+        if started.batch.is_empty() {
+            return;
+        }
+        if delay.is_zero() {
+            self.propose_batch();
+        } else {
+            cx.set_timer_if_unset(BATCH, delay);
+        }
+    }
+
+    fn carry_out(&mut self, cx: &mut Context<'_>, ready: Ready) {
+        if let Some(snapshot) = &ready.restore {
+            self.restore(snapshot.data.as_bytes());
+        }
+        let Some(started) = &mut self.started else { return };
+        if let Some(persist) = &ready.persist {
+            let ticket = started.persist(cx, persist);
+            started.last_ticket = Some(ticket);
+            started.tickets.push_back((persist.id, ticket));
+        }
+        for message in &ready.messages {
+            started.outbox.entry(message.to).or_default().raft.push(pack(message));
+        }
+        if !ready.messages_after.is_empty() {
+            let mut promises: BTreeMap<RaftId, Parcel> = BTreeMap::new();
+            for message in &ready.messages_after {
+                promises.entry(message.to).or_default().raft.push(pack(message));
+            }
+            let ticket = started.last_ticket.expect("what waits, waits for a write");
+            self.send_parcels(cx, promises, Some(ticket));
+        }
+        for entry in &ready.committed {
+            self.apply(cx, entry);
+        }
+        for read in &ready.reads {
+            self.serve_read(cx, read);
+        }
+        for context in &ready.dropped_reads {
+            self.drop_read(*context);
+        }
+    }
+
+    fn send(&mut self, cx: &mut Context<'_>) {
+        let Some(started) = &mut self.started else { return };
+        let outbox = std::mem::take(&mut started.outbox);
+        self.send_parcels(cx, outbox, None);
+    }
+
+    fn send_parcels(
+        &mut self,
+        cx: &mut Context<'_>,
+        parcels: BTreeMap<RaftId, Parcel>,
+        after: Option<Ticket>,
+    ) {
+        let Some(started) = &mut self.started else { return };
+        for (to, mut parcel) in parcels.into_iter().filter(|(_, p)| !p.is_empty()) {
+            parcel.term = started.raft.term();
+            parcel.clocks = started.timing.send(to, cx.now());
+            let place = usize::try_from(to.0).unwrap_or(usize::MAX).wrapping_sub(1);
+            let Some(dest) = started.ids.get(place).cloned() else { continue };
+            let body = Body { kind: self.kind, parcel: &parcel };
+            match after {
+                Some(ticket) => cx.send_after(ticket, &dest, &body),
+                None => cx.send(&dest, &body),
+            }
+        }
+    }
+
+    /// Makes a snapshot when the log has grown by as much as the last one was large, so
+    /// that snapshots cost a constant share of the work.
+    fn compact(&mut self, cx: &mut Context<'_>) {
+        let Some(started) = &self.started else { return };
+        let threshold = self.options.compact_bytes.max(started.snapshot_bytes);
+        let applied = started.raft.status().applied;
+        if started.applied_bytes < threshold || applied == Index::ZERO {
+            return;
+        }
+        let data = self.snapshot();
+        let Some(started) = &mut self.started else { return };
+        started.applied_bytes = 0;
+        started.snapshot_bytes = data.len() as u64;
+        started.raft.compact(applied, data.into());
+        cx.checkpoint(record::encode_checkpoint(&started.raft.to_restore()));
+    }
+
+    /// Fits the core's timeouts to the network.
+    fn adapt(&mut self) {
+        let usual = (self.options.election_timeout_ms, self.options.heartbeat_ms);
+        let Some(started) = &mut self.started else { return };
+        let rtt_ms = started.timing.rtt_ms();
+        let heartbeat = usual.1.max(rtt_ms / 2);
+        // An election is two round trips, and a lost heartbeat is no reason for one.
+        let election = usual.0.max(2 * rtt_ms + 2 * heartbeat);
+        started.raft.set_timing(election, heartbeat);
+    }
+}
+
+impl super::Started {
+    fn persist(&mut self, cx: &mut Context<'_>, persist: &Persist) -> Ticket {
+        if persist.snapshot.is_some() {
+            // A snapshot replaces everything before it, so the whole state is written.
+            self.applied_bytes = 0;
+            return cx.checkpoint(record::encode_checkpoint(&self.raft.to_restore()));
+        }
+        cx.persist(record::encode_record(persist))
+    }
+}

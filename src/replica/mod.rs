@@ -1,0 +1,381 @@
+//! A replicated state machine as a node: the shell around [`raft`](crate::raft).
+//!
+//! A workload that must be linearizable is a deterministic [`StateMachine`]; a
+//! [`Replica`] makes a node of it. It turns what the core wants into effects: writes
+//! become records, promises wait for their tickets, time becomes ticks. And it is the
+//! client of its own cluster, on behalf of the node's clients: it passes commands and
+//! queries on to whoever leads, keeps them until there is an answer, and sends them
+//! again when the leader changes. Sessions make sure that a command which arrives
+//! twice happens once.
+//!
+//! # Promises to clients
+//!
+//! * A definite error means that the request is in no log and never will be: it was
+//!   refused before it left this node, or it is a query.
+//! * A command that may have reached a log is answered with its outcome, however often
+//!   it takes, or, after a long time, with error 0, which promises nothing.
+//! * A request that finds no leader waits for one instead of failing, as long as its
+//!   client can be expected to wait.
+//!
+//! # Few messages
+//!
+//! A turn ends with a timer of no delay, which goes off when everything that had
+//! arrived is handled. Then one message goes to each replica for which there is
+//! anything, with everything in it (see `wire`). A query that is passed on to the
+//! leader vouches for that leader at the same time; in a cluster of three it needs no
+//! confirmation by anybody else.
+//!
+//! # Deliberately missing
+//!
+//! Queries answered by followers from their own state: asking for an index costs the
+//! same two messages as asking for the answer. Snapshots of the state machine taken
+//! bit by bit: the node stands still while it takes one.
+
+mod apply;
+mod client;
+mod flush;
+mod membership;
+mod record;
+mod timing;
+mod wire;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use rand_core::Rng;
+use serde::{Deserialize, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
+
+use crate::message::{Message, NodeId, RpcError};
+use crate::node::{Context, DEFAULT_STREAM, Event, Ticket, Token};
+use crate::raft::{self, Config, PersistId, Raft, RaftId, RoleName, Sessions, Term};
+use crate::storage::Recovered;
+use crate::time::Time;
+use client::Client;
+use membership::Changes;
+use timing::Timing;
+use wire::Parcel;
+
+/// What is replicated: a deterministic machine. Two that apply the same commands in
+/// the same order must give the same answers; so no clock, no randomness, no address
+/// of anything may decide.
+pub trait StateMachine {
+    /// Carries out a command. What it finds impossible is an answer too.
+    fn apply(&mut self, command: &RawValue) -> Answer;
+    /// Answers without changing anything.
+    fn query(&self, query: &RawValue) -> Answer;
+    /// Everything, as bytes.
+    fn snapshot(&self) -> Vec<u8>;
+    /// Becomes what [`StateMachine::snapshot`] saw.
+    ///
+    /// # Errors
+    /// Says why the bytes are no snapshot.
+    fn restore(&mut self, snapshot: &[u8]) -> Result<(), String>;
+}
+
+/// The body of a reply, as it is sent to the client.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Answer(Box<RawValue>);
+
+impl Answer {
+    /// The answer with this body, an object with a `type`.
+    pub fn new(body: &impl Serialize) -> Answer {
+        Answer(to_raw_value(body).expect("answers are plain data"))
+    }
+
+    /// A refusal. The machine has decided it, so a definite code is in order.
+    pub fn error(error: &RpcError) -> Answer {
+        #[derive(Serialize)]
+        struct Body<'a> {
+            #[serde(rename = "type")]
+            kind: &'static str,
+            #[serde(flatten)]
+            error: &'a RpcError,
+        }
+        Answer::new(&Body { kind: "error", error })
+    }
+
+    /// The body's text.
+    pub fn as_str(&self) -> &str {
+        self.0.get()
+    }
+}
+
+/// How a replica behaves. Times are in milliseconds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// How long a leader collects commands before it replicates them.
+    pub batch_delay_ms: u64,
+    /// How long without heartbeats until an election, at least; twice this at most.
+    /// Longer if the network is slower.
+    pub election_timeout_ms: u64,
+    /// How long a leader is silent at most.
+    pub heartbeat_ms: u64,
+    /// How long a request waits for a leader before it is refused.
+    pub leaderless_ms: u64,
+    /// Serve reads from leases; trusts clocks.
+    pub lease_reads: bool,
+    /// How much a log grows, at least, before it is compacted, in bytes.
+    pub compact_bytes: u64,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            batch_delay_ms: 0,
+            election_timeout_ms: 500,
+            heartbeat_ms: 100,
+            leaderless_ms: 900,
+            lease_reads: false,
+            compact_bytes: 1 << 20,
+        }
+    }
+}
+
+/// One tick of the core is a millisecond.
+const TICK: Duration = Duration::from_millis(1);
+/// How often what waits is looked at.
+const RETRY: Duration = Duration::from_millis(100);
+/// How soon the first server of a new cluster asks again whether it may lead.
+const FIRST_CAMPAIGN: Duration = Duration::from_millis(50);
+
+/// The replica's timers.
+const FLUSH: Token = Token(0);
+const RAFT: Token = Token(1);
+const BATCH: Token = Token(2);
+const RETRIES: Token = Token(3);
+const CAMPAIGN: Token = Token(4);
+
+/// How many sessions are remembered, and how many answers in each. Part of the
+/// replicated state: the same everywhere.
+const MAX_SESSIONS: usize = 1024;
+const SESSION_WINDOW: u64 = 1 << 16;
+
+/// A state machine, replicated.
+pub struct Replica<S> {
+    /// The type of messages between replicas.
+    kind: &'static str,
+    options: Options,
+    machine: S,
+    sessions: Sessions<Answer>,
+    started: Option<Started>,
+}
+
+/// What a replica has once it knows who it is.
+struct Started {
+    raft: Raft,
+    /// The nodes by name; a server's number is its place, from 1.
+    ids: Vec<NodeId>,
+    own: RaftId,
+    /// Up to when the core has been told of time.
+    ticked: Time,
+    timing: Timing,
+    client: Client,
+    changes: Changes,
+    /// Reads that wait for the core, with who asked.
+    reads: BTreeMap<u64, Reader>,
+    next_read: u64,
+    /// Commands that wait for the end of the batch.
+    batch: Vec<raft::Command>,
+    /// What to send at the end of the turn.
+    outbox: BTreeMap<RaftId, Parcel>,
+    /// Writes that are not durable.
+    tickets: VecDeque<(PersistId, Ticket)>,
+    last_ticket: Option<Ticket>,
+    /// The bytes of commands applied since the last snapshot, and of that snapshot.
+    applied_bytes: u64,
+    snapshot_bytes: u64,
+    flushing: bool,
+}
+
+/// Who reads, and what.
+struct Reader {
+    origin: RaftId,
+    name: u64,
+    query: Box<RawValue>,
+}
+
+impl<S: StateMachine> Replica<S> {
+    /// A replica of `machine`, which must be in its first state. Replicas talk to each
+    /// other in messages of type `kind`.
+    pub fn new(kind: &'static str, machine: S, options: Options) -> Replica<S> {
+        let sessions = Sessions::new(MAX_SESSIONS, SESSION_WINDOW);
+        Replica { kind, options, machine, sessions, started: None }
+    }
+
+    /// The state machine, as far as it is applied here.
+    pub fn machine(&self) -> &S {
+        &self.machine
+    }
+
+    /// The consensus core, for white-box checks; none before the start.
+    pub fn raft(&self) -> Option<&Raft> {
+        self.started.as_ref().map(|s| &s.raft)
+    }
+
+    /// Handles an event. Returns a message that is the workload's own affair.
+    pub fn handle(&mut self, cx: &mut Context<'_>, event: Event) -> Option<Message> {
+        if let Event::Start(recovered) = event {
+            self.start(cx, recovered);
+            return None;
+        }
+        self.pass_time(cx.now());
+        if matches!(event, Event::Timer(FLUSH)) {
+            self.flush(cx);
+            return None;
+        }
+        let mut own = None;
+        match event {
+            Event::Message(message) if message.body.kind == self.kind => {
+                self.receive(cx, &message);
+            }
+            Event::Message(message) => match message.body.kind.as_str() {
+                "add_member" => self.request_change(cx, &message, true),
+                "remove_member" => self.request_change(cx, &message, false),
+                _ => own = Some(message),
+            },
+            Event::Timer(token) => self.timer(cx, token),
+            Event::Durable(ticket) => self.durable(ticket),
+            Event::Start(_) | Event::Reply { .. } => {}
+        }
+        self.flush_soon(cx);
+        own
+    }
+
+    fn start(&mut self, cx: &mut Context<'_>, mut recovered: Recovered) {
+        let log = recovered.take(DEFAULT_STREAM);
+        let is_new = log.is_empty();
+        let restored = match record::decode(&log) {
+            Ok(restored) => restored,
+            Err(why) => panic!("storage was not written by a replica: {why}"),
+        };
+        let mut ids = cx.node_ids().to_vec();
+        ids.sort_unstable();
+        let number = |id: &NodeId| raft_id(&ids, id);
+        let own = number(cx.id()).expect("a node is one of its nodes");
+        let members = cx.initial_member_ids().unwrap_or(cx.node_ids());
+        let voters: Vec<RaftId> = members.iter().filter_map(number).collect();
+        let is_member = voters.contains(&own);
+        let is_first = voters.iter().min() == Some(&own);
+        let initial = if is_member { Config::of_voters(voters) } else { Config::default() };
+        if let Some(snapshot) = restored.snapshot.clone() {
+            self.restore(snapshot.data.as_bytes());
+        }
+        let options = raft::Options {
+            election_timeout_ticks: self.options.election_timeout_ms,
+            heartbeat_ticks: self.options.heartbeat_ms,
+            lease_reads: self.options.lease_reads,
+            lease_margin_ticks: self.options.election_timeout_ms / 4,
+            ..raft::Options::default()
+        };
+        let seed = cx.rng().next_u64();
+        let nonce = u64::from(cx.rng().next_u32());
+        let mut raft = Raft::new(own, initial, seed, options, restored);
+        // In a new cluster there is nobody to wait for.
+        if is_new && is_first {
+            raft.campaign();
+            cx.set_timer(CAMPAIGN, FIRST_CAMPAIGN);
+        }
+        self.started = Some(Started {
+            raft,
+            ids,
+            own,
+            ticked: cx.now(),
+            timing: Timing::default(),
+            client: Client::new(own, nonce),
+            changes: Changes::default(),
+            reads: BTreeMap::new(),
+            next_read: 0,
+            batch: Vec::new(),
+            outbox: BTreeMap::new(),
+            tickets: VecDeque::new(),
+            last_ticket: None,
+            applied_bytes: 0,
+            snapshot_bytes: 0,
+            flushing: false,
+        });
+        self.flush_soon(cx);
+    }
+
+    /// Tells the core how much time has passed.
+    fn pass_time(&mut self, now: Time) {
+        let Some(started) = &mut self.started else { return };
+        let elapsed = now - started.ticked;
+        let ticks = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+        if ticks > 0 {
+            started.ticked = started.ticked + TICK * u32::try_from(ticks).unwrap_or(u32::MAX);
+            started.raft.tick(ticks);
+        }
+    }
+
+    fn timer(&mut self, cx: &mut Context<'_>, token: Token) {
+        match token {
+            BATCH => self.propose_batch(),
+            RETRIES => self.retry(cx),
+            CAMPAIGN => self.campaign_again(cx),
+            // Time has been passed on already.
+            _ => {}
+        }
+    }
+
+    /// Stands for election once more, if this is the first server of a new cluster and
+    /// the others were not there yet to hear it.
+    fn campaign_again(&mut self, cx: &mut Context<'_>) {
+        let Some(started) = &mut self.started else { return };
+        let status = started.raft.status();
+        let waits = matches!(status.role, RoleName::Follower | RoleName::PreCandidate);
+        if waits && status.hard_state.term == Term::ZERO && status.leader.is_none() {
+            started.raft.campaign();
+            cx.set_timer(CAMPAIGN, FIRST_CAMPAIGN);
+        }
+    }
+
+    fn durable(&mut self, ticket: Ticket) {
+        let Some(started) = &mut self.started else { return };
+        let mut last = None;
+        while let Some((id, _)) = started.tickets.front().copied().filter(|(_, t)| *t <= ticket) {
+            started.tickets.pop_front();
+            last = Some(id);
+        }
+        if let Some(id) = last {
+            started.raft.persisted(id);
+        }
+    }
+
+    /// Handles what another replica sent.
+    fn receive(&mut self, cx: &mut Context<'_>, message: &Message) {
+        let Some(started) = &mut self.started else { return };
+        let from = raft_id(&started.ids, &message.src).filter(|from| *from != started.own);
+        let Some(from) = from else {
+            tracing::warn!(src = %message.src, "ignored a replica that is none");
+            return;
+        };
+        let parcel: Parcel = match message.body.parse() {
+            Ok(parcel) => parcel,
+            Err(error) => {
+                tracing::warn!(src = %message.src, %error, "ignored what no replica says");
+                return;
+            }
+        };
+        started.timing.receive(from, cx.now(), parcel.clocks);
+        for say in parcel.raft {
+            match wire::unpack(from, started.own, say) {
+                Some(message) => started.raft.step(message),
+                None => tracing::warn!(src = %message.src, "ignored what is no raft message"),
+            }
+        }
+        self.serve(from, parcel.term, parcel.commands, parcel.queries, &parcel.changes);
+        for (session, number, answer) in parcel.answers {
+            self.complete(cx, session, number, answer);
+        }
+        for (name, result) in parcel.results {
+            self.finish(cx, name, Answer(result));
+        }
+    }
+}
+
+/// The number of the node called `id`.
+fn raft_id(ids: &[NodeId], id: &NodeId) -> Option<RaftId> {
+    ids.binary_search(id).ok().map(|place| RaftId(place as u64 + 1))
+}

@@ -1,0 +1,162 @@
+//! What a replica keeps on disk: records of what was appended, and checkpoints.
+//!
+//! Both are JSON, so that a data directory can be read with any tool, except for the
+//! state machine's own bytes, which follow the JSON of a checkpoint as they are. That
+//! storage returns what was written is storage's promise, with checksums; what does not
+//! parse here was written by another program, and stops the node.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::wire::{WireEntry, pack_entry, unpack_entry};
+use crate::raft::{Command, Config, Entry, HardState, Index, LogId, Persist, Restored, Snapshot};
+use crate::storage::Log;
+
+/// One [`Persist`] without a snapshot.
+#[derive(Serialize, Deserialize)]
+struct Record {
+    #[serde(rename = "h", default, skip_serializing_if = "Option::is_none")]
+    hard_state: Option<HardState>,
+    /// The index of the first entry; it and all after it are replaced.
+    #[serde(rename = "i", default, skip_serializing_if = "Option::is_none")]
+    first: Option<Index>,
+    #[serde(rename = "e", default, skip_serializing_if = "Vec::is_empty")]
+    entries: Vec<WireEntry>,
+}
+
+/// A whole state, but for the snapshot's data.
+#[derive(Serialize, Deserialize)]
+struct Header {
+    hard_state: HardState,
+    snapshot: Option<(LogId, Config)>,
+    base: LogId,
+    base_config: Option<Config>,
+    entries: Vec<WireEntry>,
+}
+
+/// The record of what a turn appended.
+pub(super) fn encode_record(persist: &Persist) -> Vec<u8> {
+    let record = Record {
+        hard_state: persist.hard_state,
+        first: persist.entries.first().map(|e| e.id.index),
+        entries: persist.entries.iter().map(pack_entry).collect(),
+    };
+    serde_json::to_vec(&record).expect("records are plain data")
+}
+
+/// The checkpoint of a whole state: the length of the JSON, the JSON, the data.
+pub(super) fn encode_checkpoint(state: &Restored) -> Vec<u8> {
+    let header = Header {
+        hard_state: state.hard_state,
+        snapshot: state.snapshot.as_ref().map(|s| (s.last, (*s.config).clone())),
+        base: state.base,
+        base_config: state.base_config.as_deref().cloned(),
+        entries: state.entries.iter().map(pack_entry).collect(),
+    };
+    let data = state.snapshot.as_ref().map_or(&[][..], |s| s.data.as_bytes());
+    join(&serde_json::to_vec(&header).expect("checkpoints are plain data"), data)
+}
+
+/// What storage held, as the core wants it.
+///
+/// # Errors
+/// Says what is wrong if it was not written by a replica.
+pub(super) fn decode(log: &Log) -> Result<Restored, String> {
+    let mut state = match &log.checkpoint {
+        Some(bytes) => decode_checkpoint(bytes)?,
+        None => Restored::default(),
+    };
+    for bytes in &log.records {
+        let record: Record = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
+        if let Some(hard_state) = record.hard_state {
+            state.hard_state = hard_state;
+        }
+        if let Some(first) = record.first {
+            state.entries.retain(|e| e.id.index < first);
+            state.entries.extend(unpack_entries(first, record.entries)?);
+        }
+    }
+    Ok(state)
+}
+
+fn decode_checkpoint(bytes: &[u8]) -> Result<Restored, String> {
+    let (header, data) = split(bytes).ok_or("a checkpoint is too short")?;
+    let header: Header = serde_json::from_slice(header).map_err(|e| e.to_string())?;
+    let snapshot = header.snapshot.map(|(last, config)| {
+        let data = Command::from(data.to_vec());
+        Arc::new(Snapshot { last, config: Arc::new(config), data })
+    });
+    Ok(Restored {
+        hard_state: header.hard_state,
+        snapshot,
+        base: header.base,
+        base_config: header.base_config.map(Arc::new),
+        entries: unpack_entries(header.base.index.next(), header.entries)?,
+    })
+}
+
+fn unpack_entries(first: Index, entries: Vec<WireEntry>) -> Result<Vec<Entry>, String> {
+    let entries = entries.into_iter().zip(first.0..);
+    let entries = entries.map(|(e, index)| unpack_entry(Index(index), e));
+    entries.collect::<Option<_>>().ok_or_else(|| "an entry does not parse".to_owned())
+}
+
+/// Puts `head` and `tail` into one, so that [`split`] finds where they meet.
+pub(super) fn join(head: &[u8], tail: &[u8]) -> Vec<u8> {
+    let mut bytes = (head.len() as u64).to_le_bytes().to_vec();
+    bytes.extend_from_slice(head);
+    bytes.extend_from_slice(tail);
+    bytes
+}
+
+/// Undoes [`join`]; `None` if it was not joined.
+pub(super) fn split(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (len, rest) = bytes.split_first_chunk::<8>()?;
+    rest.split_at_checked(usize::try_from(u64::from_le_bytes(*len)).ok()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::raft::{Payload, PersistId, RaftId, Term};
+
+    #[test]
+    fn what_was_written_comes_back() {
+        let entry =
+            |term, index, payload| Entry { id: LogId::new(Term(term), Index(index)), payload };
+        let config = Arc::new(Config::of_voters([RaftId(1), RaftId(2)]));
+        let command = |text: &str| Payload::Command(Command::from(text));
+        let hard_state = HardState { term: Term(3), vote: Some(RaftId(2)) };
+        let state = Restored {
+            hard_state,
+            snapshot: Some(Arc::new(Snapshot {
+                last: LogId::new(Term(1), Index(5)),
+                config: config.clone(),
+                data: Command::from(vec![0, 255, 10, 13]),
+            })),
+            base: LogId::new(Term(1), Index(4)),
+            base_config: Some(config.clone()),
+            entries: vec![entry(1, 5, Payload::Noop), entry(2, 6, command("[1,2,1,{\"a\":1.50}]"))],
+        };
+        let persist = |hard_state, entries| {
+            let persist = Persist { id: PersistId(1), hard_state, snapshot: None, entries };
+            encode_record(&persist)
+        };
+        let later = HardState { term: Term(4), vote: None };
+        let log = Log {
+            checkpoint: Some(encode_checkpoint(&state)),
+            records: vec![
+                persist(None, vec![entry(2, 7, command("[9]")), entry(2, 8, Payload::Noop)]),
+                persist(Some(later), vec![entry(3, 7, Payload::Config(config))]),
+            ],
+        };
+        let restored = decode(&log).unwrap();
+        assert_eq!(restored.hard_state, later);
+        assert_eq!(restored.snapshot, state.snapshot);
+        assert_eq!(restored.base, state.base);
+        let ids: Vec<String> = restored.entries.iter().map(|e| e.id.to_string()).collect();
+        assert_eq!(ids, ["5@1", "6@2", "7@3"]);
+        assert_eq!(restored.entries[1], state.entries[1]);
+    }
+}

@@ -1,0 +1,67 @@
+//! How long things take, and how long to wait for them.
+//!
+//! Every message carries its sender's clock and gives back the receiver's, so each
+//! replica knows the round trip to each other one without a message of its own (the
+//! idea of TCP's timestamps, RFC 7323). Timeouts follow: an election needs a few round
+//! trips to come to an end before the next one begins.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::raft::RaftId;
+use crate::time::Time;
+
+/// What a replica knows about clocks and round trips.
+#[derive(Debug, Default)]
+pub(super) struct Timing {
+    peers: BTreeMap<RaftId, Peer>,
+}
+
+#[derive(Debug)]
+struct Peer {
+    /// Its clock when it last wrote, and ours when that came, in milliseconds.
+    seen: (u64, Time),
+    /// The shortest round trip of this span of time, and of the one before, in
+    /// milliseconds. The shortest, because a node that was stopped for a while answers
+    /// late without being far away.
+    shortest_ms: [Option<u64>; 2],
+    /// When this span began.
+    since: Time,
+}
+
+/// How long a measurement counts: one to two of these.
+const SPAN: Duration = Duration::from_secs(5);
+
+impl Timing {
+    /// Notes the clocks of a message that came.
+    pub(super) fn receive(&mut self, from: RaftId, now: Time, clocks: (u64, Option<u64>)) {
+        let new = Peer { seen: (clocks.0, now), shortest_ms: [None; 2], since: now };
+        let peer = self.peers.entry(from).or_insert(new);
+        peer.seen = (clocks.0, now);
+        if now - peer.since > SPAN {
+            peer.shortest_ms = [None, peer.shortest_ms[0]];
+            peer.since = now;
+        }
+        // A clock from an earlier life may lie ahead of ours; it tells nothing.
+        if let Some(sample) = clocks.1.and_then(|echo| now.as_millis().checked_sub(echo)) {
+            let shortest = &mut peer.shortest_ms[0];
+            *shortest = Some(shortest.map_or(sample, |rtt| rtt.min(sample)));
+        }
+    }
+
+    /// The clocks of a message that leaves: ours, and the receiver's as if it had been
+    /// read when the message leaves.
+    pub(super) fn send(&self, to: RaftId, now: Time) -> (u64, Option<u64>) {
+        let echo = self.peers.get(&to).map(|peer| {
+            let (clock, came) = peer.seen;
+            clock + now.as_millis().saturating_sub(came.as_millis())
+        });
+        (now.as_millis(), echo)
+    }
+
+    /// The round trip to the farthest replica, in milliseconds; zero if none is known.
+    pub(super) fn rtt_ms(&self) -> u64 {
+        let shortest = |peer: &Peer| peer.shortest_ms.iter().flatten().min().copied();
+        self.peers.values().filter_map(shortest).max().unwrap_or(0)
+    }
+}

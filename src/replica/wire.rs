@@ -1,0 +1,202 @@
+//! What replicas say to each other, as JSON.
+//!
+//! Everything a replica has for another at the end of a turn travels in one message:
+//! raft's messages, commands and queries passed on to the leader, and answers. Names
+//! are short because the bench counts bytes too, and what is JSON already (commands,
+//! queries, answers) is embedded as it is, without being quoted a second time.
+//!
+//! An entry is `[term, payload]`; its index follows from its place. The payload is
+//! `null` for a leader's empty entry, an object for a configuration, and an array for
+//! a command, which always is one (see `session` in this module's parent).
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use serde::{Deserialize, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
+
+use crate::raft::{
+    Command, Config, Entry, Index, LogId, Message, MessageKind, Payload, RaftId, ReadContext,
+    Round, SnapshotMeta, Term,
+};
+
+/// Everything one replica tells another in one turn.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Parcel {
+    /// The sender's clock, and the receiver's as the sender last saw it, with the time
+    /// it has kept it: both in milliseconds. Gives the round trip.
+    #[serde(rename = "w")]
+    pub(super) clocks: (u64, Option<u64>),
+    /// The sender's term.
+    #[serde(rename = "t")]
+    pub(super) term: Term,
+    /// Messages of the consensus core.
+    #[serde(rename = "m", default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) raft: Vec<(Term, Say)>,
+    /// Commands for the leader, as they will stand in the log.
+    #[serde(rename = "f", default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) commands: Vec<Box<RawValue>>,
+    /// Queries for the leader: the asking replica's name for each, and the query.
+    #[serde(rename = "q", default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) queries: Vec<(u64, Box<RawValue>)>,
+    /// Answers to commands: session, number, answer.
+    #[serde(rename = "a", default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) answers: Vec<(u64, u64, Box<RawValue>)>,
+    /// Answers to queries and changes.
+    #[serde(rename = "b", default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) results: Vec<(u64, Box<RawValue>)>,
+    /// Changes of membership for the leader: name, whether to add, and whom.
+    #[serde(rename = "c", default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) changes: Vec<(u64, bool, RaftId)>,
+    /// The sender waits for somebody to lead for the first time.
+    #[serde(rename = "h", default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) wake: bool,
+}
+
+impl Parcel {
+    /// Whether there is nothing in it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.raft.is_empty()
+            && self.commands.is_empty()
+            && self.queries.is_empty()
+            && self.answers.is_empty()
+            && self.results.is_empty()
+            && self.changes.is_empty()
+            && !self.wake
+    }
+}
+
+/// A message of the consensus core.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Say {
+    /// pre, transfer, last
+    #[serde(rename = "v")]
+    RequestVote(bool, bool, Id),
+    /// pre, granted
+    #[serde(rename = "V")]
+    Vote(bool, bool),
+    /// prev, commit, round, entries
+    #[serde(rename = "a")]
+    Append(Id, Index, Round, Vec<WireEntry>),
+    /// round, matched
+    #[serde(rename = "A")]
+    Appended(Round, Index),
+    /// round, prev, hint
+    #[serde(rename = "R")]
+    Rejected(Round, Index, Id),
+    /// last, configuration, length, checksum, offset, data in base64, round
+    #[serde(rename = "s")]
+    Snapshot(Id, Config, u64, u32, u64, String, Round),
+    /// last index, offset, round
+    #[serde(rename = "S")]
+    SnapshotProgress(Index, u64, Round),
+    #[serde(rename = "i")]
+    ReadIndex(ReadContext),
+    #[serde(rename = "I")]
+    ReadIndexReply(ReadContext, Index),
+    #[serde(rename = "n")]
+    TimeoutNow,
+}
+
+/// Term and index of an entry.
+type Id = (Term, Index);
+
+/// Term and payload of an entry.
+pub(super) type WireEntry = (Term, Box<RawValue>);
+
+fn id(id: LogId) -> Id {
+    (id.term, id.index)
+}
+
+fn log_id((term, index): Id) -> LogId {
+    LogId::new(term, index)
+}
+
+/// An entry for the wire or the disk.
+pub(super) fn pack_entry(entry: &Entry) -> WireEntry {
+    let payload = match &entry.payload {
+        Payload::Noop => RawValue::NULL.to_owned(),
+        Payload::Config(config) => to_raw_value(&**config).expect("configurations are plain data"),
+        Payload::Command(command) => {
+            let text = String::from_utf8(command.as_bytes().to_vec());
+            let text = text.expect("a replica proposes only text");
+            RawValue::from_string(text).expect("a replica proposes only JSON")
+        }
+    };
+    (entry.id.term, payload)
+}
+
+/// The entry at `index` that was packed as this; `None` if it was not.
+pub(super) fn unpack_entry(index: Index, (term, payload): WireEntry) -> Option<Entry> {
+    let text = payload.get();
+    let payload = match text.as_bytes().first()? {
+        b'n' => Payload::Noop,
+        b'{' => Payload::Config(serde_json::from_str::<Config>(text).ok()?.into()),
+        _ => Payload::Command(Command::from(text)),
+    };
+    Some(Entry { id: LogId::new(term, index), payload })
+}
+
+/// A message of the core, packed.
+pub(super) fn pack(message: &Message) -> (Term, Say) {
+    let say = match &message.kind {
+        MessageKind::RequestVote { pre, transfer, last } => {
+            Say::RequestVote(*pre, *transfer, id(*last))
+        }
+        MessageKind::Vote { pre, granted } => Say::Vote(*pre, *granted),
+        MessageKind::Append { prev, commit, round, entries } => {
+            Say::Append(id(*prev), *commit, *round, entries.iter().map(pack_entry).collect())
+        }
+        MessageKind::Appended { round, matched } => Say::Appended(*round, *matched),
+        MessageKind::Rejected { round, prev, hint } => Say::Rejected(*round, *prev, id(*hint)),
+        MessageKind::Snapshot { meta, offset, data, round } => Say::Snapshot(
+            id(meta.last),
+            (*meta.config).clone(),
+            meta.len_bytes,
+            meta.checksum,
+            *offset,
+            BASE64_STANDARD.encode(data.as_bytes()),
+            *round,
+        ),
+        MessageKind::SnapshotProgress { last_index, offset, round } => {
+            Say::SnapshotProgress(*last_index, *offset, *round)
+        }
+        MessageKind::ReadIndex { context } => Say::ReadIndex(*context),
+        MessageKind::ReadIndexReply { context, index } => Say::ReadIndexReply(*context, *index),
+        MessageKind::TimeoutNow => Say::TimeoutNow,
+    };
+    (message.term, say)
+}
+
+/// The message that was packed as this; `None` if it was not.
+pub(super) fn unpack(from: RaftId, to: RaftId, (term, say): (Term, Say)) -> Option<Message> {
+    let kind = match say {
+        Say::RequestVote(pre, transfer, last) => {
+            MessageKind::RequestVote { pre, transfer, last: log_id(last) }
+        }
+        Say::Vote(pre, granted) => MessageKind::Vote { pre, granted },
+        Say::Append(prev, commit, round, entries) => {
+            let first = prev.1.next();
+            let entries = entries.into_iter().zip(first.0..);
+            let entries = entries.map(|(e, index)| unpack_entry(Index(index), e));
+            let entries = entries.collect::<Option<Vec<Entry>>>()?;
+            MessageKind::Append { prev: log_id(prev), commit, round, entries }
+        }
+        Say::Appended(round, matched) => MessageKind::Appended { round, matched },
+        Say::Rejected(round, prev, hint) => {
+            MessageKind::Rejected { round, prev, hint: log_id(hint) }
+        }
+        Say::Snapshot(last, config, len_bytes, checksum, offset, data, round) => {
+            let meta =
+                SnapshotMeta { last: log_id(last), config: config.into(), len_bytes, checksum };
+            let data = Command::from(BASE64_STANDARD.decode(data).ok()?);
+            MessageKind::Snapshot { meta, offset, data, round }
+        }
+        Say::SnapshotProgress(last_index, offset, round) => {
+            MessageKind::SnapshotProgress { last_index, offset, round }
+        }
+        Say::ReadIndex(context) => MessageKind::ReadIndex { context },
+        Say::ReadIndexReply(context, index) => MessageKind::ReadIndexReply { context, index },
+        Say::TimeoutNow => MessageKind::TimeoutNow,
+    };
+    Some(Message { from, to, term, kind })
+}

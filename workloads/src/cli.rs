@@ -68,6 +68,10 @@ pub struct Options {
     /// else; correct only if clocks run at nearly the same rate
     #[arg(long)]
     pub lease_reads: bool,
+
+    /// Where the counters keep their totals
+    #[arg(long, value_enum, value_name = "STORE", default_value_t)]
+    pub store: StoreChoice,
 }
 
 const DEFAULT_ELECTION_TIMEOUT_MS: u64 = 500;
@@ -86,6 +90,7 @@ impl Default for Options {
             election_timeout: DEFAULT_ELECTION_TIMEOUT_MS,
             heartbeat: DEFAULT_HEARTBEAT_MS,
             lease_reads: false,
+            store: StoreChoice::default(),
         }
     }
 }
@@ -113,6 +118,16 @@ impl Options {
         };
         gossip::Config { overlay, latency_budget: Duration::from_millis(self.latency_budget) }
     }
+}
+
+/// The values of `--store`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum StoreChoice {
+    /// On every node, always available
+    #[default]
+    Gossip,
+    /// In the service seq-kv
+    SeqKv,
 }
 
 /// The values of `--overlay`.

@@ -14,6 +14,7 @@ pub mod echo;
 pub mod everything;
 pub mod g_set;
 pub mod lin_kv;
+pub mod seq_counter;
 mod table;
 mod undecided;
 pub mod unique_ids;

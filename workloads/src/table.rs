@@ -8,10 +8,12 @@ use seaworthy::storage::{Log, Recovered};
 use serde::Serialize;
 
 use crate::broadcast::Broadcast;
+use crate::cli::StoreChoice;
 use crate::counter::Counter;
 use crate::everything::Everything;
 use crate::g_set::GSet;
 use crate::lin_kv::LinKv;
+use crate::seq_counter::SeqCounter;
 use crate::{Options, echo, unique_ids};
 
 /// One workload: a row of the table.
@@ -56,13 +58,19 @@ static TABLE: [Entry; 7] = [
         name: "pn-counter",
         summary: "counts up and down",
         serves: &["add", "read", Counter::GOSSIP],
-        build: |options| Box::new(Counter::new(options)),
+        build: |options| match options.store {
+            StoreChoice::Gossip => Box::new(Counter::new(options)),
+            StoreChoice::SeqKv => Box::new(SeqCounter::new(false)),
+        },
     },
     Entry {
         name: "g-counter",
         summary: "counts up",
         serves: &["add", "read", Counter::GROW_ONLY_GOSSIP],
-        build: |options| Box::new(Counter::grow_only(options)),
+        build: |options| match options.store {
+            StoreChoice::Gossip => Box::new(Counter::grow_only(options)),
+            StoreChoice::SeqKv => Box::new(SeqCounter::new(true)),
+        },
     },
     Entry {
         name: "lin-kv",

@@ -1,0 +1,202 @@
+//! A counter over the service `seq-kv`, as the challenge states it.
+//!
+//! `seq-kv` is only sequentially consistent: it may answer from the past, even
+//! right after somebody else's write was acknowledged. What it cannot do is let a
+//! compare-and-set succeed from a value that was already replaced. So everything here,
+//! *reads included*, is a successful cas of one key from one value that never
+//! occurred before to the next: each carries a tag that is used once. Why that is right:
+//!
+//! * *Fresh.* The successes form one chain, each built on the one before. A cas that
+//!   was acknowledged before mine was invoked cannot come after mine in the chain: it
+//!   was built on a value that was known then, and mine did not exist yet.
+//! * *Exactly once.* If no answer comes, the same cas is sent again; the value it
+//!   starts from never returns, so it takes effect at most once, however late. If
+//!   it is refused, a read tells whether the present value bears its tag. If not, the
+//!   value it started from is gone, and the same additions go into a new cas. A read
+//!   from the past can only mislead into a cas that fails.
+//!
+//! The value holds a total and a tag for each node: `{"n0":[5,"9f-3"]}`. Requests that
+//! arrive while a cas is under way share the next one.
+//!
+//! Deliberately missing: availability without the service. Requests then wait.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rand_core::Rng;
+use seaworthy::message::{Body, ErrorCode, Message, NodeId, Request, RpcError};
+use seaworthy::node::{Context, Event, Token, Workload};
+use serde::{Deserialize, Serialize};
+
+use crate::counter::{ReadOk, delta};
+use crate::table::{Done, not_supported};
+
+const SERVICE: &str = "seq-kv";
+const KEY: &str = "counter";
+const CAS: Token = Token(0);
+const READ: Token = Token(1);
+const RETRY: Token = Token(2);
+const TIMEOUT: Duration = Duration::from_millis(1000);
+/// Before asking again a service that refused for a reason of its own.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Total and tag of each node.
+type Value = BTreeMap<NodeId, (i128, String)>;
+
+/// The workload.
+pub struct SeqCounter {
+    grow_only: bool,
+    boot: u64,
+    tags: u64,
+    /// The latest value seen; none if the key has not been seen.
+    seen: Option<Value>,
+    queue: Vec<Work>,
+    flight: Option<Flight>,
+}
+
+/// A client's request.
+struct Work {
+    request: Request,
+    /// None for a read.
+    delta: Option<i64>,
+}
+
+/// A cas that has not succeeded yet, and whom it serves.
+struct Flight {
+    from: Option<Value>,
+    to: Value,
+    work: Vec<Work>,
+}
+
+#[derive(Serialize)]
+struct Cas<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    key: &'static str,
+    from: &'a Option<Value>,
+    to: &'a Value,
+    create_if_not_exists: bool,
+}
+
+#[derive(Serialize)]
+struct Read {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    key: &'static str,
+}
+
+#[derive(Deserialize)]
+struct ValueIs {
+    value: Value,
+}
+
+impl SeqCounter {
+    /// A counter whose nodes have not spoken to the service yet.
+    pub fn new(grow_only: bool) -> SeqCounter {
+        SeqCounter { grow_only, boot: 0, tags: 0, seen: None, queue: Vec::new(), flight: None }
+    }
+
+    fn accept(&mut self, cx: &mut Context<'_>, message: &Message) -> Result<(), RpcError> {
+        let delta = match message.body.kind.as_str() {
+            "add" => Some(delta(message, self.grow_only)?),
+            "read" => None,
+            _ => {
+                not_supported(cx, message);
+                return Ok(());
+            }
+        };
+        self.queue.push(Work { request: message.request(), delta });
+        if self.flight.is_none() {
+            self.take_off(cx, Vec::new());
+        }
+        Ok(())
+    }
+
+    /// Begins a cas for `work` and everything that waits.
+    fn take_off(&mut self, cx: &mut Context<'_>, mut work: Vec<Work>) {
+        work.append(&mut self.queue);
+        if work.is_empty() {
+            return;
+        }
+        let from = self.seen.clone();
+        let mut to = from.clone().unwrap_or_default();
+        self.tags += 1;
+        let own = to.entry(cx.id().clone()).or_default();
+        own.0 += work.iter().filter_map(|w| w.delta).map(i128::from).sum::<i128>();
+        own.1 = format!("{:x}-{}", self.boot, self.tags);
+        self.flight = Some(Flight { from, to, work });
+        self.send(cx);
+    }
+
+    fn send(&self, cx: &mut Context<'_>) {
+        let Some(Flight { from, to, .. }) = &self.flight else { return };
+        let cas = Cas { kind: "cas", key: KEY, from, to, create_if_not_exists: true };
+        cx.rpc(&SERVICE.into(), &cas, TIMEOUT, CAS);
+    }
+
+    fn cas_ended(&mut self, cx: &mut Context<'_>, result: Result<Body, RpcError>) {
+        match result {
+            Ok(_) => {
+                self.seen = self.flight.as_ref().map(|flight| flight.to.clone());
+                self.land(cx);
+            }
+            Err(e) if e.code == ErrorCode::PRECONDITION_FAILED => self.look(cx),
+            Err(e) if e.code == ErrorCode::TIMEOUT => self.send(cx),
+            Err(_) => cx.set_timer(RETRY, PAUSE),
+        }
+    }
+
+    fn look(&self, cx: &mut Context<'_>) {
+        cx.rpc(&SERVICE.into(), &Read { kind: "read", key: KEY }, TIMEOUT, READ);
+    }
+
+    /// The cas was refused; `result` is the value, perhaps a past one.
+    fn read_ended(&mut self, cx: &mut Context<'_>, result: Result<Body, RpcError>) {
+        match result.and_then(|body| body.parse()) {
+            Ok(ValueIs { value }) => {
+                let tag = |value: &Value| value.get(cx.id()).map(|own| own.1.clone());
+                let done = self.flight.as_ref().is_some_and(|f| tag(&f.to) == tag(&value));
+                self.seen = Some(value);
+                if done {
+                    return self.land(cx);
+                }
+                let work = self.flight.take().map(|flight| flight.work).unwrap_or_default();
+                self.take_off(cx, work);
+            }
+            Err(e) if e.code == ErrorCode::TIMEOUT => self.look(cx),
+            // Also if the key does not exist: that answer is from the past.
+            Err(_) => cx.set_timer(RETRY, PAUSE),
+        }
+    }
+
+    /// The cas has taken effect, and `seen` is its value or a later one.
+    fn land(&mut self, cx: &mut Context<'_>) {
+        let work = self.flight.take().map(|flight| flight.work).unwrap_or_default();
+        let value = self.seen.iter().flat_map(BTreeMap::values).map(|own| own.0).sum();
+        for Work { request, delta } in work {
+            match delta {
+                Some(_) => cx.reply(&request, &Done::of("add_ok")),
+                None => cx.reply(&request, &ReadOk { kind: "read_ok", value }),
+            }
+        }
+        self.take_off(cx, Vec::new());
+    }
+}
+
+impl Workload for SeqCounter {
+    fn handle(&mut self, cx: &mut Context<'_>, event: Event) {
+        match event {
+            Event::Start(_) => self.boot = cx.rng().next_u64(),
+            Event::Message(message) => {
+                if let Err(error) = self.accept(cx, &message) {
+                    cx.error(&message.request(), &error);
+                }
+            }
+            Event::Reply { token: CAS, result } => self.cas_ended(cx, result),
+            Event::Reply { result, .. } => self.read_ended(cx, result),
+            // What was refused may have taken effect before: the same again tells.
+            Event::Timer(_) => self.send(cx),
+            Event::Durable(_) => {}
+        }
+    }
+}

@@ -6,6 +6,7 @@ use seaworthy::message::NodeId;
 use seaworthy::time::Time;
 
 use super::Flight;
+use super::net::Party;
 use crate::arm::NodeFault;
 
 /// How many messages that came while a node was down it still gets after its
@@ -25,17 +26,23 @@ pub(super) struct Lifecycle {
 struct State {
     running: bool,
     mute: bool,
+    paused: bool,
     while_down: Vec<Flight>,
     /// The current second, and the messages sent in it.
     second: u64,
     messages: u64,
+    /// What clients asked of it in that second.
+    requests: u64,
     /// All messages it ever sent and got.
     sent: u64,
     received: u64,
 }
 
-/// A node that sends more messages than this within a second is flooding.
+/// A node that sends more messages than this within a second is flooding, unless it
+/// answers: each request of a client in that second excuses `FLOOD_PER_REQUEST`. What
+/// other nodes send does not: two that answer each other for ever are a flood.
 const FLOOD_PER_SECOND: u64 = 100_000;
+const FLOOD_PER_REQUEST: u64 = 100;
 /// So is one that sends more than this many, and this many for each it got: gossip
 /// with hundreds of neighbours stays far below, and a loop without end gets there
 /// however slow the machine is.
@@ -76,6 +83,7 @@ impl Lifecycle {
 
     pub(super) fn killed(&mut self, node: usize) {
         self.nodes[node].running = false;
+        self.nodes[node].paused = false;
         // Whoever waits for this life's answer waits in vain.
         self.expected.retain(|_, e| e.node != node);
     }
@@ -86,6 +94,7 @@ impl Lifecycle {
         let state = &mut self.nodes[node];
         if state.running {
             state.received += 1;
+            state.requests += u64::from(flight.src == Party::Client);
             return Some(flight);
         }
         if state.while_down.len() < KEPT_WHILE_DOWN {
@@ -100,11 +109,13 @@ impl Lifecycle {
         let second = now.as_millis() / 1000;
         if state.second != second {
             (state.second, state.messages) = (second, 0);
+            state.requests = 0;
         }
         state.messages += 1;
         state.sent += 1;
         let unasked = state.sent > FLOOD_UNASKED + FLOOD_PER_RECEIVED * state.received;
-        if state.messages > FLOOD_PER_SECOND || unasked {
+        let excused = FLOOD_PER_REQUEST * state.requests;
+        if state.messages > FLOOD_PER_SECOND + excused || unasked {
             return Err(NodeFault::Flood { sent: state.sent, received: state.received });
         }
         Ok(())
@@ -127,9 +138,29 @@ impl Lifecycle {
         self.expected.remove(address)
     }
 
+    /// Notes that a node is stopped. What it owes an answer to can wait.
+    pub(super) fn paused(&mut self, node: usize) {
+        self.nodes[node].paused = self.nodes[node].running;
+    }
+
+    /// Notes that a node goes on; returns the attempts whose time begins anew.
+    pub(super) fn resumed(&mut self, node: usize) -> Vec<u64> {
+        if !std::mem::take(&mut self.nodes[node].paused) {
+            return Vec::new();
+        }
+        let owed = self.expected.values_mut().filter(|e| e.node == node);
+        owed.map(|expected| {
+            self.attempts += 1;
+            expected.attempt = self.attempts;
+            self.attempts
+        })
+        .collect()
+    }
+
     /// Takes out the wait with this attempt's number, if it still goes on.
     pub(super) fn missed(&mut self, attempt: u64) -> Option<Expected> {
-        let address = self.expected.iter().find(|(_, e)| e.attempt == attempt)?.0.clone();
+        let is_late = |e: &Expected| e.attempt == attempt && !self.nodes[e.node].paused;
+        let address = self.expected.iter().find(|(_, e)| is_late(e))?.0.clone();
         self.expected.remove(&address)
     }
 
@@ -141,5 +172,44 @@ impl Lifecycle {
     /// Whether the bench waits for nobody.
     pub(super) fn all_answered(&self) -> bool {
         self.expected.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use seaworthy::message::Packet;
+
+    use super::*;
+
+    #[test]
+    fn a_node_that_is_stopped_owes_its_init_ok_later() {
+        let mut lifecycle = Lifecycle::new(2);
+        for node in 0..2 {
+            lifecycle.started(node);
+        }
+        let first = lifecycle.expect("c0".into(), 0, "init_ok");
+        let other = lifecycle.expect("c1".into(), 1, "init_ok");
+        lifecycle.paused(0);
+        assert!(lifecycle.missed(first).is_none(), "it cannot answer");
+        assert!(lifecycle.missed(other).is_some(), "this one could");
+        let again = lifecycle.resumed(0);
+        assert!(lifecycle.missed(first).is_none(), "its time begins anew");
+        assert_eq!(again.len(), 1);
+        assert_eq!(lifecycle.missed(again[0]).map(|e| e.node), Some(0));
+        assert!(lifecycle.resumed(0).is_empty());
+    }
+
+    #[test]
+    fn answers_are_no_flood_however_many() {
+        let mut lifecycle = Lifecycle::new(1);
+        lifecycle.started(0);
+        for _ in 0..2 * FLOOD_PER_SECOND {
+            let (id, dest) = (1, Party::Node(0));
+            let packet = Packet { src: "c0".into(), dest: "n0".into(), body: "{}".into() };
+            lifecycle.admit(0, Flight { id, src: Party::Client, dest, packet });
+            assert_eq!(lifecycle.count_message(0, Time::ZERO), Ok(()));
+        }
+        let mut next = || lifecycle.count_message(0, Time::from_millis(1000));
+        assert!((0..=FLOOD_PER_SECOND).any(|_| next().is_err()), "nobody asked");
     }
 }

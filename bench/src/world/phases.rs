@@ -207,11 +207,15 @@ impl<C: Cluster> World<C> {
             Act::Start => (0..self.config.nodes.len()).for_each(|node| self.start_node(node)),
             Act::Pause(nodes) => {
                 for node in nodes {
+                    self.lifecycle.paused(node);
                     self.with_cluster(|c, now, _| c.pause(now, node));
                 }
             }
             Act::Resume => {
                 for node in 0..self.config.nodes.len() {
+                    for attempt in self.lifecycle.resumed(node) {
+                        self.queue.push(self.now + INIT_TIMEOUT, Event::Deadline(attempt));
+                    }
                     self.with_cluster(|c, now, out| c.resume(now, node, out));
                 }
             }

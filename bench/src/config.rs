@@ -1,5 +1,6 @@
 //! What a run is: Maelstrom's flags, and the faults only a simulation has.
 
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -8,6 +9,8 @@ use seaworthy::message::NodeId;
 
 use crate::check::Availability;
 use crate::check::txn::Model;
+use crate::service;
+use crate::world::net::Directory;
 use crate::world::seed::Seed;
 
 /// How the latency of a message is drawn, given its mean.
@@ -192,6 +195,21 @@ fn probability(s: &str) -> Result<f64, String> {
     }
 }
 
+/// Beyond these a run would only exhaust the machine.
+const NODES_MAX: usize = 10_000;
+const WORKERS_MAX: usize = 100_000;
+/// Operations a second for which the pauses between them fit a clock of nanoseconds.
+const RATES: RangeInclusive<f64> = 1e-6..=1e6;
+const NEMESIS_INTERVAL_MIN_S: f64 = 0.001;
+
+/// Whether a node can be called so: everybody in a network has a name of their own,
+/// and a node's is that of its log file, too.
+fn can_be_a_node(name: &NodeId) -> bool {
+    let taken = Directory::new(&[], &service::NAMES).find(name).is_some();
+    let name = name.as_str();
+    !taken && !matches!(name, "" | "." | "..") && !name.contains(['/', '\0'])
+}
+
 /// A complete, checked description of one run.
 #[derive(Clone, Debug)]
 pub struct RunConfig {
@@ -222,9 +240,15 @@ impl RunConfig {
     pub fn new(args: RunArgs, fallback: Seed) -> Result<RunConfig, String> {
         let nodes: Vec<NodeId> = match args.node_count {
             Some(0) => return Err("--node-count must be at least 1".into()),
+            Some(count) if count > NODES_MAX => {
+                return Err(format!("--node-count must be at most {NODES_MAX}"));
+            }
             Some(count) => (0..count).map(|i| NodeId::new(format!("n{i}"))).collect(),
             None => args.nodes.iter().map(NodeId::new).collect(),
         };
+        if let Some(name) = nodes.iter().find(|name| !can_be_a_node(name)) {
+            return Err(format!("--nodes: {:?} cannot be the name of a node", name.as_str()));
+        }
         let mut unique = nodes.clone();
         unique.sort();
         unique.dedup();
@@ -233,15 +257,22 @@ impl RunConfig {
         }
         let concurrency = match args.concurrency {
             Concurrency::Fixed(count) => count,
-            Concurrency::PerNode(count) => count * nodes.len(),
+            Concurrency::PerNode(count) => count.saturating_mul(nodes.len()),
         };
+        if concurrency > WORKERS_MAX {
+            return Err(format!("--concurrency must be at most {WORKERS_MAX} workers"));
+        }
         let seconds = |flag: &str, value: f64| {
             let fine = value.is_finite() && (0.0..1e9).contains(&value);
             let why = format!("--{flag} must be a number of seconds from 0 to 1e9");
             if fine { Ok(Duration::from_secs_f64(value)) } else { Err(why) }
         };
-        if !(args.rate.is_finite() && args.rate > 0.0) {
-            return Err("--rate must be above 0".into());
+        if !RATES.contains(&args.rate) {
+            return Err(format!("--rate must be from {} to {}", RATES.start(), RATES.end()));
+        }
+        // Without a pause between its acts the nemesis would never let time pass.
+        if !args.nemesis.is_empty() && args.nemesis_interval < NEMESIS_INTERVAL_MIN_S {
+            return Err(format!("--nemesis-interval must be at least {NEMESIS_INTERVAL_MIN_S}"));
         }
         for (flag, value) in [("latency", args.latency), ("fsync", args.chaos.fsync)] {
             seconds(flag, value / 1000.0).map_err(|e| e.replace("seconds", "milliseconds"))?;
@@ -263,5 +294,52 @@ impl RunConfig {
     /// Whether the nemesis has this fault.
     pub fn has(&self, fault: Fault) -> bool {
         self.args.nemesis.contains(&fault)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        run: RunArgs,
+    }
+
+    fn config(flags: &str) -> Result<RunConfig, String> {
+        let typed = std::iter::once("test").chain(flags.split(' ').filter(|f| !f.is_empty()));
+        RunConfig::new(Command::try_parse_from(typed).expect("flags").run, Seed(0))
+    }
+
+    #[test]
+    fn values_that_would_hang_or_break_a_run_are_refused() {
+        for (flags, complaint) in [
+            ("--rate 0", "--rate"),
+            ("--rate NaN", "--rate"),
+            ("--rate 1e-300", "--rate"),
+            ("--rate 1e300", "--rate"),
+            ("--nemesis partition --nemesis-interval 0", "--nemesis-interval"),
+            ("--nemesis-interval NaN", "--nemesis-interval"),
+            ("--time-limit inf", "--time-limit"),
+            ("--latency 1e300", "--latency"),
+            ("--node-count 0", "--node-count"),
+            ("--node-count 18446744073709551615", "--node-count"),
+            ("--concurrency 18446744073709551615n", "--concurrency"),
+            ("--nodes a,b,a", "twice"),
+            ("--nodes a,", "\"\""),
+            ("--nodes lin-kv", "\"lin-kv\""),
+            ("--nodes c7", "\"c7\""),
+            ("--nodes ../a", "\"../a\""),
+            ("--nodes ..", "\"..\""),
+        ] {
+            let error = config(flags).expect_err(flags);
+            assert!(error.contains(complaint), "{flags}: {error}");
+        }
+        for flags in ["", "--time-limit 0", "--nemesis-interval 0", "--nodes a,c,n1.example"] {
+            assert!(config(flags).is_ok(), "{flags}");
+        }
     }
 }

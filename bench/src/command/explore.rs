@@ -8,7 +8,7 @@ use std::thread;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{Exit, usage};
+use super::{Exit, say, usage};
 use crate::arm::process::unix_millis;
 use crate::check::Verdict;
 use crate::config::RunConfig;
@@ -26,7 +26,7 @@ pub struct ExploreArgs {
     #[arg(short, long)]
     workload: String,
     /// How many seeds
-    #[arg(long, default_value_t = 1000)]
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
     seeds: u64,
     /// The first seed
     #[arg(long, default_value_t = 0)]
@@ -67,7 +67,12 @@ pub fn run(args: &ExploreArgs) -> Exit {
     let cores = || thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
     let jobs = args.jobs.unwrap_or_else(cores).get();
     let end = args.from.saturating_add(args.seeds);
-    println!("Exploring {}: seeds {} to {}, {jobs} at a time", args.workload, args.from, end - 1);
+    say(format_args!(
+        "Exploring {}: seeds {} to {}, {jobs} at a time",
+        args.workload,
+        args.from,
+        end - 1
+    ));
     let started = unix_millis();
     let bar = ProgressBar::new(args.seeds);
     let style = ProgressStyle::with_template("{bar:30} {pos}/{len} runs  {per_sec}  {eta} left");
@@ -121,22 +126,22 @@ fn explore_one(space: &Space, seed: Seed) -> Result<Outcome, String> {
 }
 
 fn report(space: &Space, tally: &Tally, seconds: f64) -> Exit {
-    println!(
+    say(format_args!(
         "{} runs, {} operations in {seconds:.1} s: {:.1} runs/s, {:.0} simulated seconds per second",
         tally.runs,
         tally.operations,
         tally.runs as f64 / seconds,
         tally.simulated_seconds / seconds,
-    );
+    ));
     match &tally.failed {
         None => {
-            println!("All valid.");
+            say("All valid.");
             Exit::Verdict(Verdict::Valid)
         }
         Some((seed, outcome)) => {
             let run = derive(space, Seed(*seed));
-            println!("Seed {seed}: {:?}: {}", outcome.verdict, outcome.why);
-            println!("Replay it with:\n  {}", command(&run));
+            say(format_args!("Seed {seed}: {:?}: {}", outcome.verdict, outcome.why));
+            say(format_args!("Replay it with:\n  {}", command(&run)));
             Exit::Verdict(outcome.verdict)
         }
     }

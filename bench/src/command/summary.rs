@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::{Exit, crash};
+use super::{Exit, crash, say};
 use crate::check::Verdict;
 use crate::edn::{self, Edn};
 use crate::history::{self, Op, pairs};
@@ -25,7 +25,7 @@ pub struct SummaryArgs {
 pub fn run(args: &SummaryArgs) -> Exit {
     match summarize(&args.dir) {
         Ok((line, verdict)) => {
-            println!("{line}");
+            say(line);
             Exit::Verdict(verdict)
         }
         Err(message) => crash(&message),

@@ -3,8 +3,12 @@
 // A test may fail by unwrapping; its helpers are not known to be tests.
 #![allow(clippy::unwrap_used)]
 
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 fn test(store: &Path, flags: &[&str], fault: &str) -> (Output, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_seaworthy"))
@@ -40,6 +44,7 @@ const FAULTS: &[(&str, i32, &[&str])] = &[
     ("extra-field", 1, &["more"]),
     ("broken-line", 1, &["printed a line that is no message", "{\"src\": oops", "node-logs/n"]),
     ("exit", 1, &["exited by itself (status 0)", "| faulty node, fault: exit"]),
+    ("leave-a-child", 1, &["exited by itself (status 0)"]),
     ("crash", 1, &["exited by itself (status 7)"]),
     ("nobody", 1, &["sent a message to n99, which does not exist"]),
     ("forge", 1, &["in the name of n99"]),
@@ -91,4 +96,66 @@ fn ids_reused_after_a_restart_are_found() {
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(text.contains(":duplicated-count"), "{text}");
     assert!(!text.contains(":duplicated-count 0"), "{text}");
+}
+
+#[test]
+fn a_line_cut_by_a_kill_is_no_fault_of_the_node() {
+    let store = tempfile::tempdir().unwrap();
+    let flags = "-w echo --node-count 3 --time-limit 2 --rate 50 --nemesis kill \
+                 --nemesis-interval 0.2";
+    let flags: Vec<&str> = flags.split_whitespace().collect();
+    let (output, text) = test(store.path(), &flags, "half-lines");
+    assert!(text.contains(":valid? true"), "{text}");
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    let latest = store.path().join("latest/history.txt");
+    assert!(std::fs::read_to_string(latest).unwrap().contains("kill"), "nobody was killed");
+}
+
+/// How many processes mention `marker` on their command line.
+fn processes_with(marker: &str) -> usize {
+    let entries = std::fs::read_dir("/proc").unwrap().flatten();
+    let lines = entries.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
+    lines.filter(|line| String::from_utf8_lossy(line).contains(marker)).count()
+}
+
+#[test]
+fn nothing_survives_an_interrupted_bench() {
+    let store = tempfile::tempdir().unwrap();
+    let marker = format!("marker-{}", std::process::id());
+    let flags = "test -w echo --node-count 3 --time-limit 60 --rate 50 --log-net-recv \
+                 --nemesis pause --nemesis-interval 0.05";
+    let mut bench = Command::new(env!("CARGO_BIN_EXE_seaworthy"))
+        .args(flags.split_whitespace())
+        .args(["--bin", env!("CARGO_BIN_EXE_faulty-node"), "--store"])
+        .arg(store.path())
+        .args(["--", "none", &marker])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Once some operations are done, some node has been stopped.
+    let lines = BufReader::new(bench.stderr.take().unwrap()).lines();
+    assert_eq!(lines.take(60).count(), 60);
+    assert_eq!(processes_with(&marker), 4, "the bench and its nodes");
+    kill(Pid::from_raw(bench.id().cast_signed()), Signal::SIGINT).unwrap();
+    let status = bench.wait().unwrap();
+    assert_eq!(status.code(), None, "it dies of the signal, so that a script ends too: {status}");
+    // A killed process may be a zombie for a moment; its command line is empty then.
+    assert_eq!(processes_with(&marker), 0);
+}
+
+#[test]
+fn a_reader_that_has_gone_changes_no_verdict() {
+    let store = tempfile::tempdir().unwrap();
+    let mut bench = Command::new(env!("CARGO_BIN_EXE_seaworthy"))
+        .args(["test", "-w", "echo", "--time-limit", "5", "--store"])
+        .arg(store.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(bench.stdout.take());
+    let output = bench.wait_with_output().unwrap();
+    let complaints = String::from_utf8_lossy(&output.stderr);
+    assert_eq!((output.status.code(), &*complaints), (Some(0), ""));
 }

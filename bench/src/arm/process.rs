@@ -9,30 +9,33 @@
 // Real time, threads and signals are what this module is for.
 #![allow(clippy::disallowed_methods)]
 
+mod children;
+
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, BufWriter, Read, Write};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use seaworthy::message::{NodeId, Packet};
 use seaworthy::time::Time;
 
 use super::{Act, Cluster, NodeFault, Outbox, shorten};
 use crate::world::World;
+pub use children::Children;
 
 /// How many messages may wait between the readers and the world; beyond that a
 /// child that prints faster is held up by its own pipe.
 const BACKLOG: usize = 10_000;
 /// The longest line that is taken from a child.
 const LINE_BYTES_MAX: u64 = 64 << 20;
-/// How many lines of a log a report shows.
+/// How many lines of a log a report shows, and how much of its end is read for them.
 const LAST_LINES: usize = 10;
+const LAST_BYTES: u64 = 16 << 10;
 
 /// How to run a node.
 #[derive(Clone, Debug)]
@@ -45,13 +48,22 @@ pub struct NodeCommand {
     pub log_dir: PathBuf,
     /// Whether to copy the nodes' stderr to the bench's own.
     pub echo_stderr: bool,
+    /// Where the children are entered while they live.
+    pub children: Children,
 }
 
-/// What a reader thread saw: a message or fault, or that the output ended.
+/// What a reader thread saw of one life of a node.
 struct Heard {
     node: usize,
     life: u64,
-    what: Option<Act>,
+    what: Sound,
+}
+
+enum Sound {
+    /// A line: a message or a fault.
+    Line(Act),
+    /// The output ended, with this much of a line that never did.
+    End { rest: Vec<u8> },
 }
 
 /// Children, one for each node.
@@ -84,21 +96,22 @@ impl ProcessCluster {
         self.command.log_dir.join(format!("{}.log", self.names[node]))
     }
 
-    fn spawn(&mut self, node: usize) -> std::io::Result<Running> {
+    fn spawn(&mut self, node: usize) -> Result<Running, String> {
         let stderr = if self.command.echo_stderr {
             Stdio::inherit()
         } else {
-            let log = File::options().create(true).append(true).open(self.log_path(node))?;
-            Stdio::from(log)
+            let path = self.log_path(node);
+            let log = File::options().create(true).append(true).open(&path);
+            Stdio::from(log.map_err(|e| format!("{}: {e}", path.display()))?)
         };
-        let mut child = Command::new(&self.command.bin)
-            .args(&self.command.args)
-            .current_dir(std::env::temp_dir())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(stderr)
-            .process_group(0)
-            .spawn()?;
+        let mut command = Command::new(&self.command.bin);
+        command.args(&self.command.args).current_dir(std::env::temp_dir());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(stderr);
+        let mut child = self
+            .command
+            .children
+            .spawn(&mut command)
+            .map_err(|e| format!("{}: {e}", self.command.bin.display()))?;
         self.lives += 1;
         let life = self.lives;
         let stdin = child.stdin.take().expect("stdin is piped");
@@ -112,23 +125,37 @@ impl ProcessCluster {
 
     fn signal(&self, node: usize, signal: Signal) {
         if let Some(running) = &self.running[node] {
-            let group = Pid::from_raw(running.child.id().cast_signed());
-            // The group may have ended on its own; the reader will tell.
-            let _ = killpg(group, signal);
+            self.command.children.signal(&running.child, signal);
         }
     }
 
-    /// Whether output of this life may end: only if the child was killed.
-    fn ended(&mut self, node: usize, life: u64) -> Option<NodeFault> {
-        let running = self.running[node].as_mut()?;
-        if running.life != life {
-            return None;
-        }
+    /// What is wrong if output of this life ends: nothing if the child was killed,
+    /// not even that a kill left half a line behind.
+    fn ended(&mut self, node: usize, life: u64, rest: &[u8]) -> Option<NodeFault> {
+        let mut running = self.running[node].take_if(|running| running.life == life)?;
         // A child may close stdout and live on, mute; give it a moment to exit.
         let status = wait_briefly(&mut running.child);
-        let status = status.map_or("closed its stdout".to_owned(), tell_status);
-        self.signal(node, Signal::SIGKILL);
+        let mut status = status.map_or("it closed stdout and lives".to_owned(), tell_status);
+        if !rest.is_empty() {
+            let rest = shorten(&String::from_utf8_lossy(rest), 200);
+            status.push_str(&format!(", in the middle of a line: {rest}"));
+        }
+        self.command.children.kill(&mut running.child);
         Some(NodeFault::Exited { status })
+    }
+
+    /// The nodes that have exited by themselves although something they left behind
+    /// holds their stdout open, so that no reader could tell.
+    fn quitters(&mut self) -> Outbox {
+        let mut out = Outbox::default();
+        for (node, slot) in self.running.iter_mut().enumerate() {
+            let status = slot.as_mut().and_then(|running| running.child.try_wait().ok().flatten());
+            if let Some(status) = status {
+                let status = tell_status(status);
+                out.acts.push((node, Act::Fault(NodeFault::Exited { status })));
+            }
+        }
+        out
     }
 }
 
@@ -154,8 +181,7 @@ impl Cluster for ProcessCluster {
     fn start(&mut self, _now: Time, node: usize, out: &mut Outbox) {
         match self.spawn(node) {
             Ok(running) => self.running[node] = Some(running),
-            Err(error) => {
-                let reason = format!("{}: {error}", self.command.bin.display());
+            Err(reason) => {
                 out.acts.push((node, Act::Fault(NodeFault::NotStarted { reason })));
             }
         }
@@ -171,9 +197,8 @@ impl Cluster for ProcessCluster {
     fn wake(&mut self, _now: Time, _node: usize, _out: &mut Outbox) {}
 
     fn kill(&mut self, _now: Time, node: usize) {
-        self.signal(node, Signal::SIGKILL);
         if let Some(mut running) = self.running[node].take() {
-            let _ = running.child.wait();
+            self.command.children.kill(&mut running.child);
         }
     }
 
@@ -188,12 +213,22 @@ impl Cluster for ProcessCluster {
     fn mute(&mut self, _node: usize) {}
 
     fn last_lines(&self, node: usize) -> Vec<String> {
-        let Ok(text) = fs::read(self.log_path(node)) else { return Vec::new() };
+        let Ok(text) = read_end(&self.log_path(node)) else { return Vec::new() };
         let text = String::from_utf8_lossy(&text);
         let lines: Vec<&str> = text.lines().collect();
         let tail = lines.iter().skip(lines.len().saturating_sub(LAST_LINES));
         tail.map(|line| shorten(line, 300)).collect()
     }
+}
+
+/// The last bytes of a log, which may be larger than memory.
+fn read_end(path: &Path) -> io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    let end = file.seek(SeekFrom::End(0))?;
+    file.seek(SeekFrom::Start(end.saturating_sub(LAST_BYTES)))?;
+    let mut text = Vec::new();
+    file.take(LAST_BYTES).read_to_end(&mut text)?;
+    Ok(text)
 }
 
 impl Drop for ProcessCluster {
@@ -229,11 +264,13 @@ fn read_all(stdout: ChildStdout, node: usize, life: u64, heard: &SyncSender<Hear
     loop {
         line.clear();
         let read = reader.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line);
-        let what = match read {
-            Ok(0) | Err(_) => None,
-            Ok(_) => Some(understand(&line)),
+        let whole = line.ends_with(b"\n") || line.len() as u64 == LINE_BYTES_MAX;
+        let ended = read.is_err() || !whole;
+        let what = if ended {
+            Sound::End { rest: std::mem::take(&mut line) }
+        } else {
+            Sound::Line(understand(&line))
         };
-        let ended = what.is_none();
         if heard.send(Heard { node, life, what }).is_err() || ended {
             return;
         }
@@ -270,8 +307,11 @@ pub fn run(
         // A bounded helping, so that a child that never stops cannot stop time.
         let more = std::iter::from_fn(|| ears.0.try_recv().ok());
         for Heard { node, life, what } in first.into_iter().chain(more.take(BACKLOG / 10)) {
-            let what = what.or_else(|| world.cluster_mut().ended(node, life).map(Act::Fault));
-            let acts = what.into_iter().map(|act| (node, act)).collect();
+            let act = match what {
+                Sound::Line(act) => Some(act),
+                Sound::End { rest } => world.cluster_mut().ended(node, life, &rest).map(Act::Fault),
+            };
+            let acts = act.into_iter().map(|act| (node, act)).collect();
             world.take_in(clock(), Outbox { acts, wakes: Vec::new() });
         }
         while world.next_time().is_some_and(|at| at <= clock()) {
@@ -279,6 +319,8 @@ pub fn run(
         }
         watch(world);
     }
+    let quitters = world.cluster_mut().quitters();
+    world.take_in(clock(), quitters);
 }
 
 /// Milliseconds since 1970, for names of directories, seeds nobody chose, and the
@@ -294,5 +336,9 @@ pub fn unix_millis() -> u64 {
 /// # Errors
 /// If there is no such file.
 pub fn resolve(bin: &Path) -> Result<PathBuf, String> {
-    fs::canonicalize(bin).map_err(|e| format!("--bin {}: {e}", bin.display()))
+    let path = fs::canonicalize(bin).map_err(|e| format!("--bin {}: {e}", bin.display()))?;
+    if path.is_dir() {
+        return Err(format!("--bin {}: this is a directory", bin.display()));
+    }
+    Ok(path)
 }

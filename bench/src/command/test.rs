@@ -6,13 +6,14 @@ use std::time::Duration;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{Exit, crash, usage};
-use crate::arm::process::{NodeCommand, resolve, unix_millis};
+use super::{Exit, crash, say, usage};
+use crate::arm::process::{Children, NodeCommand, resolve, unix_millis};
 use crate::check::{Verdict, compose::results};
 use crate::config::{RunArgs, RunConfig};
 use crate::judge::judge;
 use crate::run::{Finished, run_processes, simulate};
 use crate::store::RunDir;
+use crate::workload;
 use crate::world::journal::Journal;
 use crate::world::seed::Seed;
 use crate::world::{Blame, Phase, Progress};
@@ -29,7 +30,7 @@ pub struct TestArgs {
     #[arg(long)]
     bin: Option<PathBuf>,
     /// How often to run the test; stops at the first that is not valid
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     test_count: u64,
     /// Show the nodes' stderr here instead of logging it to files
     #[arg(long)]
@@ -52,13 +53,19 @@ const UNSURE: &str = "Errors occurred during analysis, but no anomalies found. à
 /// Runs the command.
 pub fn run(args: TestArgs) -> Exit {
     let chosen = args.run.seed;
+    let children = Children::default();
+    if args.bin.is_some()
+        && let Err(e) = children.end_with_the_bench()
+    {
+        return crash(&format!("cannot catch signals: {e}"));
+    }
     let mut exit = Exit::Verdict(Verdict::Valid);
     for count in 0..args.test_count {
         let fallback = Seed(unix_millis() % 1_000_000_000);
         let mut one = args.clone();
         one.run.seed = chosen.map(|seed| seed.wrapping_add(count));
         exit = match RunConfig::new(one.run.clone(), fallback) {
-            Ok(config) => run_one(&one, &config),
+            Ok(config) => run_one(&one, &config, &children),
             Err(message) => usage(&message),
         };
         if exit != Exit::Verdict(Verdict::Valid) {
@@ -68,14 +75,18 @@ pub fn run(args: TestArgs) -> Exit {
     exit
 }
 
-fn run_one(args: &TestArgs, config: &RunConfig) -> Exit {
+fn run_one(args: &TestArgs, config: &RunConfig, children: &Children) -> Exit {
+    // Before anything is made for a workload that does not exist.
+    if let Err(message) = workload::build(config) {
+        return usage(&message);
+    }
     let started = unix_millis();
     let dir = match RunDir::create(&args.store, &config.args.workload, started) {
         Ok(dir) => dir,
         Err(e) => return crash(&format!("{}: {e}", args.store.display())),
     };
     announce(args, config, &dir);
-    let (report, journal) = match execute(args, config, &dir) {
+    let (report, journal) = match execute(args, config, &dir, children) {
         Ok(finished) => finished,
         Err(message) => return usage(&message),
     };
@@ -92,20 +103,17 @@ fn run_one(args: &TestArgs, config: &RunConfig) -> Exit {
         return crash(&format!("{}: {e}", dir.path().display()));
     }
     if let Some(violation) = &report.violation {
-        println!("Invariant broken: {violation}");
+        say(format_args!("Invariant broken: {violation}"));
     }
-    println!("{}\n", results.pretty());
+    say(format_args!("{}\n", results.pretty()));
     if let Some(story) = &outcome.story {
-        println!("{story}");
+        say(format_args!("{story}"));
     }
-    println!(
-        "{}",
-        match outcome.verdict {
-            Verdict::Valid => GOOD,
-            Verdict::Invalid => BAD,
-            Verdict::Unknown => UNSURE,
-        }
-    );
+    say(match outcome.verdict {
+        Verdict::Valid => GOOD,
+        Verdict::Invalid => BAD,
+        Verdict::Unknown => UNSURE,
+    });
     Exit::Verdict(outcome.verdict)
 }
 
@@ -114,7 +122,7 @@ fn announce(args: &TestArgs, config: &RunConfig, dir: &RunDir) {
         Some(bin) => format!("{} as processes", bin.display()),
         None => "simulated".to_owned(),
     };
-    println!(
+    say(format_args!(
         "Testing {} with {} nodes ({arm}), {} workers, {} ops/s for {} s, seed {}, into {}",
         config.args.workload,
         config.nodes.len(),
@@ -123,10 +131,15 @@ fn announce(args: &TestArgs, config: &RunConfig, dir: &RunDir) {
         config.time_limit.as_secs_f64(),
         config.seed.0,
         dir.path().display(),
-    );
+    ));
 }
 
-fn execute(args: &TestArgs, config: &RunConfig, dir: &RunDir) -> Result<Finished, String> {
+fn execute(
+    args: &TestArgs,
+    config: &RunConfig,
+    dir: &RunDir,
+    children: &Children,
+) -> Result<Finished, String> {
     let file = dir.journal().map_err(|e| format!("{}: {e}", dir.path().display()))?;
     let journal = Journal::to(file).echo(args.log_net_send, args.log_net_recv);
     let bar = progress_bar(config.time_limit);
@@ -139,6 +152,7 @@ fn execute(args: &TestArgs, config: &RunConfig, dir: &RunDir) -> Result<Finished
                 args: config.args.args.clone(),
                 log_dir: dir.node_logs(),
                 echo_stderr: args.log_stderr,
+                children: children.clone(),
             };
             run_processes(config, command, journal, &mut watch)
         }
@@ -169,10 +183,10 @@ fn show(bar: &ProgressBar, progress: Progress) {
 }
 
 fn print_blame(blame: &Blame, dir: &RunDir) {
-    println!("Node {} {}", blame.node, blame.fault);
+    say(format_args!("Node {} {}", blame.node, blame.fault));
     let log = dir.node_logs().join(format!("{}.log", blame.node));
-    println!("  its log: {}", log.display());
+    say(format_args!("  its log: {}", log.display()));
     for line in &blame.last_lines {
-        println!("  | {line}");
+        say(format_args!("  | {line}"));
     }
 }

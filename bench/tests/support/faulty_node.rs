@@ -15,14 +15,27 @@ fn main() -> io::Result<()> {
     let mut out = io::stdout().lock();
     let mut issued = 0;
     let mut id = Value::Null;
+    let mut begun = false;
     eprintln!("faulty node, fault: {fault}");
+    if fault == "leave-a-child" {
+        // The child inherits stdin and stdout and serves; this process ends.
+        std::process::Command::new(std::env::current_exe()?).spawn()?;
+        return Ok(());
+    }
     for line in io::stdin().lock().lines() {
         let message: Value = serde_json::from_str(&line?)?;
         let body = &message["body"];
         let mut reply = |mut reply: Value| {
             reply["in_reply_to"] = body["msg_id"].clone();
             let message = json!({"src": message["dest"], "dest": message["src"], "body": reply});
-            writeln!(out, "{message}").and_then(|()| out.flush())
+            if fault != "half-lines" {
+                return writeln!(out, "{message}").and_then(|()| out.flush());
+            }
+            // Right, but at any moment the beginning of the next message is out.
+            let text = message.to_string();
+            let rest = if begun { &text[1..] } else { &text[..] };
+            begun = true;
+            writeln!(out, "{rest}").and_then(|()| out.write_all(b"{")).and_then(|()| out.flush())
         };
         match (body["type"].as_str().unwrap_or_default(), fault.as_str()) {
             ("init", "hang") => {}

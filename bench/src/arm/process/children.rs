@@ -1,0 +1,83 @@
+//! The children that live: none of them may outlive the bench.
+//!
+//! A child leads a process group of its own, so that a signal reaches what it
+//! started, too. The price is that Ctrl-C on the terminal reaches neither, and one
+//! that is stopped by SIGSTOP would not even notice that its pipes are closed.
+//! Therefore the bench keeps a list, and when it is told to end it ends them first.
+//!
+//! Deliberately missing: surviving a SIGKILL of the bench itself. Children then see
+//! the end of their stdin; those that are stopped remain.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use signal_hook::low_level::emulate_default_handler;
+
+/// The process groups of all children that were started and not killed.
+#[derive(Clone, Debug, Default)]
+pub struct Children(Arc<Mutex<BTreeSet<Pid>>>);
+
+impl Children {
+    /// From now on a signal that ends the bench (SIGINT, SIGTERM, SIGHUP) ends the
+    /// children before it.
+    ///
+    /// # Errors
+    /// If the signals cannot be caught.
+    pub fn end_with_the_bench(&self) -> io::Result<()> {
+        let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+        let children = self.clone();
+        thread::spawn(move || {
+            for signal in signals.forever() {
+                // The lock is kept to the end, so that no more are started.
+                let groups = children.groups();
+                groups.iter().for_each(|group| send(*group, Signal::SIGKILL));
+                // Ends the process as if nobody had caught the signal.
+                let _ = emulate_default_handler(signal);
+            }
+        });
+        Ok(())
+    }
+
+    /// Starts a child as the leader of a group.
+    pub(super) fn spawn(&self, command: &mut Command) -> io::Result<Child> {
+        let mut groups = self.groups();
+        let child = command.process_group(0).spawn()?;
+        groups.insert(group(&child));
+        Ok(child)
+    }
+
+    /// Sends a signal to a child and everything it started.
+    pub(super) fn signal(&self, child: &Child, signal: Signal) {
+        send(group(child), signal);
+    }
+
+    /// Ends a child and everything it started, and takes it off the list.
+    pub(super) fn kill(&self, child: &mut Child) {
+        let group = group(child);
+        send(group, Signal::SIGKILL);
+        // It was killed, or had ended before: there is nothing to wait for long.
+        let _ = child.wait();
+        self.groups().remove(&group);
+    }
+
+    fn groups(&self) -> MutexGuard<'_, BTreeSet<Pid>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn group(child: &Child) -> Pid {
+    Pid::from_raw(child.id().cast_signed())
+}
+
+fn send(group: Pid, signal: Signal) {
+    // The group may have ended on its own; then there is nobody to tell.
+    let _ = killpg(group, signal);
+}

@@ -65,6 +65,7 @@ adapt() {
   echo "$flags"
 }
 
+[ -x target/release/seaworthy ] || echo "building, which takes a minute or two the first time" >&2
 cargo build --release --locked --quiet
 bin=$PWD/target/release/seaworthy-node
 bench=$PWD/target/release/seaworthy
@@ -94,12 +95,15 @@ while IFS='|' read -r name times flags; do
     status=0
     "$judge" test --bin "$bin" "${flags[@]}" -- --data-dir "$data" >"$log" 2>&1 </dev/null || status=$?
     seconds=$(awk -v a="$start" -v b="$(date +%s.%N)" 'BEGIN { printf "%.1f", b - a }')
-    if [ "$status" -le 2 ] && line=$("$bench" summary store/latest); then :; else line="status $status"; fi
+    # The built-in bench says where its files are; another run may move store/latest.
+    dir=$(sed -n '1s/^Testing .*, into //p' "$log")
+    dir=${dir:-store/latest}
+    if [ "$status" -le 2 ] && line=$("$bench" summary "$dir"); then :; else line="status $status"; fi
     printf '%-20s %s  %7s\n' "$label" "$line" "$seconds"
     if [ "$status" -ne 0 ]; then
       failed=1
       grep -E '^(Node|Invariant|seaworthy:|  \|)' "$log" | head -12 || true
-      echo "  failed: see $log and $(readlink -f store/latest)"
+      echo "  failed: see $log and $(readlink -f "$dir")"
     fi
     rm -rf "$data"
   done

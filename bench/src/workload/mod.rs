@@ -8,7 +8,10 @@
 //! Source: Maelstrom's `doc/workloads.md` and its generators.
 
 pub mod client;
+pub mod lin_kv;
 pub mod simple;
+#[cfg(test)]
+mod testing;
 mod topology;
 
 use compact_str::CompactString;
@@ -122,6 +125,7 @@ pub fn build(config: &RunConfig) -> Result<Box<dyn Workload>, String> {
         "g-set" => Box::new(simple::GSet::new(config)),
         "g-counter" => Box::new(simple::Counter::new(config, 0)),
         "pn-counter" => Box::new(simple::Counter::new(config, -5)),
+        "lin-kv" => Box::new(lin_kv::LinKv::new(config)?),
         _ => {
             let known = NAMES.join(", ");
             return Err(format!("there is no workload {name}; there are {known}"));
@@ -130,5 +134,5 @@ pub fn build(config: &RunConfig) -> Result<Box<dyn Workload>, String> {
 }
 
 /// The workloads [`build`] knows.
-pub const NAMES: [&str; 6] =
-    ["echo", "unique-ids", "broadcast", "g-set", "g-counter", "pn-counter"];
+pub const NAMES: [&str; 7] =
+    ["echo", "unique-ids", "broadcast", "g-set", "g-counter", "pn-counter", "lin-kv"];

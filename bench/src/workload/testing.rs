@@ -1,0 +1,38 @@
+//! What the tests of the generators share.
+
+use clap::Parser;
+use seaworthy::time::Time;
+
+use super::{Ask, Invocation, Next, Workload};
+use crate::config::{RunArgs, RunConfig};
+use crate::world::seed::Seed;
+
+#[derive(Parser)]
+struct Flags {
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+/// The run that these flags describe.
+pub(super) fn config(flags: &str) -> RunConfig {
+    let flags = Flags::parse_from(std::iter::once("test").chain(flags.split_whitespace()));
+    RunConfig::new(flags.run, Seed(1)).unwrap()
+}
+
+/// The first `count` operations of a generator whose workers are always free.
+pub(super) fn ask_all(
+    workload: &mut dyn Workload,
+    processes: &[u64],
+    count: usize,
+) -> Vec<(usize, Invocation)> {
+    let mut draw = Seed(7).stream("generator", 0);
+    let free: Vec<usize> = (0..processes.len()).collect();
+    let mut ask = || {
+        let now = Time::ZERO;
+        match workload.next(&mut Ask { free: &free, processes, now, draw: &mut draw }) {
+            Next::Invoke(worker, op) => (worker, op),
+            other => panic!("expected an operation, got {other:?}"),
+        }
+    };
+    (0..count).map(|_| ask()).collect()
+}

@@ -2,5 +2,6 @@
 
 mod efficiency;
 mod faults;
+mod golden;
 mod net;
 mod recovery;

@@ -41,6 +41,8 @@ pub(super) struct Net<L> {
     pub(super) cuts: BTreeSet<(Rank, Rank)>,
     /// Messages sent so far.
     pub(super) sent: u64,
+    /// What was sent, for people.
+    pub(super) trace: String,
     config: Config,
     rng: Pcg64Mcg,
     queue: BinaryHeap<Reverse<Parcel>>,
@@ -65,6 +67,7 @@ impl<L: Lattice + Serialize + DeserializeOwned> Net<L> {
             weather,
             cuts: BTreeSet::new(),
             sent: 0,
+            trace: String::new(),
             config,
             rng: Pcg64Mcg::seed_from_u64(seed),
             queue: BinaryHeap::new(),
@@ -126,6 +129,8 @@ impl<L: Lattice + Serialize + DeserializeOwned> Net<L> {
 
     fn send(&mut self, from: Rank, to: Rank, message: &Message<L>) {
         self.sent += 1;
+        let line = format!("{} {from} -> {to} {}", self.now, describe(message));
+        self.trace += &format!("{}\n", line.trim_end());
         let text = serde_json::to_string(message).unwrap();
         if self.random(100) < self.weather.loss {
             return;
@@ -194,6 +199,20 @@ impl<L: Lattice + Serialize + DeserializeOwned> Net<L> {
         }
     }
 
+    /// Loses everything that is on its way.
+    pub(super) fn lose(&mut self) {
+        self.queue.clear();
+    }
+
+    /// Delivers everything that is on its way now, the latest first.
+    pub(super) fn reverse(&mut self) {
+        let parcels = std::mem::take(&mut self.queue).into_sorted_vec();
+        for Reverse((_, _, from, to, text)) in parcels {
+            self.sequence += 1;
+            self.queue.push(Reverse((self.now, self.sequence, from, to, text)));
+        }
+    }
+
     pub(super) fn cut(&mut self, a: &[Rank], b: &[Rank]) {
         for x in a {
             for y in b {
@@ -206,6 +225,24 @@ impl<L: Lattice + Serialize + DeserializeOwned> Net<L> {
     pub(super) fn states(&self) -> Vec<&L> {
         self.nodes.iter().filter_map(|node| Some(node.engine.as_ref()?.state())).collect()
     }
+}
+
+/// A message in short, without the random numbers of lives.
+fn describe<L>(message: &Message<L>) -> String {
+    let echo = message.echo.map_or(String::new(), |echo| format!(" echo={}", echo.1));
+    let mut text = format!("#{}{echo}", message.number);
+    for (replica, run) in &message.deltas {
+        text += &format!(" {}:{}-{}", replica.rank, run.0 + 1, run.last());
+    }
+    let hub = format!(" hub={}", message.hub);
+    let flags = [
+        (message.state.is_some(), " state"),
+        (message.versions.is_some(), " digest"),
+        (message.ask, " ask"),
+        (message.hub != Rank(0), &hub),
+    ];
+    flags.into_iter().filter(|(is, _)| *is).for_each(|(_, flag)| text += flag);
+    text
 }
 
 fn local_time(time: Time, drift: i64) -> Time {

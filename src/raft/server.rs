@@ -153,13 +153,16 @@ impl Raft {
     }
 
     /// Changes the timing, for a caller that has measured the network. Timers that run
-    /// are not touched.
+    /// are only touched if they would now be too long.
     pub fn set_timing(&mut self, election_timeout_ticks: u64, heartbeat_ticks: u64) {
         self.options.election_timeout_ticks = election_timeout_ticks;
         self.options.heartbeat_ticks = heartbeat_ticks;
         self.options.lease_margin_ticks =
             self.options.lease_margin_ticks.min(election_timeout_ticks - 1);
         self.options.validate();
+        if self.election_due > self.now + 2 * election_timeout_ticks {
+            self.reset_election_timer();
+        }
     }
 
     /// Handles a message from another server.

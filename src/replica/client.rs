@@ -235,7 +235,7 @@ impl<S: StateMachine> Replica<S> {
     pub(super) fn retry(&mut self, cx: &mut Context<'_>) {
         let leaderless = Duration::from_millis(self.options.leaderless_ms);
         let Some(started) = &mut self.started else { return };
-        let resend = RESEND.max(Duration::from_millis(3 * started.timing.rtt_ms()));
+        let resend = RESEND.max(Duration::from_millis(3 * started.timing.rtt_ms(cx.now())));
         let now = cx.now();
         let client = &mut started.client;
         let mut refused = Vec::new();

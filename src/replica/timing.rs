@@ -29,8 +29,14 @@ struct Peer {
     since: Time,
 }
 
-/// How long a measurement counts: one to two of these.
-const SPAN: Duration = Duration::from_secs(5);
+/// How long a measurement counts: one to two of these. Not long, because timeouts that
+/// fit a network that was slow a while ago keep a cluster without a leader.
+const SPAN: Duration = Duration::from_secs(1);
+
+/// Farther away than this nobody is believed to be, in milliseconds. Messages that were
+/// held up for seconds and come at last must not make everybody wait for seconds; and
+/// where the world is that large, elections still end, if not at the first try.
+const RTT_MAX_MS: u64 = 500;
 
 impl Timing {
     /// Notes the clocks of a message that came.
@@ -59,9 +65,11 @@ impl Timing {
         (now.as_millis(), echo)
     }
 
-    /// The round trip to the farthest replica, in milliseconds; zero if none is known.
-    pub(super) fn rtt_ms(&self) -> u64 {
+    /// The round trip to the farthest replica that was heard lately, in milliseconds;
+    /// zero if none is known.
+    pub(super) fn rtt_ms(&self, now: Time) -> u64 {
+        let lately = self.peers.values().filter(|peer| now - peer.seen.1 <= 2 * SPAN);
         let shortest = |peer: &Peer| peer.shortest_ms.iter().flatten().min().copied();
-        self.peers.values().filter_map(shortest).max().unwrap_or(0)
+        lately.filter_map(shortest).max().unwrap_or(0).min(RTT_MAX_MS)
     }
 }

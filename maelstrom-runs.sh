@@ -15,10 +15,19 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
-# name | times | flags
+# name | times | flags | options of the node
 runs='
-echo           | 1  | -w echo --node-count 1 --time-limit 10
-unique-ids     | 1  | -w unique-ids --node-count 3 --time-limit 30 --rate 1000 --availability total --nemesis partition
+echo           | 1  | -w echo --node-count 1 --time-limit 10 |
+unique-ids     | 1  | -w unique-ids --node-count 3 --time-limit 30 --rate 1000 --availability total --nemesis partition |
+broadcast-3a   | 1  | -w broadcast --node-count 1 --time-limit 20 --rate 10 |
+broadcast-3b   | 1  | -w broadcast --node-count 5 --time-limit 20 --rate 10 |
+broadcast-3c   | 1  | -w broadcast --node-count 5 --time-limit 20 --rate 10 --nemesis partition |
+broadcast-3d   | 1  | -w broadcast --node-count 25 --time-limit 20 --rate 100 --latency 100 |
+broadcast-3e   | 1  | -w broadcast --node-count 25 --time-limit 20 --rate 100 --latency 100 | --latency-budget 2000
+g-set          | 1  | -w g-set --node-count 3 --time-limit 20 --rate 100 --nemesis partition |
+g-counter      | 1  | -w g-counter --node-count 3 --time-limit 20 --rate 100 --nemesis partition |
+g-counter-seq-kv | 1 | -w g-counter --node-count 3 --time-limit 20 --rate 100 --nemesis partition | --store seq-kv
+pn-counter     | 1  | -w pn-counter --node-count 3 --time-limit 20 --rate 100 --nemesis partition |
 '
 
 quick='' nemesis='' nodes='' wanted=()
@@ -70,42 +79,59 @@ cargo build --release --locked --quiet
 bin=$PWD/target/release/seaworthy-node
 bench=$PWD/target/release/seaworthy
 maelstrom=${MAELSTROM:-$(command -v maelstrom || true)}
-judge=${maelstrom:-$bench}
+# Quick runs wait more than they work, so several go side by side. Maelstrom has one
+# store for all, and a full run's latencies are worth a quiet machine.
+jobs=1
+[ -z "$quick" ] || [ -n "$maelstrom" ] || jobs=4
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 mkdir -p store/runs
 
+# Runs $1 for the $2-th of $3 times with the flags $4 and node options $5.
+run_one() {
+  local name=$1 label=$1 log=store/runs/$1-$2.log data latest start seconds line status=0
+  [ "$3" -eq 1 ] || label="$name $2/$3"
+  local -a flags options where=()
+  read -ra flags <<<"$(adapt "$4")"
+  read -ra options <<<"$5"
+  data=$(mktemp -d "$scratch/data.XXXXXX")
+  latest=store/latest
+  if [ -z "$maelstrom" ]; then
+    where=(--store "store/runs/$name-$2")
+    latest=store/runs/$name-$2/latest
+  fi
+  start=$(date +%s.%N)
+  "${maelstrom:-$bench}" test --bin "$bin" "${flags[@]}" ${where[@]+"${where[@]}"} -- \
+    --data-dir "$data" ${options[@]+"${options[@]}"} >"$log" 2>&1 </dev/null || status=$?
+  seconds=$(awk -v a="$start" -v b="$(date +%s.%N)" 'BEGIN { printf "%.1f", b - a }')
+  line=$("$bench" summary "$latest" 2>/dev/null) || [ -n "$line" ] || line="status $status"
+  printf '%-18s %-78s %7s\n' "$label" "$line" "$seconds"
+  if [ "$status" -ne 0 ]; then
+    grep -E '^(Node|Invariant|seaworthy:|  \|)' "$log" | head -12 || true
+    echo "  failed: see $log and $latest"
+  fi
+  rm -rf "$data"
+  return "$status"
+}
+
 echo "node: ${bin#"$PWD"/}   judge: ${maelstrom:-built-in bench}"
-printf '%-20s %-8s %11s  %11s  %14s  %22s  %7s\n' \
+printf '%-18s %-8s %11s  %11s  %14s  %22s %7s\n' \
   run verdict operations ok 'between servers' 'latency p50 / p99' seconds
 
 failed=0
-while IFS='|' read -r name times flags; do
+while IFS='|' read -r name times flags options; do
   name=$(trim "$name")
   [ -n "$name" ] && is_wanted "$name" || continue
   times=$(trim "$times")
   [ -z "$quick" ] || times=1
-  read -ra flags <<<"$(adapt "$flags")"
   for ((i = 1; i <= times; i++)); do
-    label=$name
-    [ "$times" -eq 1 ] || label="$name $i/$times"
-    data=$(mktemp -d "$scratch/data.XXXXXX")
-    log=store/runs/$name-$i.log
-    start=$(date +%s.%N)
-    status=0
-    "$judge" test --bin "$bin" "${flags[@]}" -- --data-dir "$data" >"$log" 2>&1 </dev/null || status=$?
-    seconds=$(awk -v a="$start" -v b="$(date +%s.%N)" 'BEGIN { printf "%.1f", b - a }')
-    # The built-in bench says where its files are; another run may move store/latest.
-    dir=$(sed -n '1s/^Testing .*, into //p' "$log")
-    dir=${dir:-store/latest}
-    if [ "$status" -le 2 ] && line=$("$bench" summary "$dir"); then :; else line="status $status"; fi
-    printf '%-20s %s  %7s\n' "$label" "$line" "$seconds"
-    if [ "$status" -ne 0 ]; then
-      failed=1
-      grep -E '^(Node|Invariant|seaworthy:|  \|)' "$log" | head -12 || true
-      echo "  failed: see $log and $(readlink -f "$dir")"
+    if [ "$jobs" -eq 1 ]; then
+      run_one "$name" "$i" "$times" "$flags" "$options" || failed=1
+      continue
     fi
-    rm -rf "$data"
+    while [ "$(jobs -rp | wc -l)" -ge "$jobs" ]; do wait -n || failed=1; done
+    run_one "$name" "$i" "$times" "$flags" "$options" &
   done
 done <<<"$runs"
+while [ -n "$(jobs -p)" ]; do wait -n || failed=1; done
 exit $failed

@@ -72,6 +72,10 @@ pub struct Options {
     /// Where the counters keep their totals
     #[arg(long, value_enum, value_name = "STORE", default_value_t)]
     pub store: StoreChoice,
+
+    /// What transactions may see of each other
+    #[arg(long, value_enum, value_name = "LEVEL", default_value_t)]
+    pub isolation: IsolationChoice,
 }
 
 const DEFAULT_ELECTION_TIMEOUT_MS: u64 = 500;
@@ -91,6 +95,7 @@ impl Default for Options {
             heartbeat: DEFAULT_HEARTBEAT_MS,
             lease_reads: false,
             store: StoreChoice::default(),
+            isolation: IsolationChoice::default(),
         }
     }
 }
@@ -128,6 +133,14 @@ pub enum StoreChoice {
     Gossip,
     /// In the service seq-kv
     SeqKv,
+}
+
+/// The values of `--isolation`, strongest first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum IsolationChoice {
+    /// One after the other, in real time; needs a majority of the nodes
+    #[default]
+    StrictSerializable,
 }
 
 /// The values of `--overlay`.

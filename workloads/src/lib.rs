@@ -16,6 +16,7 @@ pub mod g_set;
 pub mod lin_kv;
 pub mod seq_counter;
 mod table;
+pub mod txn;
 mod undecided;
 pub mod unique_ids;
 

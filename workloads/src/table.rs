@@ -14,7 +14,7 @@ use crate::everything::Everything;
 use crate::g_set::GSet;
 use crate::lin_kv::LinKv;
 use crate::seq_counter::SeqCounter;
-use crate::{Options, echo, unique_ids};
+use crate::{Options, echo, txn, unique_ids};
 
 /// One workload: a row of the table.
 pub struct Entry {
@@ -29,7 +29,7 @@ pub struct Entry {
     pub build: fn(&Options) -> Box<dyn Workload + Send>,
 }
 
-static TABLE: [Entry; 7] = [
+static TABLE: [Entry; 8] = [
     Entry {
         name: "echo",
         summary: "answers every message with its own content",
@@ -77,6 +77,12 @@ static TABLE: [Entry; 7] = [
         summary: "keeps linearizable registers: read, write, compare-and-set",
         serves: &["read", "write", "cas", "add_member", "remove_member", LinKv::PEER],
         build: |options| Box::new(LinKv::new(options)),
+    },
+    Entry {
+        name: "txn",
+        summary: "carries out transactions over registers and lists",
+        serves: &["txn", txn::strict::Strict::PEER],
+        build: txn::build,
     },
 ];
 

@@ -28,6 +28,7 @@ g-set          | 1  | -w g-set --node-count 3 --time-limit 20 --rate 100 --nemes
 g-counter      | 1  | -w g-counter --node-count 3 --time-limit 20 --rate 100 --nemesis partition |
 g-counter-seq-kv | 1 | -w g-counter --node-count 3 --time-limit 20 --rate 100 --nemesis partition | --store seq-kv
 pn-counter     | 1  | -w pn-counter --node-count 3 --time-limit 20 --rate 100 --nemesis partition |
+lin-kv         | 10 | -w lin-kv --node-count 3 --concurrency 4n --rate 30 --time-limit 60 --nemesis partition --nemesis-interval 10 |
 '
 
 quick='' nemesis='' nodes='' wanted=()

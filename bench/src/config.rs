@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use seaworthy::message::NodeId;
 
 use crate::check::Availability;
-use crate::check::txn::Model;
+use crate::check::txn::{Model, parse_models};
 use crate::service;
 use crate::world::net::Directory;
 use crate::world::seed::Seed;
@@ -277,8 +277,7 @@ impl RunConfig {
         for (flag, value) in [("latency", args.latency), ("fsync", args.chaos.fsync)] {
             seconds(flag, value / 1000.0).map_err(|e| e.replace("seconds", "milliseconds"))?;
         }
-        let names = args.consistency_models.split([',', ' ']).filter(|name| !name.is_empty());
-        let models = names.map(str::parse).collect::<Result<Vec<Model>, _>>()?;
+        let models = parse_models(&args.consistency_models)?;
         Ok(RunConfig {
             models,
             time_limit: seconds("time-limit", args.time_limit)?,

@@ -79,6 +79,20 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// The outcome of a composition without the part called `name`.
+    #[must_use]
+    pub fn without(mut self, name: &str) -> Outcome {
+        self.details.retain(|(key, _)| *key != Edn::keyword(name));
+        let verdict = |part: &Edn| match part.get("valid?") {
+            Some(Edn::Bool(false)) => Verdict::Invalid,
+            Some(Edn::Keyword(_)) => Verdict::Unknown,
+            _ => Verdict::Valid,
+        };
+        let parts = self.details.iter().map(|(_, part)| verdict(part));
+        self.verdict = parts.max().unwrap_or(Verdict::Valid);
+        self
+    }
+
     /// An outcome with details under keyword names.
     pub fn new<const N: usize>(verdict: Verdict, details: [(&str, Edn); N]) -> Outcome {
         let details = details.into_iter().map(|(k, v)| (Edn::keyword(k), v)).collect();

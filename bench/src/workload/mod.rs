@@ -8,11 +8,14 @@
 //! Source: Maelstrom's `doc/workloads.md` and its generators.
 
 pub mod client;
+pub mod kafka;
 pub mod lin_kv;
+mod micro_ops;
 pub mod simple;
 #[cfg(test)]
 mod testing;
 mod topology;
+pub mod txn;
 
 use compact_str::CompactString;
 use seaworthy::time::Time;
@@ -126,6 +129,9 @@ pub fn build(config: &RunConfig) -> Result<Box<dyn Workload>, String> {
         "g-counter" => Box::new(simple::Counter::new(config, 0)),
         "pn-counter" => Box::new(simple::Counter::new(config, -5)),
         "lin-kv" => Box::new(lin_kv::LinKv::new(config)?),
+        "kafka" => Box::new(kafka::Kafka::new(config)?),
+        "txn-list-append" => Box::new(txn::Txn::new(config, txn::Holds::Lists)?),
+        "txn-rw-register" => Box::new(txn::Txn::new(config, txn::Holds::Values)?),
         _ => {
             let known = NAMES.join(", ");
             return Err(format!("there is no workload {name}; there are {known}"));
@@ -134,5 +140,15 @@ pub fn build(config: &RunConfig) -> Result<Box<dyn Workload>, String> {
 }
 
 /// The workloads [`build`] knows.
-pub const NAMES: [&str; 7] =
-    ["echo", "unique-ids", "broadcast", "g-set", "g-counter", "pn-counter", "lin-kv"];
+pub const NAMES: [&str; 10] = [
+    "echo",
+    "unique-ids",
+    "broadcast",
+    "g-set",
+    "g-counter",
+    "pn-counter",
+    "lin-kv",
+    "kafka",
+    "txn-list-append",
+    "txn-rw-register",
+];

@@ -1,0 +1,161 @@
+//! The requests of one kafka client.
+//!
+//! It remembers the keys it is assigned to and, for each, the offset it polls next. A
+//! poll is two requests: `poll`, and, if messages came, `commit_offsets` of the
+//! last ones. The position moves before the commit, as in Maelstrom: if the commit
+//! is refused for certain the poll counts as failed though it moved on, and the next
+//! one skips what it had read.
+
+use std::collections::BTreeMap;
+
+use compact_str::{CompactString, ToCompactString};
+use seaworthy::message::Body;
+use serde_json::{Value, json};
+
+use super::super::client::{
+    Client, Completion, Errors, Step, edn_field, expect_fields, json_from_edn,
+};
+use super::Invocation;
+use crate::edn::Edn;
+use crate::history::OpType;
+
+/// A client; see the module.
+#[derive(Default)]
+pub(super) struct KafkaClient {
+    /// The next offset to poll, by key.
+    positions: BTreeMap<CompactString, i64>,
+    /// What a poll has brought while its commit is under way.
+    polled: Option<Edn>,
+}
+
+impl Client for KafkaClient {
+    fn invoke(&mut self, op: &Invocation) -> Step {
+        self.polled = None;
+        match op.f.as_str() {
+            "crash" => {
+                let value = op.value.clone();
+                Step::Complete(Completion { kind: OpType::Info, value, error: None })
+            }
+            "assign" if seeks_to_beginning(op) => {
+                self.positions = keys(op).map(|key| (key, 0)).collect();
+                Step::Complete(Completion::ok(op.value.clone()))
+            }
+            "assign" => {
+                let keys = json_from_edn(&op.value);
+                Step::request(&json!({"type": "list_committed_offsets", "keys": keys}))
+            }
+            "poll" => {
+                let offsets = object(self.positions.iter().map(|(k, o)| (k.as_str(), *o)));
+                Step::request(&json!({"type": "poll", "offsets": offsets}))
+            }
+            _ => {
+                let (key, msg) = sent(op);
+                let (key, msg) = (json_from_edn(key), json_from_edn(msg));
+                Step::request(&json!({"type": "send", "key": key, "msg": msg}))
+            }
+        }
+    }
+
+    fn reply(&mut self, op: &Invocation, body: &Body) -> Result<Step, String> {
+        let value = match (op.f.as_str(), self.polled.take()) {
+            ("poll", None) => return self.poll_ok(body),
+            ("poll", Some(polled)) => {
+                expect_fields(body, "commit_offsets_ok", &[])?;
+                polled
+            }
+            ("assign", _) => {
+                self.assigned(op, body)?;
+                op.value.clone()
+            }
+            _ => {
+                expect_fields(body, "send_ok", &["offset"])?;
+                let offset = edn_field(body, "offset");
+                let (key, msg) = sent(op);
+                offset.as_int().ok_or("offset is not an integer")?;
+                let mop = [Edn::keyword("send"), key.clone(), Edn::vector([offset, msg.clone()])];
+                Edn::vector([Edn::vector(mop)])
+            }
+        };
+        Ok(Step::Complete(Completion::ok(value)))
+    }
+
+    fn errors(&self, op: &Invocation) -> Errors {
+        if op.f == "assign" { Errors::Idempotent } else { Errors::Handled }
+    }
+}
+
+impl KafkaClient {
+    /// Starts behind what is committed; a key that stays assigned keeps its place, for
+    /// others may have committed beyond what this client has seen.
+    fn assigned(&mut self, op: &Invocation, body: &Body) -> Result<(), String> {
+        expect_fields(body, "list_committed_offsets_ok", &["offsets"])?;
+        let offsets = edn_field(body, "offsets");
+        let mut committed = BTreeMap::new();
+        for (key, offset) in offsets.entries().ok_or("offsets is not an object")? {
+            let offset = offset.as_int().ok_or_else(|| format!("{offset} is no offset"))?;
+            committed.insert(key.as_text().unwrap_or_default(), offset);
+        }
+        let start = |key: &CompactString| match self.positions.get(key) {
+            Some(position) => *position,
+            None => committed.get(key.as_str()).map_or(0, |offset| offset.saturating_add(1)),
+        };
+        self.positions = keys(op).map(|key| (key.clone(), start(&key))).collect();
+        Ok(())
+    }
+
+    fn poll_ok(&mut self, body: &Body) -> Result<Step, String> {
+        expect_fields(body, "poll_ok", &["msgs"])?;
+        let msgs = edn_field(body, "msgs");
+        let (mut polled, mut last) = (Vec::new(), Vec::new());
+        for (key, pairs) in msgs.entries().ok_or("msgs is not an object")? {
+            let name = key.as_text().unwrap_or_default();
+            let offsets = offsets(pairs).ok_or_else(|| {
+                format!("the messages of {name} are no list of [offset, message]")
+            })?;
+            polled.push((Edn::str(name), pairs.clone()));
+            last.extend(offsets.into_iter().max().map(|offset| (name, offset)));
+        }
+        let polled = Edn::vector([Edn::vector([Edn::keyword("poll"), Edn::Map(polled)])]);
+        if last.is_empty() {
+            return Ok(Step::Complete(Completion::ok(polled)));
+        }
+        for (key, offset) in &last {
+            // Keys nobody asked for are the checker's business.
+            if let Some(position) = self.positions.get_mut(*key) {
+                *position = (*position).max(offset.saturating_add(1));
+            }
+        }
+        self.polled = Some(polled);
+        Ok(Step::request(&json!({"type": "commit_offsets", "offsets": object(last)})))
+    }
+}
+
+/// The offsets of a list of `[offset message]`.
+fn offsets(pairs: &Edn) -> Option<Vec<i64>> {
+    let offset = |pair: &Edn| match pair.as_seq() {
+        Some([Edn::Int(offset), _]) => Some(*offset),
+        _ => None,
+    };
+    pairs.as_seq()?.iter().map(offset).collect()
+}
+
+fn object<'a>(offsets: impl IntoIterator<Item = (&'a str, i64)>) -> Value {
+    Value::Object(offsets.into_iter().map(|(k, o)| (k.to_owned(), o.into())).collect())
+}
+
+fn keys(op: &Invocation) -> impl Iterator<Item = CompactString> {
+    let keys = op.value.as_seq().unwrap_or_default();
+    keys.iter().filter_map(Edn::as_text).map(|key| key.to_compact_string())
+}
+
+fn seeks_to_beginning(op: &Invocation) -> bool {
+    op.extra.iter().any(|(name, value)| name == "seek-to-beginning?" && *value == Edn::Bool(true))
+}
+
+/// Key and message of a send.
+fn sent(op: &Invocation) -> (&Edn, &Edn) {
+    match op.value.as_seq().and_then(|mops| mops.first()).and_then(Edn::as_seq) {
+        Some([_, key, msg]) => (key, msg),
+        _ => panic!("the generator makes [[:send key message]], not {}", op.value),
+    }
+}

@@ -164,7 +164,7 @@ fn transactions_that_lose_writes_are_found() {
     }
 }
 
-/// Logs; one acknowledged send in `lose_every` is overwritten by the next to its log.
+/// Logs; every `lose_every`-th send is acknowledged and forgotten.
 #[derive(Default)]
 struct Logs {
     logs: BTreeMap<String, Vec<Value>>,

@@ -1,7 +1,7 @@
 //! `txn-list-append` and `txn-rw-register`: transactions over lists and registers.
 //!
 //! A transaction is 1 to `--max-txn-length` micro-operations, each a read or a
-//! write as [`MicroOps`] makes them. What comes back must be what was asked, with
+//! write as `MicroOps` makes them. What comes back must be what was asked, with
 //! the reads filled in: a reply about other keys or values says nothing about
 //! this transaction, so it is malformed. Maelstrom does not look.
 

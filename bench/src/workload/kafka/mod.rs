@@ -1,10 +1,10 @@
 //! `kafka`: logs that are sent to and polled.
 //!
-//! The operations are single reads and writes as [`MicroOps`] makes them: a write is a
+//! The operations are single reads and writes as `MicroOps` makes them: a write is a
 //! `send`, a read a `poll` of whatever the worker is assigned to. Now and then a
 //! worker is assigned to other keys instead, or crashes and loses its place. At the
 //! end each worker starts anew and polls everything from the beginning
-//! ([`last`]), so that what was acknowledged has been looked for.
+//! (in `last`), so that what was acknowledged has been looked for.
 //!
 //! Source: Jepsen's `jepsen.tests.kafka` as Maelstrom configures it: no transactions,
 //! `assign` and no `subscribe`, clients that crash.

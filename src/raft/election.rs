@@ -84,7 +84,7 @@ impl Raft {
         transfer: bool,
         last: LogId,
     ) {
-        if self.options.abstain || (!transfer && self.is_leader_alive()) {
+        if self.options.abstain || (!transfer && self.protects_leader_from(from)) {
             return;
         }
         // Guard: one vote a term; a pre-vote for a later term gives none away.

@@ -215,11 +215,13 @@ impl Raft {
             MessageKind::RequestVote { pre, transfer, .. } => {
                 // Guard: while a leader is heard, nobody may disrupt it (thesis §4.2.3);
                 // this is also the promise that leases are made of.
-                if !transfer && self.is_leader_alive() {
+                if !transfer && self.protects_leader_from(from) {
                     return false;
                 }
                 if !pre {
                     self.become_follower(term, None);
+                    // Its time is over, whatever it was promised.
+                    self.leader_heard = None;
                 }
             }
             // Granted to a term that this server has not started yet; refused by a
@@ -387,6 +389,13 @@ impl Raft {
         let leads = matches!(self.role, Role::Leader(_));
         let heard = |at: u64| self.now < at + self.options.election_timeout_ticks;
         self.options.check_quorum && (leads || self.leader_heard.is_some_and(heard))
+    }
+
+    /// Whether a vote for `from` would disrupt a leader that does well. A leader that
+    /// stands again has itself given up the term in which it led, even if its last
+    /// words are still arriving.
+    pub(super) fn protects_leader_from(&self, from: RaftId) -> bool {
+        self.leader != Some(from) && self.is_leader_alive()
     }
 
     pub(super) fn config(&self) -> &Arc<Config> {

@@ -37,6 +37,8 @@ pub enum Fault {
     OneWay,
     /// Multiply latency for a while.
     Slow,
+    /// Remove members and add them again (lin-kv on our own nodes).
+    Membership,
 }
 
 /// The overlay that broadcast's `topology` message suggests.

@@ -28,7 +28,9 @@ pub fn derive(space: &Space, seed: Seed) -> RunArgs {
     // A multiple of 2n, which lin-kv demands and the others do not mind.
     let concurrency = Concurrency::PerNode(*draw.pick(&[2, 2, 4]));
     let latency = *draw.pick(&[0.0, 0.0, 1.0, 5.0, 20.0, 100.0]);
-    let nemesis = some_of(draw, Fault::value_variants());
+    let mut nemesis = some_of(draw, Fault::value_variants());
+    // The only workload whose clients may change the cluster.
+    nemesis.retain(|fault| *fault != Fault::Membership || space.workload == "lin-kv");
     RunArgs {
         workload: space.workload.clone(),
         node_count: Some(nodes),

@@ -13,6 +13,7 @@
 pub mod clients;
 pub mod journal;
 mod lifecycle;
+mod membership;
 pub mod nemesis;
 pub mod net;
 mod phases;
@@ -33,6 +34,7 @@ use crate::workload::Workload;
 use clients::{Clients, Outgoing, RequestId};
 use journal::Journal;
 use lifecycle::Lifecycle;
+use membership::Membership;
 use nemesis::Nemesis;
 use net::{Counts, Directory, Network, Party};
 pub use phases::Phase;
@@ -50,6 +52,8 @@ enum Event {
     Generate(Time),
     /// A flow of the nemesis acts.
     Nemesis(usize),
+    /// A change of members is asked for again, unless it was answered.
+    Membership(u64),
     /// A node should have answered its init, or preparation, by now.
     Deadline(u64),
     /// The current phase has lasted long enough.
@@ -88,6 +92,7 @@ pub struct World<C> {
     nemesis: Nemesis,
     journal: Journal,
     lifecycle: Lifecycle,
+    membership: Membership,
     phase: Phase,
     /// When the phase without faults began.
     quiet_from: Option<Time>,
@@ -149,6 +154,7 @@ impl<C: Cluster> World<C> {
             nemesis: Nemesis::new(&config),
             journal,
             lifecycle: Lifecycle::new(config.nodes.len()),
+            membership: Membership::new(config.seed),
             phase: Phase::Init,
             quiet_from: None,
             next_op_at: Time::ZERO,
@@ -199,6 +205,7 @@ impl<C: Cluster> World<C> {
                 }
             }
             Event::Nemesis(flow) => self.act(flow),
+            Event::Membership(attempt) => self.membership_due(attempt),
             Event::Deadline(attempt) => self.miss_deadline(attempt),
             Event::PhaseEnd(phase) => {
                 if phase == self.phase {
@@ -342,6 +349,9 @@ impl<C: Cluster> World<C> {
                 self.outgoing.extend(self.services.handle(index, &packet));
             }
             Party::Client => {
+                if self.membership.expects(&packet.dest) {
+                    return self.membership_answered(packet);
+                }
                 if self.lifecycle.expects(&packet.dest) {
                     return self.answered(packet);
                 }

@@ -38,6 +38,10 @@ pub enum Act {
     Slow(u32),
     /// Undo that.
     Fast,
+    /// Ask the cluster to take this node out.
+    RemoveMember(usize),
+    /// Ask the cluster to take all nodes in.
+    RestoreMembers,
 }
 
 /// An act as the history tells it: `:f`, the value it is asked for with, and the
@@ -72,8 +76,13 @@ pub struct Nemesis {
 impl Nemesis {
     /// The nemesis of a run.
     pub fn new(config: &RunConfig) -> Nemesis {
-        let groups: [&[Fault]; 4] =
-            [&[Fault::Partition], &[Fault::Kill, Fault::Pause], &[Fault::OneWay], &[Fault::Slow]];
+        let groups: [&[Fault]; 5] = [
+            &[Fault::Partition],
+            &[Fault::Kill, Fault::Pause],
+            &[Fault::OneWay],
+            &[Fault::Slow],
+            &[Fault::Membership],
+        ];
         let mut flows = Vec::new();
         for (index, group) in groups.iter().enumerate() {
             let fault: Vec<Fault> = group.iter().copied().filter(|f| config.has(*f)).collect();
@@ -122,6 +131,7 @@ fn relief(fault: Fault) -> Deed {
         Fault::Pause => (Act::Resume, "resume", "resumed"),
         Fault::OneWay => (Act::HealOneWay, "stop-one-way", "network-healed"),
         Fault::Slow => (Act::Fast, "fast", "latency-restored"),
+        Fault::Membership => (Act::RestoreMembers, "restore-members", "asked"),
     };
     Deed { act, f, asked: Edn::Nil, done: Edn::keyword(done) }
 }
@@ -152,6 +162,11 @@ fn inflict(fault: Fault, nodes: &[NodeId], draw: &mut Draw) -> Deed {
             };
             let done = Edn::Vector(links.iter().map(tell).collect());
             Deed { act: Act::CutOneWay(links), f: "start-one-way", asked: Edn::Nil, done }
+        }
+        Fault::Membership => {
+            let node = draw.below(nodes.len());
+            let (act, done) = (Act::RemoveMember(node), Edn::str(nodes[node].as_str()));
+            Deed { act, f: "remove-member", asked: Edn::Nil, done }
         }
         Fault::Slow => {
             let factor = *draw.pick(&[2, 5, 20]);

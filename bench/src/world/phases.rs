@@ -198,6 +198,8 @@ impl<C: Cluster> World<C> {
             Act::HealOneWay => self.network.cut_one_way(Default::default()),
             Act::Slow(factor) => self.network.slow(f64::from(factor)),
             Act::Fast => self.network.slow(1.0),
+            Act::RemoveMember(node) => self.request_change("remove_member", node),
+            Act::RestoreMembers => self.restore_members(),
             Act::Kill(nodes) => {
                 for node in nodes {
                     self.lifecycle.killed(node);

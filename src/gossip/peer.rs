@@ -93,6 +93,11 @@ impl Peer {
         self.boot.is_some()
     }
 
+    /// Whether nothing was proved of it and nothing is on its way to it.
+    pub(super) fn is_new(&self) -> bool {
+        !self.confirmed && self.sent.is_empty()
+    }
+
     /// Takes in an echo of our messages, if it proves anything.
     pub(super) fn prove(&mut self, mine: Boot, echo: Echo, now: Time) -> Option<Proof> {
         let Echo(boot, number, held_ms) = echo;

@@ -82,7 +82,7 @@ impl<L: Lattice> Engine<L> {
             return Cargo { deltas: Runs::new(), state: None, versions: digest(), complete: false };
         }
         let log = self.store.log();
-        if !peer.confirmed && !manner.asked && log.lag(&peer.known) > UNASKED {
+        if peer.is_new() && !manner.asked && log.lag(&peer.known) > UNASKED {
             let deltas = self.news();
             return Cargo { deltas, state: None, versions: digest(), complete: false };
         }

@@ -7,8 +7,8 @@
 //! was told something itself it never happens and costs nothing.
 //!
 //! It does not hold the read for ever: if every client began with a read, and waited,
-//! nobody would ever be told anything. After a second the read is refused, which for
-//! a read is a certain and harmless answer.
+//! nobody would ever be told anything. After half a second the read is refused, which
+//! for a read is a certain and harmless answer.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// How long to wait before asking the next node.
 const PAUSE: Duration = Duration::from_millis(100);
 /// How long a read is held.
-const LIFETIME: Duration = Duration::from_secs(1);
+const LIFETIME: Duration = Duration::from_millis(500);
 
 /// The reads that wait.
 #[derive(Debug, Default)]

@@ -38,14 +38,14 @@ pub struct Cli {
 /// What configures workloads; each reads what concerns it.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// How broadcast, g-set and the counters spread what they learn: through a hub that
-    /// is replaced if it fails, along a tree, along the topology that broadcast is
+    /// How broadcast, g-set, the counters and txn spread what they learn: through a hub
+    /// that is replaced if it fails, along a tree, along the topology that broadcast is
     /// given, or from everyone to everyone
     #[arg(long, value_enum, value_name = "SHAPE", default_value_t)]
     pub overlay: OverlayChoice,
 
-    /// How long a broadcast message, element or delta may take to reach every node in
-    /// good weather; more time means fewer messages
+    /// How long a broadcast message, element, delta or write may take to reach every node
+    /// in good weather; more time means fewer messages
     #[arg(long, value_name = "MS", default_value_t = DEFAULT_LATENCY_BUDGET_MS)]
     pub latency_budget: u64,
 
@@ -141,6 +141,10 @@ pub enum IsolationChoice {
     /// One after the other, in real time; needs a majority of the nodes
     #[default]
     StrictSerializable,
+    /// Whole transactions only, as each node knows them; available under any partition
+    ReadCommitted,
+    /// The same: there is nothing to gain by seeing more
+    ReadUncommitted,
 }
 
 /// The values of `--overlay`.

@@ -81,7 +81,7 @@ static TABLE: [Entry; 8] = [
     Entry {
         name: "txn",
         summary: "carries out transactions over registers and lists",
-        serves: &["txn", txn::strict::Strict::PEER],
+        serves: &["txn", txn::strict::Strict::PEER, txn::committed::Committed::GOSSIP],
         build: txn::build,
     },
 ];

@@ -8,10 +8,15 @@
 //!   agrees with real time (Herlihy and Wing's linearizability, of the whole database).
 //!   This excludes every anomaly of Adya's hierarchy, and stale reads besides; it costs
 //!   a majority of the nodes. See [`strict`].
+//! * `read-committed`, and `read-uncommitted`, which is served the same: transactions see
+//!   others only whole, but not always the latest, and not everyone sees them in the
+//!   same order. This excludes Adya's G0 and G1 and fractured reads; it costs nothing,
+//!   and every node answers at once whatever it can reach. See [`committed`].
 //!
 //! Deliberately missing: transactions that go on after an answer. A transaction is
 //! known as a whole before it begins, so nothing has to be locked or validated.
 
+pub mod committed;
 pub mod strict;
 
 use seaworthy::message::{Message, RpcError};
@@ -26,6 +31,9 @@ use crate::cli::IsolationChoice;
 pub fn build(options: &Options) -> Box<dyn Workload + Send> {
     match options.isolation {
         IsolationChoice::StrictSerializable => Box::new(strict::Strict::new(options)),
+        IsolationChoice::ReadCommitted | IsolationChoice::ReadUncommitted => {
+            Box::new(committed::Committed::new(options))
+        }
     }
 }
 

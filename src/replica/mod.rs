@@ -1,4 +1,4 @@
-//! A replicated state machine as a node: the shell around [`raft`](crate::raft).
+//! A replicated state machine as a node: the shell around [`crate::raft`].
 //!
 //! A workload that must be linearizable is a deterministic [`StateMachine`]; a
 //! [`Replica`] makes a node of it. It turns what the core wants into effects: writes

@@ -58,6 +58,15 @@ impl Raft {
         self.acknowledge(from, round, last_new);
     }
 
+    /// Learns that the entry called `id` is committed, wherever that is known from. The
+    /// same entry has the same entries before it in every log (Log Matching, §5.3), so
+    /// if this log holds it, it is committed up to there. A leader counts for itself.
+    pub fn learn_commit(&mut self, id: LogId) {
+        if !self.leads() && self.log.id(id.index) == Some(id) {
+            self.log.commit_to(id.index);
+        }
+    }
+
     /// Appends those of `entries` that the log does not hold.
     fn append_missing(&mut self, entries: Vec<Entry>) {
         for entry in entries {

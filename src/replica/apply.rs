@@ -6,7 +6,7 @@ use super::record::{join, split};
 use super::{Answer, Reader, Replica, StateMachine};
 use crate::node::Context;
 use crate::raft::{
-    ClientId, Command, Entry, Index, Outcome, Payload, RaftId, Read, ReadContext, Sequence, Term,
+    ClientId, Command, Entry, LogId, Outcome, Payload, RaftId, Read, ReadContext, Sequence, Term,
 };
 
 /// A command as it stands in the log: session, number, floor, origin, command.
@@ -55,18 +55,18 @@ impl<S: StateMachine> Replica<S> {
             started.applied_bytes += bytes.len() as u64;
         }
         if let Ok(envelope) = serde_json::from_slice::<Envelope<'_>>(bytes) {
-            self.apply_command(cx, entry.id.index, envelope);
+            self.apply_command(cx, entry.id, envelope);
         } else if let Ok((nonce, origin)) = serde_json::from_slice::<(u64, RaftId)>(bytes) {
             let client = self.sessions.open(entry.id.index);
             let nonce = to_raw_value(&nonce).expect("a number is plain data");
-            self.answer(cx, origin, client, Sequence(0), nonce);
+            self.answer(cx, entry.id, origin, client, Sequence(0), nonce);
         }
     }
 
-    fn apply_command(&mut self, cx: &mut Context<'_>, index: Index, envelope: Envelope<'_>) {
+    fn apply_command(&mut self, cx: &mut Context<'_>, at: LogId, envelope: Envelope<'_>) {
         let (session, number, floor, origin, command) = envelope;
         let (client, sequence) = (ClientId(session), Sequence(number));
-        let answer = match self.sessions.check(client, sequence, Sequence(floor), index) {
+        let answer = match self.sessions.check(client, sequence, Sequence(floor), at.index) {
             // Guard: only what is new is applied.
             Outcome::New => {
                 let answer = self.machine.apply(command);
@@ -77,14 +77,16 @@ impl<S: StateMachine> Replica<S> {
             Outcome::Expired => RawValue::NULL.to_owned(),
             Outcome::Settled | Outcome::TooFarAhead => return,
         };
-        self.answer(cx, origin, client, sequence, answer);
+        self.answer(cx, at, origin, client, sequence, answer);
     }
 
     /// Tells the node that sent a command what became of it. The leader does, and the
-    /// node itself if it gets there first.
+    /// node itself if it gets there first; or the leader only says that it may be
+    /// applied, if whoever asked is to find its effect on that node.
     fn answer(
         &mut self,
         cx: &mut Context<'_>,
+        at: LogId,
         origin: RaftId,
         client: ClientId,
         sequence: Sequence,
@@ -95,6 +97,10 @@ impl<S: StateMachine> Replica<S> {
             self.complete(cx, client.0, sequence.0, answer);
         } else if started.raft.is_leader() {
             let parcel = started.outbox.entry(origin).or_default();
+            if self.options.read_your_writes {
+                parcel.committed = Some((at.term, at.index));
+                return;
+            }
             parcel.answers.push((client.0, sequence.0, answer));
         }
     }

@@ -46,6 +46,8 @@ pub(super) struct Pending {
     request: Request,
     ask: Ask,
     since: Time,
+    /// Refuse it only in doubt, whatever is known.
+    vague: bool,
     /// When it was last sent; `None` if it has never left this node.
     sent: Option<Time>,
 }
@@ -102,6 +104,28 @@ impl Client {
 impl<S: StateMachine> Replica<S> {
     /// Replicates `command` and answers `request` with what the state machine says.
     pub fn submit(&mut self, cx: &mut Context<'_>, request: Request, command: Box<RawValue>) {
+        self.take_command(cx, request, command, false);
+    }
+
+    /// Like [`Replica::submit`], but if there is no outcome the error promises nothing,
+    /// not even that nothing has happened. For clients that would make too much of a
+    /// promise.
+    pub fn submit_vaguely(
+        &mut self,
+        cx: &mut Context<'_>,
+        request: Request,
+        command: Box<RawValue>,
+    ) {
+        self.take_command(cx, request, command, true);
+    }
+
+    fn take_command(
+        &mut self,
+        cx: &mut Context<'_>,
+        request: Request,
+        command: Box<RawValue>,
+        vague: bool,
+    ) {
         if self.refuse_outsider(cx, &request) {
             return;
         }
@@ -109,10 +133,19 @@ impl<S: StateMachine> Replica<S> {
         let client = &mut started.client;
         let number = client.next_number;
         client.next_number += 1;
-        let pending = Pending { request, ask: Ask::Command(command), since: cx.now(), sent: None };
+        let (ask, since) = (Ask::Command(command), cx.now());
+        let pending = Pending { request, ask, since, vague, sent: None };
         client.commands.insert(number, pending);
         client.unsent_commands.insert(number);
         self.flush_soon(cx);
+    }
+
+    /// Whether commands are about to leave this node or to enter the log from it, so that
+    /// one more costs no message of its own.
+    pub fn is_collecting(&self) -> bool {
+        let collects =
+            |s: &super::Started| !s.batch.is_empty() || !s.client.unsent_commands.is_empty();
+        self.started.as_ref().is_some_and(collects)
     }
 
     /// Answers `request` with what the state machine says to `query`, as of some moment
@@ -139,13 +172,14 @@ impl<S: StateMachine> Replica<S> {
         let client = &mut started.client;
         let name = client.next_name;
         client.next_name += 1;
-        client.others.insert(name, Pending { request, ask, since: cx.now(), sent: None });
+        let pending = Pending { request, ask, since: cx.now(), vague: false, sent: None };
+        client.others.insert(name, pending);
         client.unsent_others.insert(name);
         self.flush_soon(cx);
     }
 
     /// Refuses a request if this node is no member. It has left nothing anywhere.
-    pub(super) fn refuse_outsider(&mut self, cx: &mut Context<'_>, request: &Request) -> bool {
+    pub fn refuse_outsider(&mut self, cx: &mut Context<'_>, request: &Request) -> bool {
         let Some(started) = &self.started else { return true };
         let (_, config) = started.raft.configuration();
         let (own, is_voter) = (started.own, config.voters.contains(&started.own));
@@ -249,7 +283,7 @@ impl<S: StateMachine> Replica<S> {
                 let harmless = pending.sent.is_none() || matches!(pending.ask, Ask::Query(_));
                 let give_up = if harmless { leaderless } else { KEEP };
                 if waited >= give_up {
-                    refused.push((pending.request.clone(), harmless));
+                    refused.push((pending.request.clone(), harmless && !pending.vague));
                     unsent.remove(key);
                     return false;
                 }

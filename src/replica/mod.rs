@@ -48,7 +48,7 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use crate::message::{Message, NodeId, RpcError};
 use crate::node::{Context, DEFAULT_STREAM, Event, Ticket, Token};
-use crate::raft::{self, Config, PersistId, Raft, RaftId, RoleName, Sessions, Term};
+use crate::raft::{self, Config, LogId, PersistId, Raft, RaftId, RoleName, Sessions, Term};
 use crate::storage::Recovered;
 use crate::time::Time;
 use client::Client;
@@ -116,6 +116,9 @@ pub struct Options {
     pub leaderless_ms: u64,
     /// Serve reads from leases; trusts clocks.
     pub lease_reads: bool,
+    /// Answer a command only once it is applied on the node that was asked, so that the
+    /// node's own state shows it. Costs nothing while that node keeps up.
+    pub read_your_writes: bool,
     /// How much a log grows, at least, before it is compacted, in bytes.
     pub compact_bytes: u64,
 }
@@ -128,6 +131,7 @@ impl Default for Options {
             heartbeat_ms: 100,
             leaderless_ms: 900,
             lease_reads: false,
+            read_your_writes: false,
             compact_bytes: 1 << 20,
         }
     }
@@ -366,6 +370,9 @@ impl<S: StateMachine> Replica<S> {
             }
         }
         self.serve(from, parcel.term, parcel.commands, parcel.queries, &parcel.changes);
+        if let (Some((term, index)), Some(started)) = (parcel.committed, &mut self.started) {
+            started.raft.learn_commit(LogId::new(term, index));
+        }
         for (session, number, answer) in parcel.answers {
             self.complete(cx, session, number, answer);
         }

@@ -41,6 +41,9 @@ pub(super) struct Parcel {
     /// Answers to commands: session, number, answer.
     #[serde(rename = "a", default, skip_serializing_if = "Vec::is_empty")]
     pub(super) answers: Vec<(u64, u64, Box<RawValue>)>,
+    /// The last entry whose answer the receiver waits for and will find in its own log.
+    #[serde(rename = "k", default, skip_serializing_if = "Option::is_none")]
+    pub(super) committed: Option<Id>,
     /// Answers to queries and changes.
     #[serde(rename = "b", default, skip_serializing_if = "Vec::is_empty")]
     pub(super) results: Vec<(u64, Box<RawValue>)>,
@@ -59,6 +62,7 @@ impl Parcel {
             && self.commands.is_empty()
             && self.queries.is_empty()
             && self.answers.is_empty()
+            && self.committed.is_none()
             && self.results.is_empty()
             && self.changes.is_empty()
             && !self.wake
@@ -98,7 +102,7 @@ pub(super) enum Say {
 }
 
 /// Term and index of an entry.
-type Id = (Term, Index);
+pub(super) type Id = (Term, Index);
 
 /// Term and payload of an entry.
 pub(super) type WireEntry = (Term, Box<RawValue>);

@@ -49,7 +49,7 @@ pub struct Options {
     #[arg(long, value_name = "MS", default_value_t = DEFAULT_LATENCY_BUDGET_MS)]
     pub latency_budget: u64,
 
-    /// How long the leader of lin-kv collects commands before it replicates them; more
+    /// How long the leader of lin-kv, kafka or txn collects commands before it replicates them; more
     /// time means fewer messages
     #[arg(long, value_name = "MS", default_value_t = 0)]
     pub batch_delay: u64,
@@ -76,6 +76,11 @@ pub struct Options {
     /// What transactions may see of each other
     #[arg(long, value_enum, value_name = "LEVEL", default_value_t)]
     pub isolation: IsolationChoice,
+
+    /// How many messages kafka keeps of each log, the last ones; by default all
+    #[arg(long, value_name = "MESSAGES")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    pub retain: Option<u32>,
 }
 
 const DEFAULT_ELECTION_TIMEOUT_MS: u64 = 500;
@@ -96,6 +101,7 @@ impl Default for Options {
             lease_reads: false,
             store: StoreChoice::default(),
             isolation: IsolationChoice::default(),
+            retain: None,
         }
     }
 }

@@ -13,6 +13,7 @@ pub mod counter;
 pub mod echo;
 pub mod everything;
 pub mod g_set;
+pub mod kafka;
 pub mod lin_kv;
 pub mod seq_counter;
 mod table;

@@ -14,7 +14,7 @@ use crate::everything::Everything;
 use crate::g_set::GSet;
 use crate::lin_kv::LinKv;
 use crate::seq_counter::SeqCounter;
-use crate::{Options, echo, txn, unique_ids};
+use crate::{Options, echo, kafka, txn, unique_ids};
 
 /// One workload: a row of the table.
 pub struct Entry {
@@ -29,7 +29,7 @@ pub struct Entry {
     pub build: fn(&Options) -> Box<dyn Workload + Send>,
 }
 
-static TABLE: [Entry; 8] = [
+static TABLE: [Entry; 9] = [
     Entry {
         name: "echo",
         summary: "answers every message with its own content",
@@ -79,9 +79,29 @@ static TABLE: [Entry; 8] = [
         build: |options| Box::new(LinKv::new(options)),
     },
     Entry {
+        name: "kafka",
+        summary: "keeps logs: send, poll, commit offsets",
+        serves: &[
+            "send",
+            "poll",
+            "commit_offsets",
+            "list_committed_offsets",
+            "add_member",
+            "remove_member",
+            kafka::replicated::Kafka::PEER,
+        ],
+        build: kafka::build,
+    },
+    Entry {
         name: "txn",
         summary: "carries out transactions over registers and lists",
-        serves: &["txn", txn::strict::Strict::PEER, txn::committed::Committed::GOSSIP],
+        serves: &[
+            "txn",
+            "add_member",
+            "remove_member",
+            txn::strict::Strict::PEER,
+            txn::committed::Committed::GOSSIP,
+        ],
         build: txn::build,
     },
 ];

@@ -16,6 +16,8 @@ use crate::world::seed::{Draw, Seed};
 pub struct Space {
     /// The workload.
     pub workload: String,
+    /// What transactions are held to, as in `--consistency-models`.
+    pub consistency_models: String,
     /// Arguments for the nodes.
     pub args: Vec<String>,
 }
@@ -44,7 +46,7 @@ pub fn derive(space: &Space, seed: Seed) -> RunArgs {
         nemesis_interval: *draw.pick(&[0.3, 1.0, 2.0, 5.0]),
         topology: *draw.pick(Topology::value_variants()),
         availability: Demand(None),
-        consistency_models: "strict-serializable".into(),
+        consistency_models: space.consistency_models.clone(),
         key_count: *draw.pick(&[2, 5, 10]),
         max_txn_length: *draw.pick(&[2, 4, 6]),
         max_writes_per_key: *draw.pick(&[4, 16, 64]),
@@ -155,7 +157,11 @@ mod tests {
 
     #[test]
     fn flags_describe_the_whole_run() {
-        let space = Space { workload: "echo".into(), args: vec!["--x".into()] };
+        let space = Space {
+            workload: "echo".into(),
+            consistency_models: "read-committed,serializable".into(),
+            args: vec!["--x".into()],
+        };
         for seed in 0..200 {
             let run = derive(&space, Seed(seed));
             let typed = std::iter::once("seaworthy".to_owned()).chain(flags(&run));

@@ -34,6 +34,9 @@ pub struct ExploreArgs {
     /// How many runs at a time; by default one for each core
     #[arg(short, long)]
     jobs: Option<NonZero<usize>>,
+    /// What transactions are held to, separated by commas
+    #[arg(long, default_value = "strict-serializable")]
+    consistency_models: String,
     /// Options for the nodes, after --
     #[arg(last = true)]
     args: Vec<String>,
@@ -59,7 +62,11 @@ struct Tally {
 
 /// Runs the command.
 pub fn run(args: &ExploreArgs) -> Exit {
-    let space = Space { workload: args.workload.clone(), args: args.args.clone() };
+    let space = Space {
+        workload: args.workload.clone(),
+        consistency_models: args.consistency_models.clone(),
+        args: args.args.clone(),
+    };
     // Mistakes in the arguments show at once, and once.
     if let Err(message) = explore_one(&space, Seed(args.from)) {
         return usage(&message);

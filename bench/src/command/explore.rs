@@ -62,11 +62,17 @@ struct Tally {
 
 /// Runs the command.
 pub fn run(args: &ExploreArgs) -> Exit {
-    let space = Space {
+    let mut space = Space {
         workload: args.workload.clone(),
         consistency_models: args.consistency_models.clone(),
         args: args.args.clone(),
     };
+    if space.args.is_empty() {
+        // Nodes that serve everything cannot know what a bare `read` means while all
+        // that ever happened was reads; an exploration meets such runs.
+        let served = args.workload.strip_prefix("txn-").map_or(args.workload.as_str(), |_| "txn");
+        space.args = vec![served.to_owned()];
+    }
     // Mistakes in the arguments show at once, and once.
     if let Err(message) = explore_one(&space, Seed(args.from)) {
         return usage(&message);

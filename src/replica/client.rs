@@ -20,6 +20,8 @@ use crate::time::Time;
 const KEEP: Duration = Duration::from_secs(10);
 /// How long a request that was sent waits before it is sent again, at least.
 const RESEND: Duration = Duration::from_millis(400);
+/// How often a query is sent before it is refused.
+const QUERY_ATTEMPTS: u32 = 4;
 
 /// Everything this node has asked of the cluster.
 pub(super) struct Client {
@@ -281,7 +283,13 @@ impl<S: StateMachine> Replica<S> {
             all.retain(|key, pending| {
                 let waited = now - pending.since;
                 let harmless = pending.sent.is_none() || matches!(pending.ask, Ask::Query(_));
-                let give_up = if harmless { leaderless } else { KEEP };
+                let give_up = match pending.ask {
+                    _ if pending.sent.is_none() => leaderless,
+                    // There was a leader to ask. Where messages get lost it takes more
+                    // than one attempt to be heard.
+                    Ask::Query(_) => leaderless.max(resend * QUERY_ATTEMPTS),
+                    _ => KEEP,
+                };
                 if waited >= give_up {
                     refused.push((pending.request.clone(), harmless && !pending.vague));
                     unsent.remove(key);

@@ -69,7 +69,7 @@ pub struct Options {
     #[arg(long)]
     pub lease_reads: bool,
 
-    /// Where the counters keep their totals
+    /// Where the counters keep their totals, and kafka its logs
     #[arg(long, value_enum, value_name = "STORE", default_value_t)]
     pub store: StoreChoice,
 
@@ -134,11 +134,13 @@ impl Options {
 /// The values of `--store`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum StoreChoice {
-    /// On every node, always available
+    /// On the nodes themselves
     #[default]
-    Gossip,
-    /// In the service seq-kv
+    Nodes,
+    /// The counters' in the service seq-kv
     SeqKv,
+    /// Kafka's in the service lin-kv
+    LinKv,
 }
 
 /// The values of `--isolation`, strongest first.

@@ -59,7 +59,7 @@ static TABLE: [Entry; 9] = [
         summary: "counts up and down",
         serves: &["add", "read", Counter::GOSSIP],
         build: |options| match options.store {
-            StoreChoice::Gossip => Box::new(Counter::new(options)),
+            StoreChoice::Nodes | StoreChoice::LinKv => Box::new(Counter::new(options)),
             StoreChoice::SeqKv => Box::new(SeqCounter::new(false)),
         },
     },
@@ -68,7 +68,7 @@ static TABLE: [Entry; 9] = [
         summary: "counts up",
         serves: &["add", "read", Counter::GROW_ONLY_GOSSIP],
         build: |options| match options.store {
-            StoreChoice::Gossip => Box::new(Counter::grow_only(options)),
+            StoreChoice::Nodes | StoreChoice::LinKv => Box::new(Counter::grow_only(options)),
             StoreChoice::SeqKv => Box::new(SeqCounter::new(true)),
         },
     },
@@ -89,6 +89,7 @@ static TABLE: [Entry; 9] = [
             "add_member",
             "remove_member",
             kafka::replicated::Kafka::PEER,
+            kafka::service::ServiceKafka::FORWARD,
         ],
         build: kafka::build,
     },

@@ -12,8 +12,11 @@
 //! Deliberately missing: consumer groups and partitions, which the protocol does not
 //! have.
 
+mod chunks;
+mod commits;
 pub mod logs;
 pub mod replicated;
+pub mod service;
 
 use std::collections::BTreeMap;
 
@@ -23,10 +26,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::Options;
+use crate::cli::StoreChoice;
 
 /// The workload, with its logs where the options say.
 pub fn build(options: &Options) -> Box<dyn Workload + Send> {
-    Box::new(replicated::Kafka::new(options))
+    match options.store {
+        StoreChoice::LinKv => Box::new(service::ServiceKafka::default()),
+        _ => Box::new(replicated::Kafka::new(options)),
+    }
 }
 
 /// Offsets by key.

@@ -1,0 +1,416 @@
+//! Logs in the service `lin-kv`, as the challenge states it.
+//!
+//! A log is stored in chunks: `log/KEY/0` holds the first [`CHUNK`] messages, and so on.
+//! A message is in the log when a compare-and-set of its chunk, from what the chunk held
+//! to that and more, has succeeded; its place in the chunk is its offset. So the service
+//! decides what an offset means, whoever writes, and what it holds never changes.
+//!
+//! * *Exactly once.* A chunk only grows, so what a cas starts from never returns: it
+//!   takes effect at most once, however late. If no answer comes it is sent again; if it
+//!   is refused, the chunk tells by the writer's tag whether it took effect before. If
+//!   not, it never will, and its messages go into a new one.
+//! * *Few failures.* One node writes a key, as long as it can be reached: the others
+//!   pass their sends on to it, and what arrives during a cas shares the next one. If it
+//!   does not answer, others write for themselves for a while.
+//! * *Polls* show what this node knows to be in the service. What it knows about a key
+//!   is at most [`FRESH`] old, or [`FRESH_OWN`] if it writes the key itself; otherwise it
+//!   looks, and a poll that would be empty waits for that.
+//! * *Committed offsets* are kept by each node for itself, under `committed/NODE`, so
+//!   that nobody else gets in the way; to list them is to read all of these and take the
+//!   largest.
+//!
+//! Deliberately missing: retention, because what others rely on may not vanish from the
+//! service; and an answer without the service, but for polls of what is known.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use rand_core::Rng;
+use seaworthy::message::{Body, ErrorCode, Message, NodeId, Request, RpcError};
+use seaworthy::node::{Context, Event, Token, Workload};
+use seaworthy::time::Time;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::chunks::{Chunk, Topic, log_key};
+use super::commits::{Commits, Listing};
+use super::logs::poll;
+use super::{Ask, Offsets, PollOk, SendOk};
+use crate::table::not_supported;
+
+/// The service.
+pub(super) const SERVICE: &str = "lin-kv";
+/// How long the service may take to answer.
+pub(super) const TIMEOUT: Duration = Duration::from_secs(1);
+/// How long the node that writes a key may take. It asks the service in the meantime.
+const FORWARD_TIMEOUT: Duration = Duration::from_secs(3);
+/// For how long a node that did not answer is not asked again.
+const SUSPICION: Duration = Duration::from_secs(2);
+/// Before asking again a service that did not answer or refused.
+const PAUSE: Duration = Duration::from_millis(100);
+/// How old what is known about a key may be when it is polled.
+pub const FRESH: Duration = Duration::from_millis(50);
+/// The same for a key that this node writes.
+pub const FRESH_OWN: Duration = Duration::from_secs(1);
+const RETRY: Token = Token(0);
+
+/// What a reply will be about.
+#[derive(Clone)]
+pub(super) enum Awaited {
+    /// A chunk of a log, the last one if it is known.
+    Read { key: String, chunk: u64, asked: Time },
+    /// A cas of a chunk.
+    Cas { key: String, asked: Time },
+    /// A send that another node was asked to do.
+    Forward { request: Request, key: String, message: Box<RawValue>, to: NodeId },
+    /// A cas of this node's committed offsets.
+    CommitCas,
+    /// This node's committed offsets.
+    CommitRead,
+    /// Some node's committed offsets.
+    List(u64),
+}
+
+/// The workload.
+#[derive(Default)]
+pub struct ServiceKafka {
+    /// Tells this life's tags from others.
+    boot: u64,
+    tags: u64,
+    topics: BTreeMap<String, Topic>,
+    pub(super) commits: Commits,
+    pub(super) listings: BTreeMap<u64, Listing>,
+    /// Polls that wait for keys to be read.
+    polls: Vec<WaitingPoll>,
+    /// Nodes that did not answer, and until when they are not asked.
+    suspects: BTreeMap<NodeId, Time>,
+    awaited: BTreeMap<u64, Awaited>,
+    next_token: u64,
+    /// What has to be asked again after a pause.
+    stalled: Vec<Awaited>,
+}
+
+struct WaitingPoll {
+    request: Request,
+    offsets: Offsets,
+    keys: BTreeSet<String>,
+}
+
+#[derive(Serialize)]
+pub(super) struct Cas<'a, F, T> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    key: &'a str,
+    from: F,
+    to: T,
+    create_if_not_exists: bool,
+}
+
+impl<'a, F, T> Cas<'a, F, T> {
+    /// From one value to another; a missing key stands for any value.
+    pub(super) fn new(key: &'a str, from: F, to: T) -> Cas<'a, F, T> {
+        Cas { kind: "cas", key, from, to, create_if_not_exists: true }
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct Read<'a> {
+    #[serde(rename = "type")]
+    pub(super) kind: &'static str,
+    pub(super) key: &'a str,
+}
+
+#[derive(Deserialize)]
+pub(super) struct ValueIs<T> {
+    pub(super) value: T,
+}
+
+/// A send passed on to the node that writes its key.
+#[derive(Serialize)]
+struct Forward<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    key: &'a str,
+    msg: &'a RawValue,
+}
+
+impl ServiceKafka {
+    /// The type of sends passed on between nodes.
+    pub const FORWARD: &'static str = "kafka:send";
+
+    /// The answer to an rpc, or nothing if the key does not exist.
+    pub(super) fn value<T: for<'a> Deserialize<'a>>(
+        result: Result<Body, RpcError>,
+    ) -> Result<Option<T>, RpcError> {
+        match result.and_then(|body| body.parse()) {
+            Ok(ValueIs { value }) => Ok(Some(value)),
+            Err(e) if e.code == ErrorCode::KEY_DOES_NOT_EXIST => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Expects an answer about something.
+    pub(super) fn expect(&mut self, awaited: Awaited) -> Token {
+        self.next_token += 1;
+        self.awaited.insert(self.next_token, awaited);
+        Token(self.next_token)
+    }
+
+    /// Asks again after a pause.
+    pub(super) fn stall(&mut self, cx: &mut Context<'_>, awaited: Awaited) {
+        self.stalled.push(awaited);
+        cx.set_timer_if_unset(RETRY, PAUSE);
+    }
+
+    fn serve(&mut self, cx: &mut Context<'_>, message: &Message) -> Result<(), RpcError> {
+        let request = message.request();
+        if message.body.kind == ServiceKafka::FORWARD {
+            #[derive(Deserialize)]
+            struct Forwarded {
+                key: String,
+                msg: Box<RawValue>,
+            }
+            let Forwarded { key, msg } = message.body.parse()?;
+            self.write(cx, request, key, msg);
+            return Ok(());
+        }
+        match Ask::parse(message)? {
+            Ask::Send(key, msg) => self.send(cx, request, key, msg.to_owned()),
+            Ask::Poll(offsets) => self.poll(cx, request, offsets),
+            Ask::Commit(offsets) => self.commit(cx, request, offsets),
+            Ask::ListCommitted(keys) => self.list_committed(cx, request, keys),
+            Ask::Other => not_supported(cx, message),
+        }
+        Ok(())
+    }
+
+    /// Passes a send on to the node that writes its key, or does it here.
+    fn send(&mut self, cx: &mut Context<'_>, request: Request, key: String, msg: Box<RawValue>) {
+        let to = owner(cx, &key).clone();
+        let suspected = self.suspects.get(&to).is_some_and(|until| cx.now() < *until);
+        if to == *cx.id() || suspected {
+            return self.write(cx, request, key, msg);
+        }
+        let awaited =
+            Awaited::Forward { request, key: key.clone(), message: msg.clone(), to: to.clone() };
+        let token = self.expect(awaited);
+        let forward = Forward { kind: ServiceKafka::FORWARD, key: &key, msg: &msg };
+        cx.rpc(&to, &forward, FORWARD_TIMEOUT, token);
+    }
+
+    fn forwarded(
+        &mut self,
+        cx: &mut Context<'_>,
+        (request, key, message, to): (Request, String, Box<RawValue>, NodeId),
+        result: Result<Body, RpcError>,
+    ) {
+        #[derive(Deserialize)]
+        struct Offset {
+            offset: u64,
+        }
+        match result.and_then(|body| body.parse()) {
+            Ok(Offset { offset }) => {
+                // It is in the service, so it may be shown here; if there is something
+                // before it that is not known here, the next poll has to look.
+                self.topics.entry(key).or_default().learn(offset, message);
+                cx.reply(&request, &SendOk::new(offset));
+            }
+            Err(error) => {
+                if error.code == ErrorCode::TIMEOUT {
+                    self.suspects.insert(to, cx.now() + SUSPICION);
+                }
+                cx.error(&request, &error);
+            }
+        }
+    }
+
+    /// Puts a message into the log from here.
+    fn write(&mut self, cx: &mut Context<'_>, request: Request, key: String, msg: Box<RawValue>) {
+        self.topics.entry(key.clone()).or_default().queue.push((request, msg));
+        self.proceed(cx, &key);
+    }
+
+    /// Begins what a key needs next, unless something is under way.
+    fn proceed(&mut self, cx: &mut Context<'_>, key: &str) {
+        let Some(topic) = self.topics.get_mut(key) else { return };
+        if topic.busy || topic.queue.is_empty() {
+            return;
+        }
+        if topic.needs_read() {
+            return self.read(cx, key);
+        }
+        self.tags += 1;
+        topic.take_off(cx.id(), format!("{:x}-{}", self.boot, self.tags));
+        self.send_cas(cx, key);
+    }
+
+    fn read(&mut self, cx: &mut Context<'_>, key: &str) {
+        let Some(topic) = self.topics.get_mut(key) else { return };
+        topic.busy = true;
+        let chunk = topic.chunk();
+        let token = self.expect(Awaited::Read { key: key.to_owned(), chunk, asked: cx.now() });
+        let read = Read { kind: "read", key: &log_key(key, chunk) };
+        cx.rpc(&SERVICE.into(), &read, TIMEOUT, token);
+    }
+
+    fn send_cas(&mut self, cx: &mut Context<'_>, key: &str) {
+        let token = self.expect(Awaited::Cas { key: key.to_owned(), asked: cx.now() });
+        let Some(topic) = self.topics.get_mut(key) else { return };
+        topic.busy = true;
+        let Some(flight) = &topic.flight else { return };
+        let chunk = log_key(key, flight.chunk);
+        let cas = Cas::new(&chunk, &flight.from, &flight.to);
+        cx.rpc(&SERVICE.into(), &cas, TIMEOUT, token);
+    }
+
+    fn cas_ended(
+        &mut self,
+        cx: &mut Context<'_>,
+        (key, asked): (String, Time),
+        result: Result<Body, RpcError>,
+    ) {
+        let Some(topic) = self.topics.get_mut(&key) else { return };
+        match result {
+            Ok(_) => {
+                topic.busy = false;
+                for (request, offset) in topic.land(asked) {
+                    cx.reply(&request, &SendOk::new(offset));
+                }
+                self.has_read(cx, &key);
+            }
+            // Refused now, but it may have taken effect before. The chunk tells.
+            Err(e) if e.code == ErrorCode::PRECONDITION_FAILED => self.read(cx, &key),
+            Err(_) => self.stall(cx, Awaited::Cas { key, asked }),
+        }
+    }
+
+    fn read_ended(
+        &mut self,
+        cx: &mut Context<'_>,
+        (key, number, asked): (String, u64, Time),
+        result: Result<Body, RpcError>,
+    ) {
+        let chunk: Option<Chunk> = match ServiceKafka::value(result) {
+            Ok(chunk) => chunk,
+            Err(_) => {
+                // Polls need not wait for what cannot be had.
+                self.answer_polls(cx, &key);
+                return self.stall(cx, Awaited::Read { key, chunk: number, asked });
+            }
+        };
+        let Some(topic) = self.topics.get_mut(&key) else { return };
+        topic.busy = false;
+        let chunk = (number, chunk.unwrap_or_default());
+        for (request, offset) in topic.see(cx.id(), chunk, asked) {
+            cx.reply(&request, &SendOk::new(offset));
+        }
+        if topic.flight.is_some() {
+            // It was refused, and yet what it starts from is there: a refusal from
+            // before. It is as good as ever.
+            self.send_cas(cx, &key);
+        } else if topic.checked.is_none() {
+            self.read(cx, &key);
+        } else {
+            self.has_read(cx, &key);
+        }
+    }
+
+    /// A key is up to date.
+    fn has_read(&mut self, cx: &mut Context<'_>, key: &str) {
+        self.answer_polls(cx, key);
+        self.proceed(cx, key);
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>, request: Request, offsets: Offsets) {
+        let mut keys = BTreeSet::new();
+        for key in offsets.keys() {
+            let fresh = if owner(cx, key) == cx.id() { FRESH_OWN } else { FRESH };
+            let topic = self.topics.entry(key.clone()).or_default();
+            if topic.checked.is_some_and(|at| cx.now() - at < fresh) {
+                continue;
+            }
+            // A cas that is under way will tell as much as a read.
+            if !topic.busy {
+                self.read(cx, key);
+            }
+            keys.insert(key.clone());
+        }
+        let poll = WaitingPoll { request, offsets, keys };
+        if poll.keys.is_empty() || !self.batch(&poll.offsets).is_empty() {
+            self.answer_poll(cx, &poll);
+        } else {
+            self.polls.push(poll);
+        }
+    }
+
+    fn batch<'a>(&'a self, offsets: &'a Offsets) -> super::Batch<'a> {
+        poll(offsets, |key| self.topics.get(key).map(|topic| &topic.log))
+    }
+
+    fn answer_poll(&self, cx: &mut Context<'_>, poll: &WaitingPoll) {
+        cx.reply(&poll.request, &PollOk::new(self.batch(&poll.offsets)));
+    }
+
+    /// Nobody waits for this key any more.
+    fn answer_polls(&mut self, cx: &mut Context<'_>, key: &str) {
+        for poll in &mut self.polls {
+            poll.keys.remove(key);
+        }
+        let ready: Vec<_> = self.polls.extract_if(.., |poll| poll.keys.is_empty()).collect();
+        ready.iter().for_each(|poll| self.answer_poll(cx, poll));
+    }
+
+    fn reply_came(&mut self, cx: &mut Context<'_>, token: Token, result: Result<Body, RpcError>) {
+        match self.awaited.remove(&token.0) {
+            Some(Awaited::Read { key, chunk, asked }) => {
+                self.read_ended(cx, (key, chunk, asked), result);
+            }
+            Some(Awaited::Cas { key, asked }) => self.cas_ended(cx, (key, asked), result),
+            Some(Awaited::Forward { request, key, message, to }) => {
+                self.forwarded(cx, (request, key, message, to), result);
+            }
+            Some(Awaited::CommitCas) => self.commit_cas_ended(cx, result),
+            Some(Awaited::CommitRead) => self.commit_read_ended(cx, result),
+            Some(Awaited::List(name)) => self.listed(cx, name, result),
+            None => {}
+        }
+    }
+
+    fn retry(&mut self, cx: &mut Context<'_>) {
+        for awaited in std::mem::take(&mut self.stalled) {
+            match awaited {
+                Awaited::Read { key, .. } => self.read(cx, &key),
+                Awaited::Cas { key, .. } => self.send_cas(cx, &key),
+                Awaited::CommitCas => self.send_commit(cx),
+                Awaited::CommitRead => self.read_commits(cx),
+                // These end with their answer, whatever it is.
+                Awaited::Forward { .. } | Awaited::List(_) => {}
+            }
+        }
+    }
+}
+
+impl Workload for ServiceKafka {
+    fn handle(&mut self, cx: &mut Context<'_>, event: Event) {
+        match event {
+            Event::Start(_) => self.boot = cx.rng().next_u64(),
+            Event::Message(message) => {
+                if let Err(error) = self.serve(cx, &message) {
+                    cx.error(&message.request(), &error);
+                }
+            }
+            Event::Reply { token, result } => self.reply_came(cx, token, result),
+            Event::Timer(_) => self.retry(cx),
+            Event::Durable(_) => {}
+        }
+    }
+}
+
+/// The node that writes a key: the same for everybody, and spread over the nodes
+/// (FNV-1a).
+fn owner<'a>(cx: &'a Context<'_>, key: &str) -> &'a NodeId {
+    let mix = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    let hash = key.bytes().fold(0xcbf2_9ce4_8422_2325, mix);
+    let nodes = cx.node_ids();
+    &nodes[(hash % nodes.len() as u64) as usize]
+}

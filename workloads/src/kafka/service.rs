@@ -1,6 +1,6 @@
 //! Logs in the service `lin-kv`, as the challenge states it.
 //!
-//! A log is stored in chunks: `log/KEY/0` holds the first [`CHUNK`] messages, and so on.
+//! A log is stored in chunks: `log/KEY/0` holds the first 64 messages, and so on.
 //! A message is in the log when a compare-and-set of its chunk, from what the chunk held
 //! to that and more, has succeeded; its place in the chunk is its offset. So the service
 //! decides what an offset means, whoever writes, and what it holds never changes.

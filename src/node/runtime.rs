@@ -204,6 +204,11 @@ impl Node {
             Ok(init) => init,
             Err(error) => return self.refuse(&request, message.dest, &error, effects),
         };
+        if !init.node_ids.contains(&init.node_id) {
+            let why = format!("malformed init: {} is not among the node_ids", init.node_id);
+            let error = RpcError::new(ErrorCode::MALFORMED_REQUEST, why);
+            return self.refuse(&request, message.dest.clone(), &error, effects);
+        }
         if matches!(self.state, State::Fresh) {
             self.core.id = init.node_id;
             self.core.node_ids = init.node_ids;

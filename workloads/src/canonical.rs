@@ -10,10 +10,17 @@ use std::fmt::Write as _;
 
 use serde_json::value::RawValue;
 
+/// Values nested deeper than this are compared by their spelling from there on: what
+/// comes from outside must not decide how deep the stack grows.
+const DEEPEST: usize = 100;
+
 /// A text that is the same for all spellings of the same value, and only for those.
+///
+/// What JSON's grammar allows but no value stands for (half a surrogate pair, a float
+/// beyond all floats) is the same only if it is spelled the same.
 pub(crate) fn canonical(value: &RawValue) -> String {
     let mut text = String::with_capacity(value.get().len());
-    write(value, &mut text);
+    write(value.get(), DEEPEST, &mut text);
     text
 }
 
@@ -22,28 +29,38 @@ pub(crate) fn same(a: &RawValue, b: &RawValue) -> bool {
     a.get() == b.get() || canonical(a) == canonical(b)
 }
 
-fn write(value: &RawValue, out: &mut String) {
-    let text = value.get();
+fn write(text: &str, depth: usize, out: &mut String) {
+    if write_known(text, depth, out).is_err() {
+        out.push_str(text);
+    }
+}
+
+/// Writes nothing if it fails.
+fn write_known(text: &str, depth: usize, out: &mut String) -> Result<(), serde_json::Error> {
     match text.as_bytes().first() {
-        Some(b'{') => {
+        Some(b'{') if depth > 0 => {
             // Of members with the same name the last one counts, as in most parsers.
-            let members: BTreeMap<String, &RawValue> = parse(text);
+            let members: BTreeMap<String, &RawValue> = serde_json::from_str(text)?;
             write_all(out, ['{', '}'], members.iter(), |out, (name, value)| {
                 write_string(name, out);
                 out.push(':');
-                write(value, out);
+                write(value.get(), depth - 1, out);
             });
         }
-        Some(b'[') => {
-            let items: Vec<&RawValue> = parse(text);
-            write_all(out, ['[', ']'], items.iter(), |out, item| write(item, out));
+        Some(b'[') if depth > 0 => {
+            let items: Vec<&RawValue> = serde_json::from_str(text)?;
+            write_all(out, ['[', ']'], items.iter(), |out, item| {
+                write(item.get(), depth - 1, out);
+            });
         }
-        Some(b'"') => write_string(&parse::<String>(text), out),
+        Some(b'"') => write_string(&serde_json::from_str::<String>(text)?, out),
         Some(b'-' | b'0'..=b'9') if text.contains(['.', 'e', 'E']) => {
-            let _ = write!(out, "{:?}", parse::<f64>(text));
+            let float: f64 = serde_json::from_str(text)?;
+            let _ = write!(out, "{float:?}");
         }
         _ => out.push_str(text),
     }
+    Ok(())
 }
 
 fn write_all<T>(
@@ -66,10 +83,6 @@ fn write_string(text: &str, out: &mut String) {
     out.push_str(&serde_json::to_string(text).expect("a string always serializes"));
 }
 
-fn parse<'a, T: serde::Deserialize<'a>>(text: &'a str) -> T {
-    serde_json::from_str(text).expect("a raw value is JSON, and its first byte tells which")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,5 +103,17 @@ mod tests {
         assert!(!is_same("[1,2]", "[2,1]"));
         assert!(!is_same("9007199254740993", "9007199254740992"));
         assert!(!is_same("100000000000000000000001", "100000000000000000000002"));
+    }
+
+    #[test]
+    fn no_json_from_outside_is_too_much() {
+        let raw = |text: &str| serde_json::from_str::<Box<RawValue>>(text).unwrap();
+        for odd in [r#""\ud800""#, "1e999", r#"{"\ud800":1}"#] {
+            assert!(same(&raw(odd), &raw(odd)));
+            assert_eq!(canonical(&raw(odd)), odd);
+        }
+        let deep = "[".repeat(20_000) + &"]".repeat(20_000);
+        assert_eq!(canonical(&raw(&deep)), deep);
+        assert!(!same(&raw(&deep), &raw("[]")));
     }
 }

@@ -298,7 +298,7 @@ fn a_data_directory_that_cannot_be_used_is_said_so() {
 #[test]
 fn an_id_that_leads_out_of_the_data_directory_is_refused() {
     let dir = tempfile::tempdir().unwrap();
-    let init = INIT.replace(r#""node_id":"n1""#, r#""node_id":"../n1""#);
+    let init = INIT.replace(r#""n1""#, r#""../n1""#);
     assert!(refused(&dir.path().join("data"), &init).contains("../n1"));
     assert!(!dir.path().join("n1").exists());
 }

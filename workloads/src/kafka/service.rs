@@ -8,7 +8,9 @@
 //! * *Exactly once.* A chunk only grows, so what a cas starts from never returns: it
 //!   takes effect at most once, however late. If no answer comes it is sent again; if it
 //!   is refused, the chunk tells by the writer's tag whether it took effect before. If
-//!   not, it never will, and its messages go into a new one.
+//!   not, it never will, and its messages go into a new one. A send that is passed on
+//!   names the life of the node it is meant for, which takes each once; so it makes no
+//!   difference if the network delivers it twice or much later.
 //! * *Few failures.* One node writes a key, as long as it can be reached: the others
 //!   pass their sends on to it, and what arrives during a cas shares the next one. If it
 //!   does not answer, others write for themselves for a while.
@@ -22,7 +24,7 @@
 //! Deliberately missing: retention, because what others rely on may not vanish from the
 //! service; and an answer without the service, but for polls of what is known.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use rand_core::Rng;
@@ -52,6 +54,9 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub const FRESH: Duration = Duration::from_millis(50);
 /// The same for a key that this node writes.
 pub const FRESH_OWN: Duration = Duration::from_secs(1);
+/// How many sends of other nodes are remembered: more than can be delivered while one
+/// of them is repeated.
+const TAKEN_MAX: usize = 1 << 16;
 const RETRY: Token = Token(0);
 
 /// What a reply will be about.
@@ -74,8 +79,13 @@ pub(super) enum Awaited {
 /// The workload.
 #[derive(Default)]
 pub struct ServiceKafka {
-    /// Tells this life's tags from others.
+    /// Tells this life from others.
     boot: u64,
+    /// The lives of other nodes.
+    lives: BTreeMap<NodeId, u64>,
+    /// Sends of other nodes that were taken in this life, and in which order.
+    taken: BTreeSet<(NodeId, Option<u64>)>,
+    taken_order: VecDeque<(NodeId, Option<u64>)>,
     tags: u64,
     topics: BTreeMap<String, Topic>,
     pub(super) commits: Commits,
@@ -132,6 +142,16 @@ struct Forward<'a> {
     kind: &'static str,
     key: &'a str,
     msg: &'a RawValue,
+    /// The life of the receiver that is asked, as far as the sender knows.
+    life: Option<u64>,
+}
+
+/// Refuses a send that was meant for another life of this node.
+#[derive(Serialize)]
+struct OtherLife {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    life: u64,
 }
 
 impl ServiceKafka {
@@ -169,9 +189,14 @@ impl ServiceKafka {
             struct Forwarded {
                 key: String,
                 msg: Box<RawValue>,
+                life: Option<u64>,
             }
-            let Forwarded { key, msg } = message.body.parse()?;
-            self.write(cx, request, key, msg);
+            let Forwarded { key, msg, life } = message.body.parse()?;
+            if life != Some(self.boot) {
+                cx.reply(&request, &OtherLife { kind: "kafka:other_life", life: self.boot });
+            } else if self.is_first(&request) {
+                self.write(cx, request, key, msg);
+            }
             return Ok(());
         }
         match Ask::parse(message)? {
@@ -184,6 +209,19 @@ impl ServiceKafka {
         Ok(())
     }
 
+    /// Whether this request of another node comes for the first time.
+    fn is_first(&mut self, request: &Request) -> bool {
+        let name = (request.src.clone(), request.msg_id);
+        if !self.taken.insert(name.clone()) {
+            return false;
+        }
+        self.taken_order.push_back(name);
+        if self.taken_order.len() > TAKEN_MAX {
+            self.taken_order.pop_front().map(|oldest| self.taken.remove(&oldest));
+        }
+        true
+    }
+
     /// Passes a send on to the node that writes its key, or does it here.
     fn send(&mut self, cx: &mut Context<'_>, request: Request, key: String, msg: Box<RawValue>) {
         let to = owner(cx, &key).clone();
@@ -194,7 +232,8 @@ impl ServiceKafka {
         let awaited =
             Awaited::Forward { request, key: key.clone(), message: msg.clone(), to: to.clone() };
         let token = self.expect(awaited);
-        let forward = Forward { kind: ServiceKafka::FORWARD, key: &key, msg: &msg };
+        let life = self.lives.get(&to).copied();
+        let forward = Forward { kind: ServiceKafka::FORWARD, key: &key, msg: &msg, life };
         cx.rpc(&to, &forward, FORWARD_TIMEOUT, token);
     }
 
@@ -205,11 +244,20 @@ impl ServiceKafka {
         result: Result<Body, RpcError>,
     ) {
         #[derive(Deserialize)]
-        struct Offset {
-            offset: u64,
+        struct Answer {
+            offset: Option<u64>,
+            life: Option<u64>,
         }
         match result.and_then(|body| body.parse()) {
-            Ok(Offset { offset }) => {
+            Ok(Answer { life: Some(life), .. }) => {
+                self.lives.insert(to, life);
+                self.send(cx, request, key, message);
+            }
+            Ok(Answer { offset: None, .. }) => {
+                let text = format!("{to} did not say where the message is");
+                cx.error(&request, &RpcError::new(ErrorCode::CRASH, text));
+            }
+            Ok(Answer { offset: Some(offset), .. }) => {
                 // It is in the service, so it may be shown here; if there is something
                 // before it that is not known here, the next poll has to look.
                 self.topics.entry(key).or_default().learn(offset, message);

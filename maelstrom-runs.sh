@@ -28,6 +28,15 @@ g-set          | 1  | -w g-set --node-count 3 --time-limit 20 --rate 100 --nemes
 g-counter      | 1  | -w g-counter --node-count 3 --time-limit 20 --rate 100 --nemesis partition |
 g-counter-seq-kv | 1 | -w g-counter --node-count 3 --time-limit 20 --rate 100 --nemesis partition | --store seq-kv
 pn-counter     | 1  | -w pn-counter --node-count 3 --time-limit 20 --rate 100 --nemesis partition |
+kafka-5a       | 1  | -w kafka --node-count 1 --concurrency 2n --time-limit 20 --rate 1000 |
+kafka-5b       | 1  | -w kafka --node-count 2 --concurrency 2n --time-limit 20 --rate 1000 |
+kafka-5c       | 1  | -w kafka --node-count 2 --concurrency 2n --time-limit 20 --rate 1000 | --batch-delay 5
+kafka-lin-kv   | 1  | -w kafka --node-count 2 --concurrency 2n --time-limit 20 --rate 1000 | kafka --store lin-kv
+txn-rw-register-6a | 1 | -w txn-rw-register --node-count 1 --concurrency 2n --time-limit 20 --rate 1000 --consistency-models read-uncommitted --availability total | txn --isolation read-uncommitted
+txn-rw-register-6b | 1 | -w txn-rw-register --node-count 2 --concurrency 2n --time-limit 20 --rate 1000 --consistency-models read-uncommitted --availability total --nemesis partition | txn --isolation read-uncommitted
+txn-rw-register-6c | 1 | -w txn-rw-register --node-count 2 --concurrency 2n --time-limit 20 --rate 1000 --consistency-models read-committed --availability total --nemesis partition | txn --isolation read-committed
+txn-rw-register-strict | 1 | -w txn-rw-register --node-count 3 --concurrency 4n --time-limit 30 --rate 100 --nemesis partition |
+txn-list-append-strict | 1 | -w txn-list-append --node-count 3 --concurrency 4n --time-limit 30 --rate 100 --nemesis partition |
 lin-kv         | 10 | -w lin-kv --node-count 3 --concurrency 4n --rate 30 --time-limit 60 --nemesis partition --nemesis-interval 10 |
 '
 
@@ -106,7 +115,7 @@ run_one() {
     --data-dir "$data" ${options[@]+"${options[@]}"} >"$log" 2>&1 </dev/null || status=$?
   seconds=$(awk -v a="$start" -v b="$(date +%s.%N)" 'BEGIN { printf "%.1f", b - a }')
   line=$("$bench" summary "$latest" 2>/dev/null) || [ -n "$line" ] || line="status $status"
-  printf '%-18s %-78s %7s\n' "$label" "$line" "$seconds"
+  printf '%-22s %-78s %7s\n' "$label" "$line" "$seconds"
   if [ "$status" -ne 0 ]; then
     grep -E '^(Node|Invariant|seaworthy:|  \|)' "$log" | head -12 || true
     echo "  failed: see $log and $latest"
@@ -116,7 +125,7 @@ run_one() {
 }
 
 echo "node: ${bin#"$PWD"/}   judge: ${maelstrom:-built-in bench}"
-printf '%-18s %-8s %11s  %11s  %14s  %22s %7s\n' \
+printf '%-22s %-8s %11s  %11s  %14s  %22s %7s\n' \
   run verdict operations ok 'between servers' 'latency p50 / p99' seconds
 
 failed=0

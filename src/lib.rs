@@ -13,6 +13,7 @@
 pub mod driver;
 pub mod gossip;
 pub mod gossip_node;
+pub mod mark;
 pub mod message;
 pub mod node;
 pub mod raft;

@@ -15,6 +15,7 @@ use super::send::Manner;
 use super::store::Store;
 use super::version::{Boot, Rank, Replica, Versions};
 use super::wire::Message;
+use crate::mark::{self, Mark};
 use crate::time::Time;
 
 /// How an engine behaves.
@@ -279,8 +280,12 @@ impl<L: Lattice> Engine<L> {
 
     fn suspect(&mut self, now: Time, rank: Rank) {
         let before = self.hub();
+        let lacks = !self.peer(rank).has(self.store.versions());
         self.peer_mut(rank).suspect();
         if self.hub() != before {
+            if lacks {
+                mark::hit(Mark::HubGivenUp);
+            }
             self.beat = None;
             // What the old hub never acknowledged must not wait any longer.
             self.round_at = Some(now);

@@ -9,6 +9,7 @@ use super::send::Manner;
 use super::store::Learned;
 use super::version::Rank;
 use super::wire::Message;
+use crate::mark::{self, Mark};
 use crate::time::Time;
 
 impl<L: Lattice> Engine<L> {
@@ -22,6 +23,9 @@ impl<L: Lattice> Engine<L> {
         let newest = self.peer_mut(from).hear(message.boot, message.number, now);
         if newest {
             self.peer_mut(from).hub = Some(message.hub);
+            if message.hub == from && before == self.me {
+                mark::hit(Mark::TwoHubs);
+            }
         }
         let waiting = self.take_echo(now, from, &message);
         let carried = message.carries();
@@ -80,6 +84,12 @@ impl<L: Lattice> Engine<L> {
             _ => false,
         };
         let learned = self.store.learn(std::mem::take(&mut message.deltas));
+        if jumped {
+            mark::hit(Mark::WholeState);
+        }
+        if learned.gap {
+            mark::hit(Mark::DeltaGap);
+        }
         Learned { news: learned.news || jumped, ..learned }
     }
 

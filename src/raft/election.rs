@@ -12,6 +12,7 @@ use super::message::MessageKind;
 use super::quorum::{self, VoteResult};
 use super::server::{Raft, Role, Votes};
 use super::types::{HardState, LogId, RaftId, Term};
+use crate::mark::{self, Mark};
 
 impl Raft {
     /// Stands for election now, if this server may.
@@ -21,6 +22,9 @@ impl Raft {
             return;
         }
         self.leader_heard = None;
+        if self.incoming.is_some() {
+            mark::hit(Mark::ElectionDuringInstall);
+        }
         if self.options.pre_vote {
             self.become_pre_candidate();
         } else {
@@ -96,6 +100,9 @@ impl Raft {
         // Guard: only a log that holds everything committed may lead: compare the
         // term of the last entry first, then the length (§5.4.1).
         let up_to_date = last >= self.log.last();
+        if may_vote && !up_to_date {
+            mark::hit(Mark::ShortLogRefused);
+        }
         let granted = may_vote && up_to_date;
         if pre {
             self.send(from, MessageKind::Vote { pre, granted });
@@ -136,7 +143,10 @@ impl Raft {
         let pre = matches!(self.role, Role::PreCandidate(_));
         match result {
             VoteResult::Pending => {}
-            VoteResult::Lost => self.become_follower(self.hard.term, None),
+            VoteResult::Lost => {
+                mark::hit(Mark::ElectionLost);
+                self.become_follower(self.hard.term, None);
+            }
             VoteResult::Won if pre => self.become_candidate(false),
             // The others may be a quorum without this server, but it must remember its
             // own term before it can lead in it.
@@ -148,6 +158,7 @@ impl Raft {
     pub(super) fn handle_timeout_now(&mut self, from: RaftId) {
         // Only the leader may ask, and only a voter can follow it.
         if self.leader == Some(from) && self.is_promotable() {
+            mark::hit(Mark::LeaderTransfer);
             self.become_candidate(true);
         }
     }

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use super::message::{MessageKind, Round};
 use super::server::Raft;
 use super::types::{Command, Entry, Index, LogId, RaftId, Snapshot, SnapshotMeta};
+use crate::mark::{self, Mark};
 
 /// The answer to the leader that is due at the end of the turn.
 #[derive(Clone, Copy, Debug)]
@@ -78,6 +79,7 @@ impl Raft {
                     continue;
                 }
                 // Guard: what does not match goes, with everything after it.
+                mark::hit(Mark::LogOverwritten);
                 self.log.truncate(index);
             }
             self.log.append(entry);
@@ -153,6 +155,7 @@ impl Raft {
             let (last_index, offset) = (last.index, 0);
             return self.send(from, MessageKind::SnapshotProgress { last_index, offset, round });
         }
+        mark::hit(Mark::SnapshotInstalled);
         self.log.install(snapshot.clone());
         self.pending_snapshot = Some(snapshot);
         self.verified = last.index;

@@ -14,6 +14,7 @@ use super::quorum;
 use super::read::Reads;
 use super::server::{Raft, Role};
 use super::types::{Entry, Index, LogId, Payload, RaftId};
+use crate::mark::{self, Mark};
 
 /// What only a leader knows.
 #[derive(Debug)]
@@ -96,6 +97,7 @@ impl Raft {
         leader.uncommitted_bytes += entry.size_bytes();
         self.log.append(entry);
         if is_config {
+            mark::hit(Mark::MembersChanged);
             self.update_peers();
         }
         id
@@ -120,6 +122,7 @@ impl Raft {
         // Guard: a leader that a quorum does not answer cannot commit anything, and
         // keeps its clients from one who could (thesis §6.2).
         if self.options.check_quorum && !quorum::has_quorum(&config, heard) {
+            mark::hit(Mark::QuorumLost);
             self.become_follower(self.hard.term, None);
         }
     }

@@ -4,6 +4,7 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use super::record::{join, split};
 use super::{Answer, Reader, Replica, StateMachine};
+use crate::mark::{self, Mark};
 use crate::node::Context;
 use crate::raft::{
     ClientId, Command, Entry, LogId, Outcome, Payload, RaftId, Read, ReadContext, Sequence, Term,
@@ -73,7 +74,10 @@ impl<S: StateMachine> Replica<S> {
                 self.sessions.record(client, sequence, answer.clone());
                 answer.0
             }
-            Outcome::Repeated(answer) => answer.0,
+            Outcome::Repeated(answer) => {
+                mark::hit(Mark::CommandRepeated);
+                answer.0
+            }
             Outcome::Expired => RawValue::NULL.to_owned(),
             Outcome::Settled | Outcome::TooFarAhead => return,
         };

@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::{Answer, RETRIES, RETRY, Reader, Replica, SESSION_WINDOW, StateMachine};
+use crate::mark::{self, Mark};
 use crate::message::{ErrorCode, Request, RpcError};
 use crate::node::Context;
 use crate::raft::{Command, RaftId, ReadContext, Term};
@@ -90,6 +91,9 @@ impl Client {
 
     /// Everything has to be sent again: somebody else leads.
     fn resend_all(&mut self) {
+        if self.commands.values().any(|pending| pending.sent.is_some()) {
+            mark::hit(Mark::CommandRetried);
+        }
         self.unsent_commands = self.commands.keys().copied().collect();
         self.unsent_others = self.others.keys().copied().collect();
         self.asked = None;

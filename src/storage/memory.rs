@@ -23,6 +23,7 @@ use super::format::{
 };
 use super::scan::{Tail, scan};
 use super::{Log, Recovered, Storage, StorageError, Write, WriteData, assert_stream_name};
+use crate::mark::{self, Mark};
 
 /// The number of a staged write. Writes become durable in this order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -154,6 +155,9 @@ impl MemoryStorage {
                 image.apply(stream, write, unsynced);
             }
             lost.writes += writes.len() - kept;
+            if kept < writes.len() {
+                mark::hit(Mark::UnsyncedLost);
+            }
             if below(rng, 100) < usize::from(model.tear_percent) {
                 lost.torn += usize::from(image.tear(stream, &writes, kept, rng));
             }
@@ -173,6 +177,9 @@ impl MemoryStorage {
         for (stream, image) in &mut self.disk {
             let (log, torn) = image.recover(stream);
             self.repairs += usize::from(torn);
+            if torn {
+                mark::hit(Mark::TornRecordRepaired);
+            }
             if !log.is_empty() {
                 recovered.insert(*stream, log);
             }

@@ -6,10 +6,20 @@
 //! (Groce et al., "Swarm testing", 2012). What comes out is a set of ordinary flags,
 //! so that a failing run is one `seaworthy test` command.
 
+pub mod library;
+pub mod outcome;
+pub mod plan;
+pub mod shrink;
+pub mod story;
+pub mod swarm;
+
 use clap::ValueEnum;
 
 use crate::config::{ChaosArgs, Concurrency, Demand, Fault, LatencyDist, RunArgs, Topology};
 use crate::world::seed::{Draw, Seed};
+
+pub use library::{Explore, Failed};
+pub use outcome::{Outcome, explore_one};
 
 /// What an exploration keeps fixed.
 #[derive(Clone, Debug)]

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use seaworthy_bench::command::{check, explore, summary, test};
+use seaworthy_bench::command::{check, explore, replay, summary, test};
 
 /// A test bench for distributed systems, with Maelstrom's flags and without a JVM.
 #[derive(Parser)]
@@ -17,6 +17,7 @@ struct Cli {
 enum Command {
     Test(Box<test::TestArgs>),
     Explore(explore::ExploreArgs),
+    Replay(replay::ReplayArgs),
     Check(check::CheckArgs),
     Summary(summary::SummaryArgs),
 }
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
     match cli.command {
         Command::Test(args) => test::run(*args).into(),
         Command::Explore(args) => explore::run(&args).into(),
+        Command::Replay(args) => replay::run(&args).into(),
         Command::Check(args) => check::run(&args),
         Command::Summary(args) => summary::run(&args).into(),
     }

@@ -7,6 +7,7 @@ use crate::arm::sim::{Factory, SimCluster};
 use crate::config::RunConfig;
 use crate::workload;
 use crate::world::journal::Journal;
+use crate::world::script::Course;
 use crate::world::{Progress, Report, World};
 
 /// What a run leaves behind, and whether its journal could be written.
@@ -37,9 +38,23 @@ pub fn simulate_nodes(
     journal: Journal,
     watch: &mut dyn FnMut(Progress),
 ) -> Result<Finished, String> {
+    simulate_course(config, factory, Course::Drawn, journal, watch)
+}
+
+/// The same, where the course of the run is to be written down, or given.
+///
+/// # Errors
+/// As [`simulate`].
+pub fn simulate_course(
+    config: &RunConfig,
+    factory: Factory,
+    course: Course,
+    journal: Journal,
+    watch: &mut dyn FnMut(Progress),
+) -> Result<Finished, String> {
     let workload = workload::build(config)?;
     let cluster = SimCluster::new(config, factory);
-    let mut world = World::new(config.clone(), workload, cluster, journal);
+    let mut world = World::new(config.clone(), workload, cluster, journal).on(course);
     world.begin();
     let mut events = 0;
     while let Some(next) = world.next_time() {
@@ -75,7 +90,10 @@ pub fn run_processes(
 
 /// Builds nodes from the arguments after `--`, as the binary would. Which workload
 /// they serve is theirs to say; by default they serve everything, as the binary does.
-fn factory(config: &RunConfig) -> Result<Factory, String> {
+///
+/// # Errors
+/// A sentence about the argument that makes no sense.
+pub fn factory(config: &RunConfig) -> Result<Factory, String> {
     let cli = parse_args(&config.args.args).map_err(|e| e.to_string())?;
     build(cli.workload.as_deref(), &cli.options).map_err(|e| e.to_string())?;
     Ok(Box::new(move || {

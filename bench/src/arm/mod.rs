@@ -4,6 +4,7 @@
 //! in-process, on virtual time; [`process`] runs real binaries. Network, nemesis,
 //! clients, services and checkers are the same code for both.
 
+mod guard;
 pub mod process;
 pub mod sim;
 
@@ -90,6 +91,11 @@ pub enum NodeFault {
         /// With which status.
         status: String,
     },
+    /// It panicked (simulation).
+    Panicked {
+        /// The message and the place.
+        message: String,
+    },
     /// It could not be started.
     NotStarted {
         /// Why.
@@ -122,6 +128,7 @@ impl fmt::Display for NodeFault {
                 write!(f, "sent a message in the name of {src}")
             }
             NodeFault::Exited { status } => write!(f, "exited by itself ({status})"),
+            NodeFault::Panicked { message } => write!(f, "panicked: {message}"),
             NodeFault::NotStarted { reason } => write!(f, "could not be started: {reason}"),
             NodeFault::NoInit { reason } => write!(f, "did not complete init: {reason}"),
             NodeFault::Flood { sent, received } => {

@@ -13,6 +13,7 @@ use seaworthy::node::{Effect, Input, Node, Ticket, Workload};
 use seaworthy::storage::{CrashModel, MemoryStorage, Position, StorageError, Unsynced};
 use seaworthy::time::Time;
 
+use super::guard::guard;
 use super::{Act, Cluster, NodeFault, Outbox};
 use crate::config::RunConfig;
 use crate::world::seed::Draw;
@@ -47,6 +48,8 @@ struct Machine {
     draw: Draw,
     clock: Clock,
     paused: bool,
+    /// Whether its last life ended in a panic that no kill has cleared away.
+    panicked: bool,
     inbox: VecDeque<Packet>,
     /// Held back until their ticket is durable, tickets ascending per insertion.
     held: Vec<(Ticket, Packet)>,
@@ -100,6 +103,7 @@ impl SimCluster {
             draw: config.seed.stream("machine", index as u64),
             clock: Clock { boot: Time::ZERO, rate: 1.0 },
             paused: false,
+            panicked: false,
             inbox: VecDeque::new(),
             held: Vec::new(),
             durable: Ticket(0),
@@ -174,7 +178,7 @@ impl Cluster for SimCluster {
         let tear_percent = (self.disks.torn_writes * 100.0) as u8;
         let model = CrashModel { unsynced: Unsynced::Prefix, tear_percent };
         let machine = &mut self.machines[node];
-        if machine.node.take().is_none() {
+        if machine.node.take().is_none() && !std::mem::take(&mut machine.panicked) {
             return;
         }
         if self.disks.present {
@@ -236,8 +240,14 @@ impl Machine {
         let mut inputs = VecDeque::from([input]);
         let mut effects = Vec::new();
         while let Some(input) = inputs.pop_front() {
-            let node = self.node.as_mut().expect("only running nodes get input");
-            node.step(self.clock.local(now), input, &mut effects);
+            // One that panicked runs no more, whatever the world believes.
+            let Some(node) = self.node.as_mut() else { return };
+            let local = self.clock.local(now);
+            if let Err(message) = guard(|| node.step(local, input, &mut effects)) {
+                (self.node, self.panicked) = (None, true);
+                self.note(now, "panicked");
+                return out.acts.push((index, Act::Fault(NodeFault::Panicked { message })));
+            }
             for effect in effects.drain(..) {
                 if let Some(answer) = self.carry_out(effect, disks, index, out) {
                     inputs.push_back(answer);

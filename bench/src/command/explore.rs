@@ -1,26 +1,39 @@
 //! `seaworthy explore`: many seeds on all cores, until one fails.
 
+use std::fs;
+use std::io::IsTerminal;
 use std::num::NonZero;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{Exit, say, usage};
+use super::{Exit, crash, say, usage};
 use crate::arm::process::unix_millis;
 use crate::check::Verdict;
-use crate::config::RunConfig;
+use crate::explore::library::record;
+use crate::explore::outcome::{Class, Outcome, faults, run_one};
+use crate::explore::shrink::{Budget, shrink};
+use crate::explore::story::Story;
+use crate::explore::swarm::{Failure, Sums, Swarm, Tally};
 use crate::explore::{Space, command, derive};
-use crate::judge::{judge, reason};
-use crate::run::simulate;
-use crate::world::journal::Journal;
+use crate::run::factory;
+use crate::world::script::Course;
 use crate::world::seed::Seed;
 
 /// Simulates many runs, each with a configuration and faults derived from its seed,
-/// and stops at the first that is not valid.
+/// and stops at the first that is not valid. That one is shrunk to the smallest run
+/// that fails in the same way, and its story is told.
+///
+/// Exit status: 0 all valid; 1 a guarantee was broken; 2 a checker could not tell;
+/// 3 no progress although all faults were over; 4 a node panicked; 254 wrong
+/// arguments; 255 the bench itself failed. Ctrl-C ends the exploration, or the
+/// shrinking with the best so far.
 #[derive(Clone, Debug, Args)]
+#[command(verbatim_doc_comment)]
 pub struct ExploreArgs {
     /// Which workload to explore
     #[arg(short, long)]
@@ -28,12 +41,21 @@ pub struct ExploreArgs {
     /// How many seeds
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
     seeds: u64,
+    /// How many seconds, instead of a number of seeds
+    #[arg(long, value_name = "SECONDS", conflicts_with = "seeds")]
+    r#for: Option<f64>,
     /// The first seed
     #[arg(long, default_value_t = 0)]
     from: u64,
-    /// How many runs at a time; by default one for each core
+    /// How many runs at a time; by default one for each core. The result is the same
     #[arg(short, long)]
     jobs: Option<NonZero<usize>>,
+    /// How many runs shrinking may take; 0 for none
+    #[arg(long, default_value_t = 2000)]
+    shrink: usize,
+    /// Where the plan of a run that failed goes [default: WORKLOAD-SEED.plan.edn]
+    #[arg(long)]
+    plan: Option<PathBuf>,
     /// What transactions are held to, separated by commas
     #[arg(long, default_value = "strict-serializable")]
     consistency_models: String,
@@ -42,122 +64,168 @@ pub struct ExploreArgs {
     args: Vec<String>,
 }
 
-/// What one run came to.
-struct Outcome {
-    verdict: Verdict,
-    why: String,
-    simulated_seconds: f64,
-    operations: usize,
-}
-
-/// What all of them came to, so far.
-#[derive(Default)]
-struct Tally {
-    runs: u64,
-    operations: usize,
-    simulated_seconds: f64,
-    /// The lowest seed that failed, so that the result does not depend on `--jobs`.
-    failed: Option<(u64, Outcome)>,
-}
-
 /// Runs the command.
 pub fn run(args: &ExploreArgs) -> Exit {
-    let mut space = Space {
-        workload: args.workload.clone(),
-        consistency_models: args.consistency_models.clone(),
-        args: args.args.clone(),
+    let interrupted = Arc::new(AtomicBool::new(false));
+    // The second Ctrl-C ends the process as ever.
+    let armed = signal_hook::flag::register_conditional_default(
+        signal_hook::consts::SIGINT,
+        interrupted.clone(),
+    )
+    .and_then(|_| signal_hook::flag::register(signal_hook::consts::SIGINT, interrupted.clone()));
+    if let Err(e) = armed {
+        return crash(&format!("cannot catch signals: {e}"));
+    }
+    let stop = || interrupted.load(Ordering::Relaxed);
+    let space = space(args);
+    let started = unix_millis();
+    let tally = match explore(args, &space, &stop) {
+        Ok(tally) => tally,
+        Err(message) => return usage(&message),
     };
+    report(&tally.sums, started);
+    for (mark, hits) in tally.sums.coverage() {
+        let never = if hits == 0 { "  NEVER" } else { "" };
+        let runs = tally.sums.runs;
+        say(format_args!("  {:<46} in {hits} of {runs} runs{never}", mark.text()));
+    }
+    match tally.failed {
+        None if stop() => {
+            say("Interrupted; all valid so far.");
+            Exit::Verdict(Verdict::Unknown)
+        }
+        None => {
+            say("All valid.");
+            Exit::Verdict(Verdict::Valid)
+        }
+        Some((seed, Failure::Bench(message))) => {
+            let run = derive(&space, Seed(seed));
+            say(format_args!("Seed {seed}. Run it again with:\n  {}", command(&run)));
+            crash(&message)
+        }
+        Some((seed, Failure::Run(outcome))) => {
+            let run = derive(&space, Seed(seed));
+            say(format_args!("Seed {seed}: {:?}: {}", outcome.verdict, outcome.why));
+            say(format_args!("Replay it with:\n  {}", command(&run)));
+            let exit = exit_of(&outcome);
+            // A number of runs, not of seconds: the same seed, the same smallest run.
+            match explain(args, &space, seed, &outcome, &stop) {
+                Ok(()) => exit,
+                Err(message) => crash(&message),
+            }
+        }
+    }
+}
+
+fn space(args: &ExploreArgs) -> Space {
+    let (workload, args_of_nodes) = (args.workload.clone(), args.args.clone());
+    let consistency_models = args.consistency_models.clone();
+    let mut space = Space { workload, consistency_models, args: args_of_nodes };
     if space.args.is_empty() {
         // Nodes that serve everything cannot know what a bare `read` means while all
         // that ever happened was reads; an exploration meets such runs.
         let served = args.workload.strip_prefix("txn-").map_or(args.workload.as_str(), |_| "txn");
         space.args = vec![served.to_owned()];
     }
-    // Mistakes in the arguments show at once, and once.
-    if let Err(message) = explore_one(&space, Seed(args.from)) {
-        return usage(&message);
-    }
+    space
+}
+
+fn explore(
+    args: &ExploreArgs,
+    space: &Space,
+    interrupted: &(dyn Fn() -> bool + Sync),
+) -> Result<Tally, String> {
     let cores = || thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
     let jobs = args.jobs.unwrap_or_else(cores).get();
-    let end = args.from.saturating_add(args.seeds);
-    say(format_args!(
-        "Exploring {}: seeds {} to {}, {jobs} at a time",
-        args.workload,
-        args.from,
-        end - 1
-    ));
-    let started = unix_millis();
-    let bar = ProgressBar::new(args.seeds);
-    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} runs  {per_sec}  {eta} left");
-    bar.set_style(style.expect("the template is constant and well-formed"));
-
-    let next = AtomicU64::new(args.from);
-    let tally = Mutex::new(Tally::default());
-    thread::scope(|scope| {
-        for _ in 0..jobs {
-            scope.spawn(|| work(&space, &next, end, &tally, &bar));
-        }
-    });
+    let (from, started) = (args.from, unix_millis());
+    let seeds = if args.r#for.is_some() { u64::MAX } else { args.seeds };
+    let amount = match args.r#for {
+        Some(seconds) => format!("from {from} for {seconds} s"),
+        None => format!("{from} to {}", from.saturating_add(seeds - 1)),
+    };
+    say(format_args!("Exploring {}: seeds {amount}, {jobs} at a time", args.workload));
+    let elapsed = || (unix_millis() - started) as f64 / 1000.0;
+    let bar = progress_bar(args);
+    let stop = || interrupted() || args.r#for.is_some_and(|limit| elapsed() >= limit);
+    let watch = |sums: &Sums| {
+        let seconds = elapsed().max(0.001);
+        bar.set_position(if args.r#for.is_some() { seconds as u64 } else { sums.runs });
+        bar.set_message(tell(sums, seconds));
+    };
+    let swarm = Swarm { space, nodes: &factory, from, seeds, jobs, stop: &stop, watch: &watch };
+    let tally = swarm.run();
     bar.finish_and_clear();
-    let tally = tally.into_inner().expect("no thread panics while it holds the lock");
-    let seconds = (unix_millis() - started) as f64 / 1000.0;
-    report(&space, &tally, seconds)
+    tally
 }
 
-/// Takes seeds until there are none, or a lower one than the next has failed.
-fn work(space: &Space, next: &AtomicU64, end: u64, tally: &Mutex<Tally>, bar: &ProgressBar) {
-    loop {
-        let seed = next.fetch_add(1, Ordering::Relaxed);
-        let beaten =
-            |tally: &Tally| tally.failed.as_ref().is_some_and(|(lowest, _)| *lowest < seed);
-        let lock = || tally.lock().expect("no thread panics while it holds the lock");
-        if seed >= end || beaten(&lock()) {
-            return;
-        }
-        let Ok(outcome) = explore_one(space, Seed(seed)) else { return };
-        let mut tally = lock();
-        tally.runs += 1;
-        tally.operations += outcome.operations;
-        tally.simulated_seconds += outcome.simulated_seconds;
-        bar.inc(1);
-        if outcome.verdict != Verdict::Valid && !beaten(&tally) {
-            tally.failed = Some((seed, outcome));
-        }
+/// A line on a terminal, nothing in a pipe.
+fn progress_bar(args: &ExploreArgs) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
     }
+    let length = args.r#for.map_or(args.seeds, |seconds| seconds as u64);
+    let style = ProgressStyle::with_template("{bar:20} {pos}/{len}  {wide_msg}");
+    ProgressBar::new(length).with_style(style.expect("the template is constant and well-formed"))
 }
 
-fn explore_one(space: &Space, seed: Seed) -> Result<Outcome, String> {
-    let config = RunConfig::new(derive(space, seed), seed)?;
-    let (report, _journal_is_off) = simulate(&config, Journal::off(), &mut |_| {})?;
-    // A short run may well have no cas that succeeds. That answers keep coming is
-    // what `:progress` is for, so the statistics have no say here.
-    let outcome = judge(&config, &report).without("stats");
-    Ok(Outcome {
-        verdict: outcome.verdict,
-        why: reason(&outcome, &report),
-        simulated_seconds: report.duration.as_nanos() as f64 / 1e9,
-        operations: report.history.len() / 2,
-    })
+fn tell(sums: &Sums, seconds: f64) -> String {
+    format!(
+        "{} runs, {} operations, {} acts of the nemesis in {seconds:.1} s: \
+         {:.1} runs/s, {:.0} simulated seconds per second",
+        sums.runs,
+        sums.operations,
+        sums.acts,
+        sums.runs as f64 / seconds,
+        sums.simulated_seconds / seconds,
+    )
 }
 
-fn report(space: &Space, tally: &Tally, seconds: f64) -> Exit {
+fn report(sums: &Sums, started: u64) {
+    let seconds = ((unix_millis() - started) as f64 / 1000.0).max(0.001);
+    say(tell(sums, seconds));
+}
+
+/// Shrinks the run that failed, writes its plan, tells its story.
+fn explain(
+    args: &ExploreArgs,
+    space: &Space,
+    seed: u64,
+    outcome: &Outcome,
+    stop: &dyn Fn() -> bool,
+) -> Result<(), String> {
+    let Some(symptom) = &outcome.symptom else { return Ok(()) };
+    if args.shrink == 0 {
+        return Ok(());
+    }
+    let plan = record(space, &factory, seed)?;
+    let again = run_one(&plan.config()?, &factory, Course::Scripted(plan.script.clone()))?;
+    if !symptom.is_shown_by(again.symptom.as_ref()) {
+        say("As a plan it does not fail in this way, so it is not shrunk.");
+        return Ok(());
+    }
+    let shrunk = shrink(plan, symptom, &factory, &Budget { runs: args.shrink, stop });
+    let name = || PathBuf::from(format!("{}-{seed}.plan.edn", args.workload));
+    let path = args.plan.clone().unwrap_or_else(name);
+    fs::write(&path, shrunk.plan.to_text()?).map_err(|e| format!("{}: {e}", path.display()))?;
+    let end = if shrunk.complete { "" } else { " (there may be a smaller one)" };
     say(format_args!(
-        "{} runs, {} operations in {seconds:.1} s: {:.1} runs/s, {:.0} simulated seconds per second",
-        tally.runs,
-        tally.operations,
-        tally.runs as f64 / seconds,
-        tally.simulated_seconds / seconds,
+        "Shrunk in {} runs to {} nodes, {} operations, {} faults, {:.1} s{end}:\n",
+        shrunk.runs,
+        shrunk.plan.config()?.nodes.len(),
+        shrunk.plan.script.ops.len(),
+        faults(&shrunk.plan.script),
+        shrunk.plan.run.time_limit,
     ));
-    match &tally.failed {
-        None => {
-            say("All valid.");
-            Exit::Verdict(Verdict::Valid)
-        }
-        Some((seed, outcome)) => {
-            let run = derive(space, Seed(*seed));
-            say(format_args!("Seed {seed}: {:?}: {}", outcome.verdict, outcome.why));
-            say(format_args!("Replay it with:\n  {}", command(&run)));
-            Exit::Verdict(outcome.verdict)
-        }
+    say(Story::of(&shrunk.plan, &factory)?);
+    say(format_args!("\nReplay this one with:\n  seaworthy replay {}", path.display()));
+    Ok(())
+}
+
+/// The exit status of a run.
+pub(super) fn exit_of(outcome: &Outcome) -> Exit {
+    match outcome.symptom.as_ref().map(|symptom| symptom.class) {
+        Some(Class::Crash) => Exit::NodeCrash,
+        Some(Class::Progress) => Exit::NoProgress,
+        _ => Exit::Verdict(outcome.verdict),
     }
 }

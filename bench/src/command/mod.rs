@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod explore;
+pub mod replay;
 pub mod summary;
 pub mod test;
 
@@ -16,6 +17,10 @@ use crate::check::Verdict;
 pub enum Exit {
     /// 0, 1 or 2.
     Verdict(Verdict),
+    /// 3: no answers although all faults were over (explore, replay).
+    NoProgress,
+    /// 4: a simulated node panicked (explore, replay).
+    NodeCrash,
     /// 254: the arguments make no sense.
     Usage,
     /// 255: the test itself could not be carried out.
@@ -28,6 +33,8 @@ impl From<Exit> for ExitCode {
             Exit::Verdict(Verdict::Valid) => 0,
             Exit::Verdict(Verdict::Invalid) => 1,
             Exit::Verdict(Verdict::Unknown) => 2,
+            Exit::NoProgress => 3,
+            Exit::NodeCrash => 4,
             Exit::Usage => 254,
             Exit::Crash => 255,
         })

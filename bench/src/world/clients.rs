@@ -162,6 +162,11 @@ impl Clients {
         Duration::from_secs_f64(2.0 * self.draw.unit() / rate)
     }
 
+    /// Whether this worker could begin an operation.
+    pub fn is_free(&self, worker: usize) -> bool {
+        self.workers.get(worker).is_some_and(|w| w.open.is_none())
+    }
+
     /// A worker begins an operation.
     pub fn invoke(&mut self, now: Time, worker: usize, op: Invocation) -> Option<Outgoing> {
         assert!(self.workers[worker].open.is_none(), "worker {worker} is busy");

@@ -18,6 +18,7 @@ pub mod nemesis;
 pub mod net;
 mod phases;
 pub mod queue;
+pub mod script;
 pub mod seed;
 
 use std::collections::VecDeque;
@@ -39,6 +40,7 @@ use nemesis::Nemesis;
 use net::{Counts, Directory, Network, Party};
 pub use phases::Phase;
 use queue::Queue;
+use script::{Course, Script};
 
 /// Something that is going to happen.
 enum Event {
@@ -52,6 +54,8 @@ enum Event {
     Generate(Time),
     /// A flow of the nemesis acts.
     Nemesis(usize),
+    /// An act of the script is due.
+    Scripted(usize),
     /// A change of members is asked for again, unless it was answered.
     Membership(u64),
     /// A node should have answered its init, or preparation, by now.
@@ -94,6 +98,9 @@ pub struct World<C> {
     lifecycle: Lifecycle,
     membership: Membership,
     phase: Phase,
+    course: Course,
+    /// What happened so far, if it is to be written down.
+    written: Script,
     /// When the phase without faults began.
     quiet_from: Option<Time>,
     /// The earliest time at which the generator may issue its next operation.
@@ -103,6 +110,8 @@ pub struct World<C> {
     /// Messages that were sent and are to be routed before anything else happens.
     outgoing: VecDeque<Packet>,
     messages: u64,
+    /// Acts of the nemesis so far.
+    acts: u64,
     blames: Vec<Blame>,
     violation: Option<String>,
 }
@@ -128,8 +137,14 @@ pub struct Report {
     pub blames: Vec<Blame>,
     /// The white-box invariant that broke, if one did.
     pub violation: Option<String>,
+    /// What happened, if it was to be written down; else empty.
+    pub script: Script,
+    /// How many times the nemesis acted.
+    pub acts: u64,
     /// How long the run took, on the world's clock.
     pub duration: Time,
+    /// When the operations began, on the world's clock.
+    pub origin: Time,
     /// When the phase without faults began, if there was one, in nanoseconds since
     /// the operations began.
     pub quiet_from: Option<i64>,
@@ -156,11 +171,14 @@ impl<C: Cluster> World<C> {
             lifecycle: Lifecycle::new(config.nodes.len()),
             membership: Membership::new(config.seed),
             phase: Phase::Init,
+            course: Course::Drawn,
+            written: Script::default(),
             quiet_from: None,
             next_op_at: Time::ZERO,
             generate_at: None,
             outgoing: VecDeque::new(),
             messages: 0,
+            acts: 0,
             blames: Vec::new(),
             violation: None,
             config,
@@ -205,6 +223,7 @@ impl<C: Cluster> World<C> {
                 }
             }
             Event::Nemesis(flow) => self.act(flow),
+            Event::Scripted(index) => self.act_by_script(index),
             Event::Membership(attempt) => self.membership_due(attempt),
             Event::Deadline(attempt) => self.miss_deadline(attempt),
             Event::PhaseEnd(phase) => {
@@ -238,6 +257,9 @@ impl<C: Cluster> World<C> {
             counts: self.network.counts(),
             blames: self.blames,
             violation: self.violation,
+            script: self.written,
+            acts: self.acts,
+            origin,
             duration: self.now,
             history: self.clients.into_history(),
         };
@@ -318,7 +340,7 @@ impl<C: Cluster> World<C> {
         self.messages += 1;
         let id = self.messages;
         self.journal.note(self.now, "send", id, &packet);
-        let (first, second) = self.network.send(src, dest);
+        let (first, second) = self.network.send(self.now, src, dest);
         if let Some(delay) = second {
             let flight = Flight { id, src, dest, packet: packet.clone() };
             self.queue.push(self.now + delay, Event::Deliver(Box::new(flight)));

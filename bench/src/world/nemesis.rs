@@ -44,6 +44,39 @@ pub enum Act {
     RestoreMembers,
 }
 
+impl Act {
+    /// Its name in the history.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Act::Partition(_) => "start-partition",
+            Act::Heal => "stop-partition",
+            Act::Kill(_) => "kill",
+            Act::Start => "start",
+            Act::Pause(_) => "pause",
+            Act::Resume => "resume",
+            Act::CutOneWay(_) => "start-one-way",
+            Act::HealOneWay => "stop-one-way",
+            Act::Slow(_) => "slow",
+            Act::Fast => "fast",
+            Act::RemoveMember(_) => "remove-member",
+            Act::RestoreMembers => "restore-members",
+        }
+    }
+
+    /// The fault it begins; none if it ends one.
+    pub fn fault(&self) -> Option<Fault> {
+        match self {
+            Act::Partition(_) => Some(Fault::Partition),
+            Act::Kill(_) => Some(Fault::Kill),
+            Act::Pause(_) => Some(Fault::Pause),
+            Act::CutOneWay(_) => Some(Fault::OneWay),
+            Act::Slow(_) => Some(Fault::Slow),
+            Act::RemoveMember(_) => Some(Fault::Membership),
+            _ => None,
+        }
+    }
+}
+
 /// An act as the history tells it: `:f`, the value it is asked for with, and the
 /// value that says what was done.
 #[derive(Clone, Debug, PartialEq)]
@@ -124,56 +157,64 @@ impl Nemesis {
     }
 }
 
-fn relief(fault: Fault) -> Deed {
-    let (act, f, done) = match fault {
-        Fault::Partition => (Act::Heal, "stop-partition", "network-healed"),
-        Fault::Kill => (Act::Start, "start", "started"),
-        Fault::Pause => (Act::Resume, "resume", "resumed"),
-        Fault::OneWay => (Act::HealOneWay, "stop-one-way", "network-healed"),
-        Fault::Slow => (Act::Fast, "fast", "latency-restored"),
-        Fault::Membership => (Act::RestoreMembers, "restore-members", "asked"),
+/// What ends `fault`.
+pub fn relief(fault: Fault) -> Deed {
+    let act = match fault {
+        Fault::Partition => Act::Heal,
+        Fault::Kill => Act::Start,
+        Fault::Pause => Act::Resume,
+        Fault::OneWay => Act::HealOneWay,
+        Fault::Slow => Act::Fast,
+        Fault::Membership => Act::RestoreMembers,
     };
-    Deed { act, f, asked: Edn::Nil, done: Edn::keyword(done) }
+    tell(act, &[])
 }
 
 fn inflict(fault: Fault, nodes: &[NodeId], draw: &mut Draw) -> Deed {
     let all: Vec<usize> = (0..nodes.len()).collect();
-    match fault {
+    let (asked, act) = match fault {
         Fault::Partition => {
             let (target, grudge) = partition(nodes.len(), draw);
-            let done = Edn::Vector(vec![Edn::keyword("isolated"), tell_grudge(nodes, &grudge)]);
-            let asked = Edn::keyword(target);
-            Deed { act: Act::Partition(grudge), f: "start-partition", asked, done }
+            (Edn::keyword(target), Act::Partition(grudge))
         }
         Fault::Kill => {
             let (target, chosen) = choose(&all, draw);
-            let done = tell_nodes(nodes, &chosen, "killed");
-            Deed { act: Act::Kill(chosen), f: "kill", asked: Edn::keyword(target), done }
+            (Edn::keyword(target), Act::Kill(chosen))
         }
         Fault::Pause => {
             let (target, chosen) = choose(&all, draw);
-            let done = tell_nodes(nodes, &chosen, "paused");
-            Deed { act: Act::Pause(chosen), f: "pause", asked: Edn::keyword(target), done }
+            (Edn::keyword(target), Act::Pause(chosen))
         }
-        Fault::OneWay => {
-            let links = one_way(nodes.len(), draw);
+        Fault::OneWay => (Edn::Nil, Act::CutOneWay(one_way(nodes.len(), draw))),
+        Fault::Membership => (Edn::Nil, Act::RemoveMember(draw.below(nodes.len()))),
+        Fault::Slow => (Edn::Nil, Act::Slow(*draw.pick(&[2, 5, 20]))),
+    };
+    Deed { asked, ..tell(act, nodes) }
+}
+
+/// The deed that `act` is, asked for by nobody in particular.
+pub fn tell(act: Act, nodes: &[NodeId]) -> Deed {
+    let done = match &act {
+        Act::Partition(grudge) => {
+            Edn::Vector(vec![Edn::keyword("isolated"), tell_grudge(nodes, grudge)])
+        }
+        Act::Kill(chosen) => tell_nodes(nodes, chosen, "killed"),
+        Act::Pause(chosen) => tell_nodes(nodes, chosen, "paused"),
+        Act::CutOneWay(links) => {
             let tell = |(from, to): &(usize, usize)| {
                 Edn::Vector(vec![Edn::str(nodes[*from].as_str()), Edn::str(nodes[*to].as_str())])
             };
-            let done = Edn::Vector(links.iter().map(tell).collect());
-            Deed { act: Act::CutOneWay(links), f: "start-one-way", asked: Edn::Nil, done }
+            Edn::Vector(links.iter().map(tell).collect())
         }
-        Fault::Membership => {
-            let node = draw.below(nodes.len());
-            let (act, done) = (Act::RemoveMember(node), Edn::str(nodes[node].as_str()));
-            Deed { act, f: "remove-member", asked: Edn::Nil, done }
-        }
-        Fault::Slow => {
-            let factor = *draw.pick(&[2, 5, 20]);
-            let done = Edn::Int(i64::from(factor));
-            Deed { act: Act::Slow(factor), f: "slow", asked: Edn::Nil, done }
-        }
-    }
+        Act::RemoveMember(node) => Edn::str(nodes[*node].as_str()),
+        Act::Slow(factor) => Edn::Int(i64::from(*factor)),
+        Act::Heal | Act::HealOneWay => Edn::keyword("network-healed"),
+        Act::Start => Edn::keyword("started"),
+        Act::Resume => Edn::keyword("resumed"),
+        Act::Fast => Edn::keyword("latency-restored"),
+        Act::RestoreMembers => Edn::keyword("asked"),
+    };
+    Deed { f: act.name(), act, asked: Edn::Nil, done }
 }
 
 /// Random nodes as Jepsen's `db-nodes` picks them: one, a minority, a majority, all.

@@ -3,13 +3,19 @@
 //! Maelstrom's rules. Latency applies between servers and services only; a client's
 //! messages arrive at once. Whether a cut stops a message is decided when it is
 //! taken out of the queue, not when it is put in.
+//!
+//! What befalls a message follows from the seed, the link it takes, the moment (to
+//! ten milliseconds) and how many took that link before it in that moment. There is no one stream
+//! of draws that a message more or less would shift for all later ones: a run from
+//! which something was taken away stays close to the run that it was.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use seaworthy::message::NodeId;
+use seaworthy::time::Time;
 
-use super::seed::Draw;
+use super::seed::{Draw, Seed};
 use crate::config::{LatencyDist, RunConfig};
 
 /// Who sits at an address.
@@ -53,6 +59,10 @@ impl Counts {
 /// copy that will arrive, unless it is lost, and of the second one, if there is.
 pub type Copies = (Option<Duration>, Option<Duration>);
 
+/// A moment, as far as the fate of messages is concerned: short against the pauses
+/// between heartbeats, long against what a change elsewhere shifts a message by.
+const WINDOW_NANOS: u64 = 10_000_000;
+
 /// The network's state.
 pub struct Network {
     dist: LatencyDist,
@@ -60,7 +70,9 @@ pub struct Network {
     loss: f64,
     duplicate: f64,
     reorder: f64,
-    draw: Draw,
+    seed: Seed,
+    /// For each link the current moment, and how many messages took it therein.
+    taken: BTreeMap<(usize, usize), (u64, u64)>,
     /// For a receiving node, the nodes it does not hear.
     deaf: BTreeMap<usize, BTreeSet<usize>>,
     /// The same for the cuts in one direction, which come and go on their own.
@@ -79,7 +91,8 @@ impl Network {
             loss: config.args.chaos.loss,
             duplicate: config.args.chaos.duplicate,
             reorder: config.args.chaos.reorder,
-            draw: config.seed.stream("net", 0),
+            seed: config.seed,
+            taken: BTreeMap::new(),
             deaf: BTreeMap::new(),
             one_way: BTreeSet::new(),
             slowdown: 1.0,
@@ -88,46 +101,78 @@ impl Network {
     }
 
     /// Decides the fate of a message from `src` to `dest` as it is sent.
-    pub fn send(&mut self, src: Party, dest: Party) -> Copies {
+    pub fn send(&mut self, now: Time, src: Party, dest: Party) -> Copies {
         let client = src == Party::Client || dest == Party::Client;
         self.counts.each(client).into_iter().for_each(|c| c.sent += 1);
         if client {
             return (Some(Duration::ZERO), None);
         }
+        if self.is_plain() {
+            return (Some(self.plain_latency()), None);
+        }
+        let draw = &mut self.draw(now, src, dest);
         let (Party::Node(_), Party::Node(_)) = (src, dest) else {
-            return (Some(self.latency()), None);
+            return (Some(self.latency(draw)), None);
         };
         // Losing or doubling a message to a service would break the service's
         // promise, which is not the fault under test: only nodes get these.
-        if self.draw.chance(self.loss) {
+        if draw.chance(self.loss) {
             return (None, None);
         }
-        let twice = self.draw.chance(self.duplicate);
-        let first = self.latency() + self.detour();
-        (Some(first), twice.then(|| self.latency() + self.detour()))
+        let twice = draw.chance(self.duplicate);
+        let first = self.latency(draw) + self.detour(draw);
+        (Some(first), twice.then(|| self.latency(draw) + self.detour(draw)))
     }
 
-    fn latency(&mut self) -> Duration {
+    /// The numbers of the next message from `src` to `dest`.
+    fn draw(&mut self, now: Time, src: Party, dest: Party) -> Draw {
+        let number = |party| match party {
+            Party::Node(index) => index << 1,
+            Party::Service(index) => index << 1 | 1,
+            Party::Client => unreachable!("a client's messages are not drawn for"),
+        };
+        let link = (number(src), number(dest));
+        let moment = now.as_nanos() / WINDOW_NANOS;
+        let taken = self.taken.entry(link).or_insert((moment, 0));
+        *taken = if taken.0 == moment { (moment, taken.1 + 1) } else { (moment, 0) };
+        self.seed.message(link.0 as u64, link.1 as u64, taken.0, taken.1)
+    }
+
+    /// Whether nothing is left to chance.
+    fn is_plain(&self) -> bool {
+        let constant = self.dist == LatencyDist::Constant || self.mean() <= 0.0;
+        constant && self.loss <= 0.0 && self.duplicate <= 0.0 && self.reorder <= 0.0
+    }
+
+    fn mean(&self) -> f64 {
         let slow = self.slowdown > 1.0;
-        let mean = if slow { self.mean_ms.max(1.0) * self.slowdown } else { self.mean_ms };
+        if slow { self.mean_ms.max(1.0) * self.slowdown } else { self.mean_ms }
+    }
+
+    fn plain_latency(&self) -> Duration {
+        Duration::from_secs_f64(self.mean().max(0.0) / 1000.0)
+    }
+
+    fn latency(&self, draw: &mut Draw) -> Duration {
+        let mean = self.mean();
         if mean <= 0.0 {
             return Duration::ZERO;
         }
         let ms = match self.dist {
             LatencyDist::Constant => mean,
-            LatencyDist::Uniform => self.draw.unit() * 2.0 * mean,
-            LatencyDist::Exponential => self.draw.exponential(mean),
+            LatencyDist::Uniform => draw.unit() * 2.0 * mean,
+            LatencyDist::Exponential => draw.exponential(mean),
         };
         Duration::from_secs_f64(ms / 1000.0)
     }
 
     /// What a message that is overtaken waits: long enough for several others.
-    fn detour(&mut self) -> Duration {
-        if !self.draw.chance(self.reorder) {
+    fn detour(&self, draw: &mut Draw) -> Duration {
+        if !draw.chance(self.reorder) {
             return Duration::ZERO;
         }
         let scale_ms = (4.0 * self.mean_ms).max(20.0);
-        Duration::from_secs_f64(self.draw.unit() * scale_ms / 1000.0)
+        Duration::from_secs_f64(draw.unit() * scale_ms / 1000.0)
     }
 
     /// Whether a message that comes out of the queue now arrives.

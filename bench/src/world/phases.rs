@@ -7,8 +7,9 @@ use serde_json::json;
 
 use super::{Event, World};
 use crate::arm::{Cluster, NodeFault};
-use crate::workload::Next;
+use crate::workload::{Invocation, Next};
 use crate::world::nemesis::{Act, Deed};
+use crate::world::script::Course;
 
 /// Where a run is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,9 +130,13 @@ impl<C: Cluster> World<C> {
         self.phase = Phase::Main;
         self.clients.begin(self.now, self.config.concurrency);
         self.next_op_at = self.now;
-        for flow in 0..self.nemesis.flows() {
-            let delay = self.nemesis.delay(flow);
-            self.queue.push(self.now + delay, Event::Nemesis(flow));
+        if matches!(self.course, Course::Scripted(_)) {
+            self.schedule_script();
+        } else {
+            for flow in 0..self.nemesis.flows() {
+                let delay = self.nemesis.delay(flow);
+                self.queue.push(self.now + delay, Event::Nemesis(flow));
+            }
         }
         let end = self.now + self.config.time_limit;
         self.queue.push(end, Event::PhaseEnd(Phase::Main));
@@ -180,16 +185,24 @@ impl<C: Cluster> World<C> {
             return;
         }
         let deed = self.nemesis.next(flow);
+        if self.course == Course::Recorded {
+            self.write_down_act(&deed.act);
+        }
         self.carry_out(deed);
         let delay = self.nemesis.delay(flow);
         self.queue.push(self.now + delay, Event::Nemesis(flow));
     }
 
     fn heal(&mut self) {
-        self.nemesis.last_acts().into_iter().for_each(|deed| self.carry_out(deed));
+        let deeds = match &self.course {
+            Course::Scripted(script) => script.last_acts(),
+            Course::Drawn | Course::Recorded => self.nemesis.last_acts(),
+        };
+        deeds.into_iter().for_each(|deed| self.carry_out(deed));
     }
 
-    fn carry_out(&mut self, deed: Deed) {
+    pub(super) fn carry_out(&mut self, deed: Deed) {
+        self.acts += 1;
         self.clients.record_nemesis(self.now, deed.f, deed.asked);
         match deed.act {
             Act::Partition(grudge) => self.network.partition(grudge),
@@ -232,6 +245,9 @@ impl<C: Cluster> World<C> {
             Phase::Last => true,
             _ => return,
         };
+        if !last && matches!(self.course, Course::Scripted(_)) {
+            return self.generate_by_script();
+        }
         loop {
             if self.now < self.next_op_at {
                 return self.generate_later(self.next_op_at);
@@ -256,17 +272,25 @@ impl<C: Cluster> World<C> {
                         let from = if late { self.now } else { self.next_op_at };
                         self.next_op_at = from + pause;
                     }
-                    if let Some(out) = self.clients.invoke(self.now, worker, op) {
-                        self.outgoing.push_back(out.packet);
-                        let at = self.now + self.clients.timeout;
-                        self.queue.push(at, Event::Timeout(out.id));
+                    if !last && self.course == Course::Recorded {
+                        self.write_down_op(worker, &op);
                     }
+                    self.issue(worker, op);
                 }
             }
         }
     }
 
-    fn generate_later(&mut self, at: seaworthy::time::Time) {
+    /// A worker begins an operation.
+    pub(super) fn issue(&mut self, worker: usize, op: Invocation) {
+        if let Some(out) = self.clients.invoke(self.now, worker, op) {
+            self.outgoing.push_back(out.packet);
+            let at = self.now + self.clients.timeout;
+            self.queue.push(at, Event::Timeout(out.id));
+        }
+    }
+
+    pub(super) fn generate_later(&mut self, at: seaworthy::time::Time) {
         if self.generate_at.is_none_or(|queued| at < queued) {
             self.generate_at = Some(at);
             self.queue.push(at, Event::Generate(at));

@@ -22,6 +22,26 @@ impl Seed {
         }
         Draw(Pcg64Mcg::seed_from_u64(hash))
     }
+
+    /// The few draws that decide on one message: the `count`-th from `src` to `dest`
+    /// in the moment `window`.
+    pub fn message(self, src: u64, dest: u64, window: u64, count: u64) -> Draw {
+        let mut state = self.0;
+        for word in [src << 32 | dest, window, count] {
+            state = mix(state ^ word);
+        }
+        // An MCG keeps its low bits: the state has to be odd and mixed already.
+        let high = u128::from(mix(state));
+        Draw(Pcg64Mcg::new(high << 64 | u128::from(state)))
+    }
+}
+
+/// The finalizer of SplitMix64 (Steele, Lea and Flood 2014).
+fn mix(word: u64) -> u64 {
+    let word = word.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    word ^ (word >> 31)
 }
 
 /// A stream of random numbers with the draws the bench needs.

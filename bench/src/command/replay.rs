@@ -1,0 +1,42 @@
+//! `seaworthy replay`: runs a plan and tells the story.
+
+use std::fs;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::explore::exit_of;
+use super::{Exit, say, usage};
+use crate::explore::plan::Plan;
+use crate::explore::story::Story;
+use crate::run::factory;
+
+/// Runs a plan that `explore` wrote (or you did), and tells what happens in order:
+/// operations, faults, and the messages that matter.
+#[derive(Clone, Debug, Args)]
+pub struct ReplayArgs {
+    /// The plan
+    plan: PathBuf,
+}
+
+/// Runs the command.
+pub fn run(args: &ReplayArgs) -> Exit {
+    let path = args.plan.display();
+    let text = match fs::read_to_string(&args.plan) {
+        Ok(text) => text,
+        Err(e) => return usage(&format!("{path}: {e}")),
+    };
+    let story = Plan::from_text(&text).and_then(|plan| Ok((Story::of(&plan, &factory)?, plan)));
+    let (story, plan) = match story {
+        Ok(told) => told,
+        Err(message) => return usage(&format!("{path}: {message}")),
+    };
+    say(&story);
+    if let Some(symptom) = &plan.symptom
+        && !symptom.is_shown_by(story.outcome.symptom.as_ref())
+    {
+        let kinds: Vec<&str> = symptom.kinds.iter().map(String::as_str).collect();
+        say(format_args!("This is not how it failed when the plan was written: {kinds:?}"));
+    }
+    exit_of(&story.outcome)
+}

@@ -1,0 +1,206 @@
+//! Exploring one's own node, from a test.
+//!
+//! ```no_run
+//! use seaworthy::node::{Context, Event, Workload};
+//! use seaworthy_bench::explore::Explore;
+//!
+//! #[derive(Default)]
+//! struct MyNode;
+//!
+//! impl Workload for MyNode {
+//!     fn handle(&mut self, _cx: &mut Context<'_>, _event: Event) {}
+//! }
+//!
+//! Explore::new("broadcast", || Box::<MyNode>::default()).seeds(200).run()?;
+//! # Ok::<(), seaworthy_bench::Failed>(())
+//! ```
+//!
+//! The first argument names the workload by which the node is tested: its operations
+//! and its checker. A failure displays as the story of the smallest run that fails, and
+//! holds its plan, which [`Explore::replay`] runs again.
+
+use std::fmt;
+use std::num::NonZero;
+use std::thread;
+
+use seaworthy::node::Workload;
+
+use super::outcome::{Nodes, Outcome, faults, run_one};
+use super::plan::Plan;
+use super::shrink::{Budget, shrink};
+use super::story::Story;
+use super::swarm::{self, Sums, Swarm};
+use super::{Space, derive};
+use crate::config::RunConfig;
+use crate::world::script::Course;
+use crate::world::seed::Seed;
+
+/// How many runs shrinking takes at most, unless told otherwise.
+const SHRINK_RUNS: usize = 2000;
+
+/// An exploration of somebody's node.
+pub struct Explore {
+    space: Space,
+    nodes: Box<Nodes>,
+    from: u64,
+    seeds: u64,
+    jobs: Option<usize>,
+    shrink_runs: usize,
+}
+
+/// A run that failed, shrunk.
+pub struct Failed {
+    /// The seed that failed.
+    pub seed: u64,
+    /// How it failed before it was shrunk.
+    pub first: Outcome,
+    /// The smallest run that fails in the same way.
+    pub plan: Plan,
+    /// What happens in it.
+    pub story: Story,
+}
+
+impl Explore {
+    /// Explores the nodes that `node` makes, one for each start, by the operations and
+    /// the checker of the workload called `name` (see [`crate::workload::NAMES`]).
+    pub fn new(
+        name: &str,
+        node: impl Fn() -> Box<dyn Workload + Send> + Clone + Send + Sync + 'static,
+    ) -> Explore {
+        let consistency_models = "strict-serializable".to_owned();
+        let space = Space { workload: name.to_owned(), consistency_models, args: Vec::new() };
+        let nodes = Box::new(move |_: &RunConfig| Ok(Box::new(node.clone()) as _));
+        Explore { space, nodes, from: 0, seeds: 100, jobs: None, shrink_runs: SHRINK_RUNS }
+    }
+
+    /// How many seeds; 100 unless told otherwise.
+    #[must_use]
+    pub fn seeds(mut self, seeds: u64) -> Explore {
+        self.seeds = seeds;
+        self
+    }
+
+    /// The first seed; 0 unless told otherwise.
+    #[must_use]
+    pub fn from(mut self, seed: u64) -> Explore {
+        self.from = seed;
+        self
+    }
+
+    /// How many runs at a time; as many as there are cores unless told otherwise. The
+    /// result is the same.
+    #[must_use]
+    pub fn jobs(mut self, jobs: usize) -> Explore {
+        self.jobs = Some(jobs);
+        self
+    }
+
+    /// How many runs shrinking may take; 0 for none.
+    #[must_use]
+    pub fn shrink_runs(mut self, runs: usize) -> Explore {
+        self.shrink_runs = runs;
+        self
+    }
+
+    /// What transactions are held to, as in `--consistency-models`.
+    #[must_use]
+    pub fn consistency_models(mut self, models: &str) -> Explore {
+        models.clone_into(&mut self.space.consistency_models);
+        self
+    }
+
+    /// Runs the seeds in order, until one fails.
+    ///
+    /// # Errors
+    /// The lowest seed that fails, shrunk.
+    ///
+    /// # Panics
+    /// If there is no workload of that name, or the bench itself fails: a test cannot
+    /// go on then.
+    pub fn run(&self) -> Result<Sums, Box<Failed>> {
+        let cores = || thread::available_parallelism().map_or(1, NonZero::get);
+        let swarm = Swarm {
+            space: &self.space,
+            nodes: &*self.nodes,
+            from: self.from,
+            seeds: self.seeds,
+            jobs: self.jobs.unwrap_or_else(cores).max(1),
+            stop: &|| false,
+            watch: &|_| {},
+        };
+        let tally = swarm.run().unwrap_or_else(|message| panic!("{message}"));
+        match tally.failed {
+            None => Ok(tally.sums),
+            Some((seed, swarm::Failure::Bench(message))) => {
+                panic!("the bench failed at seed {seed}: {message}")
+            }
+            Some((seed, swarm::Failure::Run(first))) => Err(Box::new(self.explain(seed, first))),
+        }
+    }
+
+    /// Runs a plan.
+    ///
+    /// # Errors
+    /// A sentence about the flag in it that makes no sense.
+    pub fn replay(&self, plan: &Plan) -> Result<Story, String> {
+        Story::of(plan, &*self.nodes)
+    }
+
+    fn explain(&self, seed: u64, first: Outcome) -> Failed {
+        let shrunk = explain(&self.space, &*self.nodes, seed, &first, self.shrink_runs);
+        let (plan, story) = shrunk.expect("the same run worked a moment ago");
+        Failed { seed, first, plan, story }
+    }
+}
+
+fn explain(
+    space: &Space,
+    nodes: &Nodes,
+    seed: u64,
+    first: &Outcome,
+    runs: usize,
+) -> Result<(Plan, Story), String> {
+    let plan = record(space, nodes, seed)?;
+    let budget = Budget { runs, stop: &|| false };
+    let plan = match &first.symptom {
+        Some(symptom) => shrink(plan, symptom, nodes, &budget).plan,
+        None => plan,
+    };
+    let story = Story::of(&plan, nodes)?;
+    Ok((plan, story))
+}
+
+/// The run that `seed` stands for, as a plan.
+///
+/// # Errors
+/// A sentence about the flag that makes no sense.
+pub fn record(space: &Space, nodes: &Nodes, seed: u64) -> Result<Plan, String> {
+    let config = RunConfig::new(derive(space, Seed(seed)), Seed(seed))?;
+    let recorded = run_one(&config, nodes, Course::Recorded)?;
+    Ok(Plan { run: config.args, script: recorded.script, symptom: recorded.symptom })
+}
+
+impl Failed {
+    /// How many faults the nemesis begins in the shrunk run.
+    pub fn faults(&self) -> usize {
+        faults(&self.plan.script)
+    }
+}
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "seed {} fails: {}", self.seed, self.first.why)?;
+        let (ops, nodes) = (self.plan.script.ops.len(), self.plan.run.node_count.unwrap_or(0));
+        writeln!(f, "shrunk to {nodes} nodes, {ops} operations, {} faults:\n", self.faults())?;
+        write!(f, "{}", self.story)
+    }
+}
+
+/// As the story, so that a test that ends with it shows the story.
+impl fmt::Debug for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+impl std::error::Error for Failed {}

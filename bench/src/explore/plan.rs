@@ -1,0 +1,222 @@
+//! A run as a file: what to run, what breaks when, who asks what when.
+//!
+//! A plan is a map in EDN, made to be read and edited:
+//!
+//! ```clojure
+//! {:flags ["-w" "g-set" "--node-count" "2" "--seed" "7"]
+//!  :fails {:class :safety :kinds ["workload lost"]}
+//!  :faults
+//!  [{:ms 120.5 :f :kill :value ["n0"]}]
+//!  :operations
+//!  [{:ms 100.0 :worker 0 :f :add :value 1}]}
+//! ```
+//!
+//! `:flags` are those of `seaworthy test`; times are milliseconds since the operations
+//! began; a worker is connected to node number worker modulo nodes. `:fails` is how the
+//! run failed when the plan was written, if it did. The last reads of a workload
+//! are not listed: they follow by themselves.
+
+use std::time::Duration;
+
+use clap::Parser;
+use seaworthy::message::NodeId;
+
+use super::flags;
+use super::outcome::{Class, Symptom};
+use crate::config::{RunArgs, RunConfig};
+use crate::edn::{Edn, parse};
+use crate::workload::Invocation;
+use crate::world::nemesis::{Act, tell};
+use crate::world::script::{PlannedOp, Script};
+use crate::world::seed::Seed;
+
+/// A run that is written down.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Nodes, network, disks, clocks, times, seed.
+    pub run: RunArgs,
+    /// What happens.
+    pub script: Script,
+    /// How it failed.
+    pub symptom: Option<Symptom>,
+}
+
+#[derive(Parser)]
+#[command(no_binary_name = true)]
+struct Flags {
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+impl Plan {
+    /// The plan's run, checked.
+    ///
+    /// # Errors
+    /// A sentence about the flag that makes no sense.
+    pub fn config(&self) -> Result<RunConfig, String> {
+        RunConfig::new(self.run.clone(), Seed(0))
+    }
+
+    /// The text of the file.
+    pub fn to_text(&self) -> Result<String, String> {
+        let nodes = self.config()?.nodes;
+        let mut lines = vec![
+            "; A run of the Seaworthy bench. Run it again with: seaworthy replay FILE".to_owned(),
+            format!("{{:flags {}", Edn::vector(flags(&self.run).iter().map(Edn::str))),
+        ];
+        if let Some(symptom) = &self.symptom {
+            let kinds = Edn::vector(symptom.kinds.iter().map(Edn::str));
+            let class = Edn::keyword(symptom.class.name());
+            lines.push(format!(" :fails {}", Edn::map([("class", class), ("kinds", kinds)])));
+        }
+        let acts = self.script.acts.iter().map(|(at, act)| tell_act(*at, act, &nodes));
+        let ops = self.script.ops.iter().map(tell_op);
+        lines.push(block("faults", acts.collect()));
+        lines.push(block("operations", ops.collect()) + "}\n");
+        Ok(lines.join("\n"))
+    }
+
+    /// Reads the text of a file.
+    ///
+    /// # Errors
+    /// A sentence on what is wrong with it.
+    pub fn from_text(text: &str) -> Result<Plan, String> {
+        let plan = parse(text).map_err(|e| e.to_string())?;
+        let list = |name: &str| -> Result<Vec<Edn>, String> {
+            let part = plan.get(name).ok_or(format!("the plan has no :{name}"))?;
+            let items = part.as_seq().ok_or(format!(":{name} is not a vector"))?;
+            Ok(items.to_vec())
+        };
+        let typed = list("flags")?;
+        let text = |flag: &Edn| flag.as_text().map(str::to_owned).ok_or(":flags holds no text");
+        let typed: Vec<String> = typed.iter().map(text).collect::<Result<_, _>>()?;
+        let mut run = Flags::try_parse_from(typed).map_err(|e| e.to_string())?.run;
+        run.nodes = if run.node_count.is_some() { Vec::new() } else { run.nodes };
+        let config = RunConfig::new(run.clone(), Seed(0))?;
+        let acts = list("faults")?;
+        let acts = acts.iter().map(|act| read_act(act, &config.nodes));
+        let mut acts: Vec<(Duration, Act)> = acts.collect::<Result<_, _>>()?;
+        acts.sort_by_key(|(at, _)| *at);
+        let ops = list("operations")?;
+        let mut ops: Vec<PlannedOp> = ops.iter().map(read_op).collect::<Result<_, _>>()?;
+        ops.sort_by_key(|op| op.at);
+        if let Some(op) = ops.iter().find(|op| op.worker >= config.concurrency) {
+            return Err(format!("there is no worker {}; see --concurrency", op.worker));
+        }
+        let symptom = plan.get("fails").map(read_symptom).transpose()?;
+        Ok(Plan { run, script: Script { acts, ops }, symptom })
+    }
+}
+
+fn block(name: &str, items: Vec<String>) -> String {
+    format!(" :{name}\n [{}]", items.join("\n  "))
+}
+
+fn tell_ms(at: Duration) -> Edn {
+    Edn::Float(at.as_nanos() as f64 / 1e6)
+}
+
+fn read_ms(item: &Edn) -> Result<Duration, String> {
+    let number = |e: &Edn| e.as_float().or_else(|| e.as_int().map(|i| i as f64));
+    let ms = item.get("ms").and_then(number).filter(|ms| (0.0..1e12).contains(ms));
+    // Exact up to 2^53 ns, which is a hundred days.
+    let nanos = ms.ok_or_else(|| format!("{item} has no :ms"))? * 1e6;
+    Ok(Duration::from_nanos(nanos.round() as u64))
+}
+
+fn tell_op(planned: &PlannedOp) -> String {
+    let worker = Edn::from(planned.worker);
+    let PlannedOp { at, op, .. } = planned;
+    Edn::map([
+        ("ms", tell_ms(*at)),
+        ("worker", worker),
+        ("f", Edn::keyword(&op.f)),
+        ("value", op.value.clone()),
+    ])
+    .to_string()
+}
+
+fn read_op(item: &Edn) -> Result<PlannedOp, String> {
+    let worker = item.get("worker").and_then(Edn::as_int).and_then(|w| usize::try_from(w).ok());
+    let f = item.get("f").and_then(Edn::as_text);
+    let (Some(worker), Some(f)) = (worker, f) else {
+        return Err(format!("{item} lacks a :worker or an :f"));
+    };
+    let value = item.get("value").cloned().unwrap_or_default();
+    Ok(PlannedOp { at: read_ms(item)?, worker, op: Invocation::new(f, value) })
+}
+
+fn tell_act(at: Duration, act: &Act, nodes: &[NodeId]) -> String {
+    let name = |i: &usize| Edn::str(nodes[*i].as_str());
+    let value = match act {
+        Act::Kill(chosen) | Act::Pause(chosen) => Edn::vector(chosen.iter().map(name)),
+        Act::Partition(grudge) => {
+            let pair = |(node, unheard): (&usize, &std::collections::BTreeSet<usize>)| {
+                (name(node), Edn::vector(unheard.iter().map(name)))
+            };
+            Edn::Map(grudge.iter().filter(|(_, unheard)| !unheard.is_empty()).map(pair).collect())
+        }
+        _ => {
+            let done = tell(act.clone(), nodes).done;
+            if act.fault().is_some() { done } else { Edn::Nil }
+        }
+    };
+    let f = Edn::keyword(act.name());
+    let mut entries = vec![(Edn::keyword("ms"), tell_ms(at)), (Edn::keyword("f"), f)];
+    if !value.is_nil() {
+        entries.push((Edn::keyword("value"), value));
+    }
+    Edn::Map(entries).to_string()
+}
+
+fn read_act(item: &Edn, nodes: &[NodeId]) -> Result<(Duration, Act), String> {
+    let wrong = || format!("cannot read the fault {item}");
+    let index = |e: &Edn| -> Result<usize, String> {
+        let name = e.as_text().ok_or_else(wrong)?;
+        let at = nodes.iter().position(|n| n.as_str() == name);
+        at.ok_or_else(|| format!("there is no node {name} in {item}"))
+    };
+    let value = item.get("value").unwrap_or(&Edn::Nil);
+    let seq = |e: &Edn| -> Result<Vec<usize>, String> {
+        e.as_seq().ok_or_else(wrong)?.iter().map(index).collect()
+    };
+    let act = match item.get("f").and_then(Edn::as_text).ok_or_else(wrong)? {
+        "start-partition" => {
+            let grudge = value.entries().ok_or_else(wrong)?.iter();
+            let pair = |(node, unheard): &(Edn, Edn)| {
+                Ok::<_, String>((index(node)?, seq(unheard)?.into_iter().collect()))
+            };
+            Act::Partition(grudge.map(pair).collect::<Result<_, _>>()?)
+        }
+        "stop-partition" => Act::Heal,
+        "kill" => Act::Kill(seq(value)?),
+        "start" => Act::Start,
+        "pause" => Act::Pause(seq(value)?),
+        "resume" => Act::Resume,
+        "start-one-way" => {
+            let link = |e: &Edn| match seq(e)?.as_slice() {
+                [from, to] => Ok((*from, *to)),
+                _ => Err(wrong()),
+            };
+            let links = value.as_seq().ok_or_else(wrong)?;
+            Act::CutOneWay(links.iter().map(link).collect::<Result<_, _>>()?)
+        }
+        "stop-one-way" => Act::HealOneWay,
+        "slow" => {
+            let factor = value.as_int().and_then(|f| u32::try_from(f).ok());
+            Act::Slow(factor.ok_or_else(wrong)?)
+        }
+        "fast" => Act::Fast,
+        "remove-member" => Act::RemoveMember(index(value)?),
+        "restore-members" => Act::RestoreMembers,
+        _ => return Err(wrong()),
+    };
+    Ok((read_ms(item)?, act))
+}
+
+fn read_symptom(item: &Edn) -> Result<Symptom, String> {
+    let class = item.get("class").and_then(Edn::as_text).and_then(Class::from_name);
+    let kinds = item.get("kinds").and_then(Edn::as_seq).unwrap_or_default();
+    let kinds = kinds.iter().filter_map(|k| k.as_text().map(str::to_owned)).collect();
+    Ok(Symptom { class: class.ok_or(":fails has no :class that is known")?, kinds })
+}

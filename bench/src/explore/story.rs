@@ -1,0 +1,292 @@
+//! The story of a run: operations, faults and the messages that matter, in order.
+//!
+//! A run is simulated with a journal, and its three threads (what clients did, what
+//! the nemesis did, what nodes said to each other) are laid into one. It is to fit on
+//! one screen, so it is told in as much detail as fits: every message; then only those
+//! that say something their sender has not said to their receiver before; then how
+//! many of which type went between two operations. If even that is too long, the
+//! middle is left out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::outcome::{Nodes, Outcome, run_with_journal};
+use super::plan::Plan;
+use crate::arm::shorten;
+use crate::config::RunConfig;
+use crate::history::{Op, OpType, Process};
+use crate::world::Report;
+use crate::world::journal::Journal;
+use crate::world::script::Course;
+
+/// Lines that fit on one screen.
+const LINES_MAX: usize = 60;
+/// The part of them before the gap, if the middle is left out.
+const HEAD_LINES: usize = 15;
+/// Characters of a message that are shown.
+const BODY_CHARS: usize = 88;
+
+/// What happened in a run, and what came of it.
+#[derive(Clone, Debug)]
+pub struct Story {
+    /// The verdict and its reasons.
+    pub outcome: Outcome,
+    lines: Vec<String>,
+}
+
+impl Story {
+    /// Runs `plan` and tells what happens.
+    ///
+    /// # Errors
+    /// A sentence about the flag that makes no sense.
+    pub fn of(plan: &Plan, nodes: &Nodes) -> Result<Story, String> {
+        let config = plan.config()?;
+        let pages = Pages::default();
+        let journal = Journal::to(Box::new(pages.clone()));
+        let course = Course::Scripted(plan.script.clone());
+        let (outcome, report) = run_with_journal(&config, nodes, course, journal)?;
+        let mut scenes = messages(&pages.text(), &report);
+        // The nemesis says what it is asked for and then what it did; once is enough.
+        let mut acts = 0;
+        let once = |op: &&Op| {
+            let is_act = op.process == Process::Nemesis;
+            acts += usize::from(is_act);
+            !is_act || acts % 2 == 0
+        };
+        scenes.extend(report.history.iter().filter(once).map(|op| tell_op(op, &config)));
+        // At one moment: what is asked, what nodes say, what is answered.
+        scenes.sort_by_key(|scene| (scene.at, scene.rank));
+        Ok(Story { outcome, lines: fit(&scenes) })
+    }
+}
+
+impl fmt::Display for Story {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for line in &self.lines {
+            writeln!(f, "{line}")?;
+        }
+        write!(f, "{:?}", self.outcome.verdict)?;
+        if !self.outcome.why.is_empty() {
+            write!(f, ": {}", self.outcome.why)?;
+        }
+        match &self.outcome.story {
+            Some(story) => write!(f, "\n{}", story.trim_end()),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A journal in memory.
+#[derive(Clone, Default)]
+struct Pages(Arc<Mutex<Vec<u8>>>);
+
+impl Pages {
+    fn text(&self) -> String {
+        let bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+}
+
+impl Write for Pages {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// One thing that happened.
+struct Scene {
+    /// Nanoseconds since the operations began.
+    at: i64,
+    rank: u8,
+    what: What,
+}
+
+enum What {
+    /// Something of which no story may be silent.
+    Line(String),
+    Message(Said),
+}
+
+/// A message between servers.
+struct Said {
+    link: String,
+    kind: String,
+    /// The body without the numbers that only match replies to requests.
+    body: String,
+    fate: String,
+}
+
+#[derive(Deserialize)]
+struct Entry {
+    time: i64,
+    event: String,
+    id: u64,
+    src: String,
+    dest: String,
+    body: Value,
+}
+
+/// The messages between servers, from the moment the operations begin.
+fn messages(journal: &str, report: &Report) -> Vec<Scene> {
+    let origin = report.origin.as_nanos() as i64;
+    let mut scenes: Vec<Scene> = Vec::new();
+    let mut sent: BTreeMap<u64, usize> = BTreeMap::new();
+    // The bench writes what nodes said; a body that cannot be read is a blame already.
+    let entries = journal.lines().filter_map(|line| serde_json::from_str::<Entry>(line).ok());
+    for Entry { time, event, id, src, dest, mut body } in entries {
+        let at = time - origin;
+        if event == "send" {
+            let is_client = |name: &str| name.starts_with('c');
+            if at < 0 || is_client(&src) || is_client(&dest) {
+                continue;
+            }
+            if let Some(fields) = body.as_object_mut() {
+                fields.remove("msg_id");
+                fields.remove("in_reply_to");
+            }
+            let kind = body.get("type").and_then(Value::as_str).unwrap_or("?").to_owned();
+            let said = Said {
+                link: format!("{src} -> {dest}"),
+                kind,
+                body: body.to_string(),
+                fate: "never arrives".into(),
+            };
+            sent.insert(id, scenes.len());
+            scenes.push(Scene { at, rank: 2, what: What::Message(said) });
+        } else if let Some(index) = sent.get(&id) {
+            let scene = &mut scenes[*index];
+            let late = Duration::from_nanos(u64::try_from(at - scene.at).unwrap_or(0));
+            let What::Message(said) = &mut scene.what else { continue };
+            said.fate = match event.as_str() {
+                "recv" if late.is_zero() => String::new(),
+                "recv" => format!("+{:.1} ms", late.as_secs_f64() * 1e3),
+                _ => "LOST".into(),
+            };
+        }
+    }
+    scenes
+}
+
+fn tell_op(op: &Op, config: &RunConfig) -> Scene {
+    let f = &op.f;
+    let line = match op.process {
+        Process::Nemesis => format!("{:<24}{f} {}", "NEMESIS", op.value),
+        Process::Client(process) => {
+            let worker = process as usize % config.concurrency;
+            let node = &config.nodes[worker % config.nodes.len()];
+            let last = if op.is_final { " (last)" } else { "" };
+            let who = format!("client {process}");
+            match op.kind {
+                OpType::Invoke => {
+                    format!("{:<24}{f} {}{last}", format!("{who} -> {node}"), op.value)
+                }
+                kind => {
+                    let why = op.error.as_ref().map_or_else(String::new, |e| format!(" {e}"));
+                    let end = kind.name();
+                    format!("{:<24}{end} {f} {}{why}", format!("{who} <- {node}"), op.value)
+                }
+            }
+        }
+    };
+    let rank = match (op.process, op.kind) {
+        (Process::Nemesis, _) => 0,
+        (_, OpType::Invoke) => 1,
+        _ => 3,
+    };
+    Scene { at: op.time, rank, what: What::Line(shorten(&line, BODY_CHARS + 40)) }
+}
+
+fn stamp(at: i64, text: &str) -> String {
+    format!("{:>10.1} ms  {text}", at as f64 / 1e6)
+}
+
+/// The most detailed telling that fits.
+fn fit(scenes: &[Scene]) -> Vec<String> {
+    let all = told(scenes, &|_| true);
+    if all.len() <= LINES_MAX {
+        return all;
+    }
+    let mut heard = BTreeSet::new();
+    let news: Vec<bool> = scenes
+        .iter()
+        .map(|scene| match &scene.what {
+            What::Line(_) => true,
+            What::Message(said) => heard.insert((&said.link, &said.body)),
+        })
+        .collect();
+    let new_only = told(scenes, &|index| news[index]);
+    if new_only.len() <= LINES_MAX {
+        return new_only;
+    }
+    let mut lines = summed_up(scenes);
+    if lines.len() > LINES_MAX {
+        let left_out = lines.len() - LINES_MAX + 1;
+        let gap = format!("{:>13}  ... {left_out} lines left out ...", "");
+        lines.splice(HEAD_LINES..HEAD_LINES + left_out, [gap]);
+    }
+    lines
+}
+
+fn told(scenes: &[Scene], keep: &dyn Fn(usize) -> bool) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut untold = 0_usize;
+    for (index, scene) in scenes.iter().enumerate() {
+        match &scene.what {
+            What::Message(_) if !keep(index) => untold += 1,
+            What::Message(said) => {
+                let body = shorten(&said.body, BODY_CHARS);
+                let text = format!("  {:<22}{body}  {}", said.link, said.fate);
+                lines.push(stamp(scene.at, text.trim_end()));
+            }
+            What::Line(text) => lines.push(stamp(scene.at, text)),
+        }
+    }
+    if untold > 0 {
+        lines.push(format!("{:>13}  ({untold} messages repeat what was said before)", ""));
+    }
+    lines
+}
+
+/// Between two operations or faults, one line on all messages.
+fn summed_up(scenes: &[Scene]) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut counts: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
+    let mut since = 0;
+    let flush = |counts: &mut BTreeMap<&str, (usize, usize)>, since, lines: &mut Vec<String>| {
+        let tell = |(kind, (sent, lost)): (&str, (usize, usize))| match lost {
+            0 => format!("{sent} {kind}"),
+            _ => format!("{sent} {kind} ({lost} lost)"),
+        };
+        let parts: Vec<String> = std::mem::take(counts).into_iter().map(tell).collect();
+        if !parts.is_empty() {
+            lines.push(stamp(since, &format!("  nodes: {}", parts.join(", "))));
+        }
+    };
+    for scene in scenes {
+        match &scene.what {
+            What::Message(said) => {
+                since = if counts.is_empty() { scene.at } else { since };
+                let (sent, lost) = counts.entry(&said.kind).or_default();
+                *sent += 1;
+                *lost += usize::from(said.fate == "LOST");
+            }
+            What::Line(text) => {
+                flush(&mut counts, since, &mut lines);
+                lines.push(stamp(scene.at, text));
+            }
+        }
+    }
+    flush(&mut counts, since, &mut lines);
+    lines
+}

@@ -1,0 +1,119 @@
+//! Exploring: a bug is found, shrunk to a few lines, and fails again when replayed.
+
+// A test may fail by unwrapping; its helpers are not known to be tests.
+#![allow(clippy::unwrap_used)]
+
+use seaworthy::node::{Context, Event, Workload};
+use seaworthy_bench::config::RunConfig;
+use seaworthy_bench::explore::outcome::{Class, run_one};
+use seaworthy_bench::explore::plan::Plan;
+use seaworthy_bench::explore::swarm::{Swarm, Tally};
+use seaworthy_bench::explore::{Explore, Space, derive};
+use seaworthy_bench::run::factory;
+use seaworthy_bench::world::script::Course;
+use seaworthy_bench::world::seed::Seed;
+use serde_json::json;
+
+// The example is the node under test; its main function explores it by hand.
+#[allow(dead_code)]
+#[path = "../examples/naive_broadcast.rs"]
+mod naive_broadcast;
+
+use naive_broadcast::NaiveBroadcast;
+
+#[test]
+fn a_naive_broadcast_is_found_out_by_a_handful_of_events() {
+    let explore = Explore::new("broadcast", || Box::<NaiveBroadcast>::default()).seeds(50);
+    let failed = explore.run().unwrap_err();
+    let plan = &failed.plan;
+    assert!(plan.run.node_count.unwrap() <= 3, "{failed}");
+    assert!(plan.script.ops.len() <= 3, "{failed}");
+    assert!(failed.faults() <= 2, "{failed}");
+    let text = failed.to_string();
+    assert!(text.lines().count() < 60 && text.contains("lost"), "{text}");
+
+    // What goes through a file is the same run.
+    let read = Plan::from_text(&plan.to_text().unwrap()).unwrap();
+    assert_eq!(read.script, plan.script);
+    let story = explore.replay(&read).unwrap();
+    assert!(read.symptom.unwrap().is_shown_by(story.outcome.symptom.as_ref()));
+    assert_eq!(story.to_string(), failed.story.to_string());
+}
+
+/// Answers, until it is asked for the seventh time.
+#[derive(Default)]
+struct Fragile(u64);
+
+impl Workload for Fragile {
+    fn handle(&mut self, cx: &mut Context<'_>, event: Event) {
+        let Event::Message(message) = event else { return };
+        self.0 += 1;
+        assert!(self.0 < 7, "seven is too much");
+        let echo: serde_json::Value =
+            serde_json::from_str(message.body.field("echo").unwrap().get()).unwrap();
+        cx.reply(&message.request(), &json!({"type": "echo_ok", "echo": echo}));
+    }
+}
+
+#[test]
+fn a_panic_of_a_node_is_a_failure_of_its_own_kind() {
+    let failed = Explore::new("echo", || Box::<Fragile>::default()).run().unwrap_err();
+    let symptom = failed.first.symptom.as_ref().unwrap();
+    assert_eq!(symptom.class, Class::Crash);
+    assert!(failed.first.why.contains("seven is too much at"), "{}", failed.first.why);
+    assert_eq!(failed.plan.run.node_count, Some(1), "{failed}");
+    assert_eq!(failed.plan.script.ops.len(), 7, "{failed}");
+    assert_eq!(failed.faults(), 0, "{failed}");
+}
+
+fn tally(workload: &str, jobs: usize) -> Tally {
+    let consistency_models = "strict-serializable".to_owned();
+    let args = vec![workload.to_owned()];
+    let space = Space { workload: workload.to_owned(), consistency_models, args };
+    Swarm {
+        space: &space,
+        nodes: &factory,
+        from: 7,
+        seeds: 12,
+        jobs,
+        stop: &|| false,
+        watch: &|_| {},
+    }
+    .run()
+    .unwrap()
+}
+
+#[test]
+fn the_result_does_not_depend_on_the_number_of_jobs() {
+    for workload in ["unique-ids", "lin-kv"] {
+        let alone = tally(workload, 1);
+        assert!(alone.sums.runs == 12 && alone.sums.acts > 0, "{alone:?}");
+        assert_eq!(alone, tally(workload, 4));
+    }
+    let failing = |jobs| {
+        let explore = Explore::new("broadcast", || Box::<NaiveBroadcast>::default());
+        let failed = explore.from(3).jobs(jobs).shrink_runs(20).run().unwrap_err();
+        (failed.seed, failed.plan.to_text().unwrap(), failed.to_string())
+    };
+    assert_eq!(failing(1), failing(4));
+}
+
+#[test]
+fn a_recorded_run_is_the_run_itself() {
+    let consistency_models = "strict-serializable".to_owned();
+    for workload in ["g-counter", "lin-kv", "kafka"] {
+        let space = Space {
+            workload: workload.into(),
+            consistency_models: consistency_models.clone(),
+            args: vec![workload.into()],
+        };
+        for seed in 0..4 {
+            let config = RunConfig::new(derive(&space, Seed(seed)), Seed(seed)).unwrap();
+            let recorded = run_one(&config, &factory, Course::Recorded).unwrap();
+            let script = recorded.script.clone();
+            let again = run_one(&config, &factory, Course::Scripted(script)).unwrap();
+            assert_eq!(recorded.operations, again.operations, "{workload} {seed}");
+            assert_eq!(recorded.simulated_seconds, again.simulated_seconds, "{workload} {seed}");
+        }
+    }
+}

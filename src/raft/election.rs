@@ -146,6 +146,9 @@ impl Raft {
             VoteResult::Lost => {
                 mark::hit(Mark::ElectionLost);
                 self.become_follower(self.hard.term, None);
+                if !pre {
+                    self.hurry_election();
+                }
             }
             VoteResult::Won if pre => self.become_candidate(false),
             // The others may be a quorum without this server, but it must remember its

@@ -6,12 +6,13 @@
 //! is committed, without counting itself, and then asks the best follower to take over.
 //!
 //! A server that leaves is sent the log until it has the entry that says so, and then
-//! dropped. One that joins as a voter counts from the first moment; add it as a learner
+//! dropped. If it cannot be reached it is dropped too, and told when it asks for votes. One that joins as a voter counts from the first moment; add it as a learner
 //! and promote it when [`Progress::matched`](super::Progress::matched) has come close.
 
 use super::config::Change;
 use super::leader::Transfer;
 use super::message::MessageKind;
+use super::progress::Progress;
 use super::server::{ProposeError, Raft, Role};
 use super::types::{LogId, Payload, RaftId};
 
@@ -90,6 +91,20 @@ impl Raft {
             if let Role::Leader(leader) = &mut self.role {
                 leader.peers.remove(&id);
             }
+        }
+    }
+
+    /// A server asks for votes. If it has left and was out of reach when it did, it still
+    /// believes that it is a member and would ask for ever: it is sent the log once more.
+    pub(super) fn inform_leaver(&mut self, id: RaftId) {
+        let (now, next) = (self.now, self.log.last().index.next());
+        let is_member = self.config().contains(id);
+        if let Role::Leader(leader) = &mut self.role
+            && !is_member
+        {
+            let peer = leader.peers.entry(id).or_insert_with(|| Progress::new(next, now));
+            peer.departing = true;
+            peer.last_heard = now;
         }
     }
 

@@ -171,6 +171,9 @@ impl Raft {
         if to != self.id || from == self.id {
             return;
         }
+        if matches!(kind, MessageKind::RequestVote { .. }) {
+            self.inform_leaver(from);
+        }
         if term > self.hard.term && !self.enter_later_term(from, term, &kind) {
             return;
         }
@@ -382,6 +385,16 @@ impl Raft {
         let timeout = self.options.election_timeout_ticks;
         let drawn = timeout + self.rng.next_u64() % timeout;
         self.election_due = self.now + drawn;
+    }
+
+    /// Stands again soon after a lost vote. The paper waits a whole timeout, so that a
+    /// leader that was elected instead is heard first; a part of it is enough for that,
+    /// and if the vote was split, everybody waits for nothing. Should this server be too
+    /// early, its pre-vote is refused.
+    pub(super) fn hurry_election(&mut self) {
+        let timeout = self.options.election_timeout_ticks;
+        let drawn = timeout / 4 + self.rng.next_u64() % timeout;
+        self.election_due = self.election_due.min(self.now + drawn);
     }
 
     /// Whether there is reason to believe that the current leader still leads.

@@ -33,13 +33,12 @@ impl<S: StateMachine> Replica<S> {
     /// Carries out everything the core wants, and sends what there is to send.
     pub(super) fn flush(&mut self, cx: &mut Context<'_>) {
         self.adapt(cx.now());
-        self.send_requests(cx);
-        self.begin_batch(cx);
-        while let Some(ready) = self.ready() {
-            self.carry_out(cx, ready);
-            self.settle_changes(cx);
+        loop {
             self.send_requests(cx);
+            self.settle_changes(cx);
             self.begin_batch(cx);
+            let Some(ready) = self.ready() else { break };
+            self.carry_out(cx, ready);
         }
         self.compact(cx);
         self.send(cx);

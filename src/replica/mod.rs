@@ -36,6 +36,8 @@ mod client;
 mod flush;
 mod membership;
 mod record;
+#[cfg(test)]
+mod tests;
 mod timing;
 mod wire;
 

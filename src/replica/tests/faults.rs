@@ -1,0 +1,133 @@
+//! Retries, changes of leader, restarts.
+
+use serde_json::json;
+
+use super::net::Net;
+use super::{append, appended, plain, read};
+use crate::message::ErrorCode;
+
+#[test]
+fn what_arrives_twice_happens_once() {
+    let mut net = Net::new(3, 10);
+    net.repeat = true;
+    for value in 0..20 {
+        let node = value as usize % 3;
+        let answer = plain(net.call(node, append(value)));
+        assert_eq!(answer, appended(value as usize + 1));
+    }
+    let expected: Vec<u64> = (0..20).collect();
+    assert_eq!(net.call(1, read())["list"], json!(expected));
+}
+
+#[test]
+fn a_command_is_sent_again_when_the_answer_is_lost() {
+    let mut net = Net::new(3, 10);
+    // n1 reaches its leader and hears nothing from it, but not for so long that it
+    // would look for another.
+    net.cut_link(0, 1, true);
+    let request = net.ask(1, append(7));
+    net.run_ms(450);
+    assert_eq!(net.answered_at(request), None);
+    net.cut_link(0, 1, false);
+    net.run_ms(600);
+    assert_eq!(plain(net.answer(request)), appended(1));
+    assert_eq!(net.call(2, read())["list"], json!([7]));
+}
+
+#[test]
+fn a_forwarded_command_survives_a_leader_that_dies_before_replicating() {
+    let mut net = Net::new(3, 10);
+    let request = net.ask(2, append(7));
+    net.run_ms(5);
+    // The command is on its way, and will find nobody.
+    net.kill(0);
+    net.run_ms(3000);
+    assert_eq!(plain(net.answer(request)), appended(1));
+    assert_eq!(net.call(1, read())["list"], json!([7]));
+}
+
+#[test]
+fn a_forwarded_command_survives_a_leader_that_dies_after_replicating() {
+    let mut net = Net::new(3, 10);
+    let request = net.ask(2, append(7));
+    net.run_ms(15);
+    // Both followers will have the entry, and n2 will send its command again.
+    net.kill(0);
+    net.run_ms(3000);
+    assert_eq!(plain(net.answer(request)), appended(1));
+    assert_eq!(net.call(1, read())["list"], json!([7]));
+}
+
+#[test]
+fn what_may_be_in_a_log_is_not_refused_for_certain() {
+    let mut net = Net::new(3, 10);
+    net.isolate(0, true);
+    // It is in the old leader's log, and only there.
+    let stranded = net.ask(0, append(1));
+    net.run_ms(4000);
+    assert_eq!(net.answered_at(stranded), None, "its outcome is open");
+    let refused = net.ask(0, append(2));
+    let unread = net.ask(0, read());
+    net.run_ms(8000);
+    let code = |request| net.answer(request)["code"].as_u64();
+    let is = |code: ErrorCode| Some(u64::from(code.0));
+    assert_eq!(code(stranded), is(ErrorCode::TIMEOUT));
+    // These have never left the node.
+    assert_eq!(code(refused), is(ErrorCode::TEMPORARILY_UNAVAILABLE));
+    assert_eq!(code(unread), is(ErrorCode::TEMPORARILY_UNAVAILABLE));
+    net.isolate(0, false);
+    net.run_ms(3000);
+    let list = net.call(1, read())["list"].clone();
+    assert!(list == json!([]) || list == json!([1]), "the refused one happened: {list}");
+}
+
+#[test]
+fn a_read_at_a_follower_sees_what_was_answered_anywhere() {
+    let mut net = Net::new(3, 10);
+    for value in 0..5 {
+        let write = net.ask(value as usize % 3, append(value));
+        while net.answered_at(write).is_none() {
+            net.run_ms(1);
+        }
+        let expected: Vec<u64> = (0..=value).collect();
+        for node in 0..3 {
+            assert_eq!(net.call(node, read())["list"], json!(expected));
+        }
+    }
+}
+
+#[test]
+fn a_leader_that_was_replaced_unknowingly_answers_no_reads() {
+    let mut net = Net::new(3, 10);
+    net.isolate(0, true);
+    let early = net.ask(0, read());
+    net.run_ms(2500);
+    assert_eq!(plain(net.call(1, append(1))), appended(1));
+    assert_eq!(net.answer(early)["code"], 11);
+}
+
+#[test]
+fn a_restart_replays_the_log_and_the_sessions() {
+    let mut net = Net::new(3, 10);
+    net.options.compact_bytes = 600;
+    (0..3).for_each(|node| net.kill(node));
+    net.boot();
+    for value in 0..60 {
+        assert_eq!(net.call(value as usize % 3, append(value))["type"], "append_ok");
+    }
+    assert!(net.disk_records(0) < 60, "the log was not compacted");
+    (0..3).for_each(|node| net.kill(node));
+    net.boot();
+    let expected: Vec<u64> = (0..60).collect();
+    assert_eq!(net.call(2, read())["list"], json!(expected));
+    assert_eq!(plain(net.call(1, append(60))), appended(61));
+}
+
+#[test]
+fn a_cluster_of_one_answers_and_remembers() {
+    let mut net = Net::new(1, 10);
+    assert_eq!(plain(net.call(0, append(5))), appended(1));
+    net.kill(0);
+    net.boot();
+    assert_eq!(net.call(0, read())["list"], json!([5]));
+}

@@ -1,0 +1,280 @@
+//! A small network to drive replicas by hand: constant latency, cuts, kills, repeats.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use crate::message::{Message, Packet};
+use crate::node::{Context, Effect, Event, Input, Node, Workload};
+use crate::replica::{Answer, Options, Replica, StateMachine};
+use crate::storage::MemoryStorage;
+use crate::time::Time;
+
+/// A list that commands are appended to, so that what happens twice is seen twice.
+#[derive(Default)]
+pub(super) struct List(Vec<Value>);
+
+impl StateMachine for List {
+    fn apply(&mut self, command: &RawValue) -> Answer {
+        self.0.push(serde_json::from_str(command.get()).unwrap());
+        Answer::new(&json!({"type": "append_ok", "len": self.0.len()}))
+    }
+
+    fn query(&self, _: &RawValue) -> Answer {
+        Answer::new(&json!({"type": "read_ok", "list": self.0}))
+    }
+
+    fn snapshot(&self) -> Vec<u8> {
+        serde_json::to_vec(&self.0).unwrap()
+    }
+
+    fn restore(&mut self, snapshot: &[u8]) -> Result<(), String> {
+        self.0 = serde_json::from_slice(snapshot).map_err(|e| e.to_string())?;
+        Ok(())
+    }
+}
+
+struct ListNode(Replica<List>);
+
+impl Workload for ListNode {
+    fn handle(&mut self, cx: &mut Context<'_>, event: Event) {
+        let Some(message) = self.0.handle(cx, event) else { return };
+        let value = |name| message.body.field(name).map(ToOwned::to_owned);
+        match message.body.kind.as_str() {
+            "append" => self.0.submit(cx, message.request(), value("value").unwrap()),
+            "read" => self.0.query(cx, message.request(), RawValue::NULL.to_owned()),
+            other => panic!("nobody sends {other}"),
+        }
+    }
+}
+
+/// One machine: a process that may be down, and a disk that survives it.
+#[derive(Default)]
+struct Machine {
+    node: Option<Node>,
+    disk: MemoryStorage,
+    lives: u64,
+}
+
+/// A cluster and its clients.
+pub(super) struct Net {
+    pub(super) options: Options,
+    /// The members at the beginning, if not all.
+    pub(super) initial: Option<Vec<&'static str>>,
+    /// Every message between nodes comes twice.
+    pub(super) repeat: bool,
+    latency: Duration,
+    now: Time,
+    machines: Vec<Machine>,
+    flights: BTreeMap<(Time, u64), Packet>,
+    sent: u64,
+    /// How many messages between nodes were sent.
+    pub(super) messages: u64,
+    /// Directions in which nothing arrives.
+    cut: BTreeSet<(usize, usize)>,
+    asked: u64,
+    /// When each request was answered, and how.
+    replies: BTreeMap<u64, (Time, Value)>,
+}
+
+impl Net {
+    /// A cluster of `size` nodes that has elected n0.
+    pub(super) fn new(size: usize, latency_ms: u64) -> Net {
+        let mut net = Net::stopped(size, latency_ms);
+        net.boot();
+        net
+    }
+
+    /// The same, switched off.
+    pub(super) fn stopped(size: usize, latency_ms: u64) -> Net {
+        Net {
+            options: Options::default(),
+            initial: None,
+            repeat: false,
+            latency: Duration::from_millis(latency_ms),
+            now: Time::ZERO,
+            machines: (0..size).map(|_| Machine::default()).collect(),
+            flights: BTreeMap::new(),
+            sent: 0,
+            messages: 0,
+            cut: BTreeSet::new(),
+            asked: 0,
+            replies: BTreeMap::new(),
+        }
+    }
+
+    /// Starts all nodes and waits until they have a leader and sessions.
+    pub(super) fn boot(&mut self) {
+        (0..self.machines.len()).for_each(|node| self.start(node));
+        self.run_ms(2000);
+        let first = self.ask(0, json!({"type": "read"}));
+        self.run_ms(1000);
+        assert_eq!(self.answer(first)["type"], "read_ok", "no leader was elected");
+    }
+
+    pub(super) fn start(&mut self, node: usize) {
+        let names: Vec<String> = (0..self.machines.len()).map(|n| format!("n{n}")).collect();
+        let mut body = json!({"type": "init", "msg_id": 0, "node_id": names[node]});
+        body["node_ids"] = json!(names);
+        if let Some(initial) = &self.initial {
+            body["initial_member_ids"] = json!(initial);
+        }
+        let workload = ListNode(Replica::new("list:raft", List::default(), self.options.clone()));
+        let machine = &mut self.machines[node];
+        machine.lives += 1;
+        let seed = machine.lives * 100 + node as u64;
+        machine.node = Some(Node::new(Box::new(workload), seed));
+        self.deliver(node, &client_packet(node, &body));
+    }
+
+    /// Kills a node; what it has sent still arrives.
+    pub(super) fn kill(&mut self, node: usize) {
+        self.machines[node].node = None;
+    }
+
+    /// Cuts a node off from all others, or, with `false`, joins it again.
+    pub(super) fn isolate(&mut self, node: usize, cut: bool) {
+        for other in (0..self.machines.len()).filter(|o| *o != node) {
+            self.cut_link(node, other, cut);
+            self.cut_link(other, node, cut);
+        }
+    }
+
+    /// Cuts one direction, or, with `false`, joins it again.
+    pub(super) fn cut_link(&mut self, from: usize, to: usize, cut: bool) {
+        if cut {
+            self.cut.insert((from, to))
+        } else {
+            self.cut.remove(&(from, to))
+        };
+    }
+
+    /// Sends a client's request to a node, at once. Returns its number.
+    pub(super) fn ask(&mut self, node: usize, mut body: Value) -> u64 {
+        self.asked += 1;
+        body["msg_id"] = json!(self.asked);
+        self.launch(client_packet(node, &body));
+        self.asked
+    }
+
+    /// Sends a request and waits for the answer, which must come within a second.
+    pub(super) fn call(&mut self, node: usize, body: Value) -> Value {
+        let request = self.ask(node, body);
+        self.run_ms(1000);
+        self.answer(request)
+    }
+
+    /// The answer to a request.
+    pub(super) fn answer(&self, request: u64) -> Value {
+        let answer = self.replies.get(&request);
+        answer.unwrap_or_else(|| panic!("request {request} was not answered")).1.clone()
+    }
+
+    /// When a request was answered, if it was.
+    pub(super) fn answered_at(&self, request: u64) -> Option<Time> {
+        self.replies.get(&request).map(|(at, _)| *at)
+    }
+
+    pub(super) fn now(&self) -> Time {
+        self.now
+    }
+
+    /// How many records a node's disk holds besides its checkpoint.
+    pub(super) fn disk_records(&mut self, node: usize) -> usize {
+        let mut recovered = self.machines[node].disk.recover();
+        recovered.take(crate::node::DEFAULT_STREAM).records.len()
+    }
+
+    /// Lets time pass.
+    pub(super) fn run_ms(&mut self, ms: u64) {
+        let end = self.now + Duration::from_millis(ms);
+        loop {
+            let flight = self.flights.first_key_value().map(|((at, _), _)| *at);
+            let deadline = |m: &Machine| m.node.as_ref().and_then(Node::next_deadline);
+            let timer = self.machines.iter().filter_map(deadline).min();
+            let Some(next) = [flight, timer].into_iter().flatten().min() else { break };
+            if next > end {
+                break;
+            }
+            self.now = self.now.max(next);
+            // What arrives at this moment comes before the timers of this moment.
+            if flight.is_some_and(|at| at <= self.now) {
+                let (_, packet) = self.flights.pop_first().unwrap();
+                self.arrive(&packet);
+            } else {
+                for node in 0..self.machines.len() {
+                    if deadline(&self.machines[node]).is_some_and(|at| at <= self.now) {
+                        self.step(node, Input::Tick);
+                    }
+                }
+            }
+        }
+        self.now = end;
+    }
+
+    fn arrive(&mut self, packet: &Packet) {
+        let (from, to) = (node_index(packet.src.as_str()), node_index(packet.dest.as_str()));
+        let Some(to) = to else {
+            let message = Message::from_packet(packet.clone()).unwrap();
+            let body: Value = serde_json::from_str(&packet.body).unwrap();
+            if let Some(number) = message.body.in_reply_to.filter(|n| *n > 0) {
+                let earlier = self.replies.insert(number, (self.now, body));
+                assert!(earlier.is_none(), "request {number} was answered twice");
+            }
+            return;
+        };
+        if from.is_none_or(|from| !self.cut.contains(&(from, to))) {
+            self.deliver(to, packet);
+        }
+    }
+
+    fn deliver(&mut self, node: usize, packet: &Packet) {
+        if self.machines[node].node.is_some() {
+            let message = Message::from_packet(packet.clone()).unwrap();
+            self.step(node, Input::Message(message));
+        }
+    }
+
+    fn step(&mut self, index: usize, input: Input) {
+        let mut inputs = VecDeque::from([input]);
+        while let Some(input) = inputs.pop_front() {
+            let machine = &mut self.machines[index];
+            let mut effects = Vec::new();
+            machine.node.as_mut().unwrap().step(self.now, input, &mut effects);
+            for effect in effects {
+                let machine = &mut self.machines[index];
+                match effect {
+                    Effect::Open(_) => inputs.push_back(Input::Recovered(machine.disk.recover())),
+                    Effect::Persist(ticket, write) => {
+                        machine.disk.stage(write).unwrap();
+                        machine.disk.sync().unwrap();
+                        inputs.push_back(Input::Durable(ticket));
+                    }
+                    Effect::Send(packet) | Effect::SendAfter(_, packet) => self.launch(packet),
+                }
+            }
+        }
+    }
+
+    fn launch(&mut self, packet: Packet) {
+        let between_nodes =
+            node_index(packet.src.as_str()).is_some() && node_index(packet.dest.as_str()).is_some();
+        let at = if between_nodes { self.now + self.latency } else { self.now };
+        self.messages += u64::from(between_nodes);
+        let copies = if self.repeat && between_nodes { 2 } else { 1 };
+        for _ in 0..copies {
+            self.sent += 1;
+            self.flights.insert((at, self.sent), packet.clone());
+        }
+    }
+}
+
+fn client_packet(node: usize, body: &Value) -> Packet {
+    Packet { src: "c1".into(), dest: format!("n{node}").as_str().into(), body: body.to_string() }
+}
+
+fn node_index(name: &str) -> Option<usize> {
+    name.strip_prefix('n').and_then(|digits| digits.parse().ok())
+}

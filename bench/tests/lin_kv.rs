@@ -1,0 +1,166 @@
+//! Lin-kv in the simulation: pinned seeds with every fault, what it costs without, and
+//! that a cluster which gets nowhere is found out.
+
+// A test may fail by unwrapping; its helpers are not known to be tests.
+#![allow(clippy::unwrap_used)]
+
+use clap::Parser;
+use seaworthy::node::{Context, Event, Workload};
+use seaworthy_bench::check::Verdict;
+use seaworthy_bench::config::{RunArgs, RunConfig};
+use seaworthy_bench::history::{Op, OpType, Process, pairs};
+use seaworthy_bench::judge::{judge, reason};
+use seaworthy_bench::run::{simulate, simulate_nodes};
+use seaworthy_bench::world::Report;
+use seaworthy_bench::world::journal::Journal;
+use seaworthy_bench::world::seed::Seed;
+use seaworthy_workloads::Options;
+use seaworthy_workloads::lin_kv::LinKv;
+
+#[derive(Parser)]
+struct Flags {
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+fn config(flags: &str) -> RunConfig {
+    let typed = ["test", "-w", "lin-kv"].into_iter().chain(flags.split_whitespace());
+    let flags = Flags::parse_from(typed);
+    let seed = Seed(flags.run.seed.unwrap_or(1));
+    RunConfig::new(flags.run, seed).unwrap()
+}
+
+fn run(flags: &str) -> (RunConfig, Report) {
+    let config = config(flags);
+    let (report, _) = simulate(&config, Journal::off(), &mut |_| {}).unwrap();
+    (config, report)
+}
+
+/// Everything at once.
+const STORM: &str = "--nemesis partition,kill,pause,one-way,slow,membership \
+    --nemesis-interval 1 --loss 0.05 --duplicate 0.1 --reorder 0.1 --clock-skew 0.1 \
+    --fsync 1 --torn-writes 0.5 --quiet-phase 6";
+
+#[test]
+fn pinned_seeds_with_every_fault_are_valid() {
+    for (seed, shape) in [
+        (1, "--node-count 3 --concurrency 2n --rate 20 --time-limit 10"),
+        (2, "--node-count 5 --concurrency 2n --rate 20 --time-limit 10 --latency 5"),
+        (3, "--node-count 4 --concurrency 4n --rate 50 --time-limit 5 --latency 20"),
+    ] {
+        let flags = format!("{shape} {STORM} --seed {seed}");
+        let (config, report) = run(&flags);
+        let outcome = judge(&config, &report).without("stats");
+        assert_eq!(outcome.verdict, Verdict::Valid, "{flags}: {}", reason(&outcome, &report));
+        let answered = report.history.iter().filter(|op| op.kind == OpType::Ok).count();
+        assert!(answered > 20, "{flags}: only {answered} operations succeeded");
+    }
+}
+
+/// Seeds that once failed, each with what was wrong.
+#[test]
+fn pinned_seeds_that_once_failed_are_valid() {
+    for flags in [
+        // A member that was removed while it could not be reached never learnt of it.
+        "--node-count 5 --concurrency 4n --time-limit 20 --rate 20 \
+         --nemesis partition,one-way,slow,membership --nemesis-interval 2 --reorder 0.5 \
+         --torn-writes 0.1 --quiet-phase 6 --seed 232",
+        // Votes were split twice, and each time everybody waited for a whole timeout.
+        "--node-count 7 --concurrency 2n --time-limit 10 --rate 100 --latency 100 \
+         --latency-dist uniform --nemesis pause,one-way,slow,membership --nemesis-interval 5 \
+         --key-count 5 --max-writes-per-key 64 --clock-skew 0.3 --fsync 10 --quiet-phase 6 \
+         --seed 3574",
+    ] {
+        let (config, report) = run(flags);
+        let outcome = judge(&config, &report).without("stats");
+        assert_eq!(outcome.verdict, Verdict::Valid, "{flags}: {}", reason(&outcome, &report));
+    }
+}
+
+/// The operations that succeeded at node `node` of three after the first two seconds:
+/// what, and how long it took in milliseconds.
+fn latencies(history: &[Op], node: u64) -> Vec<(String, f64)> {
+    let pairs = pairs(history).unwrap();
+    let mut all = Vec::new();
+    for pair in &pairs {
+        let Some(done) = pair.completion else { continue };
+        let Process::Client(process) = pair.invoke.process else { continue };
+        let is_settled = pair.invoke.time > 2_000_000_000;
+        if is_settled && done.kind != OpType::Info && process % 3 == node {
+            let ms = (done.time - pair.invoke.time) as f64 / 1e6;
+            all.push((pair.invoke.f.to_string(), ms));
+        }
+    }
+    all
+}
+
+#[test]
+fn without_faults_answers_take_exactly_the_round_trips_they_need() {
+    let (_, report) =
+        run("--node-count 3 --concurrency 2n --rate 10 --time-limit 20 --latency 100");
+    for node in 0..3 {
+        for f in ["read", "write", "cas"] {
+            let expected = if node == 0 || f == "read" { 200.0 } else { 400.0 };
+            let all = latencies(&report.history, node);
+            let of_kind: Vec<f64> = all.iter().filter(|(g, _)| g == f).map(|(_, ms)| *ms).collect();
+            assert!(of_kind.len() > 5, "only {} {f} at n{node}", of_kind.len());
+            for ms in of_kind {
+                assert!((ms - expected).abs() < 0.001, "{f} at n{node} took {ms} ms");
+            }
+        }
+    }
+}
+
+/// Lin-kv on a node that falls silent at some moment, to everybody or to its peers.
+struct Silenced {
+    inner: LinKv,
+    after_ms: u64,
+    only_to_peers: bool,
+}
+
+impl Workload for Silenced {
+    fn handle(&mut self, cx: &mut Context<'_>, event: Event) {
+        let is_peer = |kind: &str| kind == LinKv::PEER;
+        let drop = match &event {
+            Event::Message(message) => !self.only_to_peers || is_peer(&message.body.kind),
+            _ => !self.only_to_peers,
+        };
+        if !drop || cx.now().as_millis() < self.after_ms {
+            self.inner.handle(cx, event);
+        }
+    }
+}
+
+fn verdict_on(silenced: fn() -> Silenced) -> (Verdict, String) {
+    let config = config("--node-count 3 --concurrency 2n --rate 20 --time-limit 4 --quiet-phase 6");
+    let factory = Box::new(move || Box::new(silenced()) as Box<dyn Workload + Send>);
+    let (report, _) = simulate_nodes(&config, factory, Journal::off(), &mut |_| {}).unwrap();
+    let outcome = judge(&config, &report).without("stats");
+    (outcome.verdict, format!("{:?}", outcome.to_edn()))
+}
+
+#[test]
+fn a_cluster_that_elects_nobody_makes_no_progress() {
+    let deaf =
+        || Silenced { inner: LinKv::new(&Options::default()), after_ms: 2000, only_to_peers: true };
+    let (verdict, why) = verdict_on(deaf);
+    assert_eq!(verdict, Verdict::Invalid, "{why}");
+    assert!(why.contains("progress"), "{why}");
+}
+
+#[test]
+fn nodes_that_stop_answering_make_no_progress() {
+    let mute = || Silenced {
+        inner: LinKv::new(&Options::default()),
+        after_ms: 8000,
+        only_to_peers: false,
+    };
+    assert_eq!(verdict_on(mute).0, Verdict::Invalid);
+    let never = || Silenced {
+        inner: LinKv::new(&Options::default()),
+        after_ms: u64::MAX,
+        only_to_peers: false,
+    };
+    let (verdict, why) = verdict_on(never);
+    assert_eq!(verdict, Verdict::Valid, "{why}");
+}

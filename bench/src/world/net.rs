@@ -280,7 +280,8 @@ mod tests {
         let config = RunConfig::new(flags.run, Seed(1)).expect("the flags make sense");
         let mut network = Network::new(&config);
         let sample = |network: &mut Network| {
-            let send = |_| network.send(Party::Node(0), Party::Node(1)).0;
+            let at = |i: u64| Time::from_millis(20 * i);
+            let send = |i| network.send(at(i), Party::Node(0), Party::Node(1)).0;
             (0..1000).map(send).collect::<Vec<Option<Duration>>>()
         };
         let storm = sample(&mut network);

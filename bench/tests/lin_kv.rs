@@ -97,7 +97,7 @@ fn latencies(history: &[Op], node: u64) -> Vec<(String, f64)> {
 #[test]
 fn without_faults_answers_take_exactly_the_round_trips_they_need() {
     let (_, report) =
-        run("--node-count 3 --concurrency 2n --rate 10 --time-limit 20 --latency 100");
+        run("--node-count 3 --concurrency 2n --rate 10 --time-limit 60 --latency 100");
     for node in 0..3 {
         for f in ["read", "write", "cas"] {
             let expected = if node == 0 || f == "read" { 200.0 } else { 400.0 };

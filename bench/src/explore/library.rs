@@ -12,7 +12,7 @@
 //! }
 //!
 //! Explore::new("broadcast", || Box::<MyNode>::default()).seeds(200).run()?;
-//! # Ok::<(), seaworthy_bench::Failed>(())
+//! # Ok::<(), Box<seaworthy_bench::explore::Failed>>(())
 //! ```
 //!
 //! The first argument names the workload by which the node is tested: its operations

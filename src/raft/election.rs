@@ -130,7 +130,11 @@ impl Raft {
                 votes.entry(from).or_insert(granted);
             }
             Role::Candidate(votes) if !pre && term == self.hard.term => {
+                let first_refusal = !granted && votes.values().all(|granted| *granted);
                 votes.entry(from).or_insert(granted);
+                if first_refusal {
+                    self.hurry_election();
+                }
             }
             _ => return,
         }
@@ -146,9 +150,6 @@ impl Raft {
             VoteResult::Lost => {
                 mark::hit(Mark::ElectionLost);
                 self.become_follower(self.hard.term, None);
-                if !pre {
-                    self.hurry_election();
-                }
             }
             VoteResult::Won if pre => self.become_candidate(false),
             // The others may be a quorum without this server, but it must remember its

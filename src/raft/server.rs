@@ -387,10 +387,10 @@ impl Raft {
         self.election_due = self.now + drawn;
     }
 
-    /// Stands again soon after a lost vote. The paper waits a whole timeout, so that a
-    /// leader that was elected instead is heard first; a part of it is enough for that,
-    /// and if the vote was split, everybody waits for nothing. Should this server be too
-    /// early, its pre-vote is refused.
+    /// Stands again soon, now that a vote was refused. The paper waits a whole timeout, so
+    /// that a leader that was elected instead is heard first; a part of it is enough for
+    /// that, and if the vote was split, everybody would wait for nothing. Should this
+    /// server be too early, its pre-vote is refused.
     pub(super) fn hurry_election(&mut self) {
         let timeout = self.options.election_timeout_ticks;
         let drawn = timeout / 4 + self.rng.next_u64() % timeout;

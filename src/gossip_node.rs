@@ -24,6 +24,7 @@ use serde::de::DeserializeOwned;
 
 use crate::gossip::{Boot, Config, Engine, Lattice, Message, Output, Rank, Replica};
 use crate::message::{self, NodeId, Request, RpcError};
+use crate::mutant::{self, Mutant};
 use crate::node::{Context, Event, Payload, Ticket, Token};
 use crate::storage::Log;
 use crate::time::Time;
@@ -166,8 +167,10 @@ impl<L: Lattice + Serialize + DeserializeOwned> Replicated<L> {
     /// Answers a client once everything that this node knows is durable.
     pub fn reply(&self, cx: &mut Context<'_>, request: &Request, payload: &impl Payload) {
         match self.pending {
-            Some(ticket) => cx.reply_after(ticket, request, payload),
-            None => cx.reply(request, payload),
+            Some(ticket) if !mutant::is(Mutant::OkBeforeDurable) => {
+                cx.reply_after(ticket, request, payload);
+            }
+            _ => cx.reply(request, payload),
         }
     }
 

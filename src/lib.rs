@@ -15,6 +15,7 @@ pub mod gossip;
 pub mod gossip_node;
 pub mod mark;
 pub mod message;
+pub mod mutant;
 pub mod node;
 pub mod raft;
 pub mod replica;

@@ -12,6 +12,7 @@ pub mod config;
 pub mod edn;
 pub mod explore;
 pub mod history;
+pub mod invariant;
 pub mod judge;
 pub mod run;
 pub mod service;

@@ -3,8 +3,9 @@
 use seaworthy_workloads::{build, parse_args};
 
 use crate::arm::process::{self, NodeCommand, ProcessCluster};
-use crate::arm::sim::{Factory, SimCluster};
+use crate::arm::sim::{Factory, Inspector, SimCluster};
 use crate::config::RunConfig;
+use crate::invariant::RaftInvariants;
 use crate::workload;
 use crate::world::journal::Journal;
 use crate::world::script::Course;
@@ -25,20 +26,30 @@ pub fn simulate(
     journal: Journal,
     watch: &mut dyn FnMut(Progress),
 ) -> Result<Finished, String> {
-    simulate_nodes(config, factory(config)?, journal, watch)
+    let nodes = factory(config)?;
+    simulate_nodes(config, nodes, inspector(config), journal, watch)
 }
 
-/// Runs anybody's nodes in the simulation: `factory` makes one for each start.
+/// What looks into our own nodes during a run. Without disks a kill may take back what
+/// was acknowledged, and nothing can be demanded.
+pub fn inspector(config: &RunConfig) -> Option<Inspector> {
+    let disks = !config.args.chaos.no_disk;
+    disks.then(|| Box::new(RaftInvariants::default()) as Inspector)
+}
+
+/// Runs anybody's nodes in the simulation: `factory` makes one for each start, and
+/// `inspector`, if there is one, looks into them.
 ///
 /// # Errors
 /// As [`simulate`].
 pub fn simulate_nodes(
     config: &RunConfig,
     factory: Factory,
+    inspector: Option<Inspector>,
     journal: Journal,
     watch: &mut dyn FnMut(Progress),
 ) -> Result<Finished, String> {
-    simulate_course(config, factory, Course::Drawn, journal, watch)
+    simulate_course(config, factory, inspector, Course::Drawn, journal, watch)
 }
 
 /// The same, where the course of the run is to be written down, or given.
@@ -48,12 +59,16 @@ pub fn simulate_nodes(
 pub fn simulate_course(
     config: &RunConfig,
     factory: Factory,
+    inspector: Option<Inspector>,
     course: Course,
     journal: Journal,
     watch: &mut dyn FnMut(Progress),
 ) -> Result<Finished, String> {
     let workload = workload::build(config)?;
-    let cluster = SimCluster::new(config, factory);
+    let mut cluster = SimCluster::new(config, factory);
+    if let Some(inspector) = inspector {
+        cluster.inspect(inspector);
+    }
     let mut world = World::new(config.clone(), workload, cluster, journal).on(course);
     world.begin();
     let mut events = 0;

@@ -134,7 +134,7 @@ impl Workload for Silenced {
 fn verdict_on(silenced: fn() -> Silenced) -> (Verdict, String) {
     let config = config("--node-count 3 --concurrency 2n --rate 20 --time-limit 4 --quiet-phase 6");
     let factory = Box::new(move || Box::new(silenced()) as Box<dyn Workload + Send>);
-    let (report, _) = simulate_nodes(&config, factory, Journal::off(), &mut |_| {}).unwrap();
+    let (report, _) = simulate_nodes(&config, factory, None, Journal::off(), &mut |_| {}).unwrap();
     let outcome = judge(&config, &report).without("stats");
     (outcome.verdict, format!("{:?}", outcome.to_edn()))
 }

@@ -111,7 +111,7 @@ impl Workload for Floods {
 fn verdict<W: Workload + Send + 'static>(flags: &str, make: fn() -> W) -> (Verdict, String) {
     let config = config(flags);
     let factory = Box::new(move || Box::new(make()) as Box<dyn Workload + Send>);
-    let (report, _) = simulate_nodes(&config, factory, Journal::off(), &mut |_| {}).unwrap();
+    let (report, _) = simulate_nodes(&config, factory, None, Journal::off(), &mut |_| {}).unwrap();
     let outcome = judge(&config, &report);
     (outcome.verdict, reason(&outcome, &report))
 }

@@ -166,7 +166,8 @@ fn half_a_transaction_is_found_by_name() {
             Box::new(Halves(inner)) as Box<dyn Workload + Send>
         });
         let config = config(&flags, 1);
-        let (report, _) = simulate_nodes(&config, factory, Journal::off(), &mut |_| {}).unwrap();
+        let (report, _) =
+            simulate_nodes(&config, factory, None, Journal::off(), &mut |_| {}).unwrap();
         let outcome = judge(&config, &report);
         (outcome.verdict, anomalies(&outcome))
     };

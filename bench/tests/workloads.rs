@@ -55,7 +55,7 @@ fn run<S: Service>(flags: &str, make: fn() -> S) -> (Verdict, String) {
     let flags = Flags::parse_from(std::iter::once("test").chain(common.split_whitespace()));
     let config = RunConfig::new(flags.run, Seed(1)).unwrap();
     let factory = Box::new(move || Box::new(Only(make())) as Box<dyn Workload + Send>);
-    let (report, _) = simulate_nodes(&config, factory, Journal::off(), &mut |_| {}).unwrap();
+    let (report, _) = simulate_nodes(&config, factory, None, Journal::off(), &mut |_| {}).unwrap();
     let outcome = judge(&config, &report);
     (outcome.verdict, reason(&outcome, &report))
 }
@@ -117,7 +117,7 @@ fn lin_kv_needs_groups_of_workers() {
     let flags = Flags::parse_from(["test", "-w", "lin-kv", "--node-count", "2", "-c", "3n"]);
     let config = RunConfig::new(flags.run, Seed(1)).unwrap();
     let factory = Box::new(|| Box::new(Only(Registers::default())) as Box<dyn Workload + Send>);
-    let result = simulate_nodes(&config, factory, Journal::off(), &mut |_| {});
+    let result = simulate_nodes(&config, factory, None, Journal::off(), &mut |_| {});
     assert!(result.err().unwrap().contains("multiple of 4"));
 }
 

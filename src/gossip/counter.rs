@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::lattice::Lattice;
 use super::version::Replica;
+use crate::mutant::{self, Mutant};
 
 /// The lattice: for each author the totals of what it added and what it took away;
 /// merging takes the larger total. Every life of a node is an author of its own, so
@@ -35,7 +36,10 @@ impl Lattice for Counter {
     fn merge(&mut self, other: &Counter) {
         for (author, (up, down)) in &other.0 {
             let own = self.0.entry(*author).or_default();
-            *own = (own.0.max(*up), own.1.max(*down));
+            *own = match mutant::is(Mutant::MergeByAdding) {
+                true => (own.0.saturating_add(*up), own.1.saturating_add(*down)),
+                false => (own.0.max(*up), own.1.max(*down)),
+            };
         }
     }
 }

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use super::version::{Boot, Rank, Versions};
 use super::wire::Echo;
+use crate::mutant::{self, Mutant};
 use crate::time::Time;
 
 /// How many messages to remember while they wait for their echo.
@@ -70,6 +71,7 @@ impl Peer {
     pub(super) fn hear(&mut self, boot: Boot, number: u64, now: Time) -> bool {
         match self.boot {
             None => self.boot = Some(boot),
+            Some(_) if mutant::is(Mutant::IgnoreIncarnation) => self.boot = Some(boot),
             Some(old) if old != boot => self.switch(boot),
             Some(_) => {}
         }

@@ -20,6 +20,7 @@ mod context;
 mod runtime;
 
 use crate::message::{Body, Message, NodeId, Packet, RpcError};
+use crate::raft::Raft;
 use crate::storage::{Recovered, Write};
 
 pub use context::{Context, DEFAULT_STREAM, Payload};
@@ -30,6 +31,11 @@ pub trait Workload {
     /// Reacts to one event. Effects go into `cx`; they take place after the
     /// return, in the order in which they were asked for.
     fn handle(&mut self, cx: &mut Context<'_>, event: Event);
+
+    /// The consensus core inside, if there is one, for white-box checks.
+    fn raft(&self) -> Option<&Raft> {
+        None
+    }
 }
 
 /// Something that happened to a node.

@@ -17,6 +17,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::types::RaftId;
+use crate::mutant::{self, Mutant};
 
 /// A configuration. Joint while `outgoing` is not empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,7 +103,7 @@ impl Config {
         if new == *self {
             return Err("the change changes nothing");
         }
-        if new.voters != self.voters {
+        if new.voters != self.voters && !mutant::is(Mutant::EarlyChange) {
             new.outgoing = self.voters.clone();
         }
         Ok(new)

@@ -13,6 +13,7 @@ use super::quorum::{self, VoteResult};
 use super::server::{Raft, Role, Votes};
 use super::types::{HardState, LogId, RaftId, Term};
 use crate::mark::{self, Mark};
+use crate::mutant::{self, Mutant};
 
 impl Raft {
     /// Stands for election now, if this server may.
@@ -99,7 +100,8 @@ impl Raft {
         let may_vote = free || (pre && term > self.hard.term);
         // Guard: only a log that holds everything committed may lead: compare the
         // term of the last entry first, then the length (§5.4.1).
-        let up_to_date = last >= self.log.last();
+        let up_to_date = last >= self.log.last()
+            || (mutant::is(Mutant::VoteByLengthOnly) && last.index >= self.log.last().index);
         if may_vote && !up_to_date {
             mark::hit(Mark::ShortLogRefused);
         }
@@ -124,6 +126,7 @@ impl Raft {
 
     pub(super) fn handle_vote(&mut self, from: RaftId, term: Term, pre: bool, granted: bool) {
         let next = self.hard.term.next();
+        let from = self.voter_to_count(from, granted);
         match &mut self.role {
             // Guard: votes are kept by voter, so that a repeated one counts once.
             Role::PreCandidate(votes) if pre && (term == next || !granted) => {
@@ -139,6 +142,15 @@ impl Raft {
             _ => return,
         }
         self.count_votes();
+    }
+
+    /// Who is to be counted for a vote of `from`.
+    fn voter_to_count(&self, from: RaftId, granted: bool) -> RaftId {
+        let (Role::PreCandidate(votes) | Role::Candidate(votes)) = &self.role else { return from };
+        if !mutant::is(Mutant::CountVotesTwice) || !granted || !votes.contains_key(&from) {
+            return from;
+        }
+        self.other_voters().into_iter().find(|id| !votes.contains_key(id)).unwrap_or(from)
     }
 
     fn count_votes(&mut self) {

@@ -15,6 +15,7 @@ use super::message::{MessageKind, Round};
 use super::server::Raft;
 use super::types::{Command, Entry, Index, LogId, RaftId, Snapshot, SnapshotMeta};
 use crate::mark::{self, Mark};
+use crate::mutant::{self, Mutant, invariant};
 
 /// The answer to the leader that is due at the end of the turn.
 #[derive(Clone, Copy, Debug)]
@@ -41,7 +42,8 @@ impl Raft {
         entries: Vec<Entry>,
     ) {
         // Guard: both index and term of `prev` must be in the log (§5.3, rule 2).
-        if !self.log.matches(prev) {
+        let known = mutant::is(Mutant::IgnorePrevTerm) && prev.index <= self.log.last().index;
+        if !self.log.matches(prev) && !known {
             let hint = self.log.last_not_after(prev.term, prev.index);
             // A refusal promises nothing, so it need not wait.
             if !self.options.abstain {
@@ -50,10 +52,15 @@ impl Raft {
             return;
         }
         let last_new = prev.index + entries.len() as u64;
+        if mutant::is(Mutant::TruncateAlways) && prev.index >= self.log.base().index {
+            self.log.truncate(prev.index.next());
+        }
         self.append_missing(entries);
         // Guard: beyond the end of this append the log may still differ from the
         // leader's, whatever the leader has committed (rule 5).
         let known = commit.min(last_new);
+        let beyond = mutant::is(Mutant::CommitBeyondAppend);
+        let known = if beyond { commit.min(self.log.last().index) } else { known };
         self.log.commit_to(known.max(self.log.commit()));
         self.verified = self.verified.max(last_new);
         self.acknowledge(from, round, last_new);
@@ -75,7 +82,7 @@ impl Raft {
             if index <= self.log.last().index {
                 // Guard: what matches stays, with everything after it: the append may
                 // be an old one that was overtaken by its successors (rule 3).
-                if self.log.matches(entry.id) {
+                if self.log.matches(entry.id) || mutant::is(Mutant::KeepConflict) {
                     continue;
                 }
                 // Guard: what does not match goes, with everything after it.
@@ -90,7 +97,7 @@ impl Raft {
         // Everything committed is in the leader's log as well.
         let matched = matched.max(self.log.commit());
         let ack = self.ack.get_or_insert(Ack { to, round, matched });
-        assert!(ack.to == to, "two leaders in one term");
+        invariant!(ack.to == to, "two leaders in one term");
         ack.round = ack.round.max(round);
         ack.matched = ack.matched.max(matched);
     }
@@ -103,7 +110,9 @@ impl Raft {
         }
         let reply = MessageKind::Appended { round, matched };
         // Guard: entries are acknowledged when they are durable, not before.
-        if matched <= self.log.durable() && self.is_hard_state_durable() {
+        let early = mutant::is(Mutant::AckBeforeDurable)
+            || (mutant::is(Mutant::SnapshotNotPersisted) && self.pending_snapshot.is_some());
+        if early || (matched <= self.log.durable() && self.is_hard_state_durable()) {
             self.send(to, reply);
         } else {
             self.send_after(to, reply);
@@ -119,12 +128,12 @@ impl Raft {
         round: Round,
     ) {
         // Guard: a snapshot of the committed past must not undo what came after it.
-        if meta.last.index <= self.log.commit() {
+        if meta.last.index <= self.log.commit() && !mutant::is(Mutant::OldSnapshot) {
             self.incoming = None;
             return self.acknowledge(from, round, self.log.commit());
         }
         // A log that holds the snapshot's last entry needs no snapshot (§7).
-        if self.log.id(meta.last.index) == Some(meta.last) {
+        if self.log.id(meta.last.index) == Some(meta.last) && !mutant::is(Mutant::OldSnapshot) {
             self.incoming = None;
             self.log.commit_to(meta.last.index);
             self.verified = self.verified.max(meta.last.index);

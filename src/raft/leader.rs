@@ -15,6 +15,7 @@ use super::read::Reads;
 use super::server::{Raft, Role};
 use super::types::{Entry, Index, LogId, Payload, RaftId};
 use crate::mark::{self, Mark};
+use crate::mutant::{self, Mutant, invariant};
 
 /// What only a leader knows.
 #[derive(Debug)]
@@ -69,7 +70,7 @@ impl Options {
 impl Raft {
     pub(super) fn become_leader(&mut self) {
         assert!(matches!(self.role, Role::Candidate(_)), "only a candidate can win");
-        assert!(self.is_hard_state_durable(), "leads in a term that it could forget");
+        invariant!(self.is_hard_state_durable(), "leads in a term that it could forget");
         let last = self.log.last().index;
         self.leader = Some(self.id);
         self.incoming = None;
@@ -100,6 +101,9 @@ impl Raft {
             mark::hit(Mark::MembersChanged);
             self.update_peers();
         }
+        if mutant::is(Mutant::OwnCopyAtOnce) {
+            self.advance_commit();
+        }
         id
     }
 
@@ -121,7 +125,8 @@ impl Raft {
             |id: RaftId| id == own || peers.get(&id).is_some_and(|p| now < p.last_heard + timeout);
         // Guard: a leader that a quorum does not answer cannot commit anything, and
         // keeps its clients from one who could (thesis §6.2).
-        if self.options.check_quorum && !quorum::has_quorum(&config, heard) {
+        let check = self.options.check_quorum && !mutant::is(Mutant::NoCheckQuorum);
+        if check && !quorum::has_quorum(&config, heard) {
             mark::hit(Mark::QuorumLost);
             self.become_follower(self.hard.term, None);
         }
@@ -252,7 +257,7 @@ impl Raft {
     }
 
     pub(super) fn handle_appended(&mut self, from: RaftId, round: Round, matched: Index) {
-        assert!(!self.leads() || matched <= self.log.last().index, "acknowledged the unsent");
+        invariant!(!self.leads() || matched <= self.log.last().index, "acknowledged the unsent");
         let base = self.log.base().index;
         let Some(peer) = self.heard(from, round) else { return };
         let news = peer.accept(matched, base);
@@ -311,13 +316,15 @@ impl Raft {
         // Guard: the leader's own copy counts when it is durable, like any other; in
         // a cluster of one as well.
         let matched = |id: RaftId| match id == own {
+            true if mutant::is(Mutant::OwnCopyAtOnce) => self.log.last().index,
             true => durable,
             false => leader.peers.get(&id).map_or(Index::ZERO, |p| p.matched),
         };
         let agreed = quorum::committed(self.config(), matched);
         // Guard: only an entry of its own term tells a leader by counting that it is
         // committed, and everything before it (§5.4.2, Figure 8).
-        let own_term = self.log.term(agreed) == Some(self.hard.term);
+        let own_term =
+            self.log.term(agreed) == Some(self.hard.term) || mutant::is(Mutant::CommitEarlierTerm);
         if agreed > self.log.commit() && own_term {
             let newly = self.log.slice(self.log.commit().next(), agreed, usize::MAX);
             let bytes: usize = newly.iter().map(Entry::size_bytes).sum();

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use super::config::Config;
 use super::ready::PersistId;
 use super::types::{Entry, Index, LogId, Payload, Snapshot, Term};
+use crate::mutant::{self, Mutant, invariant};
 
 /// The log of one server.
 #[derive(Debug)]
@@ -64,7 +65,7 @@ impl Log {
             writes: VecDeque::new(),
         };
         entries.into_iter().for_each(|entry| log.append(entry));
-        assert!(log.commit <= log.last().index, "storage lost entries that its snapshot covers");
+        invariant!(log.commit <= log.last().index, "storage lost entries that its snapshot covers");
         assert!(log.base.index <= log.applied, "storage lost the snapshot of its first entries");
         log.untold = log.last().index.next();
         log.durable = log.last().index;
@@ -97,7 +98,7 @@ impl Log {
     }
 
     /// All entries kept, oldest first.
-    pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
+    pub(super) fn entries(&self) -> impl DoubleEndedIterator<Item = &Entry> + ExactSizeIterator {
         self.entries.iter()
     }
 
@@ -166,7 +167,7 @@ impl Log {
     pub(super) fn append(&mut self, entry: Entry) {
         let last = self.last();
         assert!(entry.id.index == last.index.next(), "a gap after {last}: {}", entry.id);
-        assert!(entry.id.term >= last.term, "terms go back after {last}: {}", entry.id);
+        invariant!(entry.id.term >= last.term, "terms go back after {last}: {}", entry.id);
         if let Payload::Config(config) = &entry.payload {
             // Guard: a configuration is in force from its append, not its commit.
             self.configs.push((entry.id.index, config.clone()));
@@ -176,7 +177,7 @@ impl Log {
 
     /// Takes back `from` and everything after it.
     pub(super) fn truncate(&mut self, from: Index) {
-        assert!(from > self.commit, "{from} is committed and cannot be taken back");
+        invariant!(from > self.commit, "{from} is committed and cannot be taken back");
         let keep = self.offset(from).expect("what is not committed is not compacted");
         self.entries.truncate(keep);
         // Guard: a configuration that is taken back is no longer in force.
@@ -188,12 +189,16 @@ impl Log {
 
     /// Learns that everything up to `index` is committed.
     pub(super) fn commit_to(&mut self, index: Index) {
-        assert!(index <= self.last().index, "committed what is not in the log: {index}");
+        invariant!(index <= self.last().index, "committed what is not in the log: {index}");
         self.commit = self.commit.max(index);
     }
 
     /// The configuration in force, and where it was appended.
     pub(super) fn config(&self) -> &(Index, Arc<Config>) {
+        if mutant::is(Mutant::ConfigAtCommit) {
+            let committed = self.configs.iter().rfind(|(index, _)| *index <= self.commit);
+            return committed.unwrap_or(&self.configs[0]);
+        }
         self.configs.last().expect("there is always a first configuration")
     }
 
@@ -228,7 +233,7 @@ impl Log {
     /// Replaces everything by a snapshot.
     pub(super) fn install(&mut self, snapshot: Arc<Snapshot>) {
         let last = snapshot.last;
-        assert!(last.index > self.commit, "an old snapshot would undo what is committed");
+        invariant!(last.index > self.commit, "an old snapshot would undo what is committed");
         self.entries.clear();
         self.base = last;
         self.configs = vec![(last.index, snapshot.config.clone())];
@@ -281,6 +286,6 @@ impl Log {
             self.writes.pop_front();
             self.durable = self.durable.max(last);
         }
-        assert!(self.durable <= self.last().index, "storage holds more than the log");
+        invariant!(self.durable <= self.last().index, "storage holds more than the log");
     }
 }

@@ -15,6 +15,7 @@ use super::message::MessageKind;
 use super::progress::Progress;
 use super::server::{ProposeError, Raft, Role};
 use super::types::{LogId, Payload, RaftId};
+use crate::mutant::{self, Mutant};
 
 /// Why a change of configuration was not begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +45,7 @@ impl Raft {
         // Guard: without an entry of its own term committed, a rival's uncommitted
         // configuration could still win, and its quorums need not meet this one's
         // (Ongaro's correction of 2015 to thesis §4.1).
-        if self.log.commit() < leader.first_index {
+        if self.log.commit() < leader.first_index && !mutant::is(Mutant::EarlyChange) {
             return Err(ChangeError::TooEarly);
         }
         let (index, config) = self.log.config();

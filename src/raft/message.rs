@@ -37,6 +37,15 @@ pub struct Round(pub u64);
 #[serde(transparent)]
 pub struct ReadContext(pub u64);
 
+impl MessageKind {
+    /// Whether it answers another message, and asks for nothing.
+    pub(super) fn is_answer(&self) -> bool {
+        use MessageKind::{Appended, ReadIndexReply, Rejected, SnapshotProgress, Vote};
+        let answers = matches!(self, Vote { .. } | Appended { .. } | Rejected { .. });
+        answers || matches!(self, SnapshotProgress { .. } | ReadIndexReply { .. })
+    }
+}
+
 /// What a message says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MessageKind {

@@ -13,6 +13,7 @@ use std::collections::BTreeSet;
 
 use super::config::Config;
 use super::types::{Index, RaftId};
+use crate::mutant::{self, Mutant};
 
 /// How an election stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,11 +32,16 @@ pub const fn majority(n: usize) -> usize {
     n / 2 + 1
 }
 
+/// How many of `n` voters are asked for.
+fn needed(n: usize) -> usize {
+    if mutant::is(Mutant::HalfIsQuorum) { n.div_ceil(2).max(1) } else { majority(n) }
+}
+
 /// Whether those for which `is_in` holds are a quorum of `config`.
 pub fn has_quorum(config: &Config, is_in: impl Fn(RaftId) -> bool) -> bool {
     let half = |voters: &BTreeSet<RaftId>| {
         let count = voters.iter().filter(|id| is_in(**id)).count();
-        voters.is_empty() || count >= majority(voters.len())
+        voters.is_empty() || count >= needed(voters.len())
     };
     half(&config.voters) && half(&config.outgoing)
 }
@@ -55,11 +61,13 @@ pub fn vote_result(config: &Config, vote: impl Fn(RaftId) -> Option<bool>) -> Vo
 /// each voter has reached: with matching indices, what is committed (§5.3).
 pub fn reached<T: Ord + Copy>(config: &Config, value: impl Fn(RaftId) -> T) -> Option<T> {
     let half = |voters: &BTreeSet<RaftId>| {
-        let mut values: Vec<T> = voters.iter().map(|id| value(*id)).collect();
+        let learners = config.learners.iter().filter(|_| mutant::is(Mutant::LearnersCount));
+        let mut values: Vec<T> = voters.iter().chain(learners).map(|id| value(*id)).collect();
         values.sort_unstable_by(|a, b| b.cmp(a));
-        values.get(majority(values.len()) - 1).copied()
+        values.get(needed(voters.len()) - 1).copied()
     };
-    match (half(&config.voters), half(&config.outgoing)) {
+    let outgoing = (!mutant::is(Mutant::NewVotersCommit)).then(|| half(&config.outgoing)).flatten();
+    match (half(&config.voters), outgoing) {
         (Some(new), Some(old)) => Some(new.min(old)),
         (new, old) => new.or(old),
     }

@@ -21,6 +21,7 @@ use super::quorum;
 use super::ready::Read;
 use super::server::{Raft, Role};
 use super::types::{Index, RaftId, Term};
+use crate::mutant::{self, Mutant};
 
 /// Why a read was not taken up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +61,10 @@ impl Raft {
     /// # Errors
     /// If no leader is known.
     pub fn read(&mut self, context: ReadContext) -> Result<(), ReadError> {
+        if mutant::is(Mutant::LocalReadAnywhere) {
+            self.out.reads.push(Read { context, index: self.log.applied() });
+            return Ok(());
+        }
         if self.leads() {
             self.take_up(context, self.id, self.id);
             return Ok(());
@@ -116,7 +121,7 @@ impl Raft {
         let Role::Leader(leader) = &mut self.role else { return };
         // Guard: before it has committed an entry of its own term, a leader does not
         // know what its predecessors committed (thesis §6.4, step 1).
-        if self.log.commit() < leader.first_index {
+        if self.log.commit() < leader.first_index && !mutant::is(Mutant::ReadBeforeOwnCommit) {
             leader.reads.early.push(pending);
         } else {
             self.admit(pending);
@@ -129,7 +134,7 @@ impl Raft {
         // What was sent before now says nothing about now.
         read.round = Round(leader.round.0 + 1);
         leader.reads.pending.push(read);
-        if self.has_lease() {
+        if self.has_lease() || mutant::is(Mutant::LocalReadAtLeader) {
             self.release(|_| true);
         } else {
             self.confirm_reads();
@@ -236,6 +241,7 @@ impl Raft {
         let begun = leader.reads.begun.iter().rev().find(|(begun, _)| *begun <= round);
         // Guard: the lease ends before the promises do, also on clocks that differ.
         let length = self.options.election_timeout_ticks - self.options.lease_margin_ticks;
+        let length = if mutant::is(Mutant::LongLease) { 4 * length } else { length };
         begun.is_some_and(|(_, at)| self.now < at + length)
     }
 

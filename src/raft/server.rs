@@ -1,5 +1,6 @@
 //! One server: its state, its clock, and what every role does with a message.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use super::message::{Message, MessageKind, ReadContext};
 use super::options::Options;
 use super::ready::{Persist, PersistId, Read, Ready};
 use super::types::{Command, Entry, HardState, Index, LogId, Payload, RaftId, Snapshot, Term};
+use crate::mutant::{self, Mutant, invariant};
 
 /// What stable storage held when the server started. The default is a server that
 /// has never run.
@@ -103,7 +105,7 @@ impl Raft {
         options.validate();
         let Restored { hard_state, snapshot, base, base_config, entries } = from;
         let log = Log::new(Arc::new(initial), snapshot, base, base_config, entries);
-        assert!(log.last().term <= hard_state.term, "storage lost the current term");
+        invariant!(log.last().term <= hard_state.term, "storage lost the current term");
         // An earlier life may have promised a leader not to elect another one. Only a
         // server that has never voted cannot have promised anything.
         let leader_heard = (hard_state.term > Term::ZERO && options.lease_reads).then_some(0);
@@ -174,6 +176,14 @@ impl Raft {
         if matches!(kind, MessageKind::RequestVote { .. }) {
             self.inform_leaver(from);
         }
+        let deaf = mutant::is(Mutant::LeaderIgnoresTerm) && self.leads();
+        let stale = mutant::is(Mutant::StaleAck) && matches!(kind, MessageKind::Appended { .. });
+        let term = match term.cmp(&self.hard.term) {
+            Ordering::Greater if deaf && !kind.is_answer() => return,
+            Ordering::Greater if deaf => self.hard.term,
+            Ordering::Less if stale => self.hard.term,
+            _ => term,
+        };
         if term > self.hard.term && !self.enter_later_term(from, term, &kind) {
             return;
         }
@@ -262,13 +272,13 @@ impl Raft {
 
     /// Recognises `from` as the leader of the current term.
     fn follow(&mut self, from: RaftId) {
-        assert!(
+        invariant!(
             !matches!(self.role, Role::Leader(_)),
             "{from} and {} both lead in term {}",
             self.id,
             self.hard.term
         );
-        assert!(self.leader.is_none_or(|l| l == from), "two leaders in term {}", self.hard.term);
+        invariant!(self.leader.is_none_or(|l| l == from), "two leaders in term {}", self.hard.term);
         if self.leader.is_none() || !matches!(self.role, Role::Follower) {
             self.become_follower(self.hard.term, Some(from));
         }
@@ -317,7 +327,7 @@ impl Raft {
         ready.committed = self.log.take_committed();
         let applied = self.log.applied();
         ready.reads.extend(self.remote_reads.extract_if(.., |read| read.index <= applied));
-        assert!(ready.reads.iter().all(|r| r.index <= applied), "a read of the future");
+        invariant!(ready.reads.iter().all(|r| r.index <= applied), "a read of the future");
         if self.is_durable() {
             ready.messages.append(&mut ready.messages_after);
         }
@@ -332,7 +342,9 @@ impl Raft {
         }
         self.last_persist = PersistId(self.last_persist.0 + 1);
         let id = self.last_persist;
-        let hard_state = (!told).then_some(self.hard);
+        let hard = self.hard;
+        let kept = if mutant::is(Mutant::VoteNotPersisted) { None } else { hard.vote };
+        let hard_state = (!told).then_some(HardState { vote: kept, ..hard });
         self.hard_persist.get_or_insert(id);
         Some(Persist { id, hard_state, snapshot, entries: self.log.take_untold(id) })
     }
@@ -349,8 +361,8 @@ impl Raft {
 
     pub(super) fn set_hard_state(&mut self, hard: HardState) {
         let revote = hard.term == self.hard.term && self.hard.vote.is_some();
-        assert!(hard.term >= self.hard.term, "the term goes back");
-        assert!(!revote || hard.vote == self.hard.vote, "a second vote in term {}", hard.term);
+        invariant!(hard.term >= self.hard.term, "the term goes back");
+        invariant!(!revote || hard.vote == self.hard.vote, "a second vote in term {}", hard.term);
         if hard != self.hard {
             self.hard = hard;
             self.hard_persist = None;
@@ -383,7 +395,8 @@ impl Raft {
     pub(super) fn reset_election_timer(&mut self) {
         // Guard: a new draw each time, so that split votes do not repeat (§5.2).
         let timeout = self.options.election_timeout_ticks;
-        let drawn = timeout + self.rng.next_u64() % timeout;
+        let fixed = mutant::is(Mutant::FixedTimeout);
+        let drawn = timeout + if fixed { 0 } else { self.rng.next_u64() % timeout };
         self.election_due = self.now + drawn;
     }
 

@@ -75,6 +75,11 @@ impl Raft {
         self.has_lease()
     }
 
+    /// Whether term and vote, as they are now, are on stable storage.
+    pub fn has_durable_vote(&self) -> bool {
+        self.is_hard_state_durable()
+    }
+
     /// Everything that fits on a page.
     pub fn status(&self) -> Status {
         Status {
@@ -96,7 +101,7 @@ impl Raft {
     }
 
     /// The entries it keeps, oldest first.
-    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+    pub fn entries(&self) -> impl DoubleEndedIterator<Item = &Entry> + ExactSizeIterator {
         self.log.entries()
     }
 

@@ -5,6 +5,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use super::record::{join, split};
 use super::{Answer, Reader, Replica, StateMachine};
 use crate::mark::{self, Mark};
+use crate::mutant::{self, Mutant};
 use crate::node::Context;
 use crate::raft::{
     ClientId, Command, Entry, LogId, Outcome, Payload, RaftId, Read, ReadContext, Sequence, Term,
@@ -67,6 +68,10 @@ impl<S: StateMachine> Replica<S> {
     fn apply_command(&mut self, cx: &mut Context<'_>, at: LogId, envelope: Envelope<'_>) {
         let (session, number, floor, origin, command) = envelope;
         let (client, sequence) = (ClientId(session), Sequence(number));
+        if mutant::is(Mutant::NoSessions) {
+            let answer = self.machine.apply(command).0;
+            return self.answer(cx, at, origin, client, sequence, answer);
+        }
         let answer = match self.sessions.check(client, sequence, Sequence(floor), at.index) {
             // Guard: only what is new is applied.
             Outcome::New => {

@@ -13,6 +13,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use super::{Answer, RETRIES, RETRY, Reader, Replica, SESSION_WINDOW, StateMachine};
 use crate::mark::{self, Mark};
 use crate::message::{ErrorCode, Request, RpcError};
+use crate::mutant::{self, Mutant};
 use crate::node::Context;
 use crate::raft::{Command, RaftId, ReadContext, Term};
 use crate::time::Time;
@@ -94,9 +95,24 @@ impl Client {
         if self.commands.values().any(|pending| pending.sent.is_some()) {
             mark::hit(Mark::CommandRetried);
         }
+        if mutant::is(Mutant::RetryIsNew) {
+            self.renumber();
+        }
         self.unsent_commands = self.commands.keys().copied().collect();
         self.unsent_others = self.others.keys().copied().collect();
         self.asked = None;
+    }
+
+    /// Gives every command that was sent a number of its own once more.
+    fn renumber(&mut self) {
+        let sent: Vec<u64> =
+            self.commands.iter().filter(|(_, p)| p.sent.is_some()).map(|(n, _)| *n).collect();
+        for number in sent {
+            if let Some(pending) = self.commands.remove(&number) {
+                self.commands.insert(self.next_number, pending);
+                self.next_number += 1;
+            }
+        }
     }
 
     /// A command as it stands in the log: session, number, floor, origin, command.
@@ -250,7 +266,7 @@ impl<S: StateMachine> Replica<S> {
             let Some(pending) = started.client.others.get_mut(&name) else { continue };
             pending.sent = Some(now);
             match &pending.ask {
-                Ask::Query(query) if leader == own => {
+                Ask::Query(query) if leader == own || mutant::is(Mutant::LocalReadAnywhere) => {
                     let reader = Reader { origin: own, name, query: query.clone() };
                     started.read(reader, Term::ZERO);
                 }
@@ -286,14 +302,16 @@ impl<S: StateMachine> Replica<S> {
             };
             all.retain(|key, pending| {
                 let waited = now - pending.since;
+                let rash = mutant::is(Mutant::DefiniteRefusal);
                 let harmless = pending.sent.is_none() || matches!(pending.ask, Ask::Query(_));
                 let give_up = match pending.ask {
-                    _ if pending.sent.is_none() => leaderless,
+                    _ if pending.sent.is_none() || rash => leaderless,
                     // There was a leader to ask. Where messages get lost it takes more
                     // than one attempt to be heard.
                     Ask::Query(_) => leaderless.max(resend * QUERY_ATTEMPTS),
                     _ => KEEP,
                 };
+                let harmless = harmless || rash;
                 if waited >= give_up {
                     refused.push((pending.request.clone(), harmless && !pending.vague));
                     unsent.remove(key);

@@ -49,6 +49,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::message::{Message, NodeId, RpcError};
+use crate::mutant::{self, Mutant};
 use crate::node::{Context, DEFAULT_STREAM, Event, Ticket, Token};
 use crate::raft::{self, Config, LogId, PersistId, Raft, RaftId, RoleName, Sessions, Term};
 use crate::storage::Recovered;
@@ -123,6 +124,10 @@ pub struct Options {
     pub read_your_writes: bool,
     /// How much a log grows, at least, before it is compacted, in bytes.
     pub compact_bytes: u64,
+    /// How many entries stay in the log for replicas that are a little behind.
+    pub keep_entries: u64,
+    /// The size of the entries in one message to another replica, in bytes.
+    pub append_bytes: usize,
 }
 
 impl Default for Options {
@@ -135,6 +140,8 @@ impl Default for Options {
             lease_reads: false,
             read_your_writes: false,
             compact_bytes: 1 << 20,
+            keep_entries: 1000,
+            append_bytes: 256 << 10,
         }
     }
 }
@@ -273,6 +280,10 @@ impl<S: StateMachine> Replica<S> {
             heartbeat_ticks: self.options.heartbeat_ms,
             lease_reads: self.options.lease_reads,
             lease_margin_ticks: self.options.election_timeout_ms / 4,
+            keep_entries: self.options.keep_entries,
+            max_append_bytes: self.options.append_bytes,
+            pre_vote: !mutant::is(Mutant::NoPreVote),
+            check_quorum: !mutant::is(Mutant::NoPreVote),
             ..raft::Options::default()
         };
         let seed = cx.rng().next_u64();

@@ -64,6 +64,19 @@ pub struct Options {
     #[arg(value_parser = clap::value_parser!(u64).range(1..=100_000))]
     pub heartbeat: u64,
 
+    /// How much the log of lin-kv and txn grows before it is replaced by a snapshot, at
+    /// least
+    #[arg(long, value_name = "BYTES", default_value_t = DEFAULT_COMPACT_BYTES)]
+    pub compact_bytes: u64,
+
+    /// How many entries stay in that log for nodes that are a little behind
+    #[arg(long, value_name = "COUNT", default_value_t = DEFAULT_KEEP_ENTRIES)]
+    pub keep_entries: u64,
+
+    /// How much of that log goes into one message, as far as one entry fits
+    #[arg(long, value_name = "BYTES", default_value_t = DEFAULT_APPEND_BYTES)]
+    pub append_bytes: usize,
+
     /// Answer reads without asking anyone while a quorum has promised to elect nobody
     /// else; correct only if clocks run at nearly the same rate
     #[arg(long)]
@@ -85,6 +98,9 @@ pub struct Options {
 
 const DEFAULT_ELECTION_TIMEOUT_MS: u64 = 500;
 const DEFAULT_HEARTBEAT_MS: u64 = 100;
+const DEFAULT_COMPACT_BYTES: u64 = 1 << 20;
+const DEFAULT_KEEP_ENTRIES: u64 = 1000;
+const DEFAULT_APPEND_BYTES: usize = 256 << 10;
 
 const DEFAULT_LATENCY_BUDGET_MS: u64 = 650;
 /// Children of an inner node of `--overlay tree`.
@@ -98,6 +114,9 @@ impl Default for Options {
             batch_delay: 0,
             election_timeout: DEFAULT_ELECTION_TIMEOUT_MS,
             heartbeat: DEFAULT_HEARTBEAT_MS,
+            compact_bytes: DEFAULT_COMPACT_BYTES,
+            keep_entries: DEFAULT_KEEP_ENTRIES,
+            append_bytes: DEFAULT_APPEND_BYTES,
             lease_reads: false,
             store: StoreChoice::default(),
             isolation: IsolationChoice::default(),
@@ -115,6 +134,9 @@ impl Options {
             // Followers must not time out between two heartbeats.
             heartbeat_ms: self.heartbeat.min(self.election_timeout / 2),
             lease_reads: self.lease_reads,
+            compact_bytes: self.compact_bytes,
+            keep_entries: self.keep_entries,
+            append_bytes: self.append_bytes,
             ..replica::Options::default()
         }
     }

@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 
 use seaworthy::message::{Body, Message, RpcError};
 use seaworthy::node::{Context, Event, Workload};
+use seaworthy::raft::Raft;
 use seaworthy::storage::{Log, Recovered};
 
 use crate::table::{not_supported, own_log};
@@ -177,6 +178,10 @@ impl Workload for Everything {
                 }
             }
         }
+    }
+
+    fn raft(&self) -> Option<&Raft> {
+        self.parts.iter().flatten().find_map(|part| part.raft())
     }
 }
 

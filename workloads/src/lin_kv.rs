@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 
 use seaworthy::message::{ErrorCode, Message, RpcError};
 use seaworthy::node::{Context, Event, Workload};
+use seaworthy::raft::Raft;
 use seaworthy::replica::{Answer, Replica, StateMachine};
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
@@ -110,6 +111,10 @@ impl Workload for LinKv {
             Ok(None) => not_supported(cx, &message),
             Err(error) => cx.error(&request, &error),
         }
+    }
+
+    fn raft(&self) -> Option<&Raft> {
+        self.replica.raft()
     }
 }
 

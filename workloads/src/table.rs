@@ -4,6 +4,7 @@ use std::fmt;
 
 use seaworthy::message::{ErrorCode, Message, RpcError};
 use seaworthy::node::{Context, DEFAULT_STREAM, Event, Workload};
+use seaworthy::raft::Raft;
 use seaworthy::storage::{Log, Recovered};
 use serde::Serialize;
 
@@ -155,6 +156,10 @@ impl Workload for Alone {
             event => event,
         };
         self.workload.handle(&mut cx.scoped(0, self.entry.name), event);
+    }
+
+    fn raft(&self) -> Option<&Raft> {
+        self.workload.raft()
     }
 }
 

@@ -22,6 +22,7 @@
 
 use rand_core::Rng;
 use seaworthy::message::Message;
+use seaworthy::mutant::{self, Mutant};
 use seaworthy::node::{Context, Event, Workload};
 use serde::Serialize;
 
@@ -58,6 +59,7 @@ impl Workload for UniqueIds {
 impl UniqueIds {
     fn start(&mut self, cx: &mut Context<'_>) {
         let nonce = cx.rng().next_u64();
+        let nonce = if mutant::is(Mutant::IdsFromZero) { 0 } else { nonce };
         self.prefix = format!("{}-{nonce:016x}", cx.id());
         // A counter from an earlier life would still be unique, but longer.
         self.issued = 0;

@@ -21,8 +21,20 @@ use crate::world::seed::Draw;
 /// Builds the workload of one node; called at each start.
 pub type Factory = Box<dyn Fn() -> Box<dyn Workload + Send>>;
 
-/// Looks at all running nodes after each step and names a broken invariant.
-pub type Inspector = Box<dyn Fn(&[Option<&Node>]) -> Option<String>>;
+/// Looks into nodes, and names what must not be.
+pub trait Inspect {
+    /// `node`, whose index is `index`, has just handled one input.
+    ///
+    /// # Errors
+    /// Which invariant is broken.
+    fn stepped(&mut self, index: usize, node: &Node) -> Result<(), String>;
+
+    /// The node of this index was killed.
+    fn killed(&mut self, index: usize);
+}
+
+/// Something that looks into nodes during a run.
+pub type Inspector = Box<dyn Inspect>;
 
 /// A cluster of simulated machines.
 pub struct SimCluster {
@@ -30,7 +42,14 @@ pub struct SimCluster {
     machines: Vec<Machine>,
     disks: DiskModel,
     max_skew: f64,
+    watch: Watch,
+}
+
+/// Who looks into nodes, and the first thing found.
+#[derive(Default)]
+struct Watch {
     inspector: Option<Inspector>,
+    violation: Option<String>,
 }
 
 /// How the disks of a run behave.
@@ -123,18 +142,27 @@ impl SimCluster {
                 torn_writes: chaos.torn_writes,
             },
             max_skew: chaos.clock_skew,
-            inspector: None,
+            watch: Watch::default(),
         }
     }
 
-    /// Has `inspector` look at the nodes after every step.
+    /// Has `inspector` look at each node after every input it handles.
     pub fn inspect(&mut self, inspector: Inspector) {
-        self.inspector = Some(inspector);
+        self.watch.inspector = Some(inspector);
     }
 
     fn step(&mut self, now: Time, index: usize, input: Input, out: &mut Outbox) {
         let disks = self.disks;
-        self.machines[index].step(now, input, disks, index, out);
+        self.machines[index].step(now, input, disks, index, out, &mut self.watch);
+    }
+}
+
+impl Watch {
+    fn look(&mut self, index: usize, node: &Node) {
+        let Some(inspector) = &mut self.inspector else { return };
+        if self.violation.is_none() {
+            self.violation = inspector.stepped(index, node).err();
+        }
     }
 }
 
@@ -168,7 +196,7 @@ impl Cluster for SimCluster {
         if machine.wake_at.is_some_and(|at| at <= now) {
             machine.wake_at = None;
         }
-        machine.finish_fsync(now, disks, node, out);
+        machine.finish_fsync(now, disks, node, out, &mut self.watch);
         if machine.node.is_some() && !machine.paused {
             self.step(now, node, Input::Tick, out);
         }
@@ -180,6 +208,9 @@ impl Cluster for SimCluster {
         let machine = &mut self.machines[node];
         if machine.node.take().is_none() && !std::mem::take(&mut machine.panicked) {
             return;
+        }
+        if let Some(inspector) = &mut self.watch.inspector {
+            inspector.killed(node);
         }
         if self.disks.present {
             machine.storage.crash(machine.draw.rng(), model);
@@ -218,9 +249,7 @@ impl Cluster for SimCluster {
     }
 
     fn violation(&self) -> Option<String> {
-        let inspector = self.inspector.as_ref()?;
-        let nodes: Vec<Option<&Node>> = self.machines.iter().map(|m| m.node.as_ref()).collect();
-        inspector(&nodes)
+        self.watch.violation.clone()
     }
 
     fn last_lines(&self, node: usize) -> Vec<String> {
@@ -236,7 +265,15 @@ fn open(packet: Packet) -> Input {
 }
 
 impl Machine {
-    fn step(&mut self, now: Time, input: Input, disks: DiskModel, index: usize, out: &mut Outbox) {
+    fn step(
+        &mut self,
+        now: Time,
+        input: Input,
+        disks: DiskModel,
+        index: usize,
+        out: &mut Outbox,
+        watch: &mut Watch,
+    ) {
         let mut inputs = VecDeque::from([input]);
         let mut effects = Vec::new();
         while let Some(input) = inputs.pop_front() {
@@ -248,6 +285,7 @@ impl Machine {
                 self.note(now, "panicked");
                 return out.acts.push((index, Act::Fault(NodeFault::Panicked { message })));
             }
+            watch.look(index, node);
             for effect in effects.drain(..) {
                 if let Some(answer) = self.carry_out(effect, disks, index, out) {
                     inputs.push_back(answer);
@@ -329,7 +367,14 @@ impl Machine {
 
     /// Ends an fsync that is due. That of a paused node ends when it resumes: to
     /// the node it is the same, and a kill in between loses more.
-    fn finish_fsync(&mut self, now: Time, disks: DiskModel, index: usize, out: &mut Outbox) {
+    fn finish_fsync(
+        &mut self,
+        now: Time,
+        disks: DiskModel,
+        index: usize,
+        out: &mut Outbox,
+        watch: &mut Watch,
+    ) {
         let Some((end, ticket, position)) = self.fsync else { return };
         if end > now || self.node.is_none() {
             return;
@@ -339,7 +384,7 @@ impl Machine {
         }
         self.fsync = None;
         let input = self.become_durable(ticket, position, index, out);
-        self.step(now, input, disks, index, out);
+        self.step(now, input, disks, index, out, watch);
     }
 
     fn ask_for_wake(&mut self, now: Time, index: usize, out: &mut Outbox) {

@@ -16,7 +16,7 @@ use crate::check::{self, Verdict};
 use crate::config::RunConfig;
 use crate::edn::Edn;
 use crate::judge::{judge, reason};
-use crate::run::{factory, simulate_course};
+use crate::run::{factory, inspector, simulate_course};
 use crate::world::Report;
 use crate::world::journal::Journal;
 use crate::world::script::{Course, Script};
@@ -132,7 +132,7 @@ pub fn run_with_journal(
     // Whatever this thread did before is not of this run.
     mark::take();
     let (mut report, _journal_error) =
-        simulate_course(config, nodes(config)?, course, journal, &mut |_| {})?;
+        simulate_course(config, nodes(config)?, inspector(config), course, journal, &mut |_| {})?;
     let script = std::mem::take(&mut report.script);
     let marks = mark::take();
     Ok((Outcome { script, marks, ..conclude(config, &report) }, report))

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use seaworthy::message::{Message, Request};
 use seaworthy::node::{Context, Event, Token, Workload};
+use seaworthy::raft::Raft;
 use seaworthy::replica::{self, Replica};
 use serde_json::value::{RawValue, to_raw_value};
 
@@ -113,6 +114,10 @@ impl Workload for Kafka {
         if due || self.replica.is_collecting() && !self.waiting.is_empty() {
             self.release(cx);
         }
+    }
+
+    fn raft(&self) -> Option<&Raft> {
+        self.replica.raft()
     }
 }
 

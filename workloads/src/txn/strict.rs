@@ -18,6 +18,7 @@ use std::collections::BTreeMap;
 
 use seaworthy::message::{ErrorCode, Message, RpcError};
 use seaworthy::node::{Context, Event, Workload};
+use seaworthy::raft::Raft;
 use seaworthy::replica::{Answer, Replica, StateMachine};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -55,6 +56,10 @@ impl Workload for Strict {
         } else {
             not_supported(cx, &message);
         }
+    }
+
+    fn raft(&self) -> Option<&Raft> {
+        self.replica.raft()
     }
 }
 

@@ -1,0 +1,92 @@
+//! All logs of a cluster as one: every entry that ever was in any, and what is
+//! committed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use seaworthy::raft::{Config, Entry, Index, LogId, Payload, Status, Term};
+
+use super::node::Seen;
+use super::{Check, demand};
+
+/// What was seen of an entry.
+struct Known {
+    payload: Payload,
+    /// The term of the entry before it.
+    prev: Term,
+}
+
+/// A committed position.
+struct Committed {
+    term: Term,
+    /// The term of the leader that was the first to know.
+    committed_in: Term,
+}
+
+/// The entries of all logs.
+#[derive(Default)]
+pub(super) struct Logs {
+    entries: BTreeMap<LogId, Known>,
+    /// By index, from 1.
+    committed: Vec<Committed>,
+}
+
+impl Logs {
+    /// Takes in an entry of some log, with the term of the one before it there.
+    pub(super) fn take_in(&mut self, entry: &Entry, prev: Term) -> Check {
+        let Entry { id, payload } = entry;
+        let known =
+            self.entries.entry(*id).or_insert_with(|| Known { payload: payload.clone(), prev });
+        demand(known.prev == prev, || {
+            format!(
+                "log matching: before {id} stands an entry of term {prev}, and elsewhere one of term {}",
+                known.prev
+            )
+        })?;
+        demand(known.payload == *payload, || format!("log matching: two different entries {id}"))
+    }
+
+    /// The highest index that is known to be committed by anyone.
+    pub(super) fn committed(&self) -> Index {
+        Index(self.committed.len() as u64)
+    }
+
+    /// Somebody in `term` says that `id` is committed.
+    pub(super) fn commit(&mut self, id: LogId, term: Term) -> Check {
+        let place = usize::try_from(id.index.0 - 1).expect("a log fits in memory");
+        if place == self.committed.len() {
+            self.committed.push(Committed { term: id.term, committed_in: term });
+        }
+        let Some(known) = self.committed.get(place) else {
+            return Err(format!("{id} is committed, but not everything before it"));
+        };
+        demand(known.term == id.term, || {
+            let first = LogId::new(known.term, id.index);
+            format!("state machine safety: {first} and {id} are both committed")
+        })
+    }
+
+    /// A new leader must have everything that was committed in earlier terms.
+    pub(super) fn check_complete(&self, leader: &Status, seen: &Seen) -> Check {
+        let term = leader.hard_state.term;
+        let earlier = self.committed.partition_point(|c| c.committed_in < term);
+        let Some(last) = earlier.checked_sub(1).map(|place| &self.committed[place]) else {
+            return Ok(());
+        };
+        let index = Index(earlier as u64);
+        let id = LogId::new(last.term, index);
+        // What its snapshot covers was compared when it was installed.
+        let has = seen.id(index).is_none_or(|own| own == id) && leader.last.index >= index;
+        demand(has, || {
+            format!("leader completeness: {} leads in term {term} without {id}", leader.id)
+        })
+    }
+
+    /// The configuration in the entry `id`, if that is one.
+    pub(super) fn config(&self, id: LogId) -> Option<Arc<Config>> {
+        match &self.entries.get(&id)?.payload {
+            Payload::Config(config) => Some(config.clone()),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! White-box checks: what must hold inside of a Raft cluster at every moment.
+//!
+//! The checkers see what clients see; most bugs of a consensus core need several rare
+//! events more until a client sees them. So in the simulation the cores are looked at
+//! after every input that a node handles. What is checked is Figure 3 of the Raft paper
+//! (election safety, log matching, leader completeness, state machine safety), and
+//! what the proofs rest on: terms, votes and commit indices do not go back, nothing that
+//! was acknowledged is lost in a crash, a leader counts only its own term's entries and
+//! only quorums of the configuration in force, and configurations take effect as
+//! they are appended, one joint phase at a time.
+//!
+//! It is cheap enough to stay on: only the node that has stepped is looked at, and of
+//! its log only what was not there before. By log matching a log whose last entry has
+//! not changed has not changed at all.
+//!
+//! Deliberately missing: the state machines themselves, which the checkers judge; and
+//! clusters without disks, of which none of this can be demanded.
+
+mod log;
+mod node;
+
+use std::collections::BTreeMap;
+
+use seaworthy::node::Node;
+use seaworthy::raft::{Config, LogId, Raft, RaftId, RoleName, Status, Term};
+
+use crate::arm::sim::Inspect;
+use log::Logs;
+use node::{Marks, Seen};
+
+/// Everything that was seen of a cluster so far.
+#[derive(Default)]
+pub struct RaftInvariants {
+    leaders: BTreeMap<Term, RaftId>,
+    logs: Logs,
+    nodes: BTreeMap<RaftId, Seen>,
+    /// Whose core runs in the node of an index.
+    owners: BTreeMap<usize, RaftId>,
+}
+
+/// What came of a check; the text says which invariant is broken.
+type Check = Result<(), String>;
+
+/// Fails with a text unless `holds`.
+fn demand(holds: bool, why: impl FnOnce() -> String) -> Check {
+    if holds { Ok(()) } else { Err(why()) }
+}
+
+impl Inspect for RaftInvariants {
+    fn stepped(&mut self, index: usize, node: &Node) -> Result<(), String> {
+        let Some(raft) = node.workload().raft() else { return Ok(()) };
+        let status = raft.status();
+        self.owners.insert(index, status.id);
+        let seen = self.nodes.entry(status.id).or_default();
+        if !seen.has_changed(&status, raft.has_durable_vote()) && status.role != RoleName::Leader {
+            return Ok(());
+        }
+        // Taken out, so that the others can be looked at meanwhile.
+        let mut seen = std::mem::take(seen);
+        let result = self.check(&mut seen, raft, &status);
+        self.nodes.insert(status.id, seen);
+        result
+    }
+
+    fn killed(&mut self, index: usize) {
+        if let Some(seen) = self.owners.get(&index).and_then(|id| self.nodes.get_mut(id)) {
+            seen.die();
+        }
+    }
+}
+
+impl RaftInvariants {
+    fn check(&mut self, seen: &mut Seen, raft: &Raft, status: &Status) -> Check {
+        let before = seen.marks();
+        seen.check_hard_state(status, raft.has_durable_vote())?;
+        seen.check_indices(status)?;
+        seen.take_in_log(raft, status, &mut self.logs)?;
+        seen.check_configuration(raft)?;
+        seen.remember(raft, status);
+        let leads = status.role == RoleName::Leader;
+        if leads {
+            self.check_leader(seen, &before, status)?;
+        }
+        if status.commit > before.commit {
+            self.check_commit(seen, &before, status)?;
+        }
+        if leads { self.check_acknowledgements(raft, status) } else { Ok(()) }
+    }
+
+    /// Election safety and leader completeness (Figure 3).
+    fn check_leader(&mut self, seen: &Seen, before: &Marks, status: &Status) -> Check {
+        let term = status.hard_state.term;
+        let leader = *self.leaders.entry(term).or_insert(status.id);
+        demand(leader == status.id, || {
+            format!("election safety: {leader} and {} both lead in term {term}", status.id)
+        })?;
+        if before.led_in == Some(term) {
+            return Ok(());
+        }
+        self.logs.check_complete(status, seen)
+    }
+
+    /// What is committed is committed everywhere, and was committed by a quorum.
+    fn check_commit(&mut self, seen: &Seen, before: &Marks, status: &Status) -> Check {
+        let leads = status.role == RoleName::Leader;
+        // The commit that ends a leader's time may end its leadership in the same turn.
+        let led_in = before.led_in.or(leads.then_some(status.hard_state.term));
+        if status.commit > self.logs.committed() {
+            let Some(term) = led_in else {
+                let (id, commit) = (status.id, status.commit);
+                return Err(format!("{id} committed {commit}, which no leader has committed"));
+            };
+            let last = seen.id(status.commit).unwrap_or_default();
+            demand(last.term == term, || {
+                format!("{} committed {last} by counting, in term {term} (§5.4.2)", status.id)
+            })?;
+            self.check_quorum(status.id, seen, before, last)?;
+        }
+        let term = led_in.unwrap_or(status.hard_state.term);
+        seen.check_committed(before.commit, term, status, &mut self.logs)
+    }
+
+    /// Whether the entry `last`, and so all before it, is where it must be.
+    fn check_quorum(&self, leader: RaftId, seen: &Seen, before: &Marks, last: LogId) -> Check {
+        let demand_quorum = |config: &Config, id: LogId| {
+            let holds = |voter: RaftId| match voter == leader {
+                true => seen.holds(id),
+                false => self.nodes.get(&voter).is_some_and(|seen| seen.holds(id)),
+            };
+            demand(is_quorum(config, holds), || {
+                format!("{leader} committed {id} without a quorum of {config}")
+            })
+        };
+        // A configuration that was appended in the same turn counts from there on.
+        let Some((in_force, config)) = &before.config else { return Ok(()) };
+        let next = seen.config_after(*in_force);
+        let upto = next.map_or(last.index, |at| at.index.prev().min(last.index));
+        if let Some(id) = seen.id(upto) {
+            demand_quorum(config, id)?;
+        }
+        match next.filter(|at| at.index <= last.index).and_then(|at| self.logs.config(at)) {
+            Some(config) => demand_quorum(&config, last),
+            None => Ok(()),
+        }
+    }
+
+    /// What a leader counts as acknowledged is durable where it was acknowledged.
+    fn check_acknowledgements(&self, raft: &Raft, status: &Status) -> Check {
+        let term = status.hard_state.term;
+        for (id, progress) in raft.progress() {
+            let Some(peer) = self.nodes.get(&id) else { continue };
+            // In a later term it may have been told to take something back.
+            if peer.term() != term {
+                continue;
+            }
+            demand(peer.durable() >= progress.matched, || {
+                let (durable, matched) = (peer.durable(), progress.matched);
+                format!("{id} acknowledged {matched}, but only {durable} is durable")
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// Counted here once more, and not by the code that is being checked.
+fn is_quorum(config: &Config, is_in: impl Fn(RaftId) -> bool) -> bool {
+    [&config.voters, &config.outgoing].into_iter().all(|half| {
+        let count = half.iter().filter(|id| is_in(**id)).count();
+        half.is_empty() || 2 * count > half.len()
+    })
+}

@@ -11,7 +11,7 @@ use std::thread;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{Exit, crash, say, usage};
+use super::{Exit, crash, explore_bin, say, usage};
 use crate::arm::process::unix_millis;
 use crate::check::Verdict;
 use crate::explore::library::record;
@@ -40,13 +40,13 @@ pub struct ExploreArgs {
     workload: String,
     /// How many seeds
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
-    seeds: u64,
+    pub(super) seeds: u64,
     /// How many seconds, instead of a number of seeds
     #[arg(long, value_name = "SECONDS", conflicts_with = "seeds")]
-    r#for: Option<f64>,
+    pub(super) r#for: Option<f64>,
     /// The first seed
     #[arg(long, default_value_t = 0)]
-    from: u64,
+    pub(super) from: u64,
     /// How many runs at a time; by default one for each core. The result is the same
     #[arg(short, long)]
     jobs: Option<NonZero<usize>>,
@@ -56,16 +56,23 @@ pub struct ExploreArgs {
     /// Where the plan of a run that failed goes [default: WORKLOAD-SEED.plan.edn]
     #[arg(long)]
     plan: Option<PathBuf>,
+    /// Explores this binary as real processes instead: not deterministic, not shrunk;
+    /// nodes get no arguments but those after --
+    #[arg(long, value_name = "PATH")]
+    nodes_bin: Option<PathBuf>,
     /// What transactions are held to, separated by commas
     #[arg(long, default_value = "strict-serializable")]
     consistency_models: String,
     /// Options for the nodes, after --
     #[arg(last = true)]
-    args: Vec<String>,
+    pub(super) args: Vec<String>,
 }
 
 /// Runs the command.
 pub fn run(args: &ExploreArgs) -> Exit {
+    if let Some(bin) = &args.nodes_bin {
+        return explore_bin::run(args, bin);
+    }
     let interrupted = Arc::new(AtomicBool::new(false));
     // The second Ctrl-C ends the process as ever.
     let armed = signal_hook::flag::register_conditional_default(
@@ -117,7 +124,7 @@ pub fn run(args: &ExploreArgs) -> Exit {
     }
 }
 
-fn space(args: &ExploreArgs) -> Space {
+pub(super) fn space(args: &ExploreArgs) -> Space {
     let (workload, args_of_nodes) = (args.workload.clone(), args.args.clone());
     let consistency_models = args.consistency_models.clone();
     let mut space = Space { workload, consistency_models, args: args_of_nodes };

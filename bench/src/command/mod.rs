@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod explore;
+mod explore_bin;
 pub mod replay;
 pub mod summary;
 pub mod test;

@@ -1,0 +1,86 @@
+//! `seaworthy explore --nodes-bin`: the same swarm of configurations on real processes.
+//!
+//! On the real clock a seed stands for a configuration, not for a run: what fails once
+//! may pass the next time. So there is nothing to shrink, runs are short, and they come
+//! one after the other, so that they do not take each other's processor. Faults of
+//! clock and disk are left out, which only the simulation has.
+
+use std::path::Path;
+
+use super::explore::{ExploreArgs, exit_of, space};
+use super::{Exit, crash, say, usage};
+use crate::arm::process::{Children, NodeCommand, resolve, unix_millis};
+use crate::check::Verdict;
+use crate::config::{RunArgs, RunConfig};
+use crate::explore::outcome::conclude;
+use crate::explore::{command, derive};
+use crate::run::run_processes;
+use crate::world::journal::Journal;
+use crate::world::seed::Seed;
+
+/// Seconds of operations in a run, under faults and without.
+const TIME_LIMIT_S: f64 = 3.0;
+const QUIET_PHASE_S: f64 = 5.0;
+/// Milliseconds of latency, at most: a run this short has to get somewhere.
+const LATENCY_MAX_MS: f64 = 20.0;
+
+/// Explores the binary `bin`.
+pub(super) fn run(args: &ExploreArgs, bin: &Path) -> Exit {
+    let children = Children::default();
+    if let Err(e) = children.end_with_the_bench() {
+        return crash(&format!("cannot catch signals: {e}"));
+    }
+    say("Real processes on the real clock: not deterministic, a seed may fail only sometimes.");
+    let started = unix_millis();
+    let elapsed = || (unix_millis() - started) as f64 / 1000.0;
+    let mut runs = 0;
+    while args.r#for.map_or(runs < args.seeds, |limit| elapsed() < limit) {
+        let seed = args.from.saturating_add(runs);
+        let mut run = derive(&space(args), Seed(seed));
+        run.args.clone_from(&args.args);
+        real(&mut run);
+        match run_one(&run, bin, &children) {
+            Ok(Exit::Verdict(Verdict::Valid)) => runs += 1,
+            Ok(exit) => {
+                say(format_args!("Seed {seed}. Try it again with:"));
+                // Before the flags, as the last of them may be those of the nodes.
+                let with_bin = format!("seaworthy test --bin {}", bin.display());
+                say(format_args!("  {}", command(&run).replacen("seaworthy test", &with_bin, 1)));
+                return exit;
+            }
+            Err(message) => return usage(&message),
+        }
+    }
+    say(format_args!("{runs} runs in {:.1} s. All valid.", elapsed()));
+    Exit::Verdict(Verdict::Valid)
+}
+
+/// What a run is on the real clock.
+fn real(run: &mut RunArgs) {
+    run.time_limit = TIME_LIMIT_S;
+    run.latency = run.latency.min(LATENCY_MAX_MS);
+    run.nemesis_interval = run.nemesis_interval.min(TIME_LIMIT_S / 3.0);
+    let chaos = &mut run.chaos;
+    chaos.quiet_phase = QUIET_PHASE_S;
+    (chaos.clock_skew, chaos.fsync, chaos.torn_writes) = (0.0, 0.0, 0.0);
+}
+
+fn run_one(run: &RunArgs, bin: &Path, children: &Children) -> Result<Exit, String> {
+    let config = RunConfig::new(run.clone(), Seed(0))?;
+    let log_dir = std::env::temp_dir().join(format!("seaworthy-explore-{}", std::process::id()));
+    std::fs::create_dir_all(&log_dir).map_err(|e| format!("{}: {e}", log_dir.display()))?;
+    let command = NodeCommand {
+        bin: resolve(bin)?,
+        args: run.args.clone(),
+        log_dir: log_dir.clone(),
+        echo_stderr: false,
+        children: children.clone(),
+    };
+    let (report, _journal_is_off) = run_processes(&config, command, Journal::off(), &mut |_| {})?;
+    let outcome = conclude(&config, &report);
+    if outcome.verdict != Verdict::Valid {
+        say(format_args!("{:?}: {}", outcome.verdict, outcome.why));
+        say(format_args!("The nodes' logs: {}", log_dir.display()));
+    }
+    Ok(exit_of(&outcome))
+}

@@ -62,6 +62,17 @@ impl LastReads {
     }
 }
 
+/// As often a read as an `f` of the next integer, from 0 on.
+fn read_or_new(f: &str, next: &mut i64, ask: &mut Ask<'_>) -> Next {
+    let op = if ask.draw.chance(0.5) {
+        Invocation::new("read", Edn::Nil)
+    } else {
+        *next += 1;
+        Invocation::new(f, Edn::Int(*next - 1))
+    };
+    Next::Invoke(ask.any(), op)
+}
+
 /// `broadcast`: every message reaches every node.
 pub struct Broadcast {
     next_message: i64,
@@ -89,13 +100,7 @@ impl Broadcast {
 
 impl Workload for Broadcast {
     fn next(&mut self, ask: &mut Ask<'_>) -> Next {
-        let op = if ask.draw.chance(0.5) {
-            Invocation::new("read", Edn::Nil)
-        } else {
-            self.next_message += 1;
-            Invocation::new("broadcast", Edn::Int(self.next_message - 1))
-        };
-        Next::Invoke(ask.any(), op)
+        read_or_new("broadcast", &mut self.next_message, ask)
     }
 
     fn next_last(&mut self, ask: &mut Ask<'_>) -> Next {
@@ -130,13 +135,7 @@ impl GSet {
 
 impl Workload for GSet {
     fn next(&mut self, ask: &mut Ask<'_>) -> Next {
-        let op = if ask.draw.chance(0.5) {
-            Invocation::new("read", Edn::Nil)
-        } else {
-            self.next_element += 1;
-            Invocation::new("add", Edn::Int(self.next_element - 1))
-        };
-        Next::Invoke(ask.any(), op)
+        read_or_new("add", &mut self.next_element, ask)
     }
 
     fn next_last(&mut self, ask: &mut Ask<'_>) -> Next {

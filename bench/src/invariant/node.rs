@@ -132,6 +132,9 @@ impl Seen {
             let dropped = usize::try_from(base.index - self.base.index).unwrap_or(usize::MAX);
             self.terms.drain(..dropped);
         } else {
+            // What was on its way to the disk still arrives there, before the snapshot
+            // does, and is then acknowledged.
+            self.durable = self.durable.max(Index(self.base.index.0 + self.terms.len() as u64));
             self.terms.clear();
             self.configs.clear();
         }
@@ -187,8 +190,10 @@ impl Seen {
             led_in: (status.role == RoleName::Leader).then_some(status.hard_state.term),
             config: Some((index, config.clone())),
         };
-        // While a snapshot is being written, what it replaces is still on the disk.
-        if status.durable >= status.base.index {
+        // While a snapshot from elsewhere is being written, nothing of the new log is
+        // durable, and what it replaces is still on the disk. An own snapshot may be ahead
+        // of what is durable: entries are applied as soon as others have made them so.
+        if status.durable >= status.base.index || status.durable > self.durable {
             self.durable = status.durable;
         }
         self.status = Some((status.clone(), raft.has_durable_vote()));

@@ -61,6 +61,9 @@ impl Clock {
     async fn reaches(&self, deadline: Option<Time>) {
         let delay = deadline.map(|at| Duration::from_nanos(at.as_nanos()));
         match delay.and_then(|delay| self.start.checked_add(delay)) {
+            // tokio's timers count whole milliseconds and round up, which would hold
+            // up what a timer without delay is to do at once.
+            Some(at) if at <= Instant::now() => {}
             Some(at) => tokio::time::sleep_until(at).await,
             None => pending().await,
         }

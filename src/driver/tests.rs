@@ -14,7 +14,8 @@ use crate::node::{Context, Event, Token};
 use crate::storage::{Recovered, Storage, Write};
 
 /// `save` persists and answers when that is durable, but tells `n1` at once;
-/// `now` answers at once; `later` answers after a second.
+/// `now` answers at once; `later` rings after a second; `twice` rings after two timers
+/// without delay, the second of which the first sets.
 struct Saver;
 
 #[derive(Serialize)]
@@ -37,8 +38,10 @@ impl Workload for Saver {
                     cx.send(&"n1".into(), &REPLICATE);
                 }
                 "now" => cx.reply(&message.request(), &Kind { kind: "now_ok" }),
+                "twice" => cx.set_timer(Token(2), Duration::ZERO),
                 _ => cx.set_timer(Token(1), Duration::from_secs(1)),
             },
+            Event::Timer(Token(2)) => cx.set_timer(Token(1), Duration::ZERO),
             Event::Timer(_) => cx.send(&"n1".into(), &Kind { kind: "rang" }),
             _ => {}
         }
@@ -270,4 +273,14 @@ async fn timers_go_off_without_input() {
     assert_eq!(rig.written().await, ["rang"]);
     assert!(before.elapsed() >= Duration::from_secs(1), "not early");
     assert!(before.elapsed() < Duration::from_millis(1010), "and not late");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_timer_without_delay_does_not_wait_for_the_next_millisecond() {
+    let mut rig = Rig::start().await;
+    tokio::time::advance(Duration::from_micros(300)).await;
+    let before = tokio::time::Instant::now();
+    rig.say(r#""type":"twice""#);
+    assert_eq!(rig.written().await, ["rang"]);
+    assert_eq!(before.elapsed(), Duration::ZERO);
 }

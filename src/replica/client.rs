@@ -162,14 +162,6 @@ impl<S: StateMachine> Replica<S> {
         self.flush_soon(cx);
     }
 
-    /// Whether commands are about to leave this node or to enter the log from it, so that
-    /// one more costs no message of its own.
-    pub fn is_collecting(&self) -> bool {
-        let collects =
-            |s: &super::Started| !s.batch.is_empty() || !s.client.unsent_commands.is_empty();
-        self.started.as_ref().is_some_and(collects)
-    }
-
     /// Answers `request` with what the state machine says to `query`, as of some moment
     /// between now and the answer.
     pub fn query(&mut self, cx: &mut Context<'_>, request: Request, query: Box<RawValue>) {

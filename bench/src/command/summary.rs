@@ -3,8 +3,9 @@
 //! It reads Maelstrom's `results.edn` and `history.edn`, so that a table can be
 //! made of runs of either bench.
 
+use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 
@@ -14,16 +15,20 @@ use crate::edn::{self, Edn};
 use crate::history::{self, Op, pairs};
 
 /// Prints a line about a finished run: verdict, operations, fraction of ok,
-/// messages per operation between servers, latency of operations.
+/// messages per operation between servers, latency (median and 99th percentile) of
+/// those that succeeded.
 #[derive(Clone, Debug, Args)]
 pub struct SummaryArgs {
+    /// Then a line about the latency of each operation
+    #[arg(long)]
+    by_operation: bool,
     /// The directory of a run, such as store/latest
     dir: PathBuf,
 }
 
 /// Runs the command.
 pub fn run(args: &SummaryArgs) -> Exit {
-    match summarize(&args.dir) {
+    match summarize(args) {
         Ok((line, verdict)) => {
             say(line);
             Exit::Verdict(verdict)
@@ -32,7 +37,8 @@ pub fn run(args: &SummaryArgs) -> Exit {
     }
 }
 
-fn summarize(dir: &Path) -> Result<(String, Verdict), String> {
+fn summarize(args: &SummaryArgs) -> Result<(String, Verdict), String> {
+    let dir = &args.dir;
     let file = dir.join("results.edn");
     let text = fs::read_to_string(&file).map_err(|e| format!("{}: {e}", file.display()))?;
     let results = edn::parse(&text).map_err(|e| format!("{}: {e}", file.display()))?;
@@ -46,26 +52,35 @@ fn summarize(dir: &Path) -> Result<(String, Verdict), String> {
         let found = path.iter().try_fold(&results, |map, key| map.get(key));
         found.and_then(Edn::as_float).unwrap_or(f64::NAN)
     };
-    let latencies = latencies_ms(&history);
+    let by_operation = latencies_ms(&history);
+    let mut latencies: Vec<f64> = by_operation.values().flatten().copied().collect();
+    latencies.sort_by(f64::total_cmp);
     let operations = history.iter().filter(|op| op.is_client()).count();
     let invoked = pairs(&history).map_or(operations / 2, |pairs| pairs.len());
-    let line = format!(
+    let mut text = format!(
         "{word:<8} {invoked:>7} ops  {:>6.2} % ok  {:>6.2} msgs/op  {:>8.2} / {:>8.2} ms",
         100.0 * number(&["availability", "ok-fraction"]),
         number(&["net", "servers", "msgs-per-op"]),
         quantile(&latencies, 0.5),
         quantile(&latencies, 0.99),
     );
-    Ok((line, verdict))
+    for (f, latencies) in by_operation.iter().filter(|_| args.by_operation) {
+        let (median, high) = (quantile(latencies, 0.5), quantile(latencies, 0.99));
+        text += &format!("\n  {f:<24} {:>7} ok  {median:>8.2} / {high:>8.2} ms", latencies.len());
+    }
+    Ok((text, verdict))
 }
 
 /// How long the operations took that completed as ok, sorted, in milliseconds.
-fn latencies_ms(history: &[Op]) -> Vec<f64> {
-    let Ok(pairs) = pairs(history) else { return Vec::new() };
-    let ok = pairs.iter().filter(|pair| pair.is_ok());
-    let took = ok.filter_map(|pair| Some(pair.completion?.time - pair.invoke.time));
-    let mut millis: Vec<f64> = took.map(|nanos| nanos as f64 / 1e6).collect();
-    millis.sort_by(f64::total_cmp);
+fn latencies_ms(history: &[Op]) -> BTreeMap<&str, Vec<f64>> {
+    let mut millis: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+    for pair in pairs(history).unwrap_or_default().iter().filter(|pair| pair.is_ok()) {
+        if let Some(completion) = pair.completion {
+            let nanos = completion.time - pair.invoke.time;
+            millis.entry(&pair.invoke.f).or_default().push(nanos as f64 / 1e6);
+        }
+    }
+    millis.values_mut().for_each(|all| all.sort_by(f64::total_cmp));
     millis
 }
 

@@ -15,7 +15,7 @@ use super::{Exit, crash, explore_bin, say, usage};
 use crate::arm::process::unix_millis;
 use crate::check::Verdict;
 use crate::explore::library::record;
-use crate::explore::outcome::{Class, Outcome, faults, run_one};
+use crate::explore::outcome::{Class, Nodes, Outcome, faults, run_one};
 use crate::explore::shrink::{Budget, shrink};
 use crate::explore::story::Story;
 use crate::explore::swarm::{Failure, Sums, Swarm, Tally};
@@ -83,10 +83,14 @@ pub fn run(args: &ExploreArgs) -> Exit {
     if let Err(e) = armed {
         return crash(&format!("cannot catch signals: {e}"));
     }
-    let stop = || interrupted.load(Ordering::Relaxed);
+    run_on(args, &factory, &|| interrupted.load(Ordering::Relaxed))
+}
+
+/// Explores these nodes until `stop` says so.
+fn run_on(args: &ExploreArgs, nodes: &Nodes, stop: &(dyn Fn() -> bool + Sync)) -> Exit {
     let space = space(args);
     let started = unix_millis();
-    let tally = match explore(args, &space, &stop) {
+    let tally = match explore(args, &space, nodes, stop) {
         Ok(tally) => tally,
         Err(message) => return usage(&message),
     };
@@ -116,7 +120,7 @@ pub fn run(args: &ExploreArgs) -> Exit {
             say(format_args!("Replay it with:\n  {}", command(&run)));
             let exit = exit_of(&outcome);
             // A number of runs, not of seconds: the same seed, the same smallest run.
-            match explain(args, &space, seed, &outcome, &stop) {
+            match explain(args, &space, nodes, (seed, &outcome), stop) {
                 Ok(()) => exit,
                 Err(message) => crash(&message),
             }
@@ -140,6 +144,7 @@ pub(super) fn space(args: &ExploreArgs) -> Space {
 fn explore(
     args: &ExploreArgs,
     space: &Space,
+    nodes: &Nodes,
     interrupted: &(dyn Fn() -> bool + Sync),
 ) -> Result<Tally, String> {
     let cores = || thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
@@ -159,7 +164,7 @@ fn explore(
         bar.set_position(if args.r#for.is_some() { seconds as u64 } else { sums.runs });
         bar.set_message(tell(sums, seconds));
     };
-    let swarm = Swarm { space, nodes: &factory, from, seeds, jobs, stop: &stop, watch: &watch };
+    let swarm = Swarm { space, nodes, from, seeds, jobs, stop: &stop, watch: &watch };
     let tally = swarm.run();
     bar.finish_and_clear();
     tally
@@ -196,21 +201,21 @@ fn report(sums: &Sums, started: u64) {
 fn explain(
     args: &ExploreArgs,
     space: &Space,
-    seed: u64,
-    outcome: &Outcome,
+    nodes: &Nodes,
+    (seed, outcome): (u64, &Outcome),
     stop: &dyn Fn() -> bool,
 ) -> Result<(), String> {
     let Some(symptom) = &outcome.symptom else { return Ok(()) };
     if args.shrink == 0 {
         return Ok(());
     }
-    let plan = record(space, &factory, seed)?;
-    let again = run_one(&plan.config()?, &factory, Course::Scripted(plan.script.clone()))?;
+    let plan = record(space, nodes, seed)?;
+    let again = run_one(&plan.config()?, nodes, Course::Scripted(plan.script.clone()))?;
     if !symptom.is_shown_by(again.symptom.as_ref()) {
         say("As a plan it does not fail in this way, so it is not shrunk.");
         return Ok(());
     }
-    let shrunk = shrink(plan, symptom, &factory, &Budget { runs: args.shrink, stop });
+    let shrunk = shrink(plan, symptom, nodes, &Budget { runs: args.shrink, stop });
     let name = || PathBuf::from(format!("{}-{seed}.plan.edn", args.workload));
     let path = args.plan.clone().unwrap_or_else(name);
     fs::write(&path, shrunk.plan.to_text()?).map_err(|e| format!("{}: {e}", path.display()))?;
@@ -223,7 +228,7 @@ fn explain(
         faults(&shrunk.plan.script),
         shrunk.plan.run.time_limit,
     ));
-    say(Story::of(&shrunk.plan, &factory)?);
+    say(Story::of(&shrunk.plan, nodes)?);
     say(format_args!("\nReplay this one with:\n  seaworthy replay {}", path.display()));
     Ok(())
 }
@@ -234,5 +239,88 @@ pub(super) fn exit_of(outcome: &Outcome) -> Exit {
         Some(Class::Crash) => Exit::NodeCrash,
         Some(Class::Progress) => Exit::NoProgress,
         _ => Exit::Verdict(outcome.verdict),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use seaworthy::message::{ErrorCode, RpcError};
+    use seaworthy::node::{Context, Event, Workload};
+    use serde_json::json;
+
+    use super::*;
+    use crate::arm::sim::Factory;
+    use crate::config::RunConfig;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        explore: ExploreArgs,
+    }
+
+    /// A node for broadcast that knows no message.
+    #[derive(Clone, Copy, PartialEq)]
+    enum Planted {
+        /// Acknowledges what it forgets.
+        Forgetful,
+        /// The same, and refuses to be read.
+        Secretive,
+        /// Answers nothing once it is asked something.
+        Mute,
+        /// Panics when it is asked something.
+        Fragile,
+    }
+
+    impl Workload for Planted {
+        fn handle(&mut self, cx: &mut Context<'_>, event: Event) {
+            let Event::Message(message) = event else { return };
+            let request = message.request();
+            match (*self, message.body.kind.as_str()) {
+                (_, "topology") => cx.reply(&request, &json!({"type": "topology_ok"})),
+                (Planted::Mute, _) => {}
+                (Planted::Fragile, _) => panic!("not for me"),
+                (_, "broadcast") => cx.reply(&request, &json!({"type": "broadcast_ok"})),
+                (Planted::Secretive, _) => {
+                    cx.error(&request, &RpcError::new(ErrorCode::ABORT, "no"));
+                }
+                _ => cx.reply(&request, &json!({"type": "read_ok", "messages": []})),
+            }
+        }
+    }
+
+    fn exit(nodes: &Nodes) -> Exit {
+        let dir = tempfile::tempdir().unwrap();
+        let plan = dir.path().join("plan.edn");
+        let flags = ["test", "-w", "broadcast", "--seeds", "3", "--shrink", "5", "--plan"];
+        let flags = flags.map(str::to_owned).into_iter().chain([plan.display().to_string()]);
+        let exit = run_on(&Command::parse_from(flags).explore, nodes, &|| false);
+        let fails = !matches!(exit, Exit::Verdict(Verdict::Valid) | Exit::Crash);
+        assert_eq!(plan.exists(), fails, "a plan is written if a run failed");
+        exit
+    }
+
+    fn planted(node: Planted) -> Exit {
+        exit(&move |_: &RunConfig| Ok(Box::new(move || Box::new(node) as _)))
+    }
+
+    #[test]
+    fn the_exit_status_tells_how_nodes_fail() {
+        assert_eq!(exit(&factory), Exit::Verdict(Verdict::Valid));
+        assert_eq!(planted(Planted::Forgetful), Exit::Verdict(Verdict::Invalid));
+        assert_eq!(planted(Planted::Secretive), Exit::Verdict(Verdict::Unknown));
+        assert_eq!(planted(Planted::Mute), Exit::NoProgress);
+        assert_eq!(planted(Planted::Fragile), Exit::NodeCrash);
+    }
+
+    #[test]
+    fn a_bug_of_the_bench_is_not_taken_for_one_of_the_nodes() {
+        // The first call shows mistakes in the arguments; the second is of a run.
+        let first = AtomicBool::new(true);
+        let nodes = move |_: &RunConfig| {
+            assert!(first.swap(false, Ordering::Relaxed), "the bench cannot make nodes");
+            Ok(Box::new(|| Box::new(Planted::Mute) as Box<dyn Workload + Send>) as Factory)
+        };
+        assert_eq!(exit(&nodes), Exit::Crash);
     }
 }

@@ -63,3 +63,24 @@ pub fn crash(message: &str) -> Exit {
     complain(message);
     Exit::Crash
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_end_has_a_status_of_its_own() {
+        let ends = [
+            (Exit::Verdict(Verdict::Valid), 0),
+            (Exit::Verdict(Verdict::Invalid), 1),
+            (Exit::Verdict(Verdict::Unknown), 2),
+            (Exit::NoProgress, 3),
+            (Exit::NodeCrash, 4),
+            (Exit::Usage, 254),
+            (Exit::Crash, 255),
+        ];
+        for (exit, status) in ends {
+            assert_eq!(ExitCode::from(exit), ExitCode::from(status), "{exit:?}");
+        }
+    }
+}

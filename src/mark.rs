@@ -35,6 +35,8 @@ pub enum Mark {
     CommandRetried,
     /// A command came to the state machine twice, and was applied once.
     CommandRepeated,
+    /// A replica that could not reach the leader was served by way of another.
+    Detour,
     /// A hub was given up before it acknowledged everything.
     HubGivenUp,
     /// Two nodes took themselves for the hub, and met.
@@ -62,7 +64,7 @@ pub enum Part {
 
 impl Mark {
     /// All of them.
-    pub const ALL: [Mark; 16] = [
+    pub const ALL: [Mark; 17] = [
         Mark::ElectionDuringInstall,
         Mark::SnapshotInstalled,
         Mark::LogOverwritten,
@@ -73,6 +75,7 @@ impl Mark {
         Mark::MembersChanged,
         Mark::CommandRetried,
         Mark::CommandRepeated,
+        Mark::Detour,
         Mark::HubGivenUp,
         Mark::TwoHubs,
         Mark::DeltaGap,
@@ -94,6 +97,7 @@ impl Mark {
             Mark::MembersChanged => "a change of members",
             Mark::CommandRetried => "a forwarded command retried on a new leader",
             Mark::CommandRepeated => "a repeated command applied once",
+            Mark::Detour => "requests passed on around a cut",
             Mark::HubGivenUp => "a hub given up with unacknowledged deltas",
             Mark::TwoHubs => "two hubs at once",
             Mark::DeltaGap => "deltas with a gap before them",

@@ -14,6 +14,20 @@ use crate::world::net::Count;
 use crate::world::{Blame, Report};
 
 /// How long after the end of all faults a cluster may still be finding itself.
+///
+/// Faults are over when the last message has arrived that they delayed. From then on a
+/// message takes at most twice the mean latency *l*, of which [`crate::explore`] draws at
+/// most 100 ms, so a round trip takes 400 ms at most. A cluster that needs an election
+/// needs, by the timeouts of our own nodes:
+///
+/// * an election timeout until somebody stands. It is drawn between T and 2 T, where T is
+///   500 ms, or 2 round trips and 2 heartbeats if that is more: 1200 ms. Nobody waits for
+///   who draws the longest; the shorter of two is 4/3 T on average, 1600 ms;
+/// * a round trip each for pre-vote, vote, and the first entry of the term: 1200 ms;
+/// * once more a part of a timeout if the votes were split.
+///
+/// With 3 s, everything but a second split vote at the highest latency fits; a cluster
+/// on a fast network has time for three elections.
 const GRACE_NANOS: i64 = 3_000_000_000;
 
 /// Judges a run.

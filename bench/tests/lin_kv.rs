@@ -70,6 +70,24 @@ fn pinned_seeds_that_once_failed_are_valid() {
          --latency-dist uniform --nemesis pause,one-way,slow,membership --nemesis-interval 5 \
          --key-count 5 --max-writes-per-key 64 --clock-skew 0.3 --fsync 10 --quiet-phase 6 \
          --seed 3574",
+        // A member that missed its removal knew nobody who could tell it: the leader was
+        // none of the members it asked for votes.
+        "--node-count 4 --concurrency 2n --time-limit 20 --rate 100 --latency 5 \
+         --latency-dist exponential --nemesis kill,one-way,membership,partition \
+         --nemesis-interval 0.6 --duplicate 0.3 --fsync 50 --torn-writes 0.5 \
+         --quiet-phase 6 --seed 3405 -- lin-kv",
+        // A leader without a quorum waited for a whole timeout before it stood again, while
+        // its last words, which came late, kept the others from standing.
+        "--node-count 3 --concurrency 4n --time-limit 5 --rate 20 --latency 100 \
+         --latency-dist uniform --nemesis kill,pause,one-way,slow,membership \
+         --nemesis-interval 5 --key-count 2 --max-writes-per-key 4 --reorder 0.5 \
+         --clock-skew 0.1 --quiet-phase 6 --seed 7067 -- lin-kv",
+        // A replica that looked for a way around a cut became the leader, and went on to
+        // send its own requests by that way.
+        "--node-count 3 --concurrency 2n --time-limit 10 --rate 20 --latency 5 \
+         --latency-dist exponential --nemesis partition,kill --nemesis-interval 5 \
+         --key-count 2 --duplicate 0.1 --reorder 0.1 --clock-skew 0.1 --quiet-phase 6 \
+         --seed 44 -- lin-kv",
     ] {
         let (config, report) = run(flags);
         let outcome = judge(&config, &report).without("stats");

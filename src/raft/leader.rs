@@ -129,6 +129,9 @@ impl Raft {
         if check && !quorum::has_quorum(&config, heard) {
             mark::hit(Mark::QuorumLost);
             self.become_follower(self.hard.term, None);
+            // It has waited for a whole timeout already. And those who still take it for
+            // their leader, because its last words reached them late, vote for nobody else.
+            self.hurry_election();
         }
     }
 

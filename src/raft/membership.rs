@@ -6,8 +6,9 @@
 //! is committed, without counting itself, and then asks the best follower to take over.
 //!
 //! A server that leaves is sent the log until it has the entry that says so, and then
-//! dropped. If it cannot be reached it is dropped too, and told when it asks for votes. One that joins as a voter counts from the first moment; add it as a learner
-//! and promote it when [`Progress::matched`](super::Progress::matched) has come close.
+//! dropped. If it cannot be reached it is dropped too, and told when it asks for votes:
+//! whoever is asked lets the leader know. One that joins as a voter counts from the
+//! first moment; add it as a learner and promote it when [`Progress::matched`](super::Progress::matched) has come close.
 
 use super::config::Change;
 use super::leader::Transfer;
@@ -95,13 +96,29 @@ impl Raft {
         }
     }
 
-    /// A server asks for votes. If it has left and was out of reach when it did, it still
-    /// believes that it is a member and would ask for ever: it is sent the log once more.
-    pub(super) fn inform_leaver(&mut self, id: RaftId) {
+    /// A server asks for votes. If it is no member, it was out of reach when it left: it
+    /// still believes that it is one and would ask for ever. The leader must hear of it;
+    /// it may itself be no member of the configuration that the server knows, and then
+    /// is not among those it asks.
+    pub(super) fn notice_outsider(&mut self, id: RaftId) {
+        if self.config().contains(id) {
+            return;
+        }
+        match self.leader {
+            Some(leader) if leader == self.id => self.inform_outsider(id),
+            Some(leader) if leader != id && self.is_leader_alive() => {
+                self.send(leader, MessageKind::Outsider { id })
+            }
+            _ => {}
+        }
+    }
+
+    /// Sends the log once more to a server that does not know that it left.
+    pub(super) fn inform_outsider(&mut self, id: RaftId) {
         let (now, next) = (self.now, self.log.last().index.next());
-        let is_member = self.config().contains(id);
+        let is_outsider = id != self.id && !self.config().contains(id);
         if let Role::Leader(leader) = &mut self.role
-            && !is_member
+            && is_outsider
         {
             let peer = leader.peers.entry(id).or_insert_with(|| Progress::new(next, now));
             peer.departing = true;

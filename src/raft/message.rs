@@ -1,7 +1,7 @@
 //! What servers say to each other.
 //!
 //! Six conversations: votes, entries, snapshots, read indices, transfer of
-//! leadership, and nothing else. A heartbeat is an `Append` without entries, so
+//! leadership, servers that do not know that they left, and nothing else. A heartbeat is an `Append` without entries, so
 //! that whatever a heartbeat is for (keeping followers quiet, spreading the commit
 //! index, confirming leadership for reads, finding lost entries) rides on entries
 //! when there are any, and costs a message only when there are none.
@@ -124,6 +124,12 @@ pub enum MessageKind {
         context: ReadContext,
         /// Apply up to here before reading.
         index: Index,
+    },
+    /// Tells the leader that a server asks for votes which is no member, and must have
+    /// missed that it left.
+    Outsider {
+        /// Who asks.
+        id: RaftId,
     },
     /// Asks for an election at once: the sender gives up leadership (thesis §3.10).
     TimeoutNow,

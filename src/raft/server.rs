@@ -174,7 +174,7 @@ impl Raft {
             return;
         }
         if matches!(kind, MessageKind::RequestVote { .. }) {
-            self.inform_leaver(from);
+            self.notice_outsider(from);
         }
         let deaf = mutant::is(Mutant::LeaderIgnoresTerm) && self.leads();
         let stale = mutant::is(Mutant::StaleAck) && matches!(kind, MessageKind::Appended { .. });
@@ -217,6 +217,7 @@ impl Raft {
             MessageKind::ReadIndexReply { context, index } => {
                 self.handle_read_index_reply(from, context, index);
             }
+            MessageKind::Outsider { id } => self.inform_outsider(id),
             MessageKind::TimeoutNow => self.handle_timeout_now(from),
         }
     }
@@ -400,7 +401,7 @@ impl Raft {
         self.election_due = self.now + drawn;
     }
 
-    /// Stands again soon, now that a vote was refused. The paper waits a whole timeout, so
+    /// Stands again soon: a vote was refused, or leadership was lost. The paper waits a whole timeout, so
     /// that a leader that was elected instead is heard first; a part of it is enough for
     /// that, and if the vote was split, everybody would wait for nothing. Should this
     /// server be too early, its pre-vote is refused.

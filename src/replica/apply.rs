@@ -3,6 +3,7 @@
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::record::{join, split};
+use super::wire::Requests;
 use super::{Answer, Reader, Replica, StateMachine};
 use crate::mark::{self, Mark};
 use crate::mutant::{self, Mutant};
@@ -15,26 +16,21 @@ use crate::raft::{
 type Envelope<'a> = (u64, u64, u64, RaftId, &'a RawValue);
 
 impl<S: StateMachine> Replica<S> {
-    /// Takes up what another replica has passed on to its leader. If this is not the
-    /// leader, the other will find out, and ask again elsewhere.
-    pub(super) fn serve(
-        &mut self,
-        from: RaftId,
-        term: Term,
-        commands: Vec<Box<RawValue>>,
-        queries: Vec<(u64, Box<RawValue>)>,
-        changes: &[(u64, bool, RaftId)],
-    ) {
+    /// Takes up what the replica `from` asks of its leader. If this is not the leader, it
+    /// will find out, and ask again elsewhere. `voucher`, who brought it, was in `term`
+    /// when it did.
+    pub(super) fn serve(&mut self, from: RaftId, voucher: RaftId, term: Term, requests: Requests) {
         let Some(started) = &mut self.started else { return };
         if !started.raft.is_leader() {
             return;
         }
+        let Requests { commands, queries, changes } = requests;
         started.batch.extend(commands.iter().map(|c| Command::from(c.get())));
         for (name, query) in queries {
-            started.read(Reader { origin: from, name, query }, term);
+            started.read(Reader { origin: from, name, query }, voucher, term);
         }
         for (name, add, id) in changes {
-            started.change(from, *name, *add, *id);
+            started.change(from, name, add, id);
         }
     }
 
@@ -105,12 +101,12 @@ impl<S: StateMachine> Replica<S> {
         if origin == started.own {
             self.complete(cx, client.0, sequence.0, answer);
         } else if started.raft.is_leader() {
-            let parcel = started.outbox.entry(origin).or_default();
+            let replies = started.replies_to(origin);
             if self.options.read_your_writes {
-                parcel.committed = Some((at.term, at.index));
+                replies.committed = Some((at.term, at.index));
                 return;
             }
-            parcel.answers.push((client.0, sequence.0, answer));
+            replies.answers.push((client.0, sequence.0, answer));
         }
     }
 
@@ -141,7 +137,7 @@ impl<S: StateMachine> Replica<S> {
         if origin == started.own {
             self.finish(cx, name, answer);
         } else {
-            started.outbox.entry(origin).or_default().results.push((name, answer.0));
+            started.replies_to(origin).results.push((name, answer.0));
         }
     }
 

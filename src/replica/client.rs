@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use serde_json::value::{RawValue, to_raw_value};
 
+use super::detour::Way;
 use super::{Answer, RETRIES, RETRY, Reader, Replica, SESSION_WINDOW, StateMachine};
 use crate::mark::{self, Mark};
 use crate::message::{ErrorCode, Request, RpcError};
@@ -41,8 +42,8 @@ pub(super) struct Client {
     /// What has to be sent, by number and by name.
     unsent_commands: BTreeSet<u64>,
     unsent_others: BTreeSet<u64>,
-    /// The term and leader that things were last sent to.
-    seen: (Term, Option<RaftId>),
+    /// The term in which things were last sent, and the way they went.
+    seen: (Term, Option<Way>),
 }
 
 /// A request that has not been answered.
@@ -79,6 +80,11 @@ impl Client {
             unsent_others: BTreeSet::new(),
             seen: (Term::ZERO, None),
         }
+    }
+
+    /// Whether somebody waits for an answer.
+    pub(super) fn has_requests(&self) -> bool {
+        !self.commands.is_empty() || !self.others.is_empty()
     }
 
     fn is_idle(&self) -> bool {
@@ -208,8 +214,10 @@ impl<S: StateMachine> Replica<S> {
     /// Sends what has to be sent to the leader, if there is one.
     pub(super) fn send_requests(&mut self, cx: &mut Context<'_>) {
         let Some(started) = &mut self.started else { return };
+        let way = started.way(cx.now());
+        started.seek(cx.now());
         let client = &mut started.client;
-        let seen = (started.raft.term(), started.raft.leader());
+        let seen = (started.raft.term(), way);
         if seen.1.is_some() && seen != client.seen {
             client.seen = seen;
             client.resend_all();
@@ -217,12 +225,25 @@ impl<S: StateMachine> Replica<S> {
         if !client.is_idle() {
             cx.set_timer_if_unset(RETRIES, RETRY);
         }
-        let Some(leader) = seen.1 else { return };
-        self.send_commands(cx.now(), leader);
-        self.send_others(cx.now(), leader);
+        match way {
+            Some(Way::Direct(leader)) => {
+                self.send_commands(cx.now(), leader);
+                self.send_others(cx.now(), leader);
+            }
+            Some(Way::By(other)) => {
+                self.send_commands(cx.now(), other);
+                self.send_others(cx.now(), other);
+                if let Some(started) = &mut self.started
+                    && let Some(parcel) = started.outbox.get_mut(&other)
+                {
+                    parcel.pass_on = !parcel.requests.is_empty();
+                }
+            }
+            None => {}
+        }
     }
 
-    fn send_commands(&mut self, now: Time, leader: RaftId) {
+    fn send_commands(&mut self, now: Time, to: RaftId) {
         let Some(started) = &mut self.started else { return };
         let client = &mut started.client;
         let mut envelopes = Vec::new();
@@ -244,35 +265,35 @@ impl<S: StateMachine> Replica<S> {
             let open = (client.nonce, client.own);
             envelopes.push(to_raw_value(&open).expect("numbers are plain data"));
         }
-        if leader == started.own {
+        if to == started.own {
             started.batch.extend(envelopes.iter().map(|e| Command::from(e.get())));
         } else if !envelopes.is_empty() {
-            started.outbox.entry(leader).or_default().commands.extend(envelopes);
+            started.outbox.entry(to).or_default().requests.commands.extend(envelopes);
         }
     }
 
-    fn send_others(&mut self, now: Time, leader: RaftId) {
+    fn send_others(&mut self, now: Time, to: RaftId) {
         let Some(started) = &mut self.started else { return };
         let own = started.own;
         for name in std::mem::take(&mut started.client.unsent_others) {
             let Some(pending) = started.client.others.get_mut(&name) else { continue };
             pending.sent = Some(now);
             match &pending.ask {
-                Ask::Query(query) if leader == own || mutant::is(Mutant::LocalReadAnywhere) => {
+                Ask::Query(query) if to == own || mutant::is(Mutant::LocalReadAnywhere) => {
                     let reader = Reader { origin: own, name, query: query.clone() };
-                    started.read(reader, Term::ZERO);
+                    started.read(reader, own, Term::ZERO);
                 }
                 Ask::Query(query) => {
-                    let parcel = started.outbox.entry(leader).or_default();
-                    parcel.queries.push((name, query.clone()));
+                    let parcel = started.outbox.entry(to).or_default();
+                    parcel.requests.queries.push((name, query.clone()));
                 }
-                Ask::Change { add, id } if leader == own => {
+                Ask::Change { add, id } if to == own => {
                     let (add, id) = (*add, *id);
                     started.change(own, name, add, id);
                 }
                 Ask::Change { add, id } => {
-                    let parcel = started.outbox.entry(leader).or_default();
-                    parcel.changes.push((name, *add, *id));
+                    let parcel = started.outbox.entry(to).or_default();
+                    parcel.requests.changes.push((name, *add, *id));
                 }
                 Ask::Command(_) => unreachable!("commands are kept by number"),
             }
@@ -285,6 +306,7 @@ impl<S: StateMachine> Replica<S> {
         let Some(started) = &mut self.started else { return };
         let resend = RESEND.max(Duration::from_millis(3 * started.timing.rtt_ms(cx.now())));
         let now = cx.now();
+        started.consider_detour(now);
         let client = &mut started.client;
         let mut refused = Vec::new();
         for commands in [true, false] {
@@ -313,6 +335,7 @@ impl<S: StateMachine> Replica<S> {
                 let repeatable = !matches!(pending.ask, Ask::Change { .. });
                 if repeatable && pending.sent.is_some_and(|at| now - at >= resend) {
                     unsent.insert(*key);
+                    started.detour.stays_unanswered();
                 }
                 true
             });
@@ -401,14 +424,14 @@ fn give_up(harmless: bool) -> RpcError {
 }
 
 impl super::Started {
-    /// Asks the core for a read. `term` is that of whoever passed it on.
-    pub(super) fn read(&mut self, reader: Reader, term: Term) {
+    /// Asks the core for a read. `voucher`, who brought it, was in `term` when it did.
+    pub(super) fn read(&mut self, reader: Reader, voucher: RaftId, term: Term) {
         let context = self.next_read;
         self.next_read += 1;
         let origin = reader.origin;
         let taken = match origin == self.own {
             true => self.raft.read(ReadContext(context)),
-            false => self.raft.read_for(ReadContext(context), origin, term),
+            false => self.raft.read_for(ReadContext(context), voucher, term),
         };
         if taken.is_ok() {
             self.reads.insert(context, reader);

@@ -17,6 +17,9 @@
 //! * A request that finds no leader waits for one instead of failing, as long as its
 //!   client can be expected to wait.
 //!
+//! * A node that reaches a majority serves its clients, even if it cannot reach the
+//!   leader: others pass its requests on (see `detour`).
+//!
 //! # Few messages
 //!
 //! A turn ends with a timer of no delay, which goes off when everything that had
@@ -33,6 +36,7 @@
 
 mod apply;
 mod client;
+mod detour;
 mod flush;
 mod membership;
 mod record;
@@ -55,9 +59,10 @@ use crate::raft::{self, Config, LogId, PersistId, Raft, RaftId, RoleName, Sessio
 use crate::storage::Recovered;
 use crate::time::Time;
 use client::Client;
+use detour::Detour;
 use membership::Changes;
 use timing::Timing;
-use wire::Parcel;
+use wire::{Parcel, Replies};
 
 /// What is replicated: a deterministic machine. Two that apply the same commands in
 /// the same order must give the same answers; so no clock, no randomness, no address
@@ -185,6 +190,7 @@ struct Started {
     ticked: Time,
     timing: Timing,
     client: Client,
+    detour: Detour,
     changes: Changes,
     /// Reads that wait for the core, with who asked.
     reads: BTreeMap<u64, Reader>,
@@ -301,6 +307,7 @@ impl<S: StateMachine> Replica<S> {
             ticked: cx.now(),
             timing: Timing::default(),
             client: Client::new(own, nonce),
+            detour: Detour::default(),
             changes: Changes::default(),
             reads: BTreeMap::new(),
             next_read: 0,
@@ -382,14 +389,26 @@ impl<S: StateMachine> Replica<S> {
                 None => tracing::warn!(src = %message.src, "ignored what is no raft message"),
             }
         }
-        self.serve(from, parcel.term, parcel.commands, parcel.queries, &parcel.changes);
-        if let (Some((term, index)), Some(started)) = (parcel.committed, &mut self.started) {
+        self.guide(cx.now(), from, parcel.seeks, parcel.hears);
+        self.take_requests(from, parcel.term, parcel.requests, parcel.pass_on);
+        self.take_passed_on(from, parcel.term, parcel.passed_on);
+        self.return_replies(parcel.replies_back);
+        self.take_replies(cx, from, parcel.replies);
+    }
+
+    /// Handles what the leader answers.
+    fn take_replies(&mut self, cx: &mut Context<'_>, from: RaftId, replies: Replies) {
+        if replies.is_empty() {
+            return;
+        }
+        self.is_answered(cx.now(), from);
+        if let (Some((term, index)), Some(started)) = (replies.committed, &mut self.started) {
             started.raft.learn_commit(LogId::new(term, index));
         }
-        for (session, number, answer) in parcel.answers {
+        for (session, number, answer) in replies.answers {
             self.complete(cx, session, number, answer);
         }
-        for (name, result) in parcel.results {
+        for (name, result) in replies.results {
             self.finish(cx, name, Answer(result));
         }
     }

@@ -65,6 +65,11 @@ impl Timing {
         (now.as_millis(), echo)
     }
 
+    /// When the replica `peer` was last heard.
+    pub(super) fn heard(&self, peer: RaftId) -> Option<Time> {
+        self.peers.get(&peer).map(|peer| peer.seen.1)
+    }
+
     /// The round trip to the farthest replica that was heard lately, in milliseconds;
     /// zero if none is known.
     pub(super) fn rtt_ms(&self, now: Time) -> u64 {

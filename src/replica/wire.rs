@@ -32,24 +32,27 @@ pub(super) struct Parcel {
     /// Messages of the consensus core.
     #[serde(rename = "m", default, skip_serializing_if = "Vec::is_empty")]
     pub(super) raft: Vec<(Term, Say)>,
-    /// Commands for the leader, as they will stand in the log.
-    #[serde(rename = "f", default, skip_serializing_if = "Vec::is_empty")]
-    pub(super) commands: Vec<Box<RawValue>>,
-    /// Queries for the leader: the asking replica's name for each, and the query.
-    #[serde(rename = "q", default, skip_serializing_if = "Vec::is_empty")]
-    pub(super) queries: Vec<(u64, Box<RawValue>)>,
-    /// Answers to commands: session, number, answer.
-    #[serde(rename = "a", default, skip_serializing_if = "Vec::is_empty")]
-    pub(super) answers: Vec<(u64, u64, Box<RawValue>)>,
-    /// The last entry whose answer the receiver waits for and will find in its own log.
-    #[serde(rename = "k", default, skip_serializing_if = "Option::is_none")]
-    pub(super) committed: Option<Id>,
-    /// Answers to queries and changes.
+    /// For the leader, from the sender's own clients.
+    #[serde(rename = "r", default, skip_serializing_if = "Requests::is_empty")]
+    pub(super) requests: Requests,
+    /// `requests` are for the leader whom the receiver hears.
+    #[serde(rename = "p", default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) pass_on: bool,
+    /// Passed on to the leader, each for the replica that asked.
+    #[serde(rename = "o", default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) passed_on: Vec<(RaftId, Requests)>,
+    /// For the receiver's own clients.
+    #[serde(rename = "a", default, skip_serializing_if = "Replies::is_empty")]
+    pub(super) replies: Replies,
+    /// For clients of other replicas, which the receiver had passed on.
     #[serde(rename = "b", default, skip_serializing_if = "Vec::is_empty")]
-    pub(super) results: Vec<(u64, Box<RawValue>)>,
-    /// Changes of membership for the leader: name, whether to add, and whom.
-    #[serde(rename = "c", default, skip_serializing_if = "Vec::is_empty")]
-    pub(super) changes: Vec<(u64, bool, RaftId)>,
+    pub(super) replies_back: Vec<(RaftId, Replies)>,
+    /// The sender wants to know who hears a leader.
+    #[serde(rename = "s", default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) seeks: bool,
+    /// The sender hears a leader, or is it.
+    #[serde(rename = "l", default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) hears: bool,
     /// The sender waits for somebody to lead for the first time.
     #[serde(rename = "h", default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) wake: bool,
@@ -59,13 +62,62 @@ impl Parcel {
     /// Whether there is nothing in it.
     pub(super) fn is_empty(&self) -> bool {
         self.raft.is_empty()
-            && self.commands.is_empty()
-            && self.queries.is_empty()
-            && self.answers.is_empty()
-            && self.committed.is_none()
-            && self.results.is_empty()
-            && self.changes.is_empty()
+            && self.requests.is_empty()
+            && self.passed_on.is_empty()
+            && self.replies.is_empty()
+            && self.replies_back.is_empty()
+            && !self.seeks
+            && !self.hears
             && !self.wake
+    }
+}
+
+/// What one replica asks of the leader.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Requests {
+    /// Commands, as they will stand in the log.
+    #[serde(rename = "f", default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) commands: Vec<Box<RawValue>>,
+    /// Queries: the asking replica's name for each, and the query.
+    #[serde(rename = "q", default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) queries: Vec<(u64, Box<RawValue>)>,
+    /// Changes of membership: name, whether to add, and whom.
+    #[serde(rename = "c", default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) changes: Vec<(u64, bool, RaftId)>,
+}
+
+impl Requests {
+    /// Whether there is nothing in it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.commands.is_empty() && self.queries.is_empty() && self.changes.is_empty()
+    }
+}
+
+/// What the leader answers one replica.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Replies {
+    /// Outcomes of commands: session, number, answer.
+    #[serde(rename = "a", default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) answers: Vec<(u64, u64, Box<RawValue>)>,
+    /// The last entry whose answer the replica waits for and will find in its own log.
+    #[serde(rename = "k", default, skip_serializing_if = "Option::is_none")]
+    pub(super) committed: Option<Id>,
+    /// Results of queries and changes.
+    #[serde(rename = "b", default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) results: Vec<(u64, Box<RawValue>)>,
+}
+
+impl Replies {
+    /// Whether there is nothing in it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.answers.is_empty() && self.committed.is_none() && self.results.is_empty()
+    }
+
+    /// Adds `other`, which is younger.
+    pub(super) fn extend(&mut self, other: Replies) {
+        self.answers.extend(other.answers);
+        self.committed = other.committed.or(self.committed);
+        self.results.extend(other.results);
     }
 }
 
@@ -99,6 +151,8 @@ pub(super) enum Say {
     ReadIndexReply(ReadContext, Index),
     #[serde(rename = "n")]
     TimeoutNow,
+    #[serde(rename = "o")]
+    Outsider(RaftId),
 }
 
 /// Term and index of an entry.
@@ -167,6 +221,7 @@ pub(super) fn pack(message: &Message) -> (Term, Say) {
         MessageKind::ReadIndex { context } => Say::ReadIndex(*context),
         MessageKind::ReadIndexReply { context, index } => Say::ReadIndexReply(*context, *index),
         MessageKind::TimeoutNow => Say::TimeoutNow,
+        MessageKind::Outsider { id } => Say::Outsider(*id),
     };
     (message.term, say)
 }
@@ -201,6 +256,7 @@ pub(super) fn unpack(from: RaftId, to: RaftId, (term, say): (Term, Say)) -> Opti
         Say::ReadIndex(context) => MessageKind::ReadIndex { context },
         Say::ReadIndexReply(context, index) => MessageKind::ReadIndexReply { context, index },
         Say::TimeoutNow => MessageKind::TimeoutNow,
+        Say::Outsider(id) => MessageKind::Outsider { id },
     };
     Some(Message { from, to, term, kind })
 }

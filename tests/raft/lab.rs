@@ -242,6 +242,7 @@ fn describe(message: &Message) -> String {
             format!("lets read {} at {index}", context.0)
         }
         MessageKind::TimeoutNow => "hands over".to_owned(),
+        MessageKind::Outsider { id } => format!("says that {id} asks and is no member"),
     };
     format!("{from} → {to} t{term} {what}")
 }

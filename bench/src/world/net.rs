@@ -84,6 +84,8 @@ pub struct Network {
     slowdown: f64,
     /// The storm is over.
     calm: bool,
+    /// When the last of the messages sent so far arrives.
+    last_arrival: Time,
     counts: Counts,
 }
 
@@ -102,12 +104,21 @@ impl Network {
             one_way: BTreeSet::new(),
             slowdown: 1.0,
             calm: false,
+            last_arrival: Time::ZERO,
             counts: Counts::default(),
         }
     }
 
     /// Decides the fate of a message from `src` to `dest` as it is sent.
     pub fn send(&mut self, now: Time, src: Party, dest: Party) -> Copies {
+        let copies = self.decide(now, src, dest);
+        if let Some(longest) = copies.0.max(copies.1) {
+            self.last_arrival = self.last_arrival.max(now + longest);
+        }
+        copies
+    }
+
+    fn decide(&mut self, now: Time, src: Party, dest: Party) -> Copies {
         let client = src == Party::Client || dest == Party::Client;
         self.counts.each(client).into_iter().for_each(|c| c.sent += 1);
         if client {
@@ -222,6 +233,11 @@ impl Network {
         self.one_way.clear();
         self.slowdown = 1.0;
         (self.loss, self.duplicate, self.reorder) = (0.0, 0.0, 0.0);
+    }
+
+    /// When the last of the messages sent so far arrives.
+    pub fn last_arrival(&self) -> Time {
+        self.last_arrival
     }
 
     /// What was counted so far.

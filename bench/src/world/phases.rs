@@ -151,8 +151,11 @@ impl<C: Cluster> World<C> {
                 self.phase = Phase::Quiet;
                 self.heal();
                 self.network.calm();
-                self.quiet_from = Some(self.now);
-                let end = self.now + self.config.quiet_phase;
+                // A fault is over when the last message is that it delayed: one of a
+                // leader that is none any more still silences whoever hears it.
+                let quiet_from = self.now.max(self.network.last_arrival());
+                self.quiet_from = Some(quiet_from);
+                let end = quiet_from + self.config.quiet_phase;
                 self.queue.push(end, Event::PhaseEnd(Phase::Quiet));
                 self.generate();
             }

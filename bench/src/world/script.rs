@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::nemesis::{Act, Deed, relief, tell};
+use super::phases::Phase;
 use super::{Event, World};
 use crate::arm::Cluster;
 use crate::config::Fault;
@@ -72,8 +73,12 @@ impl<C: Cluster> World<C> {
         }
     }
 
-    /// An act of the script is due.
+    /// An act of the script is due. If its time has been cut off, it does not happen: the
+    /// quiet phase has no faults.
     pub(super) fn act_by_script(&mut self, index: usize) {
+        if self.phase != Phase::Main {
+            return;
+        }
         let Course::Scripted(script) = &self.course else { return };
         let deed = tell(script.acts[index].1.clone(), &self.config.nodes);
         self.carry_out(deed);

@@ -1,5 +1,6 @@
 //! Replicas in a small network: what a client may rely on.
 
+mod detour;
 mod faults;
 mod membership;
 mod net;

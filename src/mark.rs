@@ -37,6 +37,8 @@ pub enum Mark {
     CommandRepeated,
     /// A replica that could not reach the leader was served by way of another.
     Detour,
+    /// A follower came back without what it had acknowledged.
+    MemoryLost,
     /// A hub was given up before it acknowledged everything.
     HubGivenUp,
     /// Two nodes took themselves for the hub, and met.
@@ -64,7 +66,7 @@ pub enum Part {
 
 impl Mark {
     /// All of them.
-    pub const ALL: [Mark; 17] = [
+    pub const ALL: [Mark; 18] = [
         Mark::ElectionDuringInstall,
         Mark::SnapshotInstalled,
         Mark::LogOverwritten,
@@ -76,6 +78,7 @@ impl Mark {
         Mark::CommandRetried,
         Mark::CommandRepeated,
         Mark::Detour,
+        Mark::MemoryLost,
         Mark::HubGivenUp,
         Mark::TwoHubs,
         Mark::DeltaGap,
@@ -98,6 +101,7 @@ impl Mark {
             Mark::CommandRetried => "a forwarded command retried on a new leader",
             Mark::CommandRepeated => "a repeated command applied once",
             Mark::Detour => "requests passed on around a cut",
+            Mark::MemoryLost => "a follower back without its log",
             Mark::HubGivenUp => "a hub given up with unacknowledged deltas",
             Mark::TwoHubs => "two hubs at once",
             Mark::DeltaGap => "deltas with a gap before them",

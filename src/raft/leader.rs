@@ -12,7 +12,7 @@ use super::options::Options;
 use super::progress::{Inflight, Progress, ProgressState};
 use super::quorum;
 use super::read::Reads;
-use super::server::{Raft, Role};
+use super::server::{MEMORY_LOST, Raft, Role};
 use super::types::{Entry, Index, LogId, Payload, RaftId};
 use crate::mark::{self, Mark};
 use crate::mutant::{self, Mutant, invariant};
@@ -260,7 +260,10 @@ impl Raft {
     }
 
     pub(super) fn handle_appended(&mut self, from: RaftId, round: Round, matched: Index) {
-        invariant!(!self.leads() || matched <= self.log.last().index, "acknowledged the unsent");
+        invariant!(
+            !self.leads() || matched <= self.log.last().index,
+            "{from} holds {matched}, which this leader never had: {MEMORY_LOST}"
+        );
         let base = self.log.base().index;
         let Some(peer) = self.heard(from, round) else { return };
         let news = peer.accept(matched, base);
@@ -275,7 +278,17 @@ impl Raft {
     pub(super) fn handle_rejected(&mut self, from: RaftId, round: Round, prev: Index, hint: LogId) {
         // What is compacted here cannot be compared; then it takes the snapshot.
         let candidate = self.log.last_not_after(hint.term, hint.index).index.min(hint.index);
+        let next = self.log.last().index.next();
+        let acked = self.progress_of(from).map_or(Round::default(), |peer| peer.acked);
         let Some(peer) = self.heard(from, round) else { return };
+        // A log that agrees up to `matched` has an entry there that it could name. So this
+        // follower is back without what it had acknowledged, unless its answer is old. All
+        // this leader can do is to begin again with it; what was committed because of it
+        // is not taken back.
+        if hint.index < peer.matched && round > acked {
+            mark::hit(Mark::MemoryLost);
+            peer.reset(next);
+        }
         peer.reject(prev, candidate);
         self.confirm_reads();
     }
@@ -339,15 +352,9 @@ impl Raft {
         }
     }
 
-    /// A follower came back without the log it had acknowledged, under its old id. Its
-    /// progress starts again; what was counted because of it is not taken back.
-    pub fn forget_progress(&mut self, id: RaftId) {
-        let next = self.log.last().index.next();
-        if let Role::Leader(leader) = &mut self.role
-            && let Some(peer) = leader.peers.get_mut(&id)
-        {
-            peer.reset(next);
-        }
+    fn progress_of(&self, id: RaftId) -> Option<&Progress> {
+        let Role::Leader(leader) = &self.role else { return None };
+        leader.peers.get(&id)
     }
 
     /// Brings the list of followers in line with the configuration.

@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use super::config::Config;
 use super::ready::PersistId;
+use super::server::MEMORY_LOST;
 use super::types::{Entry, Index, LogId, Payload, Snapshot, Term};
 use crate::mutant::{self, Mutant, invariant};
 
@@ -177,7 +178,10 @@ impl Log {
 
     /// Takes back `from` and everything after it.
     pub(super) fn truncate(&mut self, from: Index) {
-        invariant!(from > self.commit, "{from} is committed and cannot be taken back");
+        invariant!(
+            from > self.commit,
+            "{from} is committed, and the leader has another entry there: {MEMORY_LOST}"
+        );
         let keep = self.offset(from).expect("what is not committed is not compacted");
         self.entries.truncate(keep);
         // Guard: a configuration that is taken back is no longer in force.

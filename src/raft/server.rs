@@ -44,6 +44,11 @@ pub enum ProposeError {
     Overloaded,
 }
 
+/// What it means if others contradict what is certain here. It is no use to go on: the
+/// others are a majority, and what they agree on is not what clients were told.
+pub(super) const MEMORY_LOST: &str = "a majority of the cluster has lost what it had \
+    acknowledged. A node without a data directory must not be restarted under its id";
+
 /// Who has answered a candidate, and what.
 pub(super) type Votes = BTreeMap<RaftId, bool>;
 

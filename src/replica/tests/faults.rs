@@ -131,3 +131,37 @@ fn a_cluster_of_one_answers_and_remembers() {
     net.boot();
     assert_eq!(net.call(0, read())["list"], json!([5]));
 }
+
+#[test]
+fn a_follower_that_comes_back_without_its_memory_gets_everything_again() {
+    let mut net = Net::new(3, 10);
+    for value in 0..5 {
+        net.call(1, append(value));
+    }
+    net.wipe(1);
+    net.start(1);
+    net.run_ms(1000);
+    // The leader alone could not commit this.
+    net.kill(2);
+    assert_eq!(plain(net.call(1, append(5))), appended(6));
+    assert_eq!(net.call(1, read())["list"], json!([0, 1, 2, 3, 4, 5]));
+}
+
+/// The leader has what was acknowledged; the others are a majority and have not.
+#[test]
+#[should_panic(expected = "a majority of the cluster has lost what it had acknowledged")]
+fn a_majority_that_comes_back_without_its_memory_stops_whoever_remembers() {
+    let mut net = Net::new(3, 10);
+    (0..20).for_each(|value| drop(net.call(1, append(value))));
+    net.isolate(0, true);
+    (1..3).for_each(|node| net.wipe(node));
+    (1..3).for_each(|node| net.start(node));
+    net.run_ms(3000);
+    // They elect once more, so that their entries cannot be taken for those of n0.
+    (1..3).for_each(|node| net.kill(node));
+    (1..3).for_each(|node| net.start(node));
+    net.run_ms(3000);
+    net.call(1, append(99));
+    net.isolate(0, false);
+    net.run_ms(5000);
+}

@@ -134,6 +134,12 @@ impl Net {
         self.machines[node].node = None;
     }
 
+    /// Kills a node and empties its disk.
+    pub(super) fn wipe(&mut self, node: usize) {
+        self.kill(node);
+        self.machines[node].disk = MemoryStorage::default();
+    }
+
     /// Cuts a node off from all others, or, with `false`, joins it again.
     pub(super) fn isolate(&mut self, node: usize, cut: bool) {
         for other in (0..self.machines.len()).filter(|o| *o != node) {

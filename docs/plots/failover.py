@@ -16,7 +16,7 @@ import tempfile
 HERE = pathlib.Path(__file__).resolve().parent
 SEAWORTHY = HERE.parent.parent / "target" / "release" / "seaworthy"
 FLAGS = """-w lin-kv --node-count 3 --concurrency 2n --rate 50 --time-limit 8 --latency 10
---nemesis kill --nemesis-interval 2.5 --seed 3"""
+--nemesis kill --nemesis-interval 2.5 --seed 25"""
 LANES = ["n0", "n1", "n2"]
 BEFORE_MS, AFTER_MS = 60, 60
 

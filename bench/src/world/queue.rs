@@ -1,45 +1,54 @@
 //! What is going to happen: a heap ordered by time, then by order of arrival.
 
-use std::cmp::Ordering;
+use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use seaworthy::time::Time;
 
 /// A priority queue of things to happen, first in time first, ties in the order
 /// in which they were put in: that rule is what makes a run repeatable.
+///
+/// Things stay where they are put; what the heap moves about is small.
 #[derive(Debug)]
 pub struct Queue<T> {
-    heap: BinaryHeap<Entry<T>>,
+    heap: BinaryHeap<Reverse<Entry>>,
     pushed: u64,
+    /// Things by place; none where a place is free.
+    things: Vec<Option<T>>,
+    free: Vec<usize>,
 }
 
-#[derive(Debug)]
-struct Entry<T> {
-    at: Time,
-    order: u64,
-    item: T,
-}
+/// When, in which order, and in which place. The order is unique, so the place does not
+/// matter for comparisons.
+type Entry = (Time, u64, usize);
 
 impl<T> Queue<T> {
     /// Nothing is going to happen.
     pub fn new() -> Queue<T> {
-        Queue { heap: BinaryHeap::new(), pushed: 0 }
+        Queue { heap: BinaryHeap::new(), pushed: 0, things: Vec::new(), free: Vec::new() }
     }
 
     /// `item` is going to happen at `at`.
     pub fn push(&mut self, at: Time, item: T) {
         self.pushed += 1;
-        self.heap.push(Entry { at, order: self.pushed, item });
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.things.push(None);
+            self.things.len() - 1
+        });
+        self.things[place] = Some(item);
+        self.heap.push(Reverse((at, self.pushed, place)));
     }
 
     /// When the next thing happens.
     pub fn next_time(&self) -> Option<Time> {
-        self.heap.peek().map(|e| e.at)
+        self.heap.peek().map(|Reverse((at, ..))| *at)
     }
 
     /// Takes the next thing out.
     pub fn pop(&mut self) -> Option<(Time, T)> {
-        self.heap.pop().map(|e| (e.at, e.item))
+        let Reverse((at, _, place)) = self.heap.pop()?;
+        self.free.push(place);
+        Some((at, self.things[place].take()?))
     }
 }
 
@@ -48,27 +57,6 @@ impl<T> Default for Queue<T> {
         Queue::new()
     }
 }
-
-impl<T> Ord for Entry<T> {
-    fn cmp(&self, other: &Entry<T>) -> Ordering {
-        // Reversed: the standard heap is a max-heap.
-        (other.at, other.order).cmp(&(self.at, self.order))
-    }
-}
-
-impl<T> PartialOrd for Entry<T> {
-    fn partial_cmp(&self, other: &Entry<T>) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl<T> PartialEq for Entry<T> {
-    fn eq(&self, other: &Entry<T>) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl<T> Eq for Entry<T> {}
 
 #[cfg(test)]
 mod tests {
@@ -80,7 +68,15 @@ mod tests {
         q.push(Time::from_millis(2), 'c');
         q.push(Time::from_millis(1), 'a');
         q.push(Time::from_millis(1), 'b');
-        let order: String = std::iter::from_fn(|| q.pop()).map(|(_, c)| c).collect();
-        assert_eq!(order, "abc");
+        let rest = |q: &mut Queue<char>| -> String {
+            std::iter::from_fn(|| q.pop()).map(|(_, c)| c).collect()
+        };
+        assert_eq!(rest(&mut q), "abc");
+        // Places that have become free are used again, in another order.
+        q.push(Time::from_millis(5), 'e');
+        q.push(Time::from_millis(4), 'd');
+        assert_eq!(q.next_time(), Some(Time::from_millis(4)));
+        q.push(Time::from_millis(5), 'f');
+        assert_eq!(rest(&mut q), "def");
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use seaworthy::message::Message;
 use seaworthy::node::{Effect, Input, Node};
-use seaworthy::storage::Recovered;
+use seaworthy::storage::{Recovered, WriteData};
 use seaworthy::time::Time;
 use seaworthy_workloads::{Options, build};
 use serde_json::{Value, json};
@@ -24,6 +24,9 @@ struct Cluster {
     told: VecDeque<(usize, Value)>,
     /// Messages between nodes so far.
     sent: usize,
+    /// What the disk of the first node holds, in bytes: its checkpoint and the records
+    /// after it.
+    disk: (usize, usize),
     /// A node that nobody can reach.
     cut: Option<usize>,
     next_id: u64,
@@ -39,7 +42,8 @@ impl Cluster {
         let nodes = (0..size).map(make).collect();
         let (wire, told) = (VecDeque::new(), VecDeque::new());
         let now = Time::from_millis(1);
-        let mut cluster = Cluster { nodes, now, wire, told, sent: 0, cut: None, next_id: 1 };
+        let (disk, cut) = ((0, 0), None);
+        let mut cluster = Cluster { nodes, now, wire, told, sent: 0, disk, cut, next_id: 1 };
         let ids: Vec<String> = (0..size).map(name).collect();
         for node in 0..size {
             cluster.ask(node, json!({"type": "init", "node_id": name(node), "node_ids": ids}));
@@ -95,7 +99,14 @@ impl Cluster {
                         self.wire.push_back((src, dest, packet.body.clone()));
                     }
                 }
-                Effect::Persist(ticket, _) => durable = Some(*ticket),
+                Effect::Persist(ticket, write) => {
+                    durable = Some(*ticket);
+                    match &write.data {
+                        _ if node > 0 => {}
+                        WriteData::Record(bytes) => self.disk.1 += bytes.len(),
+                        WriteData::Checkpoint(bytes) => self.disk = (bytes.len(), 0),
+                    }
+                }
                 Effect::Open(_) => self.step(node, Input::Recovered(Recovered::default())),
             }
         }
@@ -202,6 +213,31 @@ fn a_commit_leaves_at_once_and_costs_no_more_than_a_send() {
         assert_eq!(cluster.sent - before, send, "a commit at n{node}");
         assert_eq!(cluster.committed(1 - node), json!({"k": offset}));
     }
+}
+
+#[test]
+fn snapshots_and_a_limit_bound_the_disk() {
+    let bounds =
+        Options { retain: Some(5), compact_bytes: 4000, keep_entries: 10, ..Options::default() };
+    let mut cluster = Cluster::new(2, &bounds);
+    let (mut checkpoint, mut log, mut sent) = (0, 0, 0);
+    for n in 0..2000 {
+        sent += cluster_send_bytes(&mut cluster, n);
+        checkpoint = checkpoint.max(cluster.disk.0);
+        log = log.max(cluster.disk.1);
+    }
+    assert!(sent > 200_000, "only {sent} bytes were sent");
+    // Ten entries kept, five messages, and who asked what since the last acknowledgement.
+    assert!(checkpoint > 0 && checkpoint < 6000, "a checkpoint of {checkpoint} bytes");
+    assert!(log < 20_000, "{log} bytes of log after a checkpoint");
+}
+
+/// Sends a message of a hundred bytes; how many bytes the request had.
+fn cluster_send_bytes(cluster: &mut Cluster, n: u64) -> usize {
+    let body = json!({"type": "send", "key": "k", "msg": format!("{n:0100}")});
+    cluster.ask(0, body.clone());
+    assert_eq!(cluster.told("send_ok")["offset"], n);
+    body.to_string().len()
 }
 
 #[test]

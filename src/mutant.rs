@@ -35,7 +35,7 @@ pub enum Mutant {
     IgnorePrevTerm = 10,
     /// A follower commits what the leader has, beyond the end of the append.
     CommitBeyondAppend = 11,
-    /// Acknowledgements of an earlier term count.
+    /// Acknowledgements count whatever their term, and for everything sent since.
     StaleAck = 12,
     /// A candidate counts votes instead of voters.
     CountVotesTwice = 13,

@@ -39,6 +39,11 @@ pub enum Fault {
     Slow,
     /// Remove members and add them again (lin-kv on our own nodes).
     Membership,
+    /// Hold back everything on some links, and deliver it when the link is free again.
+    Stall,
+    /// Ask a node nothing for a while, then put an empty one in its place (simulation;
+    /// not for consensus).
+    Replace,
 }
 
 /// The overlay that broadcast's `topology` message suggests.
@@ -188,6 +193,10 @@ pub struct ChaosArgs {
     /// that from the third second on every operation gets an answer
     #[arg(long, default_value_t = 0.0)]
     pub quiet_phase: f64,
+    /// In the quiet phase leave a random minority deaf, mute, cut off or switched off, and
+    /// demand answers of the other nodes only, from the sixth second on
+    #[arg(long)]
+    pub lasting_fault: bool,
 }
 
 fn probability(s: &str) -> Result<f64, String> {
@@ -272,6 +281,10 @@ impl RunConfig {
         if !RATES.contains(&args.rate) {
             return Err(format!("--rate must be from {} to {}", RATES.start(), RATES.end()));
         }
+        if args.chaos.lasting_fault && args.nemesis.contains(&Fault::Membership) {
+            // Of the members that are left, a majority may be out of reach.
+            return Err("--lasting-fault does not go with --nemesis membership".into());
+        }
         // Without a pause between its acts the nemesis would never let time pass.
         if !args.nemesis.is_empty() && args.nemesis_interval < NEMESIS_INTERVAL_MIN_S {
             return Err(format!("--nemesis-interval must be at least {NEMESIS_INTERVAL_MIN_S}"));
@@ -331,6 +344,7 @@ mod tests {
             ("--concurrency 18446744073709551615n", "--concurrency"),
             ("--nodes a,b,a", "twice"),
             ("--nodes a,", "\"\""),
+            ("--lasting-fault --nemesis membership", "--lasting-fault"),
             ("--nodes lin-kv", "\"lin-kv\""),
             ("--nodes c7", "\"c7\""),
             ("--nodes ../a", "\"../a\""),

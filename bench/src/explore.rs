@@ -30,7 +30,14 @@ pub struct Space {
     pub consistency_models: String,
     /// Arguments for the nodes.
     pub args: Vec<String>,
+    /// Whether the nodes are our own, so that their options can be drawn as well.
+    pub tuned: bool,
 }
+
+/// The faults that a run may have. Replacement is left out: it promises nothing while
+/// anything else goes wrong.
+const FAULTS: [Fault; 6] =
+    [Fault::Partition, Fault::Kill, Fault::Pause, Fault::OneWay, Fault::Slow, Fault::Membership];
 
 /// The run that `seed` stands for.
 pub fn derive(space: &Space, seed: Seed) -> RunArgs {
@@ -40,9 +47,20 @@ pub fn derive(space: &Space, seed: Seed) -> RunArgs {
     // A multiple of 2n, which lin-kv demands and the others do not mind.
     let concurrency = Concurrency::PerNode(*draw.pick(&[2, 2, 4]));
     let latency = *draw.pick(&[0.0, 0.0, 1.0, 5.0, 20.0, 100.0]);
-    let mut nemesis = some_of(draw, Fault::value_variants());
+    // Its own stream: what came later leaves the rest of a seed's run as it was.
+    let extra = &mut seed.stream("explore", 1);
+    let mut nemesis = some_of(draw, &FAULTS);
     // The only workload whose clients may change the cluster.
     nemesis.retain(|fault| *fault != Fault::Membership || space.workload == "lin-kv");
+    nemesis.extend(extra.chance(0.25).then_some(Fault::Stall));
+    // It must be noticed and dealt with in the time to recover: not by nodes that have just
+    // learned to be patient.
+    let is_swift = latency <= 20.0 && !nemesis.contains(&Fault::Slow);
+    let lasting_fault = extra.chance(0.3) && is_swift && !nemesis.contains(&Fault::Membership);
+    let mut args = space.args.clone();
+    if space.tuned {
+        args.extend(options(&space.workload, extra));
+    }
     RunArgs {
         workload: space.workload.clone(),
         node_count: Some(nodes),
@@ -61,12 +79,39 @@ pub fn derive(space: &Space, seed: Seed) -> RunArgs {
         max_txn_length: *draw.pick(&[2, 4, 6]),
         max_writes_per_key: *draw.pick(&[4, 16, 64]),
         seed: Some(seed.0),
-        chaos: chaos(draw),
-        args: space.args.clone(),
+        chaos: chaos(draw, lasting_fault),
+        args,
     }
 }
 
-fn chaos(draw: &mut Draw) -> ChaosArgs {
+/// Options of our own nodes under which what takes a long log or a large state happens in
+/// seconds: snapshots, in pieces, and whole states instead of what has changed.
+fn options(workload: &str, draw: &mut Draw) -> Vec<String> {
+    let choices: &[(&str, &[&str])] = match workload {
+        "lin-kv" | "kafka" | "txn-list-append" | "txn-rw-register" => &[
+            ("--compact-bytes", &["300", "3000", "30000"]),
+            ("--keep-entries", &["0", "3", "30"]),
+            ("--append-bytes", &["300", "3000"]),
+            ("--snapshot-chunk", &["50", "500"]),
+        ],
+        "broadcast" | "g-set" | "g-counter" | "pn-counter" => {
+            &[("--keep-deltas", &["1", "10", "100"])]
+        }
+        _ => &[],
+    };
+    if draw.chance(0.5) {
+        return Vec::new();
+    }
+    let mut options = Vec::new();
+    for (name, values) in choices {
+        if draw.chance(0.7) {
+            options.extend([(*name).to_owned(), (*draw.pick(values)).to_owned()]);
+        }
+    }
+    options
+}
+
+fn chaos(draw: &mut Draw, lasting_fault: bool) -> ChaosArgs {
     ChaosArgs {
         loss: sometimes(draw, &[0.01, 0.05, 0.15, 0.3]),
         duplicate: sometimes(draw, &[0.01, 0.1, 0.3]),
@@ -75,7 +120,9 @@ fn chaos(draw: &mut Draw) -> ChaosArgs {
         fsync: sometimes(draw, &[0.1, 1.0, 10.0, 50.0]),
         torn_writes: sometimes(draw, &[0.1, 0.5, 1.0]),
         no_disk: false,
-        quiet_phase: 6.0,
+        // Long enough to be asked something after the time to recover.
+        quiet_phase: if lasting_fault { 9.0 } else { 6.0 },
+        lasting_fault,
     }
 }
 
@@ -124,8 +171,8 @@ pub fn flags(run: &RunArgs) -> Vec<String> {
     flag("torn-writes", chaos.torn_writes.to_string(), "0");
     flag("quiet-phase", chaos.quiet_phase.to_string(), "0");
     flag("seed", run.seed.map_or_else(String::new, |s| s.to_string()), "");
-    if chaos.no_disk {
-        flags.push("--no-disk".into());
+    for (name, given) in [("no-disk", chaos.no_disk), ("lasting-fault", chaos.lasting_fault)] {
+        flags.extend(given.then(|| format!("--{name}")));
     }
     if !run.args.is_empty() {
         flags.push("--".into());
@@ -171,6 +218,7 @@ mod tests {
             workload: "echo".into(),
             consistency_models: "read-committed,serializable".into(),
             args: vec!["--x".into()],
+            tuned: true,
         };
         for seed in 0..200 {
             let run = derive(&space, Seed(seed));

@@ -9,7 +9,7 @@
 use crate::check::{self, CheckOptions, NetStats, Outcome, Verdict, net::MessageCounts, txn};
 use crate::config::RunConfig;
 use crate::edn::Edn;
-use crate::history::{Op, OpType, pairs};
+use crate::history::{Op, OpType, Process, pairs};
 use crate::world::net::Count;
 use crate::world::{Blame, Report};
 
@@ -29,6 +29,8 @@ use crate::world::{Blame, Report};
 /// With 3 s, everything but a second split vote at the highest latency fits; a cluster
 /// on a fast network has time for three elections.
 const GRACE_NANOS: i64 = 3_000_000_000;
+/// The same if one fault remains, which has to be noticed first.
+const GRACE_LASTING_NANOS: i64 = 6_000_000_000;
 
 /// Judges a run.
 pub fn judge(config: &RunConfig, report: &Report) -> Outcome {
@@ -55,7 +57,10 @@ pub fn judge(config: &RunConfig, report: &Report) -> Outcome {
         add("invariants", Outcome::new(Verdict::Invalid, [("broken", Edn::str(violation))]));
     }
     if let Some(quiet_from) = report.quiet_from {
-        add("progress", progress(&report.history, quiet_from));
+        let may_ask = |op: &Op| !report.out_of_reach.contains(&node_of(config, op));
+        let is_quiet = report.out_of_reach.is_empty();
+        let from = quiet_from + if is_quiet { GRACE_NANOS } else { GRACE_LASTING_NANOS };
+        add("progress", progress(&report.history, from, may_ask));
     }
     outcome
 }
@@ -92,13 +97,22 @@ fn tell_blame(blame: &Blame) -> Edn {
     ])
 }
 
+/// The index of the node that was asked.
+fn node_of(config: &RunConfig, op: &Op) -> usize {
+    match op.process {
+        Process::Client(process) => process as usize % config.concurrency % config.nodes.len(),
+        Process::Nemesis => usize::MAX,
+    }
+}
+
 /// Operations invoked after the grace period must end with an answer: `ok`, or a
 /// refusal that is about the operation and not about the cluster.
-fn progress(history: &[Op], quiet_from: i64) -> Outcome {
+fn progress(history: &[Op], from: i64, may_ask: impl Fn(&Op) -> bool) -> Outcome {
     let Ok(pairs) = pairs(history) else {
         return Outcome::unknown("the history is malformed");
     };
-    let late = pairs.iter().filter(|pair| pair.invoke.time >= quiet_from + GRACE_NANOS);
+    let late = pairs.iter().filter(|pair| pair.invoke.time >= from);
+    let late = late.filter(|pair| may_ask(pair.invoke));
     let (mut asked, mut unanswered) = (0_usize, Vec::new());
     for pair in late {
         asked += 1;

@@ -69,7 +69,7 @@ fn a_panic_of_a_node_is_a_failure_of_its_own_kind() {
 fn tally(workload: &str, jobs: usize) -> Tally {
     let consistency_models = "strict-serializable".to_owned();
     let args = vec![workload.to_owned()];
-    let space = Space { workload: workload.to_owned(), consistency_models, args };
+    let space = Space { workload: workload.to_owned(), consistency_models, args, tuned: true };
     Swarm {
         space: &space,
         nodes: &factory,
@@ -106,6 +106,7 @@ fn a_recorded_run_is_the_run_itself() {
             workload: workload.into(),
             consistency_models: consistency_models.clone(),
             args: vec![workload.into()],
+            tuned: true,
         };
         for seed in 0..4 {
             let config = RunConfig::new(derive(&space, Seed(seed)), Seed(seed)).unwrap();

@@ -26,11 +26,14 @@ pub struct Config {
     pub overlay: Overlay,
     /// How long a delta may take to reach every node in good weather.
     pub latency_budget: Duration,
+    /// How many deltas to keep for peers that lag; beyond that they get the whole state.
+    pub keep_deltas: usize,
 }
 
 impl Default for Config {
     fn default() -> Config {
-        Config { overlay: Overlay::Hub, latency_budget: Duration::from_millis(650) }
+        let latency_budget = Duration::from_millis(650);
+        Config { overlay: Overlay::Hub, latency_budget, keep_deltas: 8192 }
     }
 }
 
@@ -95,7 +98,7 @@ impl<L: Lattice> Engine<L> {
         Engine {
             me,
             boot,
-            store: Store::new(Replica { rank: me, boot }),
+            store: Store::new(Replica { rank: me, boot }, config.keep_deltas),
             peers: vec![Peer::default(); usize::from(nodes)],
             pace,
             neighbours: shape.map(|shape| shape.neighbours),

@@ -6,9 +6,6 @@ use super::log::{DeltaLog, Runs};
 use super::record::{Record, Snapshot};
 use super::version::{Replica, Versions};
 
-/// How many deltas to keep for peers that lag; beyond that they get the state.
-const LOG_LIMIT: usize = 8192;
-
 /// State, log and records of one node.
 #[derive(Clone, Debug)]
 pub(super) struct Store<L> {
@@ -31,8 +28,8 @@ pub(super) struct Learned {
 }
 
 impl<L: Lattice> Store<L> {
-    pub(super) fn new(me: Replica) -> Store<L> {
-        let log = DeltaLog::new(LOG_LIMIT);
+    pub(super) fn new(me: Replica, keep_deltas: usize) -> Store<L> {
+        let log = DeltaLog::new(keep_deltas);
         Store { me, state: L::default(), open: None, log, records: Vec::new() }
     }
 

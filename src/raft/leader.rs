@@ -266,6 +266,10 @@ impl Raft {
         );
         let base = self.log.base().index;
         let Some(peer) = self.heard(from, round) else { return };
+        // Guard: what counts is what the follower had when it answered, not what it has
+        // been sent since.
+        let stale = mutant::is(Mutant::StaleAck);
+        let matched = if stale { matched.max(peer.next.prev()) } else { matched };
         let news = peer.accept(matched, base);
         if news {
             self.advance_commit();

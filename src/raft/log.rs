@@ -203,6 +203,11 @@ impl Log {
             let committed = self.configs.iter().rfind(|(index, _)| *index <= self.commit);
             return committed.unwrap_or(&self.configs[0]);
         }
+        self.newest_config()
+    }
+
+    /// The last configuration in the log, and where it was appended.
+    pub(super) fn newest_config(&self) -> &(Index, Arc<Config>) {
         self.configs.last().expect("there is always a first configuration")
     }
 

@@ -49,7 +49,7 @@ impl Raft {
         if self.log.commit() < leader.first_index && !mutant::is(Mutant::EarlyChange) {
             return Err(ChangeError::TooEarly);
         }
-        let (index, config) = self.log.config();
+        let (index, config) = self.log.newest_config();
         // Guard: one change at a time.
         if *index > self.log.commit() || config.is_joint() {
             return Err(ChangeError::InProgress);
@@ -60,7 +60,7 @@ impl Raft {
 
     /// Does what is next once the configuration in force is committed.
     pub(super) fn continue_change(&mut self) {
-        let (index, config) = self.log.config().clone();
+        let (index, config) = self.log.newest_config().clone();
         if index > self.log.commit() {
             return;
         }

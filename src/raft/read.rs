@@ -190,13 +190,14 @@ impl Raft {
     pub(super) fn begin_round(&mut self) {
         let (now, timeout) = (self.now, self.options.election_timeout_ticks);
         let leases = self.options.lease_reads;
+        let kept = if mutant::is(Mutant::LongLease) { 4 * timeout } else { timeout };
         let Role::Leader(leader) = &mut self.role else { return };
         leader.round.0 += 1;
         let begun = &mut leader.reads.begun;
         // The first round of a tick stands for all of them.
         if leases && begun.back().is_none_or(|(_, at)| *at < now) {
             begun.push_back((leader.round, now));
-            while begun.front().is_some_and(|(_, at)| at + timeout < now) {
+            while begun.front().is_some_and(|(_, at)| at + kept < now) {
                 begun.pop_front();
             }
         }

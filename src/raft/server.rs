@@ -412,7 +412,8 @@ impl Raft {
     /// server be too early, its pre-vote is refused.
     pub(super) fn hurry_election(&mut self) {
         let timeout = self.options.election_timeout_ticks;
-        let drawn = timeout / 4 + self.rng.next_u64() % timeout;
+        let fixed = mutant::is(Mutant::FixedTimeout);
+        let drawn = timeout / 4 + if fixed { 0 } else { self.rng.next_u64() % timeout };
         self.election_due = self.election_due.min(self.now + drawn);
     }
 

@@ -15,6 +15,13 @@ use crate::raft::{
 /// A command as it stands in the log: session, number, floor, origin, command.
 type Envelope<'a> = (u64, u64, u64, RaftId, &'a RawValue);
 
+/// The machine's command in an entry, if there is one.
+pub(super) fn command_of(entry: &Entry) -> Option<&RawValue> {
+    let Payload::Command(command) = &entry.payload else { return None };
+    let envelope: Envelope<'_> = serde_json::from_slice(command.as_bytes()).ok()?;
+    Some(envelope.4)
+}
+
 impl<S: StateMachine> Replica<S> {
     /// Takes up what the replica `from` asks of its leader. If this is not the leader, it
     /// will find out, and ask again elsewhere. `voucher`, who brought it, was in `term`
@@ -36,11 +43,20 @@ impl<S: StateMachine> Replica<S> {
 
     /// Gives the commands of a batch to the core. If it does not take them, they are
     /// in no log; whoever sent them will send them again.
-    pub(super) fn propose_batch(&mut self) {
+    pub(super) fn propose_batch(&mut self, cx: &mut Context<'_>) {
         let Some(started) = &mut self.started else { return };
+        let mut early = Vec::new();
         for command in std::mem::take(&mut started.batch) {
-            if started.raft.propose(command).is_err() {
-                tracing::debug!("a command was not taken up");
+            match started.raft.propose(command.clone()) {
+                // Guard: nothing happens, and nothing is answered, before it is committed.
+                Ok(id) if mutant::is(Mutant::AnswerOnAppend) => early.push((id, command)),
+                Ok(_) => {}
+                Err(_) => tracing::debug!("a command was not taken up"),
+            }
+        }
+        for (id, command) in early {
+            if let Ok(envelope) = serde_json::from_slice(command.as_bytes()) {
+                self.apply_command(cx, id, envelope);
             }
         }
     }

@@ -62,7 +62,7 @@ impl<S: StateMachine> Replica<S> {
             return;
         }
         if delay.is_zero() {
-            self.propose_batch();
+            self.propose_batch(cx);
         } else {
             cx.set_timer_if_unset(BATCH, delay);
         }

@@ -133,6 +133,10 @@ pub struct Options {
     pub keep_entries: u64,
     /// The size of the entries in one message to another replica, in bytes.
     pub append_bytes: usize,
+    /// How many of those messages may be on the way to one replica.
+    pub max_inflight: usize,
+    /// The size of a piece of a snapshot on its way to another replica, in bytes.
+    pub snapshot_chunk_bytes: usize,
 }
 
 impl Default for Options {
@@ -147,6 +151,8 @@ impl Default for Options {
             compact_bytes: 1 << 20,
             keep_entries: 1000,
             append_bytes: 256 << 10,
+            max_inflight: 128,
+            snapshot_chunk_bytes: 128 << 10,
         }
     }
 }
@@ -228,6 +234,16 @@ impl<S: StateMachine> Replica<S> {
         &self.machine
     }
 
+    /// The commands in this node's log that are not applied here, oldest first. Those that
+    /// are not committed may never be.
+    pub fn unapplied(&self) -> impl Iterator<Item = Box<RawValue>> {
+        let raft = self.raft();
+        let applied = raft.map(|raft| raft.status().applied);
+        let entries = raft.into_iter().flat_map(Raft::entries);
+        let new = entries.filter(move |entry| Some(entry.id.index) > applied);
+        new.filter_map(|entry| apply::command_of(entry).map(RawValue::to_owned))
+    }
+
     /// The consensus core, for white-box checks; none before the start.
     pub fn raft(&self) -> Option<&Raft> {
         self.started.as_ref().map(|s| &s.raft)
@@ -288,6 +304,8 @@ impl<S: StateMachine> Replica<S> {
             lease_margin_ticks: self.options.election_timeout_ms / 4,
             keep_entries: self.options.keep_entries,
             max_append_bytes: self.options.append_bytes,
+            max_inflight_messages: self.options.max_inflight,
+            snapshot_chunk_bytes: self.options.snapshot_chunk_bytes,
             pre_vote: !mutant::is(Mutant::NoPreVote),
             check_quorum: !mutant::is(Mutant::NoPreVote),
             ..raft::Options::default()
@@ -335,7 +353,7 @@ impl<S: StateMachine> Replica<S> {
 
     fn timer(&mut self, cx: &mut Context<'_>, token: Token) {
         match token {
-            BATCH => self.propose_batch(),
+            BATCH => self.propose_batch(cx),
             RETRIES => self.retry(cx),
             CAMPAIGN => self.campaign_again(cx),
             // Time has been passed on already.

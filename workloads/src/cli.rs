@@ -77,6 +77,22 @@ pub struct Options {
     #[arg(long, value_name = "BYTES", default_value_t = DEFAULT_APPEND_BYTES)]
     pub append_bytes: usize,
 
+    /// How many of those messages may be on the way to one node
+    #[arg(long, value_name = "COUNT", default_value_t = DEFAULT_MAX_INFLIGHT)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_inflight: u32,
+
+    /// How much of a snapshot goes into one message
+    #[arg(long, value_name = "BYTES", default_value_t = DEFAULT_SNAPSHOT_CHUNK)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    pub snapshot_chunk: u32,
+
+    /// How many changes broadcast, g-set and the counters keep for nodes that are behind;
+    /// those that lack more are sent everything
+    #[arg(long, value_name = "COUNT", default_value_t = DEFAULT_KEEP_DELTAS)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    pub keep_deltas: u32,
+
     /// Answer reads without asking anyone while a quorum has promised to elect nobody
     /// else; correct only if clocks run at nearly the same rate
     #[arg(long)]
@@ -101,6 +117,9 @@ const DEFAULT_HEARTBEAT_MS: u64 = 100;
 const DEFAULT_COMPACT_BYTES: u64 = 1 << 20;
 const DEFAULT_KEEP_ENTRIES: u64 = 1000;
 const DEFAULT_APPEND_BYTES: usize = 256 << 10;
+const DEFAULT_MAX_INFLIGHT: u32 = 128;
+const DEFAULT_SNAPSHOT_CHUNK: u32 = 128 << 10;
+const DEFAULT_KEEP_DELTAS: u32 = 8192;
 
 const DEFAULT_LATENCY_BUDGET_MS: u64 = 650;
 /// Children of an inner node of `--overlay tree`.
@@ -117,6 +136,9 @@ impl Default for Options {
             compact_bytes: DEFAULT_COMPACT_BYTES,
             keep_entries: DEFAULT_KEEP_ENTRIES,
             append_bytes: DEFAULT_APPEND_BYTES,
+            max_inflight: DEFAULT_MAX_INFLIGHT,
+            snapshot_chunk: DEFAULT_SNAPSHOT_CHUNK,
+            keep_deltas: DEFAULT_KEEP_DELTAS,
             lease_reads: false,
             store: StoreChoice::default(),
             isolation: IsolationChoice::default(),
@@ -137,6 +159,8 @@ impl Options {
             compact_bytes: self.compact_bytes,
             keep_entries: self.keep_entries,
             append_bytes: self.append_bytes,
+            max_inflight: self.max_inflight as usize,
+            snapshot_chunk_bytes: self.snapshot_chunk as usize,
             ..replica::Options::default()
         }
     }
@@ -149,7 +173,8 @@ impl Options {
             OverlayChoice::Topology => Overlay::Topology,
             OverlayChoice::Flood => Overlay::Flood,
         };
-        gossip::Config { overlay, latency_budget: Duration::from_millis(self.latency_budget) }
+        let latency_budget = Duration::from_millis(self.latency_budget);
+        gossip::Config { overlay, latency_budget, keep_deltas: self.keep_deltas as usize }
     }
 }
 

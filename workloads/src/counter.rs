@@ -5,9 +5,10 @@
 //! a negative one as malformed (error 12): it is not part of its language, and the
 //! promise that the value never shrinks is what its readers chose it for.
 
-use seaworthy::gossip::Counter as Totals;
+use seaworthy::gossip::{Boot, Counter as Totals};
 use seaworthy::gossip_node::Replicated;
 use seaworthy::message::{ErrorCode, Message, RpcError};
+use seaworthy::mutant::{self, Mutant};
 use seaworthy::node::{Context, DEFAULT_STREAM, Event, Workload};
 use serde::{Deserialize, Serialize};
 
@@ -71,7 +72,11 @@ impl Counter {
         if delta == 0 {
             return Ok(());
         }
-        let change = self.totals.state().added(self.totals.replica(), delta);
+        let mut author = self.totals.replica();
+        if mutant::is(Mutant::ReuseReplica) {
+            author.boot = Boot::from_random(0);
+        }
+        let change = self.totals.state().added(author, delta);
         let full = || RpcError::new(ErrorCode::ABORT, "the total of this node exceeds 64 bits");
         self.totals.add(cx, change.ok_or_else(full)?);
         Ok(())

@@ -227,6 +227,10 @@ impl Cluster for SimCluster {
         machine.note(now, "killed");
     }
 
+    fn wipe(&mut self, node: usize) {
+        self.machines[node].storage = MemoryStorage::default();
+    }
+
     fn pause(&mut self, now: Time, node: usize) {
         let machine = &mut self.machines[node];
         machine.paused = machine.node.is_some();

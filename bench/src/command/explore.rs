@@ -131,12 +131,14 @@ fn run_on(args: &ExploreArgs, nodes: &Nodes, stop: &(dyn Fn() -> bool + Sync)) -
 pub(super) fn space(args: &ExploreArgs) -> Space {
     let (workload, args_of_nodes) = (args.workload.clone(), args.args.clone());
     let consistency_models = args.consistency_models.clone();
-    let mut space = Space { workload, consistency_models, args: args_of_nodes };
+    let mut space = Space { workload, consistency_models, args: args_of_nodes, tuned: false };
     if space.args.is_empty() {
         // Nodes that serve everything cannot know what a bare `read` means while all
         // that ever happened was reads; an exploration meets such runs.
         let served = args.workload.strip_prefix("txn-").map_or(args.workload.as_str(), |_| "txn");
         space.args = vec![served.to_owned()];
+        // Whoever names options wants these and no others.
+        space.tuned = args.nodes_bin.is_none();
     }
     space
 }

@@ -68,7 +68,8 @@ impl Explore {
         node: impl Fn() -> Box<dyn Workload + Send> + Clone + Send + Sync + 'static,
     ) -> Explore {
         let consistency_models = "strict-serializable".to_owned();
-        let space = Space { workload: name.to_owned(), consistency_models, args: Vec::new() };
+        let space =
+            Space { workload: name.to_owned(), consistency_models, args: Vec::new(), tuned: false };
         let nodes = Box::new(move |_: &RunConfig| Ok(Box::new(node.clone()) as _));
         Explore { space, nodes, from: 0, seeds: 100, jobs: None, shrink_runs: SHRINK_RUNS }
     }

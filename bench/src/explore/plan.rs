@@ -193,13 +193,14 @@ fn read_act(item: &Edn, nodes: &[NodeId]) -> Result<(Duration, Act), String> {
         "start" => Act::Start,
         "pause" => Act::Pause(seq(value)?),
         "resume" => Act::Resume,
-        "start-one-way" => {
+        kind @ ("start-one-way" | "stall") => {
             let link = |e: &Edn| match seq(e)?.as_slice() {
                 [from, to] => Ok((*from, *to)),
                 _ => Err(wrong()),
             };
             let links = value.as_seq().ok_or_else(wrong)?;
-            Act::CutOneWay(links.iter().map(link).collect::<Result<_, _>>()?)
+            let links = links.iter().map(link).collect::<Result<_, _>>()?;
+            if kind == "stall" { Act::Stall(links) } else { Act::CutOneWay(links) }
         }
         "stop-one-way" => Act::HealOneWay,
         "slow" => {
@@ -209,6 +210,9 @@ fn read_act(item: &Edn, nodes: &[NodeId]) -> Result<(Duration, Act), String> {
         "fast" => Act::Fast,
         "remove-member" => Act::RemoveMember(index(value)?),
         "restore-members" => Act::RestoreMembers,
+        "release" => Act::Release,
+        "drain" => Act::Drain(index(value)?),
+        "replace" => Act::Replace,
         _ => return Err(wrong()),
     };
     Ok((read_ms(item)?, act))

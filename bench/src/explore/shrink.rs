@@ -135,6 +135,7 @@ impl Shrinker<'_> {
         self.try_change(|plan| plan.run.chaos.clock_skew = 0.0);
         self.try_change(|plan| plan.run.chaos.fsync = 0.0);
         self.try_change(|plan| plan.run.chaos.torn_writes = 0.0);
+        self.try_change(|plan| plan.run.chaos.lasting_fault = false);
     }
 
     fn fewer_nodes(&mut self) {
@@ -239,6 +240,8 @@ fn ends(act: &Act) -> Option<crate::config::Fault> {
         Act::HealOneWay => Some(Fault::OneWay),
         Act::Fast => Some(Fault::Slow),
         Act::RestoreMembers => Some(Fault::Membership),
+        Act::Release => Some(Fault::Stall),
+        Act::Replace => Some(Fault::Replace),
         _ => None,
     }
 }
@@ -290,15 +293,17 @@ fn keep_nodes(plan: &mut Plan, nodes: usize, fewer: usize) {
                 grudge.retain(|n, _| *n < fewer);
                 grudge.values_mut().for_each(|unheard| unheard.retain(|n| *n < fewer));
             }
-            Act::CutOneWay(links) => links.retain(|(a, b)| *a < fewer && *b < fewer),
-            Act::RemoveMember(node) => *node %= fewer,
+            Act::CutOneWay(links) | Act::Stall(links) => {
+                links.retain(|(a, b)| *a < fewer && *b < fewer);
+            }
+            Act::RemoveMember(node) | Act::Drain(node) => *node %= fewer,
             _ => {}
         }
     }
     plan.script.acts.retain(|(_, act)| match act {
         Act::Kill(chosen) | Act::Pause(chosen) => !chosen.is_empty(),
         Act::Partition(grudge) => grudge.values().any(|unheard| !unheard.is_empty()),
-        Act::CutOneWay(links) => !links.is_empty(),
+        Act::CutOneWay(links) | Act::Stall(links) => !links.is_empty(),
         _ => true,
     });
 }
@@ -320,6 +325,10 @@ fn one_victim_less(act: &Act) -> Vec<Act> {
         Act::CutOneWay(links) if links.len() > 1 => {
             let fewer = |link| links.iter().filter(|l| *l != link).copied().collect();
             links.iter().map(|link| Act::CutOneWay(fewer(link))).collect()
+        }
+        Act::Stall(links) if links.len() > 1 => {
+            let fewer = |link| links.iter().filter(|l| *l != link).copied().collect();
+            links.iter().map(|link| Act::Stall(fewer(link))).collect()
         }
         _ => Vec::new(),
     }

@@ -60,6 +60,8 @@ pub struct Clients {
     /// When the test began, on the world's clock.
     origin: Time,
     history: History,
+    /// The node that is not to be asked.
+    spared: Option<usize>,
     /// How long a client waits for a reply.
     pub timeout: Duration,
 }
@@ -87,6 +89,7 @@ impl Clients {
             addresses: 0,
             origin: Time::ZERO,
             history: History::new(),
+            spared: None,
             timeout,
         }
     }
@@ -144,7 +147,7 @@ impl Clients {
         let (mut free, mut processes) = (Vec::new(), Vec::new());
         for (index, worker) in self.workers.iter().enumerate() {
             processes.push(worker.process);
-            if worker.open.is_none() {
+            if self.is_free(index) {
                 free.push(index);
             }
         }
@@ -164,7 +167,13 @@ impl Clients {
 
     /// Whether this worker could begin an operation.
     pub fn is_free(&self, worker: usize) -> bool {
-        self.workers.get(worker).is_some_and(|w| w.open.is_none())
+        let is_free = |w: &Worker| w.open.is_none() && self.spared != Some(w.node);
+        self.workers.get(worker).is_some_and(is_free)
+    }
+
+    /// From now on no operation begins at this node.
+    pub fn spare(&mut self, node: Option<usize>) {
+        self.spared = node;
     }
 
     /// A worker begins an operation.

@@ -16,6 +16,7 @@ mod lifecycle;
 mod membership;
 pub mod nemesis;
 pub mod net;
+mod outage;
 mod phases;
 pub mod queue;
 pub mod script;
@@ -38,6 +39,7 @@ use lifecycle::Lifecycle;
 use membership::Membership;
 use nemesis::Nemesis;
 use net::{Counts, Directory, Network, Party};
+use outage::Outage;
 pub use phases::Phase;
 use queue::Queue;
 use script::{Course, Script};
@@ -97,6 +99,9 @@ pub struct World<C> {
     journal: Journal,
     lifecycle: Lifecycle,
     membership: Membership,
+    outage: Outage,
+    /// What waits on a stalled link, oldest first.
+    stalled: Vec<Flight>,
     phase: Phase,
     course: Course,
     /// What happened so far, if it is to be written down.
@@ -148,6 +153,8 @@ pub struct Report {
     /// When the phase without faults began, if there was one, in nanoseconds since
     /// the operations began.
     pub quiet_from: Option<i64>,
+    /// The nodes, by index, that were out of reach in that phase all the same.
+    pub out_of_reach: Vec<usize>,
 }
 
 impl<C: Cluster> World<C> {
@@ -170,6 +177,8 @@ impl<C: Cluster> World<C> {
             journal,
             lifecycle: Lifecycle::new(config.nodes.len()),
             membership: Membership::new(config.seed),
+            outage: Outage::default(),
+            stalled: Vec::new(),
             phase: Phase::Init,
             course: Course::Drawn,
             written: Script::default(),
@@ -254,6 +263,7 @@ impl<C: Cluster> World<C> {
         let quiet_from = self.quiet_from.map(|at| (at - origin).as_nanos() as i64);
         let report = Report {
             quiet_from,
+            out_of_reach: self.outage.into_lasting(),
             counts: self.network.counts(),
             blames: self.blames,
             violation: self.violation,
@@ -353,6 +363,9 @@ impl<C: Cluster> World<C> {
     }
 
     fn arrive(&mut self, flight: Flight) {
+        if self.network.is_stalled(flight.src, flight.dest) {
+            return self.stalled.push(flight);
+        }
         if !self.network.arrives(flight.src, flight.dest) {
             return self.journal.note(self.now, "drop", flight.id, &flight.packet);
         }

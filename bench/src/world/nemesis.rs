@@ -42,6 +42,14 @@ pub enum Act {
     RemoveMember(usize),
     /// Ask the cluster to take all nodes in.
     RestoreMembers,
+    /// What is sent in these (from, to) directions does not arrive for the time being.
+    Stall(BTreeSet<(usize, usize)>),
+    /// It arrives now.
+    Release,
+    /// No more operations for this node.
+    Drain(usize),
+    /// An empty node in the place of the one that is drained.
+    Replace,
 }
 
 impl Act {
@@ -60,6 +68,10 @@ impl Act {
             Act::Fast => "fast",
             Act::RemoveMember(_) => "remove-member",
             Act::RestoreMembers => "restore-members",
+            Act::Stall(_) => "stall",
+            Act::Release => "release",
+            Act::Drain(_) => "drain",
+            Act::Replace => "replace",
         }
     }
 
@@ -72,6 +84,8 @@ impl Act {
             Act::CutOneWay(_) => Some(Fault::OneWay),
             Act::Slow(_) => Some(Fault::Slow),
             Act::RemoveMember(_) => Some(Fault::Membership),
+            Act::Stall(_) => Some(Fault::Stall),
+            Act::Drain(_) => Some(Fault::Replace),
             _ => None,
         }
     }
@@ -109,12 +123,14 @@ pub struct Nemesis {
 impl Nemesis {
     /// The nemesis of a run.
     pub fn new(config: &RunConfig) -> Nemesis {
-        let groups: [&[Fault]; 5] = [
+        let groups: [&[Fault]; 7] = [
             &[Fault::Partition],
             &[Fault::Kill, Fault::Pause],
             &[Fault::OneWay],
             &[Fault::Slow],
             &[Fault::Membership],
+            &[Fault::Stall],
+            &[Fault::Replace],
         ];
         let mut flows = Vec::new();
         for (index, group) in groups.iter().enumerate() {
@@ -166,6 +182,8 @@ pub fn relief(fault: Fault) -> Deed {
         Fault::OneWay => Act::HealOneWay,
         Fault::Slow => Act::Fast,
         Fault::Membership => Act::RestoreMembers,
+        Fault::Stall => Act::Release,
+        Fault::Replace => Act::Replace,
     };
     tell(act, &[])
 }
@@ -188,6 +206,8 @@ fn inflict(fault: Fault, nodes: &[NodeId], draw: &mut Draw) -> Deed {
         Fault::OneWay => (Edn::Nil, Act::CutOneWay(one_way(nodes.len(), draw))),
         Fault::Membership => (Edn::Nil, Act::RemoveMember(draw.below(nodes.len()))),
         Fault::Slow => (Edn::Nil, Act::Slow(*draw.pick(&[2, 5, 20]))),
+        Fault::Stall => (Edn::Nil, Act::Stall(one_way(nodes.len(), draw))),
+        Fault::Replace => (Edn::Nil, Act::Drain(draw.below(nodes.len()))),
     };
     Deed { asked, ..tell(act, nodes) }
 }
@@ -200,19 +220,21 @@ pub fn tell(act: Act, nodes: &[NodeId]) -> Deed {
         }
         Act::Kill(chosen) => tell_nodes(nodes, chosen, "killed"),
         Act::Pause(chosen) => tell_nodes(nodes, chosen, "paused"),
-        Act::CutOneWay(links) => {
+        Act::CutOneWay(links) | Act::Stall(links) => {
             let tell = |(from, to): &(usize, usize)| {
                 Edn::Vector(vec![Edn::str(nodes[*from].as_str()), Edn::str(nodes[*to].as_str())])
             };
             Edn::Vector(links.iter().map(tell).collect())
         }
-        Act::RemoveMember(node) => Edn::str(nodes[*node].as_str()),
+        Act::RemoveMember(node) | Act::Drain(node) => Edn::str(nodes[*node].as_str()),
         Act::Slow(factor) => Edn::Int(i64::from(*factor)),
         Act::Heal | Act::HealOneWay => Edn::keyword("network-healed"),
         Act::Start => Edn::keyword("started"),
         Act::Resume => Edn::keyword("resumed"),
         Act::Fast => Edn::keyword("latency-restored"),
         Act::RestoreMembers => Edn::keyword("asked"),
+        Act::Release => Edn::keyword("delivered"),
+        Act::Replace => Edn::keyword("replaced"),
     };
     Deed { f: act.name(), act, asked: Edn::Nil, done }
 }

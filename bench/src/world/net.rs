@@ -80,6 +80,8 @@ pub struct Network {
     deaf: BTreeMap<usize, BTreeSet<usize>>,
     /// The same for the cuts in one direction, which come and go on their own.
     one_way: BTreeSet<(usize, usize)>,
+    /// Directions in which everything waits.
+    stalled: BTreeSet<(usize, usize)>,
     /// Latency is multiplied by this.
     slowdown: f64,
     /// The storm is over.
@@ -102,6 +104,7 @@ impl Network {
             taken: BTreeMap::new(),
             deaf: BTreeMap::new(),
             one_way: BTreeSet::new(),
+            stalled: BTreeSet::new(),
             slowdown: 1.0,
             calm: false,
             last_arrival: Time::ZERO,
@@ -216,6 +219,17 @@ impl Network {
         self.one_way = links;
     }
 
+    /// Lets everything in these (from, to) directions wait.
+    pub fn stall(&mut self, links: BTreeSet<(usize, usize)>) {
+        self.stalled = links;
+    }
+
+    /// Whether a message that comes out of the queue now has to wait.
+    pub fn is_stalled(&self, src: Party, dest: Party) -> bool {
+        let (Party::Node(src), Party::Node(dest)) = (src, dest) else { return false };
+        self.stalled.contains(&(src, dest))
+    }
+
     /// Multiplies latency (of at least a millisecond) by `factor` from now on.
     pub fn slow(&mut self, factor: f64) {
         self.slowdown = factor;
@@ -231,6 +245,7 @@ impl Network {
         self.calm = true;
         self.deaf.clear();
         self.one_way.clear();
+        self.stalled.clear();
         self.slowdown = 1.0;
         (self.loss, self.duplicate, self.reorder) = (0.0, 0.0, 0.0);
     }

@@ -151,6 +151,7 @@ impl<C: Cluster> World<C> {
                 self.phase = Phase::Quiet;
                 self.heal();
                 self.network.calm();
+                self.begin_lasting_fault();
                 // A fault is over when the last message is that it delayed: one of a
                 // leader that is none any more still silences whoever hears it.
                 let quiet_from = self.now.max(self.network.last_arrival());
@@ -160,6 +161,7 @@ impl<C: Cluster> World<C> {
                 self.generate();
             }
             Phase::Main | Phase::Quiet => {
+                self.end_lasting_fault();
                 if self.phase == Phase::Main && self.clients.has_last_phase() {
                     // Healing comes right at the end of the operations, as in
                     // Maelstrom; the recovery is counted once the open ones are done.
@@ -216,6 +218,10 @@ impl<C: Cluster> World<C> {
             Act::Fast => self.network.slow(1.0),
             Act::RemoveMember(node) => self.request_change("remove_member", node),
             Act::RestoreMembers => self.restore_members(),
+            Act::Stall(links) => self.network.stall(links),
+            Act::Release => self.release_stalled(),
+            Act::Drain(node) => self.drain(node),
+            Act::Replace => self.replace_drained(),
             Act::Kill(nodes) => {
                 for node in nodes {
                     self.lifecycle.killed(node);
@@ -239,6 +245,14 @@ impl<C: Cluster> World<C> {
             }
         }
         self.clients.record_nemesis(self.now, deed.f, deed.done);
+    }
+
+    /// What waited arrives, in order.
+    fn release_stalled(&mut self) {
+        self.network.stall(Default::default());
+        for flight in std::mem::take(&mut self.stalled) {
+            self.queue.push(self.now, Event::Deliver(Box::new(flight)));
+        }
     }
 
     /// Issues operations as long as the generator has some that are due.

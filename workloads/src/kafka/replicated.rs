@@ -18,9 +18,10 @@
 //! that trade, for all commands.
 
 use seaworthy::message::{Message, Request};
+use seaworthy::mutant::{self, Mutant};
 use seaworthy::node::{Context, Event, Workload};
 use seaworthy::raft::Raft;
-use seaworthy::replica::{self, Replica};
+use seaworthy::replica::{self, Replica, StateMachine};
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::logs::{Command, Logs};
@@ -57,7 +58,10 @@ impl Kafka {
             }
             Ok(Ask::Poll(offsets)) => {
                 if !self.replica.refuse_outsider(cx, &request) {
-                    let batch = self.replica.machine().poll(&offsets);
+                    let logs = self.replica.machine();
+                    // Guard: what is applied is committed, and nothing else is shown.
+                    let ahead = mutant::is(Mutant::PollUncommitted).then(|| self.ahead());
+                    let batch = ahead.as_ref().unwrap_or(logs).poll(&offsets);
                     cx.reply(&request, &PollOk::new(batch));
                 }
             }
@@ -69,6 +73,15 @@ impl Kafka {
             Ok(Ask::Other) => not_supported(cx, message),
             Err(error) => cx.error(&request, &error),
         }
+    }
+
+    /// The logs as they will be if everything that this node holds is committed.
+    fn ahead(&self) -> Logs {
+        let mut logs = Logs::new(None);
+        let copied = logs.restore(&self.replica.machine().snapshot());
+        copied.expect("the snapshot was taken a moment ago");
+        self.replica.unapplied().for_each(|command| drop(logs.apply(&command)));
+        logs
     }
 
     fn commit(&mut self, cx: &mut Context<'_>, request: Request, offsets: Offsets) {

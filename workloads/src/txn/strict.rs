@@ -14,9 +14,10 @@
 //!
 //! Deliberately missing: deletion of keys, which the protocol does not have.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use seaworthy::message::{ErrorCode, Message, RpcError};
+use seaworthy::mutant::{self, Mutant};
 use seaworthy::node::{Context, Event, Workload};
 use seaworthy::raft::Raft;
 use seaworthy::replica::{Answer, Replica, StateMachine};
@@ -79,7 +80,13 @@ impl Strict {
 /// The replicated database, by canonical key.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Database(BTreeMap<String, Value>);
+pub struct Database {
+    values: BTreeMap<String, Value>,
+    /// What of the last transaction has not happened yet. Always empty: a transaction
+    /// happens as a whole, unless [`Mutant::KeyByKey`] takes it apart.
+    #[serde(skip)]
+    late: Vec<(String, Value)>,
+}
 
 /// What a key holds. A list is kept in pieces, so that a long one is as quick to append
 /// to as a short one.
@@ -129,7 +136,7 @@ type Filled<'a> = (Function, &'a RawValue, Seen<'a>);
 
 impl Database {
     fn get(&self, key: &RawValue) -> Seen<'_> {
-        match self.0.get(&canonical(key)) {
+        match self.values.get(&canonical(key)) {
             None => Seen::Missing,
             Some(Value::Whole(text)) => Seen::Whole(text),
             Some(Value::List(items)) => Seen::List(items),
@@ -147,7 +154,7 @@ impl Database {
                 Function::Write => _ = written.insert(name, value.get().starts_with('[')),
                 Function::Append => {
                     let known = written.get(&name).copied();
-                    let stored = || self.0.get(&name).is_none_or(Value::is_list);
+                    let stored = || self.values.get(&name).is_none_or(Value::is_list);
                     if !known.unwrap_or_else(stored) {
                         let text = format!("{key} holds no list to append to");
                         return Err(RpcError::new(ErrorCode::ABORT, text));
@@ -170,11 +177,11 @@ impl Database {
                     _ => Seen::Missing,
                 },
                 Function::Write => {
-                    self.0.insert(canonical(key), Value::Whole(value.to_owned()));
+                    self.values.insert(canonical(key), Value::Whole(value.to_owned()));
                     Seen::Whole(value)
                 }
                 Function::Append => {
-                    let list = self.0.entry(canonical(key));
+                    let list = self.values.entry(canonical(key));
                     let list = list.or_insert_with(|| Value::List(Vec::new()));
                     list.as_list().push(value.to_owned());
                     Seen::Whole(value)
@@ -183,6 +190,20 @@ impl Database {
             filled.push((function, key, seen));
         }
         filled
+    }
+
+    /// Takes back what a transaction did to all keys but one, as the state was `before`
+    /// it, until the next transaction.
+    fn delay_all_but_one(&mut self, ops: &[MicroOp<'_>], mut before: BTreeMap<String, Value>) {
+        let writes = ops.iter().filter(|(function, ..)| *function != Function::Read);
+        let keys: BTreeSet<String> = writes.map(|(_, key, _)| canonical(key)).collect();
+        for key in keys.into_iter().skip(1) {
+            let late = match before.remove(&key) {
+                Some(value) => self.values.insert(key.clone(), value),
+                None => self.values.remove(&key),
+            };
+            self.late.extend(late.map(|value| (key, value)));
+        }
     }
 }
 
@@ -193,10 +214,16 @@ impl StateMachine for Database {
             // Every node decides the same about it, and nothing has happened.
             Err(e) => return unknown(&e),
         };
-        match self.check(&ops) {
-            Ok(()) => Answer::new(&TxnOk::new(self.execute(&ops))),
-            Err(error) => Answer::error(&error),
+        self.values.extend(self.late.drain(..));
+        if let Err(error) = self.check(&ops) {
+            return Answer::error(&error);
         }
+        let before = mutant::is(Mutant::KeyByKey).then(|| self.values.clone());
+        let answer = Answer::new(&TxnOk::new(self.execute(&ops)));
+        if let Some(before) = before {
+            self.delay_all_but_one(&ops, before);
+        }
+        answer
     }
 
     fn query(&self, query: &RawValue) -> Answer {

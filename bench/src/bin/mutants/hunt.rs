@@ -1,4 +1,8 @@
 //! One hunt: seed after seed, until a mutant is found or the seeds are used up.
+//!
+//! What finds a mutant must find nothing without it: each catch is tried again on the
+//! same seed with nothing planted, and if that fails too, it is an alarm of the healthy
+//! build, and no catch.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -8,15 +12,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use seaworthy::mutant::{self, Mutant};
-use seaworthy_bench::check::Verdict;
+use seaworthy_bench::check::{Outcome, Verdict, reasons};
 use seaworthy_bench::config::RunConfig;
+use seaworthy_bench::edn::Edn;
+use seaworthy_bench::explore::command;
 use seaworthy_bench::judge::{judge, reason};
 use seaworthy_bench::run;
+use seaworthy_bench::world::Report;
 use seaworthy_bench::world::journal::Journal;
 use seaworthy_bench::world::seed::Seed;
 
 use crate::schedule::Schedule;
-use crate::table::{Healthy, Row};
+use crate::table::{Alarm, Healthy, Row, say};
 
 /// The first seeds of two hunts are this far apart.
 const STRIDE: u64 = 1_000_000;
@@ -53,6 +60,8 @@ struct Ran {
 #[derive(Clone, Debug)]
 pub(crate) struct Catch {
     pub(crate) detector: Detector,
+    /// The seed that did it.
+    pub(crate) seed: u64,
     /// How many seeds it took, the last one included.
     pub(crate) seeds: u64,
     pub(crate) simulated_s: f64,
@@ -88,39 +97,41 @@ impl Hunt {
     fn from(self, first: u64) -> Option<Catch> {
         let schedule = Schedule::of(self.mutant);
         let ran = in_order(first, self.seeds, self.jobs, |seed| {
-            let planted = Some(self.mutant);
-            let ran = run_one(&schedule, planted, self.manner, seed);
-            // A node that stops by itself is noticed, but not by what clients see.
+            let ran = run_one(&schedule, Some(self.mutant), self.manner, seed);
             let counts = match (&ran.found, self.manner) {
-                (Some(Detector::Stop(_)), Manner::BlackBox) => false,
-                (found, _) => found.is_some(),
+                // A node that stops by itself is noticed, but not by what clients see.
+                (Some(Detector::Stop(_)), Manner::BlackBox) | (None, _) => false,
+                _ => run_one(&schedule, None, self.manner, seed).found.is_none(),
             };
             (counts, ran)
         });
-        let last = ran.iter().find(|(_, (counts, _))| *counts).map(|(seed, _)| *seed);
-        let stopped = ran.iter().find(|(_, (_, ran))| ran.found.is_some()).map(|(seed, _)| *seed);
-        let last = last.or(stopped)?;
+        let last = ran.iter().find(|(_, (counts, _))| *counts).map(|(seed, _)| *seed)?;
         let simulated_s = ran.range(..=last).map(|(_, (_, ran))| ran.simulated_s).sum();
         let detector = ran.get(&last).and_then(|(_, ran)| ran.found.clone())?;
-        Some(Catch { detector, seeds: last - first + 1, simulated_s })
+        Some(Catch { detector, seed: last, seeds: last - first + 1, simulated_s })
     }
 }
 
-/// Explores every space without a mutant. Stops at the first alarm.
-pub(crate) fn healthy(seeds: u64, rows: &[Row], jobs: usize) -> Healthy {
-    let schedules: Vec<Schedule> = rows.iter().map(|row| Schedule::of(row.mutant)).collect();
-    let spaces = schedules.len() as u64;
-    let ran = in_order(0, seeds, jobs, |seed| {
-        let place = usize::try_from(seed % spaces).unwrap_or(0);
-        let ran = run_one(&schedules[place], None, Manner::WhiteBox, seed);
-        (ran.found.is_some(), ran)
+/// Explores every space without a mutant, and tells every alarm as it comes.
+pub(crate) fn healthy(from: u64, seeds: u64, rows: &[Row], jobs: usize) -> Healthy {
+    let spaces = rows.len().max(1) as u64;
+    let ran = in_order(from, seeds, jobs, |seed| {
+        let mutant = rows[usize::try_from(seed % spaces).unwrap_or(0)].mutant;
+        let schedule = Schedule::of(mutant);
+        let ran = run_one(&schedule, None, Manner::WhiteBox, seed);
+        if let Some(detector) = &ran.found {
+            let command = command(&schedule.run(Seed(seed)));
+            say(&format!("ALARM of the healthy build: {detector:?}\n  {command}"));
+        }
+        (false, ran)
     });
-    let alarm = ran.iter().find_map(|(seed, (_, ran))| {
-        let found = ran.found.as_ref()?;
-        Some((*seed, rows[usize::try_from(seed % spaces).unwrap_or(0)].mutant, found.clone()))
+    let alarms = ran.iter().filter_map(|(seed, (_, ran))| {
+        let mutant = rows[usize::try_from(seed % spaces).unwrap_or(0)].mutant;
+        let detector = ran.found.clone()?;
+        Some(Alarm { seed: *seed, mutant, detector })
     });
     let simulated_s = ran.values().map(|(_, ran)| ran.simulated_s).sum();
-    Healthy { seeds: ran.len() as u64, simulated_s, alarm }
+    Healthy { seeds: ran.len() as u64, simulated_s, alarms: alarms.collect() }
 }
 
 /// Runs seeds in parallel until one ends the search; what all up to that one came to.
@@ -169,24 +180,36 @@ fn run_one(schedule: &Schedule, planted: Option<Mutant>, manner: Manner, seed: u
 
 fn simulate(config: &RunConfig, manner: Manner) -> Ran {
     let nodes = run::factory(config).expect("schedules make sense");
-    let inspector = match manner {
-        Manner::BlackBox => None,
-        Manner::WhiteBox => run::inspector(config),
-    };
+    let inspector = run::inspector(config);
     let (report, _) = run::simulate_nodes(config, nodes, inspector, Journal::off(), &mut |_| {})
         .expect("schedules make sense");
     let outcome = judge(config, &report).without("stats");
     let simulated_s = report.duration.as_nanos() as f64 / 1e9;
-    let found = (outcome.verdict == Verdict::Invalid).then(|| {
-        let why = reason(&outcome, &report);
-        match &report.violation {
-            Some(_) => Detector::Invariant(why),
-            None if !report.blames.is_empty() => Detector::Stop(why),
-            None if why.starts_with("progress") => Detector::Progress(why),
-            None => Detector::Checker(why),
-        }
-    });
+    let found = (outcome.verdict == Verdict::Invalid).then(|| detector(&outcome, &report, manner));
     Ran { found, simulated_s }
+}
+
+/// What was found, the most telling first. From outside that is what clients saw, also
+/// if a node stopped as well; inside, what was seen first.
+fn detector(outcome: &Outcome, report: &Report, manner: Manner) -> Detector {
+    let failed = |name: &str| {
+        let part = outcome.details.iter().find(|(key, _)| key.as_text() == Some(name));
+        part.map(|(_, part)| part).filter(|part| part.get("valid?") == Some(&Edn::Bool(false)))
+    };
+    let why = reason(outcome, report);
+    let checker = failed("workload").map(|_| Detector::Checker(reasons(outcome).join("; ")));
+    let stop = (!report.blames.is_empty()).then(|| Detector::Stop(why.clone()));
+    let progress = failed("progress").map(|part| {
+        let count = |key: &str| part.get(key).and_then(Edn::as_int).unwrap_or(0);
+        let (unanswered, asked) = (count("unanswered-count"), count("asked-count"));
+        Detector::Progress(format!("{unanswered} of {asked} operations unanswered"))
+    });
+    let invariant = report.violation.clone().map(Detector::Invariant);
+    let order = match manner {
+        Manner::BlackBox => [checker, stop, progress, invariant],
+        Manner::WhiteBox => [invariant, stop, checker, progress],
+    };
+    order.into_iter().flatten().next().unwrap_or(Detector::Checker(why))
 }
 
 thread_local! {

@@ -7,16 +7,18 @@
 
 mod hunt;
 mod schedule;
+mod smallest;
 mod table;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
 use seaworthy::mutant::Mutant;
 
 use hunt::{Hunt, Manner};
-use table::Row;
+use smallest::Smallest;
+use table::{Page, Row, say};
 
 /// Plants known bugs, one at a time, and counts the seeds until they are found.
 #[derive(Parser)]
@@ -33,43 +35,100 @@ struct Args {
     /// How many runs at a time; by default one for each core
     #[arg(long)]
     jobs: Option<usize>,
+    /// The first seed of the healthy build
+    #[arg(long, default_value_t = 0)]
+    healthy_from: u64,
     /// Seeds of the healthy build, over all spaces; by default ten times the most that any
     /// mutant needed
     #[arg(long)]
     healthy: Option<u64>,
-    /// Where to write the table
-    #[arg(long)]
+    /// Shrinks each catch, and writes the plans into this directory
+    #[arg(long, value_name = "DIR")]
+    shrink: Option<PathBuf>,
+    /// Runs this plan with the mutant given by --only, and tells the story
+    #[arg(long, value_name = "PLAN")]
+    replay: Option<PathBuf>,
+    /// Replays with invariants and assertions
+    #[arg(long, requires = "replay")]
+    white_box: bool,
+    /// Where to write the page
+    #[arg(long, value_name = "FILE")]
     write: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-    let jobs = args.jobs.unwrap_or_else(cores);
     hunt::keep_panics_quiet();
     let chosen: Vec<Mutant> = Mutant::ALL
         .into_iter()
         .filter(|m| args.only.is_empty() || args.only.contains(&m.number()))
         .collect();
-    let mut rows = Vec::new();
-    for mutant in chosen {
+    match &args.replay {
+        Some(plan) => replay(&args, &chosen, plan),
+        None => hunt_all(&args, &chosen),
+    }
+}
+
+fn hunt_all(args: &Args, chosen: &[Mutant]) -> ExitCode {
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    let jobs = args.jobs.unwrap_or_else(cores);
+    let mut page = Page { seeds: args.seeds, ..Page::default() };
+    for mutant in chosen.iter().copied() {
         let [black, white] = [Manner::BlackBox, Manner::WhiteBox]
             .map(|manner| Hunt { mutant, manner, seeds: args.seeds, jobs }.median_of(args.hunts));
         let row = Row { mutant, black, white };
-        table::say(&row.line());
-        rows.push(row);
+        say(&row.line());
+        if let Some(dir) = &args.shrink {
+            page.smallest.extend(shrink(&row, dir));
+        }
+        page.rows.push(row);
     }
-    let most = rows.iter().map(Row::most_seeds).max().unwrap_or(0);
-    let healthy = hunt::healthy(args.healthy.unwrap_or(10 * most), &rows, jobs);
-    table::say(&healthy.line());
+    let most = page.rows.iter().map(Row::most_seeds).max().unwrap_or(0);
+    let seeds = args.healthy.unwrap_or(10 * most);
+    let healthy = hunt::healthy(args.healthy_from, seeds, &page.rows, jobs);
+    say(&healthy.line());
+    let is_quiet = healthy.alarms.is_empty();
+    page.healthy = Some(healthy);
     if let Some(path) = &args.write
-        && let Err(error) = table::write(path, &rows, &healthy)
+        && let Err(error) = page.write(path)
     {
-        table::say(&format!("{}: {error}", path.display()));
+        say(&format!("{}: {error}", path.display()));
         return ExitCode::FAILURE;
     }
-    match healthy.alarm {
-        Some(_) => ExitCode::FAILURE,
-        None => ExitCode::SUCCESS,
+    if is_quiet { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Shrinks how a mutant was found, from outside if it was.
+fn shrink(row: &Row, dir: &Path) -> Option<Smallest> {
+    let black = row.black.as_ref().map(|catch| (Manner::BlackBox, catch));
+    let white = row.white.as_ref().map(|catch| (Manner::WhiteBox, catch));
+    let (manner, catch) = black.or(white)?;
+    match smallest::smallest(row.mutant, manner, catch, dir) {
+        Ok(smallest) => {
+            say(&smallest.line());
+            Some(smallest)
+        }
+        Err(why) => {
+            say(&format!("{:?} is not shrunk: {why}", row.mutant));
+            None
+        }
+    }
+}
+
+fn replay(args: &Args, chosen: &[Mutant], plan: &Path) -> ExitCode {
+    let [mutant] = chosen else {
+        say("--replay needs one mutant: --only NUMBER");
+        return ExitCode::FAILURE;
+    };
+    let manner = if args.white_box { Manner::WhiteBox } else { Manner::BlackBox };
+    match smallest::replay(*mutant, manner, plan) {
+        Ok(story) => {
+            say(&story.to_string());
+            if story.outcome.symptom.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+        }
+        Err(why) => {
+            say(&why);
+            ExitCode::FAILURE
+        }
     }
 }

@@ -4,11 +4,12 @@
 //! with some knobs fixed or bounded: a bug of snapshots needs snapshots.
 
 use seaworthy::mutant::Mutant;
-use seaworthy_bench::config::{Concurrency, Fault, RunArgs};
+use seaworthy_bench::config::{Concurrency, Fault, LatencyDist, RunArgs};
 use seaworthy_bench::explore::{Space, derive};
 use seaworthy_bench::world::seed::{Draw, Seed};
 
 /// A space of configurations.
+#[derive(Clone, Copy)]
 pub(crate) struct Schedule {
     workload: &'static str,
     /// Arguments for the nodes.
@@ -21,7 +22,23 @@ pub(crate) struct Schedule {
 }
 
 /// Small logs and snapshots, so that both are exercised in seconds.
-const SNAPSHOTS: &[&str] = &["--compact-bytes", "300", "--keep-entries", "3"];
+const SNAPSHOTS: &[&str] =
+    &["--compact-bytes", "300", "--keep-entries", "3", "--election-timeout", "60"];
+
+/// Elections that take milliseconds, so that a run of seconds has hundreds of them.
+const HASTE: &[&str] = &["--election-timeout", "60", "--heartbeat", "15"];
+
+/// The same, and one entry at a time.
+const PIECEMEAL: &[&str] = &[
+    "--election-timeout",
+    "60",
+    "--heartbeat",
+    "15",
+    "--append-bytes",
+    "1",
+    "--max-inflight",
+    "1",
+];
 
 /// Nothing beyond.
 fn as_drawn(_: &mut RunArgs, _: &mut Draw) {}
@@ -35,17 +52,41 @@ fn stormy(run: &mut RunArgs, draw: &mut Draw) {
     run.chaos.fsync = *draw.pick(&[0.1, 10.0, 50.0]);
 }
 
+/// As [`stormy`], on the scale of [`HASTE`].
+fn hasty(run: &mut RunArgs, draw: &mut Draw) {
+    run.time_limit = *draw.pick(&[3.0, 6.0]);
+    run.chaos.quiet_phase = 4.0;
+    run.nemesis_interval = *draw.pick(&[0.05, 0.1, 0.2]);
+    run.latency = *draw.pick(&[0.5, 5.0, 20.0]);
+    run.rate = *draw.pick(&[50.0, 150.0, 400.0]);
+    run.concurrency = Concurrency::PerNode(4);
+    run.chaos.reorder = *draw.pick(&[0.0, 0.1, 0.5]);
+    run.chaos.fsync = *draw.pick(&[0.1, 1.0, 10.0]);
+}
+
+/// As [`hasty`], and logs that differ for several round trips.
+fn piecemeal(run: &mut RunArgs, draw: &mut Draw) {
+    hasty(run, draw);
+    run.time_limit = 6.0;
+    run.nemesis_interval = *draw.pick(&[0.1, 0.2]);
+    run.latency = *draw.pick(&[10.0, 20.0]);
+    run.latency_dist = LatencyDist::Exponential;
+    run.rate = 200.0;
+    run.concurrency = Concurrency::PerNode(4);
+    run.chaos.fsync = *draw.pick(&[0.1, 1.0, 5.0]);
+}
+
+/// As [`hasty`], and everything comes twice.
+fn doubled(run: &mut RunArgs, draw: &mut Draw) {
+    hasty(run, draw);
+    run.chaos.duplicate = *draw.pick(&[0.1, 0.3]);
+    run.chaos.reorder = *draw.pick(&[0.1, 0.5]);
+}
+
 /// As [`stormy`], and disks so slow that a kill finds something unsynced.
 fn slow_disks(run: &mut RunArgs, draw: &mut Draw) {
     stormy(run, draw);
     run.chaos.fsync = *draw.pick(&[10.0, 50.0, 100.0]);
-}
-
-/// As [`stormy`], and everything comes twice.
-fn doubled(run: &mut RunArgs, draw: &mut Draw) {
-    stormy(run, draw);
-    run.chaos.duplicate = *draw.pick(&[0.1, 0.3]);
-    run.chaos.reorder = *draw.pick(&[0.1, 0.5]);
 }
 
 /// Clocks that differ less than the margin of a lease allows for.
@@ -58,7 +99,17 @@ fn leases(run: &mut RunArgs, draw: &mut Draw) {
 fn changing(run: &mut RunArgs, draw: &mut Draw) {
     stormy(run, draw);
     run.time_limit = 20.0;
-    run.nemesis_interval = *draw.pick(&[0.6, 1.0]);
+    run.nemesis_interval = *draw.pick(&[0.3, 0.6, 1.0]);
+}
+
+/// A quiet phase that is none for a minority.
+fn lasting(run: &mut RunArgs, _: &mut Draw) {
+    run.rate = run.rate.max(20.0);
+    run.time_limit = 5.0;
+    run.latency = run.latency.min(20.0);
+    run.nemesis.retain(|fault| *fault != Fault::Slow);
+    run.chaos.quiet_phase = 9.0;
+    run.chaos.lasting_fault = true;
 }
 
 /// Few clients a node, many operations.
@@ -69,55 +120,80 @@ fn busy(run: &mut RunArgs, draw: &mut Draw) {
     run.chaos.fsync = *draw.pick(&[10.0, 50.0, 100.0]);
 }
 
+/// As [`busy`], where a compare-and-set that another overtakes costs a round trip.
+fn contended(run: &mut RunArgs, draw: &mut Draw) {
+    busy(run, draw);
+    run.latency = run.latency.min(20.0);
+    run.nemesis.retain(|fault| *fault != Fault::Slow);
+}
+
+/// Machines are replaced, and nothing else happens: only then is nothing lost with them.
+fn replaced(run: &mut RunArgs, draw: &mut Draw) {
+    run.nemesis = vec![Fault::Replace];
+    run.nemesis_interval = *draw.pick(&[2.0, 3.0]);
+    run.time_limit = 20.0;
+    run.rate = *draw.pick(&[20.0, 100.0]);
+    run.latency = *draw.pick(&[5.0, 20.0, 100.0]);
+    run.latency_dist = LatencyDist::Constant;
+    run.chaos.loss = 0.0;
+    run.chaos.reorder = 0.0;
+    run.chaos.fsync = 1.0;
+    run.chaos.clock_skew = 0.0;
+}
+
+/// What most spaces begin with.
+const RAFT: Schedule = Schedule {
+    workload: "lin-kv",
+    args: &[],
+    nodes: &[3, 3, 5],
+    needs: &[Fault::Partition],
+    fix: stormy,
+};
+
 impl Schedule {
     /// The space of a mutant.
     pub(crate) fn of(mutant: Mutant) -> Schedule {
-        use Fault::{Kill, Membership, OneWay, Partition, Pause};
+        use Fault::{Kill, Membership, OneWay, Partition, Pause, Stall};
         use Mutant::*;
-        const FEW: &[usize] = &[3, 3, 5];
-        let raft = Schedule {
-            workload: "lin-kv",
-            args: &[],
-            nodes: FEW,
-            needs: &[Partition],
-            fix: stormy,
+        let raft = RAFT;
+        let hasty = Schedule { args: HASTE, fix: hasty, ..raft };
+        // A list shows a lost append for certain; of a register that many open writes may
+        // still change, nearly anything can be explained.
+        let piecemeal = Schedule {
+            workload: "txn-list-append",
+            args: PIECEMEAL,
+            needs: &[Partition, Kill],
+            fix: piecemeal,
+            ..raft
         };
-        let gossip = Schedule {
-            workload: "g-set",
-            args: &[],
-            nodes: FEW,
-            needs: &[Kill, Partition],
-            fix: busy,
+        let members = Schedule {
+            nodes: &[3, 4, 4, 5],
+            needs: &[Membership, Partition, Kill],
+            fix: changing,
+            ..raft
         };
         match mutant {
             LocalReadAtLeader | ReadBeforeOwnCommit | CommitBeyondAppend => raft,
             LocalReadAnywhere => Schedule { needs: &[], fix: as_drawn, ..raft },
-            CommitEarlierTerm => Schedule {
-                args: &["--append-bytes", "1"],
-                nodes: &[3, 5, 5],
-                needs: &[Partition, Kill],
-                fix: slow_disks,
-                ..raft
-            },
-            VoteNotPersisted | AckBeforeDurable | AnswerOnAppend => {
+            CommitEarlierTerm => Schedule { needs: &[Partition, Kill, OneWay], ..piecemeal },
+            VoteNotPersisted => Schedule { needs: &[Kill, OneWay, Stall], ..hasty },
+            AckBeforeDurable | AnswerOnAppend => {
                 Schedule { needs: &[Kill, Partition], fix: slow_disks, ..raft }
             }
-            VoteByLengthOnly | KeepConflict | IgnorePrevTerm => {
-                Schedule { needs: &[Partition, OneWay], ..raft }
-            }
-            StaleAck | TruncateAlways | CountVotesTwice => {
-                Schedule { needs: &[Partition, Kill], fix: doubled, ..raft }
+            VoteByLengthOnly => piecemeal,
+            KeepConflict | IgnorePrevTerm => Schedule { needs: &[Partition, OneWay], ..hasty },
+            TruncateAlways => Schedule { needs: &[Partition, Kill], fix: doubled, ..hasty },
+            StaleAck => Schedule { needs: &[Partition, Stall], ..hasty },
+            CountVotesTwice => {
+                Schedule { nodes: &[4, 5, 5], needs: &[Partition, Kill], fix: doubled, ..hasty }
             }
             HalfIsQuorum => Schedule { nodes: &[4, 4, 2, 6], ..raft },
-            LeaderIgnoresTerm => Schedule { needs: &[Partition, OneWay, Pause], ..raft },
-            EarlyChange | ConfigAtCommit | NewVotersCommit | LearnersCount => Schedule {
-                nodes: &[3, 4, 4, 5],
-                needs: &[Membership, Partition, Kill],
-                fix: changing,
-                ..raft
-            },
-            NoPreVote | NoCheckQuorum => Schedule { needs: &[], fix: as_drawn, ..raft },
-            FixedTimeout => Schedule { needs: &[Kill, Partition], fix: as_drawn, ..raft },
+            LeaderIgnoresTerm => Schedule { needs: &[Partition, OneWay], ..hasty },
+            EarlyChange | ConfigAtCommit | NewVotersCommit => members,
+            LearnersCount => Schedule { nodes: &[4], ..members },
+            NoPreVote | NoCheckQuorum | FixedTimeout => {
+                Schedule { needs: &[], fix: lasting, ..raft }
+            }
             LongLease => Schedule {
                 args: &["--lease-reads"],
                 needs: &[Partition, Pause],
@@ -125,24 +201,45 @@ impl Schedule {
                 ..raft
             },
             OldSnapshot => {
-                Schedule { args: SNAPSHOTS, needs: &[Partition, Kill], fix: doubled, ..raft }
+                Schedule { args: SNAPSHOTS, needs: &[Partition, Kill, Stall], fix: doubled, ..raft }
             }
             SnapshotNotPersisted => {
-                Schedule { args: SNAPSHOTS, needs: &[Partition, Kill], fix: slow_disks, ..raft }
+                Schedule { args: SNAPSHOTS, needs: &[Partition, Kill], ..hasty }
             }
-            NoSessions | RetryIsNew | DefiniteRefusal => {
-                Schedule { needs: &[Partition, Pause], ..raft }
+            NoSessions | RetryIsNew => {
+                Schedule { workload: "txn-list-append", needs: &[Partition, Pause], ..raft }
             }
+            DefiniteRefusal => Schedule { needs: &[Partition, Pause], ..raft },
             OwnCopyAtOnce => Schedule { nodes: &[1], needs: &[Kill], fix: slow_disks, ..raft },
-            ForgetUnacknowledged | OkBeforeDurable => gossip,
-            IgnoreIncarnation => Schedule { workload: "broadcast", ..gossip },
-            ReuseReplica | MergeByAdding => Schedule { workload: "pn-counter", ..gossip },
-            IdsFromZero => Schedule { workload: "unique-ids", fix: as_drawn, ..gossip },
-            PollUncommitted => Schedule { workload: "kafka", fix: stormy, ..raft },
-            KeyByKey => Schedule { workload: "txn-rw-register", needs: &[], fix: as_drawn, ..raft },
-            ReplyInOrder => {
-                Schedule { workload: "pn-counter", args: &["--store", "seq-kv"], ..gossip }
+            _ => Schedule::beyond_raft(mutant),
+        }
+    }
+
+    /// The space of a mutant of the other engine, the runtime or a workload.
+    fn beyond_raft(mutant: Mutant) -> Schedule {
+        use Fault::{Kill, Partition};
+        use Mutant::*;
+        let raft = RAFT;
+        let gossip = Schedule { workload: "g-set", needs: &[Kill, Partition], fix: busy, ..RAFT };
+        match mutant {
+            IgnoreIncarnation => {
+                Schedule { workload: "broadcast", needs: &[], fix: replaced, ..gossip }
             }
+            ReuseReplica => {
+                Schedule { workload: "pn-counter", needs: &[], fix: replaced, ..gossip }
+            }
+            MergeByAdding => Schedule { workload: "pn-counter", ..gossip },
+            IdsFromZero => Schedule { workload: "unique-ids", fix: as_drawn, ..gossip },
+            PollUncommitted => Schedule { workload: "kafka", ..raft },
+            KeyByKey => Schedule { workload: "txn-rw-register", needs: &[], fix: as_drawn, ..raft },
+            ReplyInOrder => Schedule {
+                workload: "pn-counter",
+                args: &["--store", "seq-kv"],
+                fix: contended,
+                ..gossip
+            },
+            // ForgetUnacknowledged, OkBeforeDurable.
+            _ => gossip,
         }
     }
 
@@ -154,6 +251,7 @@ impl Schedule {
             workload: self.workload.to_owned(),
             consistency_models: "strict-serializable".into(),
             args,
+            tuned: false,
         };
         let mut run = derive(&space, seed);
         let mut draw = seed.stream("mutants", 0);
@@ -163,7 +261,9 @@ impl Schedule {
                 run.nemesis.push(*fault);
             }
         }
+        // Not everybody may change members, and those who do may not rely on a majority.
         run.nemesis.retain(|f| *f != Fault::Membership || self.needs.contains(f));
+        run.chaos.lasting_fault = false;
         (self.fix)(&mut run, &mut draw);
         run
     }

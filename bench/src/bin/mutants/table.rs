@@ -6,7 +6,10 @@ use std::path::Path;
 
 use seaworthy::mutant::Mutant;
 
-use crate::hunt::{Catch, Detector};
+use seaworthy_bench::explore::outcome::Class;
+
+use crate::hunt::{Catch, Detector, Manner};
+use crate::smallest::Smallest;
 
 /// What became of one mutant.
 pub(crate) struct Row {
@@ -19,7 +22,15 @@ pub(crate) struct Row {
 pub(crate) struct Healthy {
     pub(crate) seeds: u64,
     pub(crate) simulated_s: f64,
-    pub(crate) alarm: Option<(u64, Mutant, Detector)>,
+    pub(crate) alarms: Vec<Alarm>,
+}
+
+/// A failure without a mutant.
+pub(crate) struct Alarm {
+    pub(crate) seed: u64,
+    /// In whose space it happened.
+    pub(crate) mutant: Mutant,
+    pub(crate) detector: Detector,
 }
 
 impl Row {
@@ -40,28 +51,40 @@ impl Healthy {
     /// The row in one line.
     pub(crate) fn line(&self) -> String {
         let (seeds, seconds) = (self.seeds, self.simulated_s);
-        let alarm = match &self.alarm {
-            None => "none".to_owned(),
-            Some((seed, mutant, why)) => format!("seed {seed} of {mutant:?}'s space: {why:?}"),
-        };
+        let alarms: Vec<String> = self.alarms.iter().map(Alarm::tell).collect();
+        let alarms = if alarms.is_empty() { "no alarm".to_owned() } else { alarms.join("; ") };
         format!(
-            "| - | healthy: alarms: {alarm} | | {seeds} | {seconds:.0} | | {seeds} | {seconds:.0} |"
+            "| - | healthy | {alarms} | {seeds} | {seconds:.0} | {alarms} | {seeds} | {seconds:.0} |"
         )
     }
 }
 
+impl Alarm {
+    fn tell(&self) -> String {
+        let Alarm { seed, mutant, detector } = self;
+        format!("seed {seed} in the space of {mutant:?}: {}", detector.tell())
+    }
+}
+
+impl Detector {
+    /// In a few words that fit into a cell.
+    fn tell(&self) -> String {
+        let (kind, why) = match self {
+            Detector::Checker(why) => ("checker", why),
+            Detector::Progress(why) => ("progress", why),
+            Detector::Invariant(why) => ("invariant", why),
+            Detector::Stop(why) => ("node stopped", why),
+        };
+        let why: String = why.chars().take(90).map(|c| if c == '|' { '/' } else { c }).collect();
+        format!("{kind}: {}", why.replace('\n', " "))
+    }
+}
+
 fn cells(catch: Option<&Catch>) -> String {
-    let Some(Catch { detector, seeds, simulated_s }) = catch else {
+    let Some(Catch { detector, seeds, simulated_s, .. }) = catch else {
         return "missed | | ".to_owned();
     };
-    let (kind, why) = match detector {
-        Detector::Checker(why) => ("checker", why),
-        Detector::Progress(why) => ("progress", why),
-        Detector::Invariant(why) => ("invariant", why),
-        Detector::Stop(why) => ("node stopped", why),
-    };
-    let why: String = why.chars().take(90).map(|c| if c == '|' { '/' } else { c }).collect();
-    format!("{kind}: {} | {seeds} | {simulated_s:.0}", why.replace('\n', " "))
+    format!("{} | {seeds} | {simulated_s:.0}", detector.tell())
 }
 
 /// Prints a line.
@@ -69,15 +92,57 @@ pub(crate) fn say(line: &str) {
     let _ = writeln!(io::stdout().lock(), "{line}");
 }
 
-/// Writes the page.
-pub(crate) fn write(path: &Path, rows: &[Row], healthy: &Healthy) -> io::Result<()> {
-    let mut page = include_str!("page.md").to_owned();
-    page.push_str("| # | mutant | black-box: found by | seeds | simulated s ");
-    page.push_str("| white-box: found by | seeds | simulated s |\n");
-    page.push_str("| --- | --- | --- | --- | --- | --- | --- | --- |\n");
-    for row in rows {
-        let _ = writeln!(page, "{}", row.line());
+/// Everything that a page of the documentation has.
+#[derive(Default)]
+pub(crate) struct Page {
+    /// After how many a mutant counts as missed.
+    pub(crate) seeds: u64,
+    pub(crate) rows: Vec<Row>,
+    pub(crate) smallest: Vec<Smallest>,
+    pub(crate) healthy: Option<Healthy>,
+}
+
+impl Page {
+    /// Writes the page.
+    pub(crate) fn write(&self, path: &Path) -> io::Result<()> {
+        let mut page = include_str!("page.md").to_owned();
+        let black = self.rows.iter().filter(|row| row.black.is_some()).count();
+        let white = self.rows.iter().filter(|row| row.white.is_some()).count();
+        let all = self.rows.len();
+        let seeds = self.seeds;
+        let _ = writeln!(
+            page,
+            "Found within {seeds} seeds: {black} of {all} black-box, {white} white-box.\n"
+        );
+        page.push_str("| # | mutant | black-box: found by | seeds | simulated s ");
+        page.push_str("| white-box: found by | seeds | simulated s |\n");
+        page.push_str("| --- | --- | --- | --- | --- | --- | --- | --- |\n");
+        let rows = self.rows.iter().map(Row::line);
+        for line in rows.chain(self.healthy.iter().map(Healthy::line)) {
+            let _ = writeln!(page, "{line}");
+        }
+        if !self.smallest.is_empty() {
+            page.push_str(include_str!("smallest.md"));
+            page.push_str("| # | mutant | seen from | nodes | operations | faults ");
+            page.push_str("| besides | fails again |\n");
+            page.push_str("| --- | --- | --- | --- | --- | --- | --- | --- |\n");
+        }
+        for smallest in &self.smallest {
+            let _ = writeln!(page, "{}", smallest.line());
+        }
+        std::fs::write(path, page)
     }
-    let _ = writeln!(page, "{}", healthy.line());
-    std::fs::write(path, page)
+}
+
+impl Smallest {
+    /// The row in one line.
+    pub(crate) fn line(&self) -> String {
+        let Smallest { mutant, nodes, operations, faults, weather, .. } = self;
+        let seen = if self.manner == Manner::BlackBox { "outside" } else { "inside" };
+        let fails = self.fails.map_or("no", Class::name);
+        let number = mutant.number();
+        format!(
+            "| {number} | {mutant:?} | {seen} | {nodes} | {operations} | {faults} | {weather} | {fails} |"
+        )
+    }
 }

@@ -1,0 +1,110 @@
+//! The smallest run in which a mutant is still found, as a plan.
+//!
+//! It is shrunk as `seaworthy explore` shrinks any failure, with the mutant planted, and
+//! then read back from its file and run once more: a plan that does not fail is no
+//! story.
+
+use std::fs;
+use std::path::Path;
+
+use seaworthy::mutant::{self, Mutant};
+use seaworthy_bench::config::{ChaosArgs, RunConfig};
+use seaworthy_bench::explore::outcome::{Class, Outcome, faults, run_one};
+use seaworthy_bench::explore::plan::Plan;
+use seaworthy_bench::explore::shrink::{Budget, shrink};
+use seaworthy_bench::explore::story::Story;
+use seaworthy_bench::run::factory;
+use seaworthy_bench::world::script::Course;
+use seaworthy_bench::world::seed::Seed;
+
+use crate::hunt::{Catch, Manner};
+use crate::schedule::Schedule;
+
+/// How many runs shrinking takes at most.
+const RUNS: usize = 1500;
+
+/// A catch, shrunk.
+pub(crate) struct Smallest {
+    pub(crate) mutant: Mutant,
+    pub(crate) manner: Manner,
+    pub(crate) nodes: usize,
+    pub(crate) operations: usize,
+    /// Acts of the nemesis that begin a fault.
+    pub(crate) faults: usize,
+    /// What else is wrong with network, clocks and disks.
+    pub(crate) weather: String,
+    /// How the plan fails when it is run again; none if it does not.
+    pub(crate) fails: Option<Class>,
+}
+
+/// Shrinks a catch, and writes its plan into `dir`.
+///
+/// # Errors
+/// A sentence on why there is no plan.
+pub(crate) fn smallest(
+    mutant: Mutant,
+    manner: Manner,
+    catch: &Catch,
+    dir: &Path,
+) -> Result<Smallest, String> {
+    let plan = planted(mutant, manner, || shrunk(mutant, catch))?;
+    let path = dir.join(format!("{:02}-{mutant:?}.plan.edn", mutant.number()));
+    let failed = |e| format!("{}: {e}", path.display());
+    let text = plan.to_text()?;
+    fs::create_dir_all(dir).and_then(|()| fs::write(&path, text)).map_err(failed)?;
+    let again = replay(mutant, manner, &path)?.outcome;
+    let plan = Plan::from_text(&fs::read_to_string(&path).map_err(failed)?)?;
+    Ok(Smallest {
+        mutant,
+        manner,
+        nodes: plan.config()?.nodes.len(),
+        operations: plan.script.ops.len(),
+        faults: faults(&plan.script),
+        weather: weather(plan.run.latency, &plan.run.chaos),
+        fails: again.symptom.map(|symptom| symptom.class),
+    })
+}
+
+/// Runs a plan with a mutant planted.
+///
+/// # Errors
+/// A sentence on what is wrong with the file.
+pub(crate) fn replay(mutant: Mutant, manner: Manner, path: &Path) -> Result<Story, String> {
+    let text = fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
+    let plan = Plan::from_text(&text)?;
+    planted(mutant, manner, || Story::of(&plan, &factory))
+}
+
+fn shrunk(mutant: Mutant, catch: &Catch) -> Result<Plan, String> {
+    let seed = Seed(catch.seed);
+    let config = RunConfig::new(Schedule::of(mutant).run(seed), seed)?;
+    let Outcome { script, symptom, .. } = run_one(&config, &factory, Course::Recorded)?;
+    let plan = Plan { run: config.args, script, symptom };
+    let scripted = Course::Scripted(plan.script.clone());
+    let again = run_one(&plan.config()?, &factory, scripted)?;
+    let symptom = again.symptom.ok_or("as a plan it does not fail")?;
+    let budget = Budget { runs: RUNS, stop: &|| false };
+    Ok(shrink(plan, &symptom, &factory, &budget).plan)
+}
+
+fn planted<T>(mutant: Mutant, manner: Manner, act: impl FnOnce() -> T) -> T {
+    mutant::activate(Some(mutant), manner == Manner::BlackBox);
+    let result = act();
+    mutant::activate(None, false);
+    result
+}
+
+fn weather(latency: f64, chaos: &ChaosArgs) -> String {
+    let parts = [
+        ("latency", latency),
+        ("loss", chaos.loss),
+        ("duplicates", chaos.duplicate),
+        ("reordering", chaos.reorder),
+        ("clock skew", chaos.clock_skew),
+        ("slow fsync", chaos.fsync),
+        ("torn writes", chaos.torn_writes),
+        ("a lasting fault", f64::from(u8::from(chaos.lasting_fault))),
+    ];
+    let present = parts.into_iter().filter(|(_, strength)| *strength > 0.0);
+    present.map(|(name, _)| name).collect::<Vec<_>>().join(", ")
+}

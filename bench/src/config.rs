@@ -1,5 +1,6 @@
 //! What a run is: Maelstrom's flags, and the faults only a simulation has.
 
+use std::fmt;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
@@ -74,6 +75,16 @@ impl FromStr for Demand {
 
     fn from_str(s: &str) -> Result<Demand, String> {
         if s == "none" { Ok(Demand(None)) } else { s.parse().map(|a| Demand(Some(a))) }
+    }
+}
+
+impl fmt::Display for Demand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            None => f.write_str("none"),
+            Some(Availability::Total) => f.write_str("total"),
+            Some(Availability::Fraction(part)) => write!(f, "{part}"),
+        }
     }
 }
 

@@ -28,6 +28,8 @@ pub struct Space {
     pub workload: String,
     /// What transactions are held to, as in `--consistency-models`.
     pub consistency_models: String,
+    /// How many operations must succeed in a run that takes no node down.
+    pub availability: Demand,
     /// Arguments for the nodes.
     pub args: Vec<String>,
     /// Whether the nodes are our own, so that their options can be drawn as well.
@@ -57,6 +59,8 @@ pub fn derive(space: &Space, seed: Seed) -> RunArgs {
     // learned to be patient.
     let is_swift = latency <= 20.0 && !nemesis.contains(&Fault::Slow);
     let lasting_fault = extra.chance(0.3) && is_swift && !nemesis.contains(&Fault::Membership);
+    // Whoever is down answers nobody, however available the others are.
+    let stops = lasting_fault || nemesis.contains(&Fault::Kill) || nemesis.contains(&Fault::Pause);
     let mut args = space.args.clone();
     if space.tuned {
         args.extend(options(&space.workload, extra));
@@ -73,7 +77,7 @@ pub fn derive(space: &Space, seed: Seed) -> RunArgs {
         nemesis,
         nemesis_interval: *draw.pick(&[0.3, 1.0, 2.0, 5.0]),
         topology: *draw.pick(Topology::value_variants()),
-        availability: Demand(None),
+        availability: if stops { Demand(None) } else { space.availability },
         consistency_models: space.consistency_models.clone(),
         key_count: *draw.pick(&[2, 5, 10]),
         max_txn_length: *draw.pick(&[2, 4, 6]),
@@ -158,6 +162,7 @@ pub fn flags(run: &RunArgs) -> Vec<String> {
     flag("nemesis", nemesis.join(","), "");
     flag("nemesis-interval", run.nemesis_interval.to_string(), "10");
     flag("topology", name(run.topology), "grid");
+    flag("availability", run.availability.to_string(), "none");
     flag("consistency-models", run.consistency_models.clone(), "strict-serializable");
     flag("key-count", run.key_count.to_string(), "10");
     flag("max-txn-length", run.max_txn_length.to_string(), "4");
@@ -205,6 +210,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
+    use crate::check::Availability;
 
     #[derive(Parser)]
     struct Command {
@@ -217,6 +223,7 @@ mod tests {
         let space = Space {
             workload: "echo".into(),
             consistency_models: "read-committed,serializable".into(),
+            availability: Demand(Some(Availability::Fraction(0.5))),
             args: vec!["--x".into()],
             tuned: true,
         };

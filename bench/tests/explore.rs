@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 use seaworthy::node::{Context, Event, Workload};
-use seaworthy_bench::config::RunConfig;
+use seaworthy_bench::config::{Demand, RunConfig};
 use seaworthy_bench::explore::outcome::{Class, run_one};
 use seaworthy_bench::explore::plan::Plan;
 use seaworthy_bench::explore::swarm::{Swarm, Tally};
@@ -69,7 +69,8 @@ fn a_panic_of_a_node_is_a_failure_of_its_own_kind() {
 fn tally(workload: &str, jobs: usize) -> Tally {
     let consistency_models = "strict-serializable".to_owned();
     let args = vec![workload.to_owned()];
-    let space = Space { workload: workload.to_owned(), consistency_models, args, tuned: true };
+    let (workload, availability) = (workload.to_owned(), Demand(None));
+    let space = Space { workload, consistency_models, availability, args, tuned: true };
     Swarm {
         space: &space,
         nodes: &factory,
@@ -105,6 +106,7 @@ fn a_recorded_run_is_the_run_itself() {
         let space = Space {
             workload: workload.into(),
             consistency_models: consistency_models.clone(),
+            availability: Demand(None),
             args: vec![workload.into()],
             tuned: true,
         };

@@ -62,6 +62,24 @@ fn a_failure_is_shrunk_and_fails_again_from_its_plan() {
     assert!(story.contains("This is not how it failed"), "{story}");
 }
 
+/// Read committed is available to everybody who can reach any node, whatever is cut off;
+/// strict serializability is not.
+#[test]
+fn total_availability_is_demanded_where_no_node_is_down() {
+    let explore = |isolation: &str, models: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_seaworthy"));
+        command.args(["explore", "-w", "txn-rw-register", "--seeds", "16", "--shrink", "0"]);
+        command.args(["--availability", "total", "--consistency-models", models]);
+        let output = command.args(["--", "txn", "--isolation", isolation]).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (status, told) = explore("read-committed", "read-committed,read-atomic");
+    assert_eq!(status, Some(0), "{told}");
+    let (status, told) = explore("strict-serializable", "strict-serializable");
+    assert_eq!(status, Some(1), "{told}");
+    assert!(told.contains("availability: the fraction"), "{told}");
+}
+
 #[test]
 fn an_interrupt_while_shrinking_keeps_the_best_so_far() {
     let dir = tempfile::tempdir().unwrap();

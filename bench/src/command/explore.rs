@@ -14,6 +14,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::{Exit, crash, explore_bin, say, usage};
 use crate::arm::process::unix_millis;
 use crate::check::Verdict;
+use crate::config::Demand;
 use crate::explore::library::record;
 use crate::explore::outcome::{Class, Nodes, Outcome, faults, run_one};
 use crate::explore::shrink::{Budget, shrink};
@@ -63,6 +64,10 @@ pub struct ExploreArgs {
     /// What transactions are held to, separated by commas
     #[arg(long, default_value = "strict-serializable")]
     consistency_models: String,
+    /// Required fraction of successful operations in runs that take no node down: none,
+    /// total or 0 to 1
+    #[arg(long, default_value = "none")]
+    availability: Demand,
     /// Options for the nodes, after --
     #[arg(last = true)]
     pub(super) args: Vec<String>,
@@ -131,7 +136,9 @@ fn run_on(args: &ExploreArgs, nodes: &Nodes, stop: &(dyn Fn() -> bool + Sync)) -
 pub(super) fn space(args: &ExploreArgs) -> Space {
     let (workload, args_of_nodes) = (args.workload.clone(), args.args.clone());
     let consistency_models = args.consistency_models.clone();
-    let mut space = Space { workload, consistency_models, args: args_of_nodes, tuned: false };
+    let availability = args.availability;
+    let mut space =
+        Space { workload, consistency_models, availability, args: args_of_nodes, tuned: false };
     if space.args.is_empty() {
         // Nodes that serve everything cannot know what a bare `read` means while all
         // that ever happened was reads; an exploration meets such runs.

@@ -31,7 +31,7 @@ use super::shrink::{Budget, shrink};
 use super::story::Story;
 use super::swarm::{self, Sums, Swarm};
 use super::{Space, derive};
-use crate::config::RunConfig;
+use crate::config::{Demand, RunConfig};
 use crate::world::script::Course;
 use crate::world::seed::Seed;
 
@@ -68,8 +68,13 @@ impl Explore {
         node: impl Fn() -> Box<dyn Workload + Send> + Clone + Send + Sync + 'static,
     ) -> Explore {
         let consistency_models = "strict-serializable".to_owned();
-        let space =
-            Space { workload: name.to_owned(), consistency_models, args: Vec::new(), tuned: false };
+        let space = Space {
+            workload: name.to_owned(),
+            consistency_models,
+            availability: Demand(None),
+            args: Vec::new(),
+            tuned: false,
+        };
         let nodes = Box::new(move |_: &RunConfig| Ok(Box::new(node.clone()) as _));
         Explore { space, nodes, from: 0, seeds: 100, jobs: None, shrink_runs: SHRINK_RUNS }
     }

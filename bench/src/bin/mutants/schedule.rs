@@ -4,7 +4,7 @@
 //! with some knobs fixed or bounded: a bug of snapshots needs snapshots.
 
 use seaworthy::mutant::Mutant;
-use seaworthy_bench::config::{Concurrency, Fault, LatencyDist, RunArgs};
+use seaworthy_bench::config::{Concurrency, Demand, Fault, LatencyDist, RunArgs};
 use seaworthy_bench::explore::{Space, derive};
 use seaworthy_bench::world::seed::{Draw, Seed};
 
@@ -250,6 +250,7 @@ impl Schedule {
         let space = Space {
             workload: self.workload.to_owned(),
             consistency_models: "strict-serializable".into(),
+            availability: Demand(None),
             args,
             tuned: false,
         };

@@ -54,7 +54,7 @@ pub enum Mutant {
     NoCheckQuorum = 19,
     /// A lease lasts longer than the promises behind it.
     LongLease = 20,
-    /// Any snapshot is installed, also one of the past.
+    /// Any snapshot is installed, also one of the past, and the sessions are not in it.
     OldSnapshot = 21,
     /// A snapshot is acknowledged before it is durable.
     SnapshotNotPersisted = 22,

@@ -88,6 +88,12 @@ fn pinned_seeds_that_once_failed_are_valid() {
          --latency-dist exponential --nemesis partition,kill --nemesis-interval 5 \
          --key-count 2 --duplicate 0.1 --reorder 0.1 --clock-skew 0.1 --quiet-phase 6 \
          --seed 44 -- lin-kv",
+        // Votes were split twice; then a leader that had left handed over to a server that
+        // lacked its last entry.
+        "--node-count 3 --concurrency 4n --time-limit 5 --rate 20 --latency 100 \
+         --nemesis partition,kill,membership --nemesis-interval 2 --key-count 5 \
+         --max-writes-per-key 64 --reorder 0.5 --fsync 10 --quiet-phase 6 --seed 106620 \
+         -- lin-kv",
     ] {
         let (config, report) = run(flags);
         let outcome = judge(&config, &report).without("stats");

@@ -3,6 +3,7 @@
 //! A server that hears no leader first asks, without starting a term, whether it could
 //! win (*pre-vote*). Only a quorum of yeses starts a term; so a server that was cut
 //! off comes back without forcing an election on a cluster that did well without it.
+//! And of two that ask at the same time one stands back, before the vote can be split.
 //!
 //! A vote is a promise, so it leaves only when it is durable. That includes the vote
 //! for oneself: a candidate's requests wait for its disk too, or it could win a term
@@ -111,6 +112,7 @@ impl Raft {
             if granted {
                 let reply = self.out.messages.last_mut().expect("sent a line ago");
                 reply.term = term;
+                self.stand_back_for(from, last);
             }
             return;
         }
@@ -121,6 +123,16 @@ impl Raft {
             self.send_after(from, MessageKind::Vote { pre, granted });
         } else {
             self.send(from, MessageKind::Vote { pre, granted });
+        }
+    }
+
+    /// Somebody else asks whether it could win while this server asks the same. If both
+    /// went on they would start the same term, and each would vote for itself; so the one
+    /// with the shorter log, or the lower number, stands back until its next timeout.
+    fn stand_back_for(&mut self, rival: RaftId, last: LogId) {
+        if matches!(self.role, Role::PreCandidate(_)) && (last, rival) > (self.log.last(), self.id)
+        {
+            self.role = Role::Follower;
         }
     }
 

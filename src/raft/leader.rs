@@ -109,10 +109,13 @@ impl Raft {
 
     pub(super) fn tick_leader(&mut self) {
         let now = self.now;
-        let config = self.config().clone();
+        let (config, has_left) = (self.config().clone(), self.has_left());
         let Role::Leader(leader) = &mut self.role else { return };
         if leader.transfer.is_some_and(|t| now >= t.until) {
             leader.transfer = None;
+            if has_left {
+                return self.become_follower(self.hard.term, None);
+            }
         }
         if now < leader.check_due {
             return;

@@ -3,12 +3,14 @@
 //! A change of voters is two entries: the joint configuration, and, when that is
 //! committed, the new one alone, which the leader appends by itself. Each is in force
 //! from its append. A leader that is not part of the new configuration leads until it
-//! is committed, without counting itself, and then asks the best follower to take over.
+//! is committed, without counting itself, and then asks the first follower that has the
+//! whole log to take over.
 //!
 //! A server that leaves is sent the log until it has the entry that says so, and then
 //! dropped. If it cannot be reached it is dropped too, and told when it asks for votes:
 //! whoever is asked lets the leader know. One that joins as a voter counts from the
-//! first moment; add it as a learner and promote it when [`Progress::matched`](super::Progress::matched) has come close.
+//! first moment; add it as a learner and promote it when
+//! [`Progress::matched`](super::Progress::matched) has come close.
 
 use super::config::Change;
 use super::leader::Transfer;
@@ -71,16 +73,31 @@ impl Raft {
         }
     }
 
-    /// Gives up leadership of a cluster that this server is no longer part of.
+    /// Gives up leadership of a cluster that this server is no longer part of: as soon as
+    /// somebody has the whole log, who would otherwise lose to those who have more of it.
     fn hand_over(&mut self) {
-        let Role::Leader(leader) = &self.role else { return };
-        let config = self.config().clone();
-        let voters = leader.peers.iter().filter(|(id, _)| config.is_voter(**id));
-        let best = voters.max_by_key(|(_, peer)| peer.matched).map(|(id, _)| *id);
-        if let Some(best) = best {
-            self.send(best, MessageKind::TimeoutNow);
+        let (config, until) =
+            (self.config().clone(), self.now + self.options.election_timeout_ticks);
+        let Role::Leader(leader) = &mut self.role else { return };
+        if leader.is_transferring() {
+            return;
         }
-        self.become_follower(self.hard.term, None);
+        let voters = leader.peers.iter().filter(|(id, _)| config.is_voter(**id));
+        let best = voters.max_by_key(|(_, peer)| (peer.matched, peer.next)).map(|(id, _)| *id);
+        match best {
+            Some(to) => {
+                leader.transfer = Some(Transfer { to, until, asked: false });
+                leader.lease_void = true;
+                self.continue_transfer();
+            }
+            None => self.become_follower(self.hard.term, None),
+        }
+    }
+
+    /// Whether this server leads a cluster that it has left, and only hands it over.
+    pub(super) fn has_left(&self) -> bool {
+        let (index, config) = self.log.config();
+        self.leads() && *index <= self.log.commit() && !config.is_voter(self.id)
     }
 
     /// Drops a follower that has left and knows it.
@@ -152,13 +169,23 @@ impl Raft {
     /// Asks the successor to take over, once it has everything.
     pub(super) fn continue_transfer(&mut self) {
         let last = self.log.last().index;
+        let (has_left, config) = (self.has_left(), self.config().clone());
         let Role::Leader(leader) = &mut self.role else { return };
         let Some(transfer) = &mut leader.transfer else { return };
+        if has_left && !transfer.asked {
+            // Anybody will do.
+            let mut voters = leader.peers.iter().filter(|(id, _)| config.is_voter(**id));
+            let first = voters.find(|(_, peer)| peer.matched == last);
+            transfer.to = first.map_or(transfer.to, |(id, _)| *id);
+        }
         let complete = leader.peers.get(&transfer.to).is_some_and(|p| p.matched == last);
         if complete && !transfer.asked {
             transfer.asked = true;
             let to = transfer.to;
             self.send(to, MessageKind::TimeoutNow);
+            if has_left {
+                self.become_follower(self.hard.term, None);
+            }
         }
     }
 }

@@ -1,11 +1,12 @@
 //! What a run is: Maelstrom's flags, and the faults only a simulation has.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::{Args, Parser, ValueEnum};
 use seaworthy::message::NodeId;
 
 use crate::check::Availability;
@@ -253,6 +254,24 @@ pub struct RunConfig {
     pub seed: Seed,
 }
 
+impl RunArgs {
+    /// Reads the flags of `seaworthy test`, one word an item, with no program's name first.
+    ///
+    /// # Errors
+    /// clap's complaint about a flag or a value that there is not.
+    pub fn from_flags<W: Into<OsString> + Clone>(
+        words: impl IntoIterator<Item = W>,
+    ) -> Result<RunArgs, clap::Error> {
+        #[derive(Parser)]
+        #[command(no_binary_name = true)]
+        struct Flags {
+            #[command(flatten)]
+            run: RunArgs,
+        }
+        Flags::try_parse_from(words).map(|flags| flags.run)
+    }
+}
+
 impl RunConfig {
     /// Checks flags and resolves what depends on other flags. `fallback` is the
     /// seed of a run that was given none.
@@ -324,19 +343,11 @@ impl RunConfig {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-
     use super::*;
 
-    #[derive(Parser)]
-    struct Command {
-        #[command(flatten)]
-        run: RunArgs,
-    }
-
     fn config(flags: &str) -> Result<RunConfig, String> {
-        let typed = std::iter::once("test").chain(flags.split(' ').filter(|f| !f.is_empty()));
-        RunConfig::new(Command::try_parse_from(typed).expect("flags").run, Seed(0))
+        let typed = flags.split(' ').filter(|f| !f.is_empty());
+        RunConfig::new(RunArgs::from_flags(typed).expect("flags"), Seed(0))
     }
 
     #[test]

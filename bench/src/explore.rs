@@ -210,16 +210,8 @@ pub fn command(run: &RunArgs) -> String {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-
     use super::*;
     use crate::check::Availability;
-
-    #[derive(Parser)]
-    struct Command {
-        #[command(flatten)]
-        run: RunArgs,
-    }
 
     #[test]
     fn flags_describe_the_whole_run() {
@@ -232,8 +224,7 @@ mod tests {
         };
         for seed in 0..200 {
             let run = derive(&space, Seed(seed));
-            let typed = std::iter::once("seaworthy".to_owned()).chain(flags(&run));
-            let mut parsed = Command::parse_from(typed).run;
+            let mut parsed = RunArgs::from_flags(flags(&run)).unwrap();
             // The default of --nodes is not used when there is a --node-count.
             parsed.nodes = Vec::new();
             assert_eq!(format!("{run:?}"), format!("{parsed:?}"));

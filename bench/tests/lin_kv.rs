@@ -4,7 +4,6 @@
 // A test may fail by unwrapping; its helpers are not known to be tests.
 #![allow(clippy::unwrap_used)]
 
-use clap::Parser;
 use seaworthy::node::{Context, Event, Workload};
 use seaworthy_bench::check::Verdict;
 use seaworthy_bench::config::{RunArgs, RunConfig};
@@ -17,17 +16,9 @@ use seaworthy_bench::world::seed::Seed;
 use seaworthy_workloads::Options;
 use seaworthy_workloads::lin_kv::LinKv;
 
-#[derive(Parser)]
-struct Flags {
-    #[command(flatten)]
-    run: RunArgs,
-}
-
 fn config(flags: &str) -> RunConfig {
-    let typed = ["test", "-w", "lin-kv"].into_iter().chain(flags.split_whitespace());
-    let flags = Flags::parse_from(typed);
-    let seed = Seed(flags.run.seed.unwrap_or(1));
-    RunConfig::new(flags.run, seed).unwrap()
+    let typed = ["-w", "lin-kv"].into_iter().chain(flags.split_whitespace());
+    RunConfig::new(RunArgs::from_flags(typed).unwrap(), Seed(1)).unwrap()
 }
 
 fn run(flags: &str) -> (RunConfig, Report) {

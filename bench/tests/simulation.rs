@@ -8,7 +8,6 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use clap::Parser;
 use seaworthy::node::{Context, Event, Workload};
 use seaworthy_bench::check::Verdict;
 use seaworthy_bench::config::{RunArgs, RunConfig};
@@ -19,15 +18,9 @@ use seaworthy_bench::world::journal::Journal;
 use seaworthy_bench::world::seed::Seed;
 use serde_json::json;
 
-#[derive(Parser)]
-struct Flags {
-    #[command(flatten)]
-    run: RunArgs,
-}
-
 fn config(flags: &str) -> RunConfig {
-    let flags = Flags::parse_from(std::iter::once("test").chain(flags.split_whitespace()));
-    RunConfig::new(flags.run, Seed(1)).unwrap()
+    let run = RunArgs::from_flags(flags.split_whitespace()).unwrap();
+    RunConfig::new(run, Seed(1)).unwrap()
 }
 
 /// Every file of a run by its name, below the directory named after the moment.

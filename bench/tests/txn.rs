@@ -6,7 +6,6 @@
 
 use std::collections::BTreeMap;
 
-use clap::Parser;
 use seaworthy::message::{Body, Message};
 use seaworthy::node::{Context, Event, Workload};
 use seaworthy_bench::check::{Outcome, Verdict};
@@ -18,18 +17,12 @@ use seaworthy_bench::world::seed::Seed;
 use seaworthy_workloads::{build, parse_args};
 use serde_json::Value;
 
-#[derive(Parser)]
-struct Flags {
-    #[command(flatten)]
-    run: RunArgs,
-}
-
 /// The options of the nodes.
 const LEVEL: &str = "-- txn --isolation read-committed";
 
 fn config(flags: &str, seed: u64) -> RunConfig {
-    let flags = format!("test {flags} {LEVEL}");
-    RunConfig::new(Flags::parse_from(flags.split_whitespace()).run, Seed(seed)).unwrap()
+    let flags = format!("{flags} {LEVEL}");
+    RunConfig::new(RunArgs::from_flags(flags.split_whitespace()).unwrap(), Seed(seed)).unwrap()
 }
 
 fn run(flags: &str, seed: u64) -> Outcome {

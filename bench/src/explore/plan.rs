@@ -18,7 +18,6 @@
 
 use std::time::Duration;
 
-use clap::Parser;
 use seaworthy::message::NodeId;
 
 use super::flags;
@@ -39,13 +38,6 @@ pub struct Plan {
     pub script: Script,
     /// How it failed.
     pub symptom: Option<Symptom>,
-}
-
-#[derive(Parser)]
-#[command(no_binary_name = true)]
-struct Flags {
-    #[command(flatten)]
-    run: RunArgs,
 }
 
 impl Plan {
@@ -90,7 +82,7 @@ impl Plan {
         let typed = list("flags")?;
         let text = |flag: &Edn| flag.as_text().map(str::to_owned).ok_or(":flags holds no text");
         let typed: Vec<String> = typed.iter().map(text).collect::<Result<_, _>>()?;
-        let mut run = Flags::try_parse_from(typed).map_err(|e| e.to_string())?.run;
+        let mut run = RunArgs::from_flags(typed).map_err(|e| e.to_string())?;
         run.nodes = if run.node_count.is_some() { Vec::new() } else { run.nodes };
         let config = RunConfig::new(run.clone(), Seed(0))?;
         let acts = list("faults")?;

@@ -1,22 +1,15 @@
 //! What the tests of the generators share.
 
-use clap::Parser;
 use seaworthy::time::Time;
 
 use super::{Ask, Invocation, Next, Workload};
 use crate::config::{RunArgs, RunConfig};
 use crate::world::seed::Seed;
 
-#[derive(Parser)]
-struct Flags {
-    #[command(flatten)]
-    run: RunArgs,
-}
-
 /// The run that these flags describe.
 pub(super) fn config(flags: &str) -> RunConfig {
-    let flags = Flags::parse_from(std::iter::once("test").chain(flags.split_whitespace()));
-    RunConfig::new(flags.run, Seed(1)).unwrap()
+    let run = RunArgs::from_flags(flags.split_whitespace()).unwrap();
+    RunConfig::new(run, Seed(1)).unwrap()
 }
 
 /// The first `count` operations of a generator whose workers are always free.

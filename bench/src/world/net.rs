@@ -292,23 +292,15 @@ impl Directory {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-
     use super::*;
     use crate::config::RunArgs;
     use crate::world::seed::Seed;
 
-    #[derive(Parser)]
-    struct Flags {
-        #[command(flatten)]
-        run: RunArgs,
-    }
-
     #[test]
     fn latency_has_a_bound_in_the_quiet_after_the_storm() {
-        let flags = "test -w echo --latency 100 --latency-dist exponential --loss 0.2";
-        let flags = Flags::parse_from(flags.split_whitespace());
-        let config = RunConfig::new(flags.run, Seed(1)).expect("the flags make sense");
+        let flags = "-w echo --latency 100 --latency-dist exponential --loss 0.2";
+        let run = RunArgs::from_flags(flags.split_whitespace()).expect("the flags exist");
+        let config = RunConfig::new(run, Seed(1)).expect("the flags make sense");
         let mut network = Network::new(&config);
         let sample = |network: &mut Network| {
             let at = |i: u64| Time::from_millis(20 * i);

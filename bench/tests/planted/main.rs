@@ -14,7 +14,6 @@ mod register;
 
 use std::collections::BTreeMap;
 
-use clap::Parser;
 use seaworthy::message::{ErrorCode, Message, RpcError};
 use seaworthy::node::Workload;
 use seaworthy_bench::check::{Outcome, Verdict};
@@ -26,15 +25,9 @@ use seaworthy_bench::world::journal::Journal;
 use seaworthy_bench::world::seed::Seed;
 use serde_json::Value;
 
-#[derive(Parser)]
-struct Flags {
-    #[command(flatten)]
-    run: RunArgs,
-}
-
 fn config(flags: &str) -> RunConfig {
-    let flags = Flags::parse_from(std::iter::once("test").chain(flags.split_whitespace()));
-    RunConfig::new(flags.run, Seed(1)).unwrap()
+    let run = RunArgs::from_flags(flags.split_whitespace()).unwrap();
+    RunConfig::new(run, Seed(1)).unwrap()
 }
 
 /// What `seaworthy test` with these flags says about a single node of this kind.

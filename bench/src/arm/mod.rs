@@ -114,7 +114,7 @@ pub enum NodeFault {
     Flood {
         /// How many messages it sent so far.
         sent: u64,
-        /// How many it got.
+        /// How many it got from others.
         received: u64,
     },
 }

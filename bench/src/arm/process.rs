@@ -133,14 +133,17 @@ impl ProcessCluster {
     /// not even that a kill left half a line behind.
     fn ended(&mut self, node: usize, life: u64, rest: &[u8]) -> Option<NodeFault> {
         let mut running = self.running[node].take_if(|running| running.life == life)?;
-        // A child may close stdout and live on, mute; give it a moment to exit.
-        let status = wait_briefly(&mut running.child);
+        // A child may close stdout and live on, mute; give it a moment to exit. One that is
+        // on its way out but gets no processor keeps its status when it is killed.
+        let in_time = wait_briefly(&mut running.child);
+        let at_last = self.command.children.kill(&mut running.child).ok();
+        let by_itself = |status: &ExitStatus| status.signal() != Some(Signal::SIGKILL as i32);
+        let status = in_time.or(at_last.filter(by_itself));
         let mut status = status.map_or("it closed stdout and lives".to_owned(), tell_status);
         if !rest.is_empty() {
             let rest = shorten(&String::from_utf8_lossy(rest), 200);
             status.push_str(&format!(", in the middle of a line: {rest}"));
         }
-        self.command.children.kill(&mut running.child);
         Some(NodeFault::Exited { status })
     }
 
@@ -198,7 +201,8 @@ impl Cluster for ProcessCluster {
 
     fn kill(&mut self, _now: Time, node: usize) {
         if let Some(mut running) = self.running[node].take() {
-            self.command.children.kill(&mut running.child);
+            // Nobody asks how one ended that was killed.
+            let _ = self.command.children.kill(&mut running.child);
         }
     }
 

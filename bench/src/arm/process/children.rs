@@ -6,16 +6,18 @@
 //! Therefore the bench keeps a list, and when it is told to end it ends them first.
 //!
 //! Deliberately missing: surviving a SIGKILL of the bench itself. Children then see
-//! the end of their stdin; those that are stopped remain.
+//! the end of their stdin; those that are stopped remain. What a child started is
+//! killed with it, but only the child itself can be waited for.
 
 use std::collections::BTreeSet;
 use std::io;
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command};
+use std::process::{Child, Command, ExitStatus};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use nix::sys::signal::{Signal, killpg};
+use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -38,7 +40,7 @@ impl Children {
             for signal in signals.forever() {
                 // The lock is kept to the end, so that no more are started.
                 let groups = children.groups();
-                groups.iter().for_each(|group| send(*group, Signal::SIGKILL));
+                end_all(&groups);
                 // Ends the process as if nobody had caught the signal.
                 let _ = emulate_default_handler(signal);
             }
@@ -59,13 +61,15 @@ impl Children {
         send(group(child), signal);
     }
 
-    /// Ends a child and everything it started, and takes it off the list.
-    pub(super) fn kill(&self, child: &mut Child) {
+    /// Ends a child and everything it started, and takes it off the list. A
+    /// child that was exiting already ends with the status it chose.
+    pub(super) fn kill(&self, child: &mut Child) -> io::Result<ExitStatus> {
         let group = group(child);
         send(group, Signal::SIGKILL);
         // It was killed, or had ended before: there is nothing to wait for long.
-        let _ = child.wait();
+        let status = child.wait();
         self.groups().remove(&group);
+        status
     }
 
     fn groups(&self) -> MutexGuard<'_, BTreeSet<Pid>> {
@@ -75,6 +79,18 @@ impl Children {
 
 fn group(child: &Child) -> Pid {
     Pid::from_raw(child.id().cast_signed())
+}
+
+/// Kills children and waits until they are dead, since a signal is only sent, and a busy
+/// machine may let them run on for longer than the bench.
+fn end_all(groups: &BTreeSet<Pid>) {
+    let kill = |group: &&Pid| killpg(**group, Signal::SIGKILL).is_ok();
+    // First all, then the waiting. One that may not be killed is not waited for.
+    let killed: Vec<&Pid> = groups.iter().filter(kill).collect();
+    for leader in killed {
+        // An error means that whoever started it has waited for it.
+        let _ = waitpid(*leader, None);
+    }
 }
 
 fn send(group: Pid, signal: Signal) {

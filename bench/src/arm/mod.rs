@@ -38,6 +38,10 @@ pub trait Cluster {
     /// SIGCONT.
     fn resume(&mut self, now: Time, node: usize, out: &mut Outbox);
 
+    /// The faults are over for good: from now on the disks too are ones that a cluster can
+    /// make progress on. Of real disks there is nothing to end.
+    fn calm(&mut self) {}
+
     /// Stops a node's output from being heard, after it broke the protocol.
     fn mute(&mut self, node: usize);
 

@@ -16,6 +16,7 @@ use seaworthy::time::Time;
 use super::guard::guard;
 use super::{Act, Cluster, NodeFault, Outbox};
 use crate::config::RunConfig;
+use crate::world::net::CALM_FACTOR;
 use crate::world::seed::Draw;
 
 /// Builds the workload of one node; called at each start.
@@ -58,6 +59,8 @@ struct DiskModel {
     /// Without a disk everything is durable at once and gone at a kill.
     present: bool,
     fsync_mean_ms: f64,
+    /// The longest one; bounded in the quiet phase alone.
+    fsync_max_ms: f64,
     torn_writes: f64,
 }
 
@@ -139,6 +142,7 @@ impl SimCluster {
             disks: DiskModel {
                 present: !chaos.no_disk,
                 fsync_mean_ms: chaos.fsync,
+                fsync_max_ms: f64::INFINITY,
                 torn_writes: chaos.torn_writes,
             },
             max_skew: chaos.clock_skew,
@@ -252,6 +256,10 @@ impl Cluster for SimCluster {
         self.machines[node].log.push("muted".into());
     }
 
+    fn calm(&mut self) {
+        self.disks.fsync_max_ms = CALM_FACTOR * self.disks.fsync_mean_ms;
+    }
+
     fn violation(&self) -> Option<String> {
         self.watch.violation.clone()
     }
@@ -345,7 +353,7 @@ impl Machine {
         if !disks.present || disks.fsync_mean_ms <= 0.0 {
             return Some(self.become_durable(ticket, position, index, out));
         }
-        let ms = self.draw.exponential(disks.fsync_mean_ms);
+        let ms = self.draw.exponential(disks.fsync_mean_ms).min(disks.fsync_max_ms);
         let end = now + Duration::from_secs_f64(ms / 1000.0);
         self.fsync = Some((end, ticket, position));
         None

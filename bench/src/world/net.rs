@@ -62,9 +62,9 @@ pub type Copies = (Option<Duration>, Option<Duration>);
 /// A moment, as far as the fate of messages is concerned: short against the pauses
 /// between heartbeats, long against what a change elsewhere shifts a message by.
 const WINDOW_NANOS: u64 = 10_000_000;
-/// In a calm network no message takes longer than this many times the mean: as long as
-/// the slowest of the uniform distribution.
-const CALM_FACTOR: f64 = 2.0;
+/// In the quiet phase no message and no fsync takes longer than this many times the mean:
+/// as long as the slowest of the uniform distribution.
+pub(crate) const CALM_FACTOR: f64 = 2.0;
 
 /// The network's state.
 pub struct Network {

@@ -151,6 +151,7 @@ impl<C: Cluster> World<C> {
                 self.phase = Phase::Quiet;
                 self.heal();
                 self.network.calm();
+                self.cluster.calm();
                 self.begin_lasting_fault();
                 // A fault is over when the last message is that it delayed: one of a
                 // leader that is none any more still silences whoever hears it.

@@ -7,6 +7,7 @@
 //! so that a failing run is one `seaworthy test` command.
 
 pub mod library;
+pub mod ordered;
 pub mod outcome;
 pub mod plan;
 pub mod shrink;

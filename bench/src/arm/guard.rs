@@ -5,6 +5,7 @@
 //! explored, the report has it once. A panic of the bench itself is none of these
 //! and goes on its way.
 
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
 use std::sync::Once;
@@ -35,11 +36,16 @@ pub(super) fn guard(code: impl FnOnce()) -> Result<(), String> {
     let result = panic::catch_unwind(AssertUnwindSafe(code));
     INSIDE.set(false);
     result.map_err(|payload| {
-        let text = payload.downcast_ref::<&str>().map(|s| (*s).to_owned());
-        let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
         let place = PLACE.with_borrow(String::clone);
-        format!("{} at {place}", text.as_deref().unwrap_or("a panic without a message"))
+        format!("{} at {place}", text_of(&*payload))
     })
+}
+
+/// The message of a panic.
+pub(crate) fn text_of(payload: &(dyn Any + Send)) -> &str {
+    let text = payload.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("a panic without a message")
 }
 
 fn tell_place(info: &PanicHookInfo<'_>) -> String {

@@ -4,7 +4,7 @@
 //! in-process, on virtual time; [`process`] runs real binaries. Network, nemesis,
 //! clients, services and checkers are the same code for both.
 
-mod guard;
+pub(crate) mod guard;
 pub mod process;
 pub mod sim;
 

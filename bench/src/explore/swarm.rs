@@ -1,19 +1,13 @@
-//! Many seeds on several threads, with one result.
-//!
-//! Seeds are taken in order. The result is about the lowest seed that fails and
-//! those below it, all of which are run to their end; what other threads did beyond it
-//! is left out of every count. So it does not depend on how many threads there are.
+//! A swarm of runs, until one fails, and what was counted on the way.
 
-use std::collections::BTreeMap;
 use std::panic::{self, AssertUnwindSafe};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::thread;
 
 use seaworthy::mark::{Mark, Marks};
 
+use super::ordered::Ordered;
 use super::outcome::{Nodes, Outcome, run_one};
 use super::{Space, derive};
+use crate::arm::guard::text_of;
 use crate::check::Verdict;
 use crate::config::RunConfig;
 use crate::world::script::Course;
@@ -88,19 +82,6 @@ pub struct Tally {
     pub failed: Option<(u64, Failure)>,
 }
 
-#[derive(Default)]
-struct Board {
-    so_far: Sums,
-    by_seed: BTreeMap<u64, Sums>,
-    failed: Option<(u64, Failure)>,
-}
-
-impl Board {
-    fn is_beaten(&self, seed: u64) -> bool {
-        self.failed.as_ref().is_some_and(|(lowest, _)| *lowest < seed)
-    }
-}
-
 impl Swarm<'_> {
     /// Explores.
     ///
@@ -111,39 +92,22 @@ impl Swarm<'_> {
         let first = RunConfig::new(derive(self.space, Seed(self.from)), Seed(self.from))?;
         drop((self.nodes)(&first)?);
         crate::workload::build(&first)?;
-        let next = AtomicU64::new(0);
-        let board = Mutex::new(Board::default());
-        thread::scope(|scope| {
-            for _ in 0..self.jobs {
-                scope.spawn(|| self.work(&next, &board));
-            }
+        let ordered =
+            Ordered { from: self.from, seeds: self.seeds, jobs: self.jobs, stop: self.stop };
+        let explore = |seed| {
+            let (sums, failure) = self.explore(seed);
+            (failure.is_some(), (sums, failure))
+        };
+        let mut so_far = Sums::default();
+        let mut found = ordered.search(explore, |(sums, _)| {
+            so_far.add(sums);
+            (self.watch)(&so_far);
         });
-        let board = board.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let last = board.failed.as_ref().map_or(u64::MAX, |(seed, _)| *seed);
         let mut sums = Sums::default();
-        board.by_seed.range(..=last).for_each(|(_, one)| sums.add(one));
-        Ok(Tally { sums, failed: board.failed })
-    }
-
-    /// Takes seeds until there are none, or a lower one than the next has failed.
-    fn work(&self, next: &AtomicU64, board: &Mutex<Board>) {
-        loop {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            let seed = self.from.saturating_add(index);
-            if index >= self.seeds || (self.stop)() || lock(board).is_beaten(seed) {
-                return;
-            }
-            let (sums, failure) = self.explore(Seed(seed));
-            let mut board = lock(board);
-            board.so_far.add(&sums);
-            board.by_seed.insert(seed, sums);
-            (self.watch)(&board.so_far);
-            if let Some(failure) = failure
-                && !board.is_beaten(seed)
-            {
-                board.failed = Some((seed, failure));
-            }
-        }
+        found.by_seed.values().for_each(|(one, _)| sums.add(one));
+        let last = found.last.and_then(|seed| found.by_seed.remove_entry(&seed));
+        let failed = last.and_then(|(seed, (_, failure))| Some((seed, failure?)));
+        Ok(Tally { sums, failed })
     }
 
     fn explore(&self, seed: Seed) -> (Sums, Option<Failure>) {
@@ -165,20 +129,11 @@ impl Swarm<'_> {
                 (sums, failed.then_some(Failure::Run(outcome)))
             }
             Ok(Err(message)) => (Sums::default(), Some(Failure::Bench(message))),
-            Err(panic) => {
-                let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
-                let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-                let text = text.unwrap_or_else(|| "a panic without a message".into());
-                (Sums::default(), Some(Failure::Bench(text)))
-            }
+            Err(panic) => (Sums::default(), Some(Failure::Bench(text_of(&*panic).to_owned()))),
         }
     }
 }
 
 fn hits(marks: Marks) -> [u64; Mark::ALL.len()] {
     Mark::ALL.map(|mark| u64::from(marks.has(mark)))
-}
-
-fn lock(board: &Mutex<Board>) -> MutexGuard<'_, Board> {
-    board.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -4,18 +4,12 @@
 //! same seed with nothing planted, and if that fails too, it is an alarm of the healthy
 //! build, and no catch.
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
-use std::panic::{self, AssertUnwindSafe};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
-
 use seaworthy::mutant::{self, Mutant};
 use seaworthy_bench::check::{Outcome, Verdict, reasons};
 use seaworthy_bench::config::RunConfig;
 use seaworthy_bench::edn::Edn;
 use seaworthy_bench::explore::command;
+use seaworthy_bench::explore::ordered::Ordered;
 use seaworthy_bench::judge::{judge, reason};
 use seaworthy_bench::run;
 use seaworthy_bench::world::Report;
@@ -80,23 +74,23 @@ impl Hunt {
     /// Hunts several times, from different first seeds; the median catch. `None` if
     /// most hunts end without one.
     pub(crate) fn median_of(self, hunts: u64) -> Option<Catch> {
-        let mut catches: Vec<Option<Catch>> = Vec::new();
+        let mut catches: Vec<Catch> = Vec::new();
         for hunt in 0..hunts {
-            let catch = self.from(hunt * STRIDE);
-            let missed = catch.is_none();
-            catches.push(catch);
-            // Another long search would hardly change the median.
-            if missed {
-                break;
+            catches.extend(self.from(hunt * STRIDE));
+            let misses = hunt + 1 - catches.len() as u64;
+            if 2 * misses > hunts {
+                return None;
             }
         }
-        catches.sort_by_key(|c| c.as_ref().map_or(u64::MAX, |c| c.seeds));
-        catches.swap_remove(catches.len() / 2)
+        // What was missed would have taken the most seeds.
+        catches.sort_by_key(|catch| catch.seeds);
+        let middle = hunts as usize / 2;
+        (middle < catches.len()).then(|| catches.swap_remove(middle))
     }
 
     fn from(self, first: u64) -> Option<Catch> {
         let schedule = Schedule::of(self.mutant);
-        let ran = in_order(first, self.seeds, self.jobs, |seed| {
+        let run = |seed| {
             let ran = run_one(&schedule, Some(self.mutant), self.manner, seed);
             let counts = match (&ran.found, self.manner) {
                 // A node that stops by itself is noticed, but not by what clients see.
@@ -104,78 +98,46 @@ impl Hunt {
                 _ => run_one(&schedule, None, self.manner, seed).found.is_none(),
             };
             (counts, ran)
-        });
-        let last = ran.iter().find(|(_, (counts, _))| *counts).map(|(seed, _)| *seed)?;
-        let simulated_s = ran.range(..=last).map(|(_, (_, ran))| ran.simulated_s).sum();
-        let detector = ran.get(&last).and_then(|(_, ran)| ran.found.clone())?;
+        };
+        let mut found = ordered(first, self.seeds, self.jobs).search(run, |_| {});
+        let last = found.last?;
+        let simulated_s = found.by_seed.values().map(|ran| ran.simulated_s).sum();
+        let detector = found.by_seed.remove(&last).and_then(|ran| ran.found)?;
         Some(Catch { detector, seed: last, seeds: last - first + 1, simulated_s })
     }
 }
 
 /// Explores every space without a mutant, and tells every alarm as it comes.
 pub(crate) fn healthy(from: u64, seeds: u64, rows: &[Row], jobs: usize) -> Healthy {
-    let spaces = rows.len().max(1) as u64;
-    let ran = in_order(from, seeds, jobs, |seed| {
-        let mutant = rows[usize::try_from(seed % spaces).unwrap_or(0)].mutant;
-        let schedule = Schedule::of(mutant);
+    let mutant = |seed: u64| rows[(seed % rows.len() as u64) as usize].mutant;
+    let run = |seed: Seed| {
+        let schedule = Schedule::of(mutant(seed.0));
         let ran = run_one(&schedule, None, Manner::WhiteBox, seed);
         if let Some(detector) = &ran.found {
-            let command = command(&schedule.run(Seed(seed)));
+            let command = command(&schedule.run(seed));
             say(&format!("ALARM of the healthy build: {detector:?}\n  {command}"));
         }
         (false, ran)
-    });
-    let alarms = ran.iter().filter_map(|(seed, (_, ran))| {
-        let mutant = rows[usize::try_from(seed % spaces).unwrap_or(0)].mutant;
-        let detector = ran.found.clone()?;
-        Some(Alarm { seed: *seed, mutant, detector })
-    });
-    let simulated_s = ran.values().map(|(_, ran)| ran.simulated_s).sum();
-    Healthy { seeds: ran.len() as u64, simulated_s, alarms: alarms.collect() }
+    };
+    let ran = ordered(from, seeds, jobs).search(run, |_| {}).by_seed;
+    let simulated_s = ran.values().map(|ran| ran.simulated_s).sum();
+    let seeds = ran.len() as u64;
+    let alarms = ran
+        .into_iter()
+        .filter_map(|(seed, ran)| Some(Alarm { seed, mutant: mutant(seed), detector: ran.found? }));
+    Healthy { seeds, simulated_s, alarms: alarms.collect() }
 }
 
-/// Runs seeds in parallel until one ends the search; what all up to that one came to.
-/// The result does not depend on `jobs`.
-fn in_order<T: Send>(
-    first: u64,
-    count: u64,
-    jobs: usize,
-    run: impl Fn(u64) -> (bool, T) + Sync,
-) -> BTreeMap<u64, (bool, T)> {
-    let (next, last) = (AtomicU64::new(first), AtomicU64::new(first.saturating_add(count)));
-    let all = Mutex::new(BTreeMap::new());
-    thread::scope(|scope| {
-        for _ in 0..jobs {
-            scope.spawn(|| {
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= last.load(Ordering::Relaxed) {
-                        return;
-                    }
-                    let (ends, ran) = run(seed);
-                    if ends {
-                        last.fetch_min(seed + 1, Ordering::Relaxed);
-                    }
-                    all.lock().expect("nobody panics with it").insert(seed, (ends, ran));
-                }
-            });
-        }
-    });
-    let mut all = all.into_inner().expect("nobody panics with it");
-    all.split_off(&last.into_inner());
-    all
+fn ordered(from: u64, seeds: u64, jobs: usize) -> Ordered<'static> {
+    Ordered { from, seeds, jobs, stop: &|| false }
 }
 
-fn run_one(schedule: &Schedule, planted: Option<Mutant>, manner: Manner, seed: u64) -> Ran {
-    let run = schedule.run(Seed(seed));
-    let config = RunConfig::new(run, Seed(seed)).expect("schedules make sense");
+fn run_one(schedule: &Schedule, planted: Option<Mutant>, manner: Manner, seed: Seed) -> Ran {
+    let config = RunConfig::new(schedule.run(seed), seed).expect("schedules make sense");
     mutant::activate(planted, manner == Manner::BlackBox);
-    let ran = panic::catch_unwind(AssertUnwindSafe(|| simulate(&config, manner)));
+    let ran = simulate(&config, manner);
     mutant::activate(None, false);
-    ran.unwrap_or_else(|_| {
-        let simulated_s = (config.time_limit + config.quiet_phase).as_secs_f64();
-        Ran { found: Some(Detector::Stop(LAST_PANIC.take())), simulated_s }
-    })
+    ran
 }
 
 fn simulate(config: &RunConfig, manner: Manner) -> Ran {
@@ -210,17 +172,4 @@ fn detector(outcome: &Outcome, report: &Report, manner: Manner) -> Detector {
         Manner::WhiteBox => [invariant, stop, checker, progress],
     };
     order.into_iter().flatten().next().unwrap_or(Detector::Checker(why))
-}
-
-thread_local! {
-    static LAST_PANIC: RefCell<String> = const { RefCell::new(String::new()) };
-}
-
-/// Panics of nodes are results here, and not printed.
-pub(crate) fn keep_panics_quiet() {
-    panic::set_hook(Box::new(|info| {
-        let text = info.payload_as_str().unwrap_or("a panic");
-        let place = info.location().map(|l| format!(" ({}:{})", l.file(), l.line()));
-        LAST_PANIC.set(format!("{text}{}", place.unwrap_or_default()));
-    }));
 }

@@ -30,7 +30,7 @@ struct Args {
     #[arg(long, default_value_t = 10_000)]
     seeds: u64,
     /// From how many first seeds to hunt; the table has the median
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]
     hunts: u64,
     /// How many runs at a time; by default one for each core
     #[arg(long)]
@@ -58,11 +58,14 @@ struct Args {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    hunt::keep_panics_quiet();
     let chosen: Vec<Mutant> = Mutant::ALL
         .into_iter()
         .filter(|m| args.only.is_empty() || args.only.contains(&m.number()))
         .collect();
+    if chosen.is_empty() {
+        say("--only: the mutants have the numbers 1 to 39");
+        return ExitCode::FAILURE;
+    }
     match &args.replay {
         Some(plan) => replay(&args, &chosen, plan),
         None => hunt_all(&args, &chosen),

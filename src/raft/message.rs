@@ -1,10 +1,10 @@
 //! What servers say to each other.
 //!
-//! Six conversations: votes, entries, snapshots, read indices, transfer of
-//! leadership, servers that do not know that they left, and nothing else. A heartbeat is an `Append` without entries, so
-//! that whatever a heartbeat is for (keeping followers quiet, spreading the commit
-//! index, confirming leadership for reads, finding lost entries) rides on entries
-//! when there are any, and costs a message only when there are none.
+//! Six conversations: votes, entries, snapshots, read indices, transfer of leadership,
+//! servers that do not know that they left, and nothing else. A heartbeat is an `Append`
+//! without entries, so that whatever a heartbeat is for (keeping followers quiet,
+//! spreading the commit index, confirming leadership for reads, finding lost entries)
+//! rides on entries when there are any, and costs a message only when there are none.
 
 use serde::{Deserialize, Serialize};
 

@@ -406,10 +406,10 @@ impl Raft {
         self.election_due = self.now + drawn;
     }
 
-    /// Stands again soon: a vote was refused, or leadership was lost. The paper waits a whole timeout, so
-    /// that a leader that was elected instead is heard first; a part of it is enough for
-    /// that, and if the vote was split, everybody would wait for nothing. Should this
-    /// server be too early, its pre-vote is refused.
+    /// Stands again soon: a vote was refused, or leadership was lost. The paper waits a
+    /// whole timeout, so that a leader that was elected instead is heard first; a part of
+    /// it is enough for that, and if the vote was split, everybody would wait for
+    /// nothing. Should this server be too early, its pre-vote is refused.
     pub(super) fn hurry_election(&mut self) {
         let timeout = self.options.election_timeout_ticks;
         let fixed = mutant::is(Mutant::FixedTimeout);

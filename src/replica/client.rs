@@ -225,21 +225,14 @@ impl<S: StateMachine> Replica<S> {
         if !client.is_idle() {
             cx.set_timer_if_unset(RETRIES, RETRY);
         }
-        match way {
-            Some(Way::Direct(leader)) => {
-                self.send_commands(cx.now(), leader);
-                self.send_others(cx.now(), leader);
-            }
-            Some(Way::By(other)) => {
-                self.send_commands(cx.now(), other);
-                self.send_others(cx.now(), other);
-                if let Some(started) = &mut self.started
-                    && let Some(parcel) = started.outbox.get_mut(&other)
-                {
-                    parcel.pass_on = !parcel.requests.is_empty();
-                }
-            }
-            None => {}
+        let Some(Way::Direct(to) | Way::By(to)) = way else { return };
+        self.send_commands(cx.now(), to);
+        self.send_others(cx.now(), to);
+        if let Some(Way::By(other)) = way
+            && let Some(started) = &mut self.started
+            && let Some(parcel) = started.outbox.get_mut(&other)
+        {
+            parcel.pass_on = !parcel.requests.is_empty();
         }
     }
 

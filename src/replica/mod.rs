@@ -141,18 +141,19 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Options {
+        let raft = raft::Options::default();
         Options {
             batch_delay_ms: 0,
-            election_timeout_ms: 500,
-            heartbeat_ms: 100,
+            election_timeout_ms: raft.election_timeout_ticks,
+            heartbeat_ms: raft.heartbeat_ticks,
             leaderless_ms: 900,
-            lease_reads: false,
+            lease_reads: raft.lease_reads,
             read_your_writes: false,
             compact_bytes: 1 << 20,
-            keep_entries: 1000,
-            append_bytes: 256 << 10,
-            max_inflight: 128,
-            snapshot_chunk_bytes: 128 << 10,
+            keep_entries: raft.keep_entries,
+            append_bytes: raft.max_append_bytes,
+            max_inflight: raft.max_inflight_messages,
+            snapshot_chunk_bytes: raft.snapshot_chunk_bytes,
         }
     }
 }

@@ -4,8 +4,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::{PossibleValue, PossibleValuesParser};
-use clap::{Args, Parser, ValueEnum};
+use clap::builder::{PossibleValue, PossibleValuesParser, RangedU64ValueParser};
+use clap::{Args, Command, FromArgMatches, Parser, ValueEnum};
 use seaworthy::gossip::{self, Overlay};
 use seaworthy::replica;
 use tracing_subscriber::EnvFilter;
@@ -46,52 +46,56 @@ pub struct Options {
 
     /// How long a broadcast message, element, delta or write may take to reach every node
     /// in good weather; more time means fewer messages
-    #[arg(long, value_name = "MS", default_value_t = DEFAULT_LATENCY_BUDGET_MS)]
+    #[arg(long, value_name = "MS")]
+    #[arg(default_value_t = gossip::Config::default().latency_budget.as_millis() as u64)]
     pub latency_budget: u64,
 
-    /// How long the leader of lin-kv, kafka or txn collects commands before it replicates them; more
-    /// time means fewer messages
-    #[arg(long, value_name = "MS", default_value_t = 0)]
+    /// How long the leader of lin-kv, kafka or txn collects commands before it replicates
+    /// them; more time means fewer messages
+    #[arg(long, value_name = "MS", default_value_t = replica::Options::default().batch_delay_ms)]
     pub batch_delay: u64,
 
     /// Silence after which the others begin to elect a new leader; up to twice that
-    #[arg(long, value_name = "MS", default_value_t = DEFAULT_ELECTION_TIMEOUT_MS)]
+    #[arg(long, value_name = "MS")]
+    #[arg(default_value_t = replica::Options::default().election_timeout_ms)]
     #[arg(value_parser = clap::value_parser!(u64).range(10..=600_000))]
     pub election_timeout: u64,
 
     /// The longest silence of a leader; below the election timeout
-    #[arg(long, value_name = "MS", default_value_t = DEFAULT_HEARTBEAT_MS)]
+    #[arg(long, value_name = "MS", default_value_t = replica::Options::default().heartbeat_ms)]
     #[arg(value_parser = clap::value_parser!(u64).range(1..=100_000))]
     pub heartbeat: u64,
 
     /// How much the log of lin-kv and txn grows before it is replaced by a snapshot, at
     /// least
-    #[arg(long, value_name = "BYTES", default_value_t = DEFAULT_COMPACT_BYTES)]
+    #[arg(long, value_name = "BYTES")]
+    #[arg(default_value_t = replica::Options::default().compact_bytes)]
     pub compact_bytes: u64,
 
     /// How many entries stay in that log for nodes that are a little behind
-    #[arg(long, value_name = "COUNT", default_value_t = DEFAULT_KEEP_ENTRIES)]
+    #[arg(long, value_name = "COUNT", default_value_t = replica::Options::default().keep_entries)]
     pub keep_entries: u64,
 
     /// How much of that log goes into one message, as far as one entry fits
-    #[arg(long, value_name = "BYTES", default_value_t = DEFAULT_APPEND_BYTES)]
+    #[arg(long, value_name = "BYTES", default_value_t = replica::Options::default().append_bytes)]
     pub append_bytes: usize,
 
     /// How many of those messages may be on the way to one node
-    #[arg(long, value_name = "COUNT", default_value_t = DEFAULT_MAX_INFLIGHT)]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
-    pub max_inflight: u32,
+    #[arg(long, value_name = "COUNT", default_value_t = replica::Options::default().max_inflight)]
+    #[arg(value_parser = at_least_one())]
+    pub max_inflight: usize,
 
     /// How much of a snapshot goes into one message
-    #[arg(long, value_name = "BYTES", default_value_t = DEFAULT_SNAPSHOT_CHUNK)]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
-    pub snapshot_chunk: u32,
+    #[arg(long, value_name = "BYTES")]
+    #[arg(default_value_t = replica::Options::default().snapshot_chunk_bytes)]
+    #[arg(value_parser = at_least_one())]
+    pub snapshot_chunk: usize,
 
     /// How many changes broadcast, g-set and the counters keep for nodes that are behind;
     /// those that lack more are sent everything
-    #[arg(long, value_name = "COUNT", default_value_t = DEFAULT_KEEP_DELTAS)]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
-    pub keep_deltas: u32,
+    #[arg(long, value_name = "COUNT", default_value_t = gossip::Config::default().keep_deltas)]
+    #[arg(value_parser = at_least_one())]
+    pub keep_deltas: usize,
 
     /// Answer reads without asking anyone while a quorum has promised to elect nobody
     /// else; correct only if clocks run at nearly the same rate
@@ -112,39 +116,20 @@ pub struct Options {
     pub retain: Option<u32>,
 }
 
-const DEFAULT_ELECTION_TIMEOUT_MS: u64 = 500;
-const DEFAULT_HEARTBEAT_MS: u64 = 100;
-const DEFAULT_COMPACT_BYTES: u64 = 1 << 20;
-const DEFAULT_KEEP_ENTRIES: u64 = 1000;
-const DEFAULT_APPEND_BYTES: usize = 256 << 10;
-const DEFAULT_MAX_INFLIGHT: u32 = 128;
-const DEFAULT_SNAPSHOT_CHUNK: u32 = 128 << 10;
-const DEFAULT_KEEP_DELTAS: u32 = 8192;
-
-const DEFAULT_LATENCY_BUDGET_MS: u64 = 650;
 /// Children of an inner node of `--overlay tree`.
 const TREE_FANOUT: u16 = 4;
 
 impl Default for Options {
+    /// What an empty command line says.
     fn default() -> Options {
-        Options {
-            overlay: OverlayChoice::default(),
-            latency_budget: DEFAULT_LATENCY_BUDGET_MS,
-            batch_delay: 0,
-            election_timeout: DEFAULT_ELECTION_TIMEOUT_MS,
-            heartbeat: DEFAULT_HEARTBEAT_MS,
-            compact_bytes: DEFAULT_COMPACT_BYTES,
-            keep_entries: DEFAULT_KEEP_ENTRIES,
-            append_bytes: DEFAULT_APPEND_BYTES,
-            max_inflight: DEFAULT_MAX_INFLIGHT,
-            snapshot_chunk: DEFAULT_SNAPSHOT_CHUNK,
-            keep_deltas: DEFAULT_KEEP_DELTAS,
-            lease_reads: false,
-            store: StoreChoice::default(),
-            isolation: IsolationChoice::default(),
-            retain: None,
-        }
+        let command = Options::augment_args(Command::new("options").no_binary_name(true));
+        let matches = command.try_get_matches_from([""; 0]);
+        matches.and_then(|m| Options::from_arg_matches(&m)).expect("each option has a default")
     }
+}
+
+fn at_least_one() -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..)
 }
 
 impl Options {
@@ -159,8 +144,8 @@ impl Options {
             compact_bytes: self.compact_bytes,
             keep_entries: self.keep_entries,
             append_bytes: self.append_bytes,
-            max_inflight: self.max_inflight as usize,
-            snapshot_chunk_bytes: self.snapshot_chunk as usize,
+            max_inflight: self.max_inflight,
+            snapshot_chunk_bytes: self.snapshot_chunk,
             ..replica::Options::default()
         }
     }
@@ -174,7 +159,7 @@ impl Options {
             OverlayChoice::Flood => Overlay::Flood,
         };
         let latency_budget = Duration::from_millis(self.latency_budget);
-        gossip::Config { overlay, latency_budget, keep_deltas: self.keep_deltas as usize }
+        gossip::Config { overlay, latency_budget, keep_deltas: self.keep_deltas }
     }
 }
 

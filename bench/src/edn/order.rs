@@ -1,9 +1,10 @@
 //! Equality and a total order over all values.
 //!
-//! Equality is Clojure's `=`: the order of a map or set does not count, a list equals
-//! the vector of the same elements, `1` equals `1N` but not `1.0`. One exception makes it
-//! total: a NaN equals itself, and -0.0 comes before 0.0. The order exists so that checkers can sort whatever a
-//! node answers, and use it as a key; between types it follows the order of the ranks below.
+//! Equality is Clojure's `=`: the order of a map or set does not count, a list equals the
+//! vector of the same elements, `1` equals `1N` but not `1.0`. One exception makes it
+//! total: a NaN equals itself, and -0.0 comes before 0.0. The order exists so that
+//! checkers can sort whatever a node answers, and use it as a key; between types it
+//! follows the order of the ranks below.
 
 use std::cmp::Ordering;
 

@@ -14,15 +14,13 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::{Exit, crash, explore_bin, say, usage};
 use crate::arm::process::unix_millis;
 use crate::check::Verdict;
-use crate::config::Demand;
-use crate::explore::library::record;
-use crate::explore::outcome::{Class, Nodes, Outcome, faults, run_one};
-use crate::explore::shrink::{Budget, shrink};
+use crate::config::{Demand, RunConfig};
+use crate::explore::outcome::{Class, Nodes, Outcome, faults};
+use crate::explore::shrink::{Budget, smallest};
 use crate::explore::story::Story;
 use crate::explore::swarm::{Failure, Sums, Swarm, Tally};
 use crate::explore::{Space, command, derive};
 use crate::run::factory;
-use crate::world::script::Course;
 use crate::world::seed::Seed;
 
 /// Simulates many runs, each with a configuration and faults derived from its seed,
@@ -123,12 +121,13 @@ fn run_on(args: &ExploreArgs, nodes: &Nodes, stop: &(dyn Fn() -> bool + Sync)) -
             let run = derive(&space, Seed(seed));
             say(format_args!("Seed {seed}: {:?}: {}", outcome.verdict, outcome.why));
             say(format_args!("Replay it with:\n  {}", command(&run)));
-            let exit = exit_of(&outcome);
-            // A number of runs, not of seconds: the same seed, the same smallest run.
-            match explain(args, &space, nodes, (seed, &outcome), stop) {
-                Ok(()) => exit,
-                Err(message) => crash(&message),
+            if outcome.symptom.is_some() && args.shrink > 0 {
+                let config = RunConfig::new(run, Seed(seed));
+                if let Err(message) = config.and_then(|c| explain(args, &c, nodes, stop)) {
+                    return crash(&message);
+                }
             }
+            exit_of(&outcome)
         }
     }
 }
@@ -209,22 +208,17 @@ fn report(sums: &Sums, started: u64) {
 /// Shrinks the run that failed, writes its plan, tells its story.
 fn explain(
     args: &ExploreArgs,
-    space: &Space,
+    config: &RunConfig,
     nodes: &Nodes,
-    (seed, outcome): (u64, &Outcome),
     stop: &dyn Fn() -> bool,
 ) -> Result<(), String> {
-    let Some(symptom) = &outcome.symptom else { return Ok(()) };
-    if args.shrink == 0 {
-        return Ok(());
-    }
-    let plan = record(space, nodes, seed)?;
-    let again = run_one(&plan.config()?, nodes, Course::Scripted(plan.script.clone()))?;
-    if !symptom.is_shown_by(again.symptom.as_ref()) {
+    // A number of runs, not of seconds: the same seed, the same smallest run.
+    let shrunk = smallest(config, nodes, &Budget { runs: args.shrink, stop })?;
+    if !shrunk.fails {
         say("As a plan it does not fail in this way, so it is not shrunk.");
         return Ok(());
     }
-    let shrunk = shrink(plan, symptom, nodes, &Budget { runs: args.shrink, stop });
+    let seed = config.seed.0;
     let name = || PathBuf::from(format!("{}-{seed}.plan.edn", args.workload));
     let path = args.plan.clone().unwrap_or_else(name);
     fs::write(&path, shrunk.plan.to_text()?).map_err(|e| format!("{}: {e}", path.display()))?;
@@ -260,7 +254,6 @@ mod tests {
 
     use super::*;
     use crate::arm::sim::Factory;
-    use crate::config::RunConfig;
 
     #[derive(Parser)]
     struct Command {

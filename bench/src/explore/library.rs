@@ -25,14 +25,13 @@ use std::thread;
 
 use seaworthy::node::Workload;
 
-use super::outcome::{Nodes, Outcome, faults, run_one};
+use super::outcome::{Nodes, Outcome, faults};
 use super::plan::Plan;
-use super::shrink::{Budget, shrink};
+use super::shrink::{Budget, smallest};
 use super::story::Story;
 use super::swarm::{self, Sums, Swarm};
 use super::{Space, derive};
 use crate::config::{Demand, RunConfig};
-use crate::world::script::Course;
 use crate::world::seed::Seed;
 
 /// How many runs shrinking takes at most, unless told otherwise.
@@ -140,7 +139,10 @@ impl Explore {
             Some((seed, swarm::Failure::Bench(message))) => {
                 panic!("the bench failed at seed {seed}: {message}")
             }
-            Some((seed, swarm::Failure::Run(first))) => Err(Box::new(self.explain(seed, first))),
+            Some((seed, swarm::Failure::Run(first))) => {
+                let failed = self.explain(seed, first);
+                Err(Box::new(failed.expect("the same run worked a moment ago")))
+            }
         }
     }
 
@@ -152,38 +154,13 @@ impl Explore {
         Story::of(plan, &*self.nodes)
     }
 
-    fn explain(&self, seed: u64, first: Outcome) -> Failed {
-        let shrunk = explain(&self.space, &*self.nodes, seed, &first, self.shrink_runs);
-        let (plan, story) = shrunk.expect("the same run worked a moment ago");
-        Failed { seed, first, plan, story }
+    fn explain(&self, seed: u64, first: Outcome) -> Result<Failed, String> {
+        let config = RunConfig::new(derive(&self.space, Seed(seed)), Seed(seed))?;
+        let budget = Budget { runs: self.shrink_runs, stop: &|| false };
+        let plan = smallest(&config, &*self.nodes, &budget)?.plan;
+        let story = self.replay(&plan)?;
+        Ok(Failed { seed, first, plan, story })
     }
-}
-
-fn explain(
-    space: &Space,
-    nodes: &Nodes,
-    seed: u64,
-    first: &Outcome,
-    runs: usize,
-) -> Result<(Plan, Story), String> {
-    let plan = record(space, nodes, seed)?;
-    let budget = Budget { runs, stop: &|| false };
-    let plan = match &first.symptom {
-        Some(symptom) => shrink(plan, symptom, nodes, &budget).plan,
-        None => plan,
-    };
-    let story = Story::of(&plan, nodes)?;
-    Ok((plan, story))
-}
-
-/// The run that `seed` stands for, as a plan.
-///
-/// # Errors
-/// A sentence about the flag that makes no sense.
-pub fn record(space: &Space, nodes: &Nodes, seed: u64) -> Result<Plan, String> {
-    let config = RunConfig::new(derive(space, Seed(seed)), Seed(seed))?;
-    let recorded = run_one(&config, nodes, Course::Recorded)?;
-    Ok(Plan { run: config.args, script: recorded.script, symptom: recorded.symptom })
 }
 
 impl Failed {

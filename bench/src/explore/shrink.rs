@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use super::outcome::{Nodes, Symptom, run_one};
 use super::plan::Plan;
-use crate::config::{Concurrency, LatencyDist};
+use crate::config::{Concurrency, LatencyDist, RunConfig};
 use crate::world::nemesis::Act;
 use crate::world::script::Course;
 
@@ -34,10 +34,28 @@ pub struct Shrunk {
     pub runs: usize,
     /// Whether nothing more could go; otherwise the budget ended first.
     pub complete: bool,
+    /// Whether the run fails as a plan too, in the same way; otherwise nothing was taken
+    /// away.
+    pub fails: bool,
+}
+
+/// The run of `config` as a plan: the smallest that fails in the same way.
+///
+/// # Errors
+/// A sentence about the flag that makes no sense.
+pub fn smallest(config: &RunConfig, nodes: &Nodes, budget: &Budget<'_>) -> Result<Shrunk, String> {
+    let run = run_one(config, nodes, Course::Recorded)?;
+    let plan = Plan { run: config.args.clone(), script: run.script, symptom: run.symptom };
+    let course = Course::Scripted(plan.script.clone());
+    let again = run_one(&plan.config()?, nodes, course)?.symptom;
+    match plan.symptom.clone().filter(|symptom| symptom.is_shown_by(again.as_ref())) {
+        Some(symptom) => Ok(shrink(plan, &symptom, nodes, budget)),
+        None => Ok(Shrunk { plan, runs: 0, complete: false, fails: false }),
+    }
 }
 
 /// Shrinks `plan`, which fails with `symptom`.
-pub fn shrink(plan: Plan, symptom: &Symptom, nodes: &Nodes, budget: &Budget<'_>) -> Shrunk {
+fn shrink(plan: Plan, symptom: &Symptom, nodes: &Nodes, budget: &Budget<'_>) -> Shrunk {
     let mut shrinker = Shrinker { best: plan, symptom, nodes, budget, runs: 0 };
     let mut complete = false;
     while !complete && !shrinker.spent() {
@@ -46,7 +64,7 @@ pub fn shrink(plan: Plan, symptom: &Symptom, nodes: &Nodes, budget: &Budget<'_>)
         complete = shrinker.size() == before && !shrinker.spent();
     }
     let symptom = Some(symptom.clone());
-    Shrunk { plan: Plan { symptom, ..shrinker.best }, runs: shrinker.runs, complete }
+    Shrunk { plan: Plan { symptom, ..shrinker.best }, runs: shrinker.runs, complete, fails: true }
 }
 
 struct Shrinker<'a> {

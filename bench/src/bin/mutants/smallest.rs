@@ -9,12 +9,11 @@ use std::path::Path;
 
 use seaworthy::mutant::{self, Mutant};
 use seaworthy_bench::config::{ChaosArgs, RunConfig};
-use seaworthy_bench::explore::outcome::{Class, Outcome, faults, run_one};
+use seaworthy_bench::explore::outcome::{Class, faults};
 use seaworthy_bench::explore::plan::Plan;
-use seaworthy_bench::explore::shrink::{Budget, shrink};
+use seaworthy_bench::explore::shrink::{self, Budget};
 use seaworthy_bench::explore::story::Story;
 use seaworthy_bench::run::factory;
-use seaworthy_bench::world::script::Course;
 use seaworthy_bench::world::seed::Seed;
 
 use crate::hunt::{Catch, Manner};
@@ -78,13 +77,8 @@ pub(crate) fn replay(mutant: Mutant, manner: Manner, path: &Path) -> Result<Stor
 fn shrunk(mutant: Mutant, catch: &Catch) -> Result<Plan, String> {
     let seed = Seed(catch.seed);
     let config = RunConfig::new(Schedule::of(mutant).run(seed), seed)?;
-    let Outcome { script, symptom, .. } = run_one(&config, &factory, Course::Recorded)?;
-    let plan = Plan { run: config.args, script, symptom };
-    let scripted = Course::Scripted(plan.script.clone());
-    let again = run_one(&plan.config()?, &factory, scripted)?;
-    let symptom = again.symptom.ok_or("as a plan it does not fail")?;
-    let budget = Budget { runs: RUNS, stop: &|| false };
-    Ok(shrink(plan, &symptom, &factory, &budget).plan)
+    let shrunk = shrink::smallest(&config, &factory, &Budget { runs: RUNS, stop: &|| false })?;
+    if shrunk.fails { Ok(shrunk.plan) } else { Err("as a plan it does not fail".into()) }
 }
 
 fn planted<T>(mutant: Mutant, manner: Manner, act: impl FnOnce() -> T) -> T {

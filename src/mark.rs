@@ -21,6 +21,8 @@ pub enum Mark {
     SnapshotInstalled,
     /// Entries of a follower's log were replaced by the leader's.
     LogOverwritten,
+    /// An append that had overtaken another was appended after it.
+    EarlyAppend,
     /// A vote was refused because of the candidate's shorter log.
     ShortLogRefused,
     /// A candidate lost.
@@ -66,10 +68,11 @@ pub enum Part {
 
 impl Mark {
     /// All of them.
-    pub const ALL: [Mark; 18] = [
+    pub const ALL: [Mark; 19] = [
         Mark::ElectionDuringInstall,
         Mark::SnapshotInstalled,
         Mark::LogOverwritten,
+        Mark::EarlyAppend,
         Mark::ShortLogRefused,
         Mark::ElectionLost,
         Mark::QuorumLost,
@@ -93,6 +96,7 @@ impl Mark {
             Mark::ElectionDuringInstall => "an election during a snapshot install",
             Mark::SnapshotInstalled => "a snapshot installed",
             Mark::LogOverwritten => "a follower's log overwritten",
+            Mark::EarlyAppend => "an append that overtook another",
             Mark::ShortLogRefused => "a vote refused for a shorter log",
             Mark::ElectionLost => "an election lost",
             Mark::QuorumLost => "a leader without a quorum stepping down",

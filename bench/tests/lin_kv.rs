@@ -85,6 +85,19 @@ fn pinned_seeds_that_once_failed_are_valid() {
          --nemesis partition,kill,membership --nemesis-interval 2 --key-count 5 \
          --max-writes-per-key 64 --reorder 0.5 --fsync 10 --quiet-phase 6 --seed 106620 \
          -- lin-kv",
+        // A refusal that an acknowledgement had overtaken was taken for a loss of memory, and
+        // an entry that had overtaken another was sent once more, all too slowly.
+        "--node-count 2 --concurrency 2n --time-limit 20 --rate 50 --latency 100 \
+         --latency-dist exponential --nemesis slow,stall --nemesis-interval 1 \
+         --topology tree4 --key-count 5 --max-txn-length 2 --max-writes-per-key 4 \
+         --duplicate 0.3 --reorder 0.01 --clock-skew 0.1 --torn-writes 0.1 --quiet-phase 6 \
+         --seed 521016 -- lin-kv",
+        // One that was to become a member again waited for ever for a leader that was none
+        // any more: the next one knew nothing of it.
+        "--node-count 4 --concurrency 4n --time-limit 20 --rate 100 --latency 1 \
+         --latency-dist uniform --nemesis partition,pause,one-way,slow,membership \
+         --nemesis-interval 5 --topology tree3 --key-count 2 --max-writes-per-key 4 \
+         --loss 0.15 --reorder 0.5 --fsync 10 --quiet-phase 6 --seed 521335 -- lin-kv",
     ] {
         let (config, report) = run(flags);
         let outcome = judge(&config, &report).without("stats");

@@ -20,7 +20,13 @@ impl Raft {
     /// Stands for election now, if this server may.
     pub fn campaign(&mut self) {
         self.reset_election_timer();
-        if matches!(self.role, Role::Leader(_)) || !self.is_promotable() {
+        if matches!(self.role, Role::Leader(_)) {
+            return;
+        }
+        // Also one that may not stand: the leader it knew may be none any more, and if it is
+        // no member for the new one, nobody will tell it so.
+        self.forget_leader();
+        if !self.is_promotable() {
             return;
         }
         self.leader_heard = None;
@@ -42,10 +48,13 @@ impl Raft {
         may_vote && !self.options.abstain
     }
 
-    fn become_pre_candidate(&mut self) {
+    fn forget_leader(&mut self) {
         if self.leader.take().is_some() {
             self.out.dropped_reads.extend(std::mem::take(&mut self.asked_reads));
         }
+    }
+
+    fn become_pre_candidate(&mut self) {
         self.role = Role::PreCandidate(Votes::from([(self.id, true)]));
         // Nothing is promised, so nothing has to be durable.
         let last = self.log.last();

@@ -3,17 +3,20 @@
 //! An append is accepted if its `prev` is in the log; then the logs agree up to there,
 //! and after the append up to its end. Refusals carry a hint that lets the leader skip
 //! a whole term at a time. All appends of a turn are answered together, when what they
-//! brought is durable.
+//! brought is durable. An append that overtook the one before it is refused as well, for
+//! that may be lost; but it is kept, and if the other comes, a round trip is saved.
 //!
 //! Snapshots come in pieces. A piece that does not fit is answered with the offset
 //! that is wanted, so lost, repeated and reordered pieces mend themselves, and a new
 //! leader that offers the same bytes goes on where the old one stopped.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::log::Log;
 use super::message::{MessageKind, Round};
 use super::server::Raft;
-use super::types::{Command, Entry, Index, LogId, RaftId, Snapshot, SnapshotMeta};
+use super::types::{Command, Entry, Index, LogId, RaftId, Snapshot, SnapshotMeta, Term};
 use crate::mark::{self, Mark};
 use crate::mutant::{self, Mutant, invariant};
 
@@ -25,6 +28,48 @@ pub(super) struct Ack {
     matched: Index,
 }
 
+/// An append.
+#[derive(Debug)]
+pub(super) struct Append {
+    pub(super) prev: LogId,
+    pub(super) commit: Index,
+    pub(super) round: Round,
+    pub(super) entries: Vec<Entry>,
+}
+
+/// Appends that came before those that they follow.
+#[derive(Debug, Default)]
+pub(super) struct Early {
+    /// Of one term, and so of one leader.
+    term: Term,
+    /// The newest first.
+    appends: VecDeque<Append>,
+}
+
+impl Early {
+    /// The oldest makes room: by now it is likely that what it follows is lost.
+    const MAX: usize = 16;
+
+    fn keep(&mut self, term: Term, append: Append) {
+        if term != self.term {
+            *self = Early { term, appends: VecDeque::new() };
+        }
+        self.appends.truncate(Early::MAX - 1);
+        self.appends.push_front(append);
+    }
+
+    /// One that follows an entry of `log`, if this is still the term.
+    fn take(&mut self, term: Term, log: &Log) -> Option<Append> {
+        if term != self.term {
+            self.appends.clear();
+        }
+        let last = log.last().index;
+        self.appends.retain(|early| early.prev.index > last || log.matches(early.prev));
+        let next = self.appends.iter().position(|early| early.prev.index <= last)?;
+        self.appends.remove(next)
+    }
+}
+
 /// A snapshot of which some pieces have come.
 #[derive(Debug)]
 pub(super) struct Incoming {
@@ -33,24 +78,31 @@ pub(super) struct Incoming {
 }
 
 impl Raft {
-    pub(super) fn handle_append(
-        &mut self,
-        from: RaftId,
-        prev: LogId,
-        commit: Index,
-        round: Round,
-        entries: Vec<Entry>,
-    ) {
+    pub(super) fn handle_append(&mut self, from: RaftId, append: Append) {
+        let prev = append.prev;
         // Guard: both index and term of `prev` must be in the log (§5.3, rule 2).
         let known = mutant::is(Mutant::IgnorePrevTerm) && prev.index <= self.log.last().index;
         if !self.log.matches(prev) && !known {
-            let hint = self.log.last_not_after(prev.term, prev.index);
+            let (hint, round) = (self.log.last_not_after(prev.term, prev.index), append.round);
             // A refusal promises nothing, so it need not wait.
             if !self.options.abstain {
                 self.send(from, MessageKind::Rejected { round, prev: prev.index, hint });
             }
+            if prev.index > self.log.last().index && !append.entries.is_empty() {
+                self.early.keep(self.hard.term, append);
+            }
             return;
         }
+        self.take_append(from, append);
+        while let Some(early) = self.early.take(self.hard.term, &self.log) {
+            mark::hit(Mark::EarlyAppend);
+            self.take_append(from, early);
+        }
+    }
+
+    /// Appends what follows an entry that is in the log.
+    fn take_append(&mut self, from: RaftId, append: Append) {
+        let Append { prev, commit, round, entries } = append;
         let last_new = prev.index + entries.len() as u64;
         if mutant::is(Mutant::TruncateAlways) && prev.index >= self.log.base().index {
             self.log.truncate(prev.index.next());

@@ -268,12 +268,12 @@ impl Raft {
             "{from} holds {matched}, which this leader never had: {MEMORY_LOST}"
         );
         let base = self.log.base().index;
-        let Some(peer) = self.heard(from, round) else { return };
+        let Some((now, peer)) = self.heard(from, round) else { return };
         // Guard: what counts is what the follower had when it answered, not what it has
         // been sent since.
         let stale = mutant::is(Mutant::StaleAck);
         let matched = if stale { matched.max(peer.next.prev()) } else { matched };
-        let news = peer.accept(matched, base);
+        let news = peer.accept(matched, now, base);
         if news {
             self.advance_commit();
             self.continue_transfer();
@@ -286,13 +286,12 @@ impl Raft {
         // What is compacted here cannot be compared; then it takes the snapshot.
         let candidate = self.log.last_not_after(hint.term, hint.index).index.min(hint.index);
         let next = self.log.last().index.next();
-        let acked = self.progress_of(from).map_or(Round::default(), |peer| peer.acked);
-        let Some(peer) = self.heard(from, round) else { return };
+        let Some((_, peer)) = self.heard(from, round) else { return };
         // A log that agrees up to `matched` has an entry there that it could name. So this
-        // follower is back without what it had acknowledged, unless its answer is old. All
-        // this leader can do is to begin again with it; what was committed because of it
-        // is not taken back.
-        if hint.index < peer.matched && round > acked {
+        // follower is back without what it had acknowledged, unless it was asked before that
+        // was known here, and another append overtook the question. All this leader can do
+        // is to begin again with it; what was committed because of it is not taken back.
+        if hint.index < peer.matched && round > peer.matched_in {
             mark::hit(Mark::MemoryLost);
             peer.reset(next);
         }
@@ -307,7 +306,7 @@ impl Raft {
         wanted: u64,
         round: Round,
     ) {
-        let Some(peer) = self.heard(from, round) else { return };
+        let Some((_, peer)) = self.heard(from, round) else { return };
         if let ProgressState::Snapshot { meta, offset, sent_at, .. } = &mut peer.state
             && meta.last.index == last_index
             && *offset != wanted
@@ -318,14 +317,14 @@ impl Raft {
         self.confirm_reads();
     }
 
-    /// Notes that a follower has answered, if this server leads it.
-    fn heard(&mut self, from: RaftId, round: Round) -> Option<&mut Progress> {
+    /// Notes that a follower has answered, if this server leads it. With the present round.
+    fn heard(&mut self, from: RaftId, round: Round) -> Option<(Round, &mut Progress)> {
         let now = self.now;
         let Role::Leader(leader) = &mut self.role else { return None };
         let peer = leader.peers.get_mut(&from)?;
         peer.last_heard = now;
         peer.acked = peer.acked.max(round);
-        Some(peer)
+        Some((leader.round, peer))
     }
 
     pub(super) fn leads(&self) -> bool {
@@ -357,11 +356,6 @@ impl Raft {
             self.admit_reads();
             self.continue_change();
         }
-    }
-
-    fn progress_of(&self, id: RaftId) -> Option<&Progress> {
-        let Role::Leader(leader) = &self.role else { return None };
-        leader.peers.get(&id)
     }
 
     /// Brings the list of followers in line with the configuration.

@@ -18,6 +18,9 @@ use super::types::{Index, Snapshot, SnapshotMeta};
 pub struct Progress {
     /// Up to where the follower's log is known to agree with the leader's, durably.
     pub matched: Index,
+    /// The round in which the leader learnt of `matched`: whatever it sent later found that
+    /// much in the follower's log.
+    pub(super) matched_in: Round,
     /// The next entry to send.
     pub next: Index,
     /// How entries are sent.
@@ -110,6 +113,7 @@ impl Progress {
     pub(super) fn new(next: Index, now: u64) -> Progress {
         Progress {
             matched: Index::ZERO,
+            matched_in: Round::default(),
             next,
             state: ProgressState::Probe { sent: false },
             acked: Round::default(),
@@ -120,12 +124,15 @@ impl Progress {
         }
     }
 
-    /// The follower has confirmed that the logs agree up to `matched`. Returns whether
-    /// that is news.
-    pub(super) fn accept(&mut self, matched: Index, base: Index) -> bool {
+    /// The follower has confirmed that the logs agree up to `matched`, in answer to a
+    /// leader that is in round `now` and has no entries up to `base`. Returns whether that
+    /// is news.
+    pub(super) fn accept(&mut self, matched: Index, now: Round, base: Index) -> bool {
         // Guard: an old answer that was overtaken must not take anything back.
         let news = matched > self.matched;
-        self.matched = self.matched.max(matched);
+        if news {
+            (self.matched, self.matched_in) = (matched, now);
+        }
         match &mut self.state {
             ProgressState::Replicate { inflight } => {
                 inflight.acknowledge(matched);

@@ -8,7 +8,7 @@ use rand_core::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
 use super::config::Config;
-use super::follower::{Ack, Incoming};
+use super::follower::{Ack, Append, Early, Incoming};
 use super::leader::Leader;
 use super::log::Log;
 use super::message::{Message, MessageKind, ReadContext};
@@ -81,6 +81,8 @@ pub struct Raft {
     pub(super) leader_heard: Option<u64>,
     /// A snapshot that is being received.
     pub(super) incoming: Option<Incoming>,
+    /// Appends that overtook others.
+    pub(super) early: Early,
     /// Up to where the log is known to agree with the current leader's.
     pub(super) verified: Index,
     /// The answer to the leader that is due at the end of the turn.
@@ -126,6 +128,7 @@ impl Raft {
             election_due: 0,
             leader_heard,
             incoming: None,
+            early: Early::default(),
             verified: Index::ZERO,
             ack: None,
             remote_reads: Vec::new(),
@@ -205,7 +208,7 @@ impl Raft {
             _ if ahead => unreachable!("only votes speak of later terms"),
             MessageKind::Append { prev, commit, round, entries } => {
                 self.follow(from);
-                self.handle_append(from, prev, commit, round, entries);
+                self.handle_append(from, Append { prev, commit, round, entries });
             }
             MessageKind::Snapshot { meta, offset, data, round } => {
                 self.follow(from);

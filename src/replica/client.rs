@@ -154,6 +154,9 @@ impl<S: StateMachine> Replica<S> {
         command: Box<RawValue>,
         vague: bool,
     ) {
+        if vague && self.is_outsider() {
+            return cx.error(&request, &give_up(false));
+        }
         if self.refuse_outsider(cx, &request) {
             return;
         }
@@ -200,15 +203,18 @@ impl<S: StateMachine> Replica<S> {
 
     /// Refuses a request if this node is no member. It has left nothing anywhere.
     pub fn refuse_outsider(&mut self, cx: &mut Context<'_>, request: &Request) -> bool {
-        let Some(started) = &self.started else { return true };
-        let (_, config) = started.raft.configuration();
-        let (own, is_voter) = (started.own, config.voters.contains(&started.own));
-        if is_voter || config.learners.contains(&own) {
-            return false;
+        let is_outsider = self.is_outsider();
+        if is_outsider {
+            let text = format!("{} is no member of the cluster", cx.id());
+            cx.error(request, &RpcError::new(ErrorCode::NOT_A_MEMBER, text));
         }
-        let text = format!("{} is no member of the cluster", cx.id());
-        cx.error(request, &RpcError::new(ErrorCode::NOT_A_MEMBER, text));
-        true
+        is_outsider
+    }
+
+    fn is_outsider(&self) -> bool {
+        let Some(started) = &self.started else { return true };
+        let (own, (_, config)) = (started.own, started.raft.configuration());
+        !config.voters.contains(&own) && !config.learners.contains(&own)
     }
 
     /// Sends what has to be sent to the leader, if there is one.

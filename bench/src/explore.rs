@@ -53,8 +53,13 @@ pub fn derive(space: &Space, seed: Seed) -> RunArgs {
     // Its own stream: what came later leaves the rest of a seed's run as it was.
     let extra = &mut seed.stream("explore", 1);
     let mut nemesis = some_of(draw, &FAULTS);
-    // The only workload whose clients may change the cluster.
-    nemesis.retain(|fault| *fault != Fault::Membership || space.workload == "lin-kv");
+    // Only what is replicated by Raft has members, and not every node lets clients choose them.
+    let has_members = match space.workload.as_str() {
+        "lin-kv" => true,
+        "kafka" | "txn-list-append" | "txn-rw-register" => space.tuned,
+        _ => false,
+    };
+    nemesis.retain(|fault| *fault != Fault::Membership || has_members);
     nemesis.extend(extra.chance(0.25).then_some(Fault::Stall));
     // It must be noticed and dealt with in the time to recover: not by nodes that have just
     // learned to be patient.
@@ -100,7 +105,10 @@ fn options(workload: &str, draw: &mut Draw) -> Vec<String> {
             ("--keep-entries", &["0", "3", "30"]),
             ("--append-bytes", &["300", "3000"]),
             // States of the others grow all the time, and so would the number of pieces.
-            ("--snapshot-chunk", if workload == "lin-kv" { &["100", "500"] } else { &["5000"] }),
+            match workload {
+                "lin-kv" => ("--snapshot-chunk", &["30", "100", "500"]),
+                _ => ("--snapshot-chunk", &["2000", "5000"]),
+            },
         ],
         "broadcast" | "g-set" | "g-counter" | "pn-counter" => {
             &[("--keep-deltas", &["1", "10", "100"])]

@@ -17,7 +17,7 @@ use super::guard::guard;
 use super::{Act, Cluster, NodeFault, Outbox};
 use crate::config::RunConfig;
 use crate::world::net::CALM_FACTOR;
-use crate::world::seed::Draw;
+use crate::world::seed::{Draw, Moment, Seed};
 
 /// Builds the workload of one node; called at each start.
 pub type Factory = Box<dyn Fn() -> Box<dyn Workload + Send>>;
@@ -67,7 +67,10 @@ struct DiskModel {
 struct Machine {
     node: Option<Node>,
     storage: MemoryStorage,
-    draw: Draw,
+    index: u32,
+    seed: Seed,
+    /// Of the last thing that was drawn for.
+    moment: Option<Moment>,
     clock: Clock,
     paused: bool,
     /// Whether its last life ended in a panic that no kill has cleared away.
@@ -122,7 +125,9 @@ impl SimCluster {
         let machine = |index: usize| Machine {
             node: None,
             storage: MemoryStorage::default(),
-            draw: config.seed.stream("machine", index as u64),
+            index: index as u32,
+            seed: config.seed,
+            moment: None,
             clock: Clock { boot: Time::ZERO, rate: 1.0 },
             paused: false,
             panicked: false,
@@ -174,13 +179,10 @@ impl Cluster for SimCluster {
     fn start(&mut self, now: Time, node: usize, _out: &mut Outbox) {
         let machine = &mut self.machines[node];
         assert!(machine.node.is_none(), "n{node} runs already");
-        let skew = if self.max_skew > 0.0 {
-            self.max_skew * (2.0 * machine.draw.unit() - 1.0)
-        } else {
-            0.0
-        };
+        let mut draw = machine.draw(now);
+        let skew = self.max_skew * (2.0 * draw.unit() - 1.0);
         machine.clock = Clock { boot: now, rate: 1.0 + skew };
-        machine.node = Some(Node::new((self.factory)(), machine.draw.word()));
+        machine.node = Some(Node::new((self.factory)(), draw.word()));
         machine.lives += 1;
         machine.note(now, "started");
     }
@@ -217,7 +219,8 @@ impl Cluster for SimCluster {
             inspector.killed(node);
         }
         if self.disks.present {
-            machine.storage.crash(machine.draw.rng(), model);
+            let mut draw = machine.draw(now);
+            machine.storage.crash(draw.rng(), model);
         } else {
             machine.storage = MemoryStorage::default();
         }
@@ -310,6 +313,13 @@ impl Machine {
         self.ask_for_wake(now, index, out);
     }
 
+    /// The numbers of what happens to this machine now.
+    fn draw(&mut self, now: Time) -> Draw {
+        let moment = Moment::after(self.moment, now);
+        self.moment = Some(moment);
+        self.seed.machine(self.index, moment)
+    }
+
     fn carry_out(
         &mut self,
         effect: Effect,
@@ -353,7 +363,7 @@ impl Machine {
         if !disks.present || disks.fsync_mean_ms <= 0.0 {
             return Some(self.become_durable(ticket, position, index, out));
         }
-        let ms = self.draw.exponential(disks.fsync_mean_ms).min(disks.fsync_max_ms);
+        let ms = self.draw(now).exponential(disks.fsync_mean_ms).min(disks.fsync_max_ms);
         let end = now + Duration::from_secs_f64(ms / 1000.0);
         self.fsync = Some((end, ticket, position));
         None

@@ -15,7 +15,7 @@ use std::time::Duration;
 use seaworthy::message::NodeId;
 use seaworthy::time::Time;
 
-use super::seed::{Draw, Seed};
+use super::seed::{Draw, Moment, Seed};
 use crate::config::{LatencyDist, RunConfig};
 
 /// Who sits at an address.
@@ -59,9 +59,6 @@ impl Counts {
 /// copy that will arrive, unless it is lost, and of the second one, if there is.
 pub type Copies = (Option<Duration>, Option<Duration>);
 
-/// A moment, as far as the fate of messages is concerned: short against the pauses
-/// between heartbeats, long against what a change elsewhere shifts a message by.
-const WINDOW_NANOS: u64 = 10_000_000;
 /// In the quiet phase no message and no fsync takes longer than this many times the mean:
 /// as long as the slowest of the uniform distribution.
 pub(crate) const CALM_FACTOR: f64 = 2.0;
@@ -74,8 +71,8 @@ pub struct Network {
     duplicate: f64,
     reorder: f64,
     seed: Seed,
-    /// For each link the current moment, and how many messages took it therein.
-    taken: BTreeMap<(usize, usize), (u64, u64)>,
+    /// For each link the moment of the last message.
+    moments: BTreeMap<(u32, u32), Moment>,
     /// For a receiving node, the nodes it does not hear.
     deaf: BTreeMap<usize, BTreeSet<usize>>,
     /// The same for the cuts in one direction, which come and go on their own.
@@ -101,7 +98,7 @@ impl Network {
             duplicate: config.args.chaos.duplicate,
             reorder: config.args.chaos.reorder,
             seed: config.seed,
-            taken: BTreeMap::new(),
+            moments: BTreeMap::new(),
             deaf: BTreeMap::new(),
             one_way: BTreeSet::new(),
             stalled: BTreeSet::new(),
@@ -147,15 +144,14 @@ impl Network {
     /// The numbers of the next message from `src` to `dest`.
     fn draw(&mut self, now: Time, src: Party, dest: Party) -> Draw {
         let number = |party| match party {
-            Party::Node(index) => index << 1,
-            Party::Service(index) => index << 1 | 1,
+            Party::Node(index) => (index as u32) << 1,
+            Party::Service(index) => (index as u32) << 1 | 1,
             Party::Client => unreachable!("a client's messages are not drawn for"),
         };
         let link = (number(src), number(dest));
-        let moment = now.as_nanos() / WINDOW_NANOS;
-        let taken = self.taken.entry(link).or_insert((moment, 0));
-        *taken = if taken.0 == moment { (moment, taken.1 + 1) } else { (moment, 0) };
-        self.seed.message(link.0 as u64, link.1 as u64, taken.0, taken.1)
+        let moment = Moment::after(self.moments.get(&link).copied(), now);
+        self.moments.insert(link, moment);
+        self.seed.message(link.0, link.1, moment)
     }
 
     /// Whether nothing is left to chance.

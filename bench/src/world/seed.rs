@@ -6,6 +6,7 @@
 
 use rand_core::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
+use seaworthy::time::Time;
 
 /// The seed of a run, from which every stream of random numbers is derived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,16 +24,48 @@ impl Seed {
         Draw(Pcg64Mcg::seed_from_u64(hash))
     }
 
-    /// The few draws that decide on one message: the `count`-th from `src` to `dest`
-    /// in the moment `window`.
-    pub fn message(self, src: u64, dest: u64, window: u64, count: u64) -> Draw {
+    /// The few draws that decide on one message from `src` to `dest`.
+    pub fn message(self, src: u32, dest: u32, moment: Moment) -> Draw {
+        self.draw(u64::from(src) << 32 | u64::from(dest), moment)
+    }
+
+    /// The few draws that decide on one thing that happens to a machine.
+    pub fn machine(self, index: u32, moment: Moment) -> Draw {
+        // No link is called that: its first half would be a node's number too.
+        self.draw(u64::from(u32::MAX) << 32 | u64::from(index), moment)
+    }
+
+    fn draw(self, subject: u64, moment: Moment) -> Draw {
         let mut state = self.0;
-        for word in [src << 32 | dest, window, count] {
+        for word in [subject, moment.window, moment.count] {
             state = mix(state ^ word);
         }
         // An MCG keeps its low bits: the state has to be odd and mixed already.
         let high = u128::from(mix(state));
         Draw(Pcg64Mcg::new(high << 64 | u128::from(state)))
+    }
+}
+
+/// Which of the things that happen to one subject in one short span of time this is.
+///
+/// What is drawn for it depends on nothing that happened earlier: a shrinker can take away
+/// the first half of a run, and the messages and disks of the second behave as before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    window: u64,
+    count: u64,
+}
+
+impl Moment {
+    /// Short against the pauses between heartbeats, long against what a change elsewhere
+    /// shifts a message by.
+    const NANOS: u64 = 10_000_000;
+
+    /// The one after `last` of the same subject, which is now.
+    pub fn after(last: Option<Moment>, now: Time) -> Moment {
+        let window = now.as_nanos() / Moment::NANOS;
+        let count = last.filter(|last| last.window == window).map_or(0, |last| last.count + 1);
+        Moment { window, count }
     }
 }
 

@@ -181,7 +181,7 @@ impl Workload for Broker {
 }
 
 fn judged(bug: Bug) -> Outcome {
-    let flags = "-w kafka --concurrency 5n --rate 300 --time-limit 4 --key-count 3";
+    let flags = "-w kafka --concurrency 5n --rate 300 --time-limit 12 --key-count 3";
     run(flags, move || Broker::new(bug))
 }
 

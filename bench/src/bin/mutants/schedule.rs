@@ -74,6 +74,8 @@ fn piecemeal(run: &mut RunArgs, draw: &mut Draw) {
     run.rate = 200.0;
     run.concurrency = Concurrency::PerNode(4);
     run.chaos.fsync = *draw.pick(&[0.1, 1.0, 5.0]);
+    // Otherwise the entry of the new term is there already when the old ones arrive.
+    run.chaos.loss = *draw.pick(&[0.1, 0.3]);
 }
 
 /// As [`hasty`], and everything comes twice.

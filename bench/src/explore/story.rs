@@ -3,9 +3,10 @@
 //! A run is simulated with a journal, and its three threads (what clients did, what
 //! the nemesis did, what nodes said to each other) are laid into one. It is to fit on
 //! one screen, so it is told in as much detail as fits: every message; then only those
-//! that say something their sender has not said to their receiver before; then how
-//! many of which type went between two operations. If even that is too long, the
-//! middle is left out.
+//! that say something their sender has not said to their receiver before; then without
+//! the operations that come to the same as the one before; then how many messages of
+//! which type went between two operations. If even that is too long, the middle is left
+//! out.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -20,7 +21,7 @@ use super::outcome::{Nodes, Outcome, run_with_journal};
 use super::plan::Plan;
 use crate::arm::shorten;
 use crate::config::RunConfig;
-use crate::history::{Op, OpType, Process};
+use crate::history::{Op, OpType, Process, pairs};
 use crate::world::Report;
 use crate::world::journal::Journal;
 use crate::world::script::Course;
@@ -59,10 +60,14 @@ impl Story {
             acts += usize::from(is_act);
             !is_act || acts % 2 == 0
         };
-        scenes.extend(report.history.iter().filter(once).map(|op| tell_op(op, &config)));
+        let again = repeated(&report.history);
+        scenes.extend(report.history.iter().filter(once).map(|op| {
+            let is_repeated = again.contains(&op.index);
+            Scene { is_repeated, ..tell_op(op, &config) }
+        }));
         // At one moment: what is asked, what nodes say, what is answered.
         scenes.sort_by_key(|scene| (scene.at, scene.rank));
-        Ok(Story { outcome, lines: fit(&scenes) })
+        Ok(Story { outcome, lines: fit(scenes) })
     }
 }
 
@@ -109,6 +114,8 @@ struct Scene {
     /// Nanoseconds since the operations began.
     at: i64,
     rank: u8,
+    /// Part of an operation that came to the same as the one before by the same client.
+    is_repeated: bool,
     what: What,
 }
 
@@ -163,7 +170,7 @@ fn messages(journal: &str, report: &Report) -> Vec<Scene> {
                 fate: "never arrives".into(),
             };
             sent.insert(id, scenes.len());
-            scenes.push(Scene { at, rank: 2, what: What::Message(said) });
+            scenes.push(Scene { at, rank: 2, is_repeated: false, what: What::Message(said) });
         } else if let Some(index) = sent.get(&id) {
             let scene = &mut scenes[*index];
             let late = Duration::from_nanos(u64::try_from(at - scene.at).unwrap_or(0));
@@ -204,7 +211,24 @@ fn tell_op(op: &Op, config: &RunConfig) -> Scene {
         (_, OpType::Invoke) => 1,
         _ => 3,
     };
-    Scene { at: op.time, rank, what: What::Line(shorten(&line, BODY_CHARS + 40)) }
+    let what = What::Line(shorten(&line, BODY_CHARS + 40));
+    Scene { at: op.time, rank, is_repeated: false, what }
+}
+
+/// The indices of what belongs to operations that come to the same as the one before by
+/// the same client: the polls of those who wait for what will never come.
+fn repeated(history: &[Op]) -> BTreeSet<usize> {
+    let mut last: BTreeMap<Process, (&str, String, OpType)> = BTreeMap::new();
+    let mut again = BTreeSet::new();
+    for pair in pairs(history).unwrap_or_default() {
+        let Some(end) = pair.completion else { continue };
+        let now = (end.f.as_str(), end.value.to_string(), end.kind);
+        if last.get(&end.process) == Some(&now) {
+            again.extend([pair.invoke.index, end.index]);
+        }
+        last.insert(end.process, now);
+    }
+    again
 }
 
 fn stamp(at: i64, text: &str) -> String {
@@ -212,11 +236,36 @@ fn stamp(at: i64, text: &str) -> String {
 }
 
 /// The most detailed telling that fits.
-fn fit(scenes: &[Scene]) -> Vec<String> {
-    let all = told(scenes, &|_| true);
+fn fit(mut scenes: Vec<Scene>) -> Vec<String> {
+    let all = told(&scenes, &|_| true);
     if all.len() <= LINES_MAX {
         return all;
     }
+    let new_only = told_new(&scenes);
+    if new_only.len() <= LINES_MAX {
+        return new_only;
+    }
+    let before = scenes.len();
+    scenes.retain(|scene| !scene.is_repeated);
+    // Of each operation two scenes are gone, its beginning and its end.
+    let left_out = (before - scenes.len()) / 2;
+    let note = (left_out > 0)
+        .then(|| format!("{:>13}  ({left_out} operations came to the same as the one before)", ""));
+    let mut lines = told_new(&scenes);
+    if lines.len() + 1 > LINES_MAX {
+        lines = summed_up(&scenes);
+    }
+    if lines.len() + 1 > LINES_MAX {
+        let left_out = lines.len() - LINES_MAX + 2;
+        let gap = format!("{:>13}  ... {left_out} lines left out ...", "");
+        lines.splice(HEAD_LINES..HEAD_LINES + left_out, [gap]);
+    }
+    lines.extend(note);
+    lines
+}
+
+/// Without messages that repeat what was said before.
+fn told_new(scenes: &[Scene]) -> Vec<String> {
     let mut heard = BTreeSet::new();
     let news: Vec<bool> = scenes
         .iter()
@@ -225,17 +274,7 @@ fn fit(scenes: &[Scene]) -> Vec<String> {
             What::Message(said) => heard.insert((&said.link, &said.body)),
         })
         .collect();
-    let new_only = told(scenes, &|index| news[index]);
-    if new_only.len() <= LINES_MAX {
-        return new_only;
-    }
-    let mut lines = summed_up(scenes);
-    if lines.len() > LINES_MAX {
-        let left_out = lines.len() - LINES_MAX + 1;
-        let gap = format!("{:>13}  ... {left_out} lines left out ...", "");
-        lines.splice(HEAD_LINES..HEAD_LINES + left_out, [gap]);
-    }
-    lines
+    told(scenes, &|index| news[index])
 }
 
 fn told(scenes: &[Scene], keep: &dyn Fn(usize) -> bool) -> Vec<String> {
@@ -289,4 +328,27 @@ fn summed_up(scenes: &[Scene]) -> Vec<String> {
     }
     flush(&mut counts, since, &mut lines);
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::from_text;
+
+    #[test]
+    fn what_comes_to_the_same_as_before_is_repeated() {
+        let history = from_text(
+            "{:index 0 :time 0 :type :invoke :process 0 :f :read :value nil}
+             {:index 1 :time 1 :type :invoke :process 1 :f :read :value nil}
+             {:index 2 :time 2 :type :ok :process 1 :f :read :value 3}
+             {:index 3 :time 3 :type :ok :process 0 :f :read :value 3}
+             {:index 4 :time 4 :type :invoke :process 0 :f :read :value nil}
+             {:index 5 :time 5 :type :ok :process 0 :f :read :value 3}
+             {:index 6 :time 6 :type :invoke :process 0 :f :read :value nil}
+             {:index 7 :time 7 :type :ok :process 0 :f :read :value 4}
+             {:index 8 :time 8 :type :invoke :process 0 :f :read :value nil}
+             {:index 9 :time 9 :type :ok :process 0 :f :read :value 3}",
+        );
+        assert_eq!(repeated(&history.unwrap()), BTreeSet::from([4, 5]));
+    }
 }

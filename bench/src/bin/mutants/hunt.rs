@@ -16,7 +16,7 @@ use seaworthy_bench::world::Report;
 use seaworthy_bench::world::journal::Journal;
 use seaworthy_bench::world::seed::Seed;
 
-use crate::schedule::Schedule;
+use crate::schedule::{Schedule, is_about_progress};
 use crate::table::{Alarm, Healthy, Row, say};
 
 /// The first seeds of two hunts are this far apart.
@@ -95,6 +95,12 @@ impl Hunt {
             let counts = match (&ran.found, self.manner) {
                 // A node that stops by itself is noticed, but not by what clients see.
                 (Some(Detector::Stop(_)), Manner::BlackBox) | (None, _) => false,
+                // Nor is silence what a broken promise of another kind is to be known by.
+                (Some(Detector::Progress(_)), Manner::BlackBox)
+                    if !is_about_progress(self.mutant) =>
+                {
+                    false
+                }
                 _ => run_one(&schedule, None, self.manner, seed).found.is_none(),
             };
             (counts, ran)

@@ -74,8 +74,6 @@ fn piecemeal(run: &mut RunArgs, draw: &mut Draw) {
     run.rate = 200.0;
     run.concurrency = Concurrency::PerNode(4);
     run.chaos.fsync = *draw.pick(&[0.1, 1.0, 5.0]);
-    // Otherwise the entry of the new term is there already when the old ones arrive.
-    run.chaos.loss = *draw.pick(&[0.1, 0.3]);
 }
 
 /// As [`hasty`], and everything comes twice.
@@ -151,6 +149,11 @@ const RAFT: Schedule = Schedule {
     needs: &[Fault::Partition],
     fix: stormy,
 };
+
+/// Whether a mutant breaks no promise but that there will be an answer.
+pub(crate) fn is_about_progress(mutant: Mutant) -> bool {
+    matches!(mutant, Mutant::NoPreVote | Mutant::NoCheckQuorum | Mutant::FixedTimeout)
+}
 
 impl Schedule {
     /// The space of a mutant.

@@ -104,6 +104,7 @@ fn options(workload: &str, draw: &mut Draw) -> Vec<String> {
             ("--compact-bytes", &["300", "3000", "30000"]),
             ("--keep-entries", &["0", "3", "30"]),
             ("--append-bytes", &["300", "3000"]),
+            ("--max-early", &["0", "1"]),
             // States of the others grow all the time, and so would the number of pieces.
             match workload {
                 "lin-kv" => ("--snapshot-chunk", &["30", "100", "500"]),

@@ -47,15 +47,14 @@ pub(super) struct Early {
 }
 
 impl Early {
-    /// The oldest makes room: by now it is likely that what it follows is lost.
-    const MAX: usize = 16;
-
-    fn keep(&mut self, term: Term, append: Append) {
+    /// Keeps an append, at most `max` in all. The oldest makes room: by now it is likely
+    /// that what it follows is lost.
+    fn keep(&mut self, term: Term, append: Append, max: usize) {
         if term != self.term {
             *self = Early { term, appends: VecDeque::new() };
         }
-        self.appends.truncate(Early::MAX - 1);
         self.appends.push_front(append);
+        self.appends.truncate(max);
     }
 
     /// One that follows an entry of `log`, if this is still the term.
@@ -89,7 +88,7 @@ impl Raft {
                 self.send(from, MessageKind::Rejected { round, prev: prev.index, hint });
             }
             if prev.index > self.log.last().index && !append.entries.is_empty() {
-                self.early.keep(self.hard.term, append);
+                self.early.keep(self.hard.term, append, self.options.max_early_appends);
             }
             return;
         }

@@ -27,6 +27,9 @@ pub struct Options {
     pub max_inflight_messages: usize,
     /// How many bytes of entries may be on the way to one follower.
     pub max_inflight_bytes: usize,
+    /// How many appends that came before those they follow a follower keeps; they are
+    /// refused all the same.
+    pub max_early_appends: usize,
     /// How many bytes of entries a leader takes before they are committed.
     pub max_uncommitted_bytes: usize,
     /// The size of a piece of a snapshot, in bytes.
@@ -50,6 +53,7 @@ impl Default for Options {
             max_append_bytes: 256 << 10,
             max_inflight_messages: 128,
             max_inflight_bytes: 4 << 20,
+            max_early_appends: 16,
             max_uncommitted_bytes: 16 << 20,
             snapshot_chunk_bytes: 128 << 10,
             keep_entries: 1000,

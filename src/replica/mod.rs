@@ -135,6 +135,8 @@ pub struct Options {
     pub append_bytes: usize,
     /// How many of those messages may be on the way to one replica.
     pub max_inflight: usize,
+    /// How many of those messages a replica keeps that came before what they follow.
+    pub max_early: usize,
     /// The size of a piece of a snapshot on its way to another replica, in bytes.
     pub snapshot_chunk_bytes: usize,
 }
@@ -153,6 +155,7 @@ impl Default for Options {
             keep_entries: raft.keep_entries,
             append_bytes: raft.max_append_bytes,
             max_inflight: raft.max_inflight_messages,
+            max_early: raft.max_early_appends,
             snapshot_chunk_bytes: raft.snapshot_chunk_bytes,
         }
     }
@@ -306,6 +309,7 @@ impl<S: StateMachine> Replica<S> {
             keep_entries: self.options.keep_entries,
             max_append_bytes: self.options.append_bytes,
             max_inflight_messages: self.options.max_inflight,
+            max_early_appends: self.options.max_early,
             snapshot_chunk_bytes: self.options.snapshot_chunk_bytes,
             pre_vote: !mutant::is(Mutant::NoPreVote),
             check_quorum: !mutant::is(Mutant::NoPreVote),

@@ -69,6 +69,7 @@ impl Cluster {
             lease_margin_ticks: 10,
             max_append_bytes: if flip(2) { 60 } else { 1 << 20 },
             max_inflight_messages: if flip(3) { 2 } else { 64 },
+            max_early_appends: if flip(3) { 1 } else { 16 },
             snapshot_chunk_bytes: if flip(2) { 7 } else { 1 << 20 },
             keep_entries: if flip(2) { 0 } else { 8 },
             ..Options::default()

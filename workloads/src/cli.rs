@@ -85,6 +85,10 @@ pub struct Options {
     #[arg(value_parser = at_least_one())]
     pub max_inflight: usize,
 
+    /// How many of those messages a node keeps that overtook others, until these come
+    #[arg(long, value_name = "COUNT", default_value_t = replica::Options::default().max_early)]
+    pub max_early: usize,
+
     /// How much of a snapshot goes into one message
     #[arg(long, value_name = "BYTES")]
     #[arg(default_value_t = replica::Options::default().snapshot_chunk_bytes)]
@@ -145,6 +149,7 @@ impl Options {
             keep_entries: self.keep_entries,
             append_bytes: self.append_bytes,
             max_inflight: self.max_inflight,
+            max_early: self.max_early,
             snapshot_chunk_bytes: self.snapshot_chunk,
             ..replica::Options::default()
         }

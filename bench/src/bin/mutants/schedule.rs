@@ -28,7 +28,8 @@ const SNAPSHOTS: &[&str] =
 /// Elections that take milliseconds, so that a run of seconds has hundreds of them.
 const HASTE: &[&str] = &["--election-timeout", "60", "--heartbeat", "15"];
 
-/// The same, and one entry at a time.
+/// The same, and one entry at a time: of a new term's first entry nothing is kept until the
+/// old ones have arrived.
 const PIECEMEAL: &[&str] = &[
     "--election-timeout",
     "60",
@@ -38,6 +39,8 @@ const PIECEMEAL: &[&str] = &[
     "1",
     "--max-inflight",
     "1",
+    "--max-early",
+    "0",
 ];
 
 /// Nothing beyond.

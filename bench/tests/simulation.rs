@@ -12,6 +12,7 @@ use seaworthy::node::{Context, Event, Workload};
 use seaworthy_bench::check::Verdict;
 use seaworthy_bench::config::{RunArgs, RunConfig};
 use seaworthy_bench::edn::Edn;
+use seaworthy_bench::history::pairs;
 use seaworthy_bench::judge::{judge, reason};
 use seaworthy_bench::run::simulate_nodes;
 use seaworthy_bench::world::journal::Journal;
@@ -141,4 +142,22 @@ fn the_journal_and_the_counts_agree() {
     let results = Edn::from_json(&String::from_utf8_lossy(&files["results.json"])).unwrap();
     let text = results.to_string();
     assert!(text.contains(&format!(":send-count {sent}")), "{sent} is not in {text}");
+}
+
+/// Whoever has just succeeded with a cas knows the value before everybody else. It must not
+/// go on winning for as long as it has something to do.
+#[test]
+fn nobody_starves_where_all_want_the_same_key_of_a_service() {
+    let config = config(
+        "-w pn-counter --node-count 5 --concurrency 2n --rate 150 --latency 20 --time-limit 30 \
+         -- pn-counter --store seq-kv",
+    );
+    let nodes = seaworthy_bench::run::factory(&config).unwrap();
+    let (report, _) = simulate_nodes(&config, nodes, None, Journal::off(), &mut |_| {}).unwrap();
+    let outcome = judge(&config, &report);
+    assert_eq!(outcome.verdict, Verdict::Valid, "{}", reason(&outcome, &report));
+    let waits = pairs(&report.history).unwrap().into_iter();
+    let waits = waits.filter_map(|pair| Some(pair.completion?.time - pair.invoke.time));
+    let longest_ms = waits.max().unwrap() / 1_000_000;
+    assert!(longest_ms < 4000, "somebody waited for {longest_ms} ms");
 }

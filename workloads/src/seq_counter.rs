@@ -18,6 +18,10 @@
 //! The value holds a total and a tag for each node: `{"n0":[5,"9f-3"]}`. Requests that
 //! arrive while a cas is under way share the next one.
 //!
+//! Whoever succeeds knows the value, and could build the next cas on it at once, while the
+//! others have to read first: under load one node would win for seconds. So if requests
+//! wait it gives the others the time of a few attempts, at random, before the next.
+//!
 //! Deliberately missing: availability without the service. Requests then wait.
 
 use std::collections::BTreeMap;
@@ -26,6 +30,7 @@ use std::time::Duration;
 use rand_core::Rng;
 use seaworthy::message::{Body, ErrorCode, Message, NodeId, Request, RpcError};
 use seaworthy::node::{Context, Event, Token, Workload};
+use seaworthy::time::Time;
 use serde::{Deserialize, Serialize};
 
 use crate::counter::{ReadOk, delta};
@@ -36,9 +41,14 @@ const KEY: &str = "counter";
 const CAS: Token = Token(0);
 const READ: Token = Token(1);
 const RETRY: Token = Token(2);
+const TURN: Token = Token(3);
 const TIMEOUT: Duration = Duration::from_millis(1000);
 /// Before asking again a service that refused for a reason of its own.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// After a success, others have the time of so many attempts at most. A loser needs two,
+/// a read and a cas.
+const TURN_ATTEMPTS: u32 = 4;
 
 /// Total and tag of each node.
 type Value = BTreeMap<NodeId, (i128, String)>;
@@ -52,6 +62,8 @@ pub struct SeqCounter {
     seen: Option<Value>,
     queue: Vec<Work>,
     flight: Option<Flight>,
+    /// It is the others' turn.
+    yields: bool,
 }
 
 /// A client's request.
@@ -66,6 +78,8 @@ struct Flight {
     from: Option<Value>,
     to: Value,
     work: Vec<Work>,
+    /// When it was last sent.
+    sent: Time,
 }
 
 #[derive(Serialize)]
@@ -93,7 +107,15 @@ struct ValueIs {
 impl SeqCounter {
     /// A counter whose nodes have not spoken to the service yet.
     pub fn new(grow_only: bool) -> SeqCounter {
-        SeqCounter { grow_only, boot: 0, tags: 0, seen: None, queue: Vec::new(), flight: None }
+        SeqCounter {
+            grow_only,
+            boot: 0,
+            tags: 0,
+            seen: None,
+            queue: Vec::new(),
+            flight: None,
+            yields: false,
+        }
     }
 
     fn accept(&mut self, cx: &mut Context<'_>, message: &Message) -> Result<(), RpcError> {
@@ -106,7 +128,7 @@ impl SeqCounter {
             }
         };
         self.queue.push(Work { request: message.request(), delta });
-        if self.flight.is_none() {
+        if self.flight.is_none() && !self.yields {
             self.take_off(cx, Vec::new());
         }
         Ok(())
@@ -124,12 +146,13 @@ impl SeqCounter {
         let own = to.entry(cx.id().clone()).or_default();
         own.0 += work.iter().filter_map(|w| w.delta).map(i128::from).sum::<i128>();
         own.1 = format!("{:x}-{}", self.boot, self.tags);
-        self.flight = Some(Flight { from, to, work });
+        self.flight = Some(Flight { from, to, work, sent: cx.now() });
         self.send(cx);
     }
 
-    fn send(&self, cx: &mut Context<'_>) {
-        let Some(Flight { from, to, .. }) = &self.flight else { return };
+    fn send(&mut self, cx: &mut Context<'_>) {
+        let Some(Flight { from, to, sent, .. }) = &mut self.flight else { return };
+        *sent = cx.now();
         let cas = Cas { kind: "cas", key: KEY, from, to, create_if_not_exists: true };
         cx.rpc(&SERVICE.into(), &cas, TIMEOUT, CAS);
     }
@@ -171,7 +194,7 @@ impl SeqCounter {
 
     /// The cas has taken effect, and `seen` is its value or a later one.
     fn land(&mut self, cx: &mut Context<'_>) {
-        let work = self.flight.take().map(|flight| flight.work).unwrap_or_default();
+        let Some(Flight { work, sent, .. }) = self.flight.take() else { return };
         let value = self.seen.iter().flat_map(BTreeMap::values).map(|own| own.0).sum();
         for Work { request, delta } in work {
             match delta {
@@ -179,7 +202,13 @@ impl SeqCounter {
                 None => cx.reply(&request, &ReadOk { kind: "read_ok", value }),
             }
         }
-        self.take_off(cx, Vec::new());
+        let attempt = cx.now() - sent;
+        if self.queue.is_empty() || attempt.is_zero() {
+            return self.take_off(cx, Vec::new());
+        }
+        let share = f64::from(cx.rng().next_u32()) / f64::from(u32::MAX);
+        self.yields = true;
+        cx.set_timer(TURN, (attempt * TURN_ATTEMPTS).mul_f64(share));
     }
 }
 
@@ -194,6 +223,10 @@ impl Workload for SeqCounter {
             }
             Event::Reply { token: CAS, result } => self.cas_ended(cx, result),
             Event::Reply { result, .. } => self.read_ended(cx, result),
+            Event::Timer(TURN) => {
+                self.yields = false;
+                self.take_off(cx, Vec::new());
+            }
             // What was refused may have taken effect before: the same again tells.
             Event::Timer(_) => self.send(cx),
             Event::Durable(_) => {}

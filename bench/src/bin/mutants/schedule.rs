@@ -159,6 +159,12 @@ pub(crate) fn is_about_progress(mutant: Mutant) -> bool {
 }
 
 impl Schedule {
+    /// Whether operations must be answered in this space: not where a node may replicate
+    /// only one entry in a round trip, and gets more than that.
+    pub(crate) fn promises_progress(&self) -> bool {
+        self.args != PIECEMEAL
+    }
+
     /// The space of a mutant.
     pub(crate) fn of(mutant: Mutant) -> Schedule {
         use Fault::{Kill, Membership, OneWay, Partition, Pause, Stall};

@@ -206,16 +206,18 @@ fn name(value: impl ValueEnum) -> String {
 
 /// The command that replays `run`, for a shell.
 pub fn command(run: &RunArgs) -> String {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.,/=".contains(&b);
-    let quote = |flag: String| {
-        if !flag.is_empty() && flag.bytes().all(plain) {
-            flag
-        } else {
-            format!("'{}'", flag.replace('\'', "'\\''"))
-        }
-    };
-    let flags: Vec<String> = flags(run).into_iter().map(quote).collect();
+    let flags: Vec<String> = flags(run).iter().map(|flag| quote(flag)).collect();
     format!("seaworthy test {}", flags.join(" "))
+}
+
+/// An argument as it is typed in a shell.
+pub fn quote(argument: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.,/=".contains(&b);
+    if !argument.is_empty() && argument.bytes().all(plain) {
+        argument.to_owned()
+    } else {
+        format!("'{}'", argument.replace('\'', "'\\''"))
+    }
 }
 
 #[cfg(test)]

@@ -99,3 +99,79 @@ fn an_interrupt_while_exploring_tells_what_was_done() {
     assert_eq!(status, Some(2), "{text}");
     assert!(text.contains("Interrupted; all valid so far."), "{text}");
 }
+
+/// What a command with these arguments prints, and its exit status.
+fn seaworthy(args: &str, plan: &Path) -> (Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_seaworthy"));
+    let plan = plan.display().to_string();
+    command.args(args.split_whitespace().map(|arg| if arg == "PLAN" { &plan } else { arg }));
+    let output = command.output().unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(text).unwrap())
+}
+
+#[test]
+fn what_makes_no_sense_is_a_sentence_and_254() {
+    let dir = tempfile::tempdir().unwrap();
+    let plan = dir.path().join("plan.edn");
+    for args in [
+        "explore -w echo --for 0",
+        "explore -w echo --for=-1",
+        "explore -w echo --for nan",
+        "explore -w echo --for inf",
+        "explore -w echo --seeds 0",
+        "explore -w echo --jobs 0",
+        "explore -w nothing",
+        "explore -w echo --nodes-bin /bin/cat --jobs 2",
+        "replay PLAN",
+    ] {
+        let (status, text) = seaworthy(args, &plan);
+        assert_eq!(status, Some(254), "{args}: {text}");
+        assert!(!text.contains("panicked"), "{text}");
+    }
+    let of_lin_kv = |rest: &str| {
+        format!(
+            "{{:flags [\"-w\" \"lin-kv\" \"--node-count\" \"1\" \"--concurrency\" \"2n\"] {rest}}}"
+        )
+    };
+    for (text, what) in [
+        (of_lin_kv(":faults [] :operations [{:ms 1 :worker 0 :f :write :value 5}]"), "no such"),
+        (of_lin_kv(":faults [] :operations [{:ms 1 :worker 0 :f :read :valeu 5}]"), ":valeu"),
+        (of_lin_kv(":falts [] :operations []"), ":falts"),
+        (of_lin_kv(":faults [{:ms -5 :f :heal}] :operations []"), "fault"),
+        (of_lin_kv(":faults [{:ms -5 :f :start}] :operations []"), ":ms"),
+        (of_lin_kv(":faults []"), ":operations"),
+        ("{:flags".to_owned(), "plan.edn"),
+    ] {
+        fs::write(&plan, &text).unwrap();
+        let (status, told) = seaworthy("replay PLAN", &plan);
+        assert_eq!(status, Some(254), "{text}: {told}");
+        assert!(told.contains(what) && !told.contains("panicked"), "{told}");
+    }
+}
+
+#[test]
+fn a_plan_that_cannot_be_written_changes_neither_story_nor_verdict() {
+    let dir = tempfile::tempdir().unwrap();
+    let found = explore(&dir.path().join("nowhere/plan.edn")).output().unwrap();
+    let told = String::from_utf8(found.stdout).unwrap();
+    assert_eq!(found.status.code(), Some(1), "{told}");
+    assert!(told.contains("client 0 ->") && told.contains("could not be written"), "{told}");
+}
+
+#[test]
+fn nodes_that_refuse_everything_are_not_said_to_be_valid() {
+    let (status, text) = seaworthy("explore -w lin-kv --seeds 20 -- echo", Path::new(""));
+    assert_eq!(status, Some(2), "{text}");
+    assert!(text.contains("no operation succeeded"), "{text}");
+}
+
+#[test]
+fn a_foreign_binary_is_explored_as_real_processes() {
+    let bin = env!("CARGO_BIN_EXE_faulty-node");
+    let args = format!("explore -w echo --seeds 1 --nodes-bin {bin} -- wrong-echo");
+    let (status, text) = seaworthy(&args, Path::new(""));
+    assert_eq!(status, Some(1), "{text}");
+    assert!(text.contains("not deterministic"), "{text}");
+    assert!(text.contains(&format!("seaworthy test --bin {bin} -w echo")), "{text}");
+}

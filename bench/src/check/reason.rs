@@ -50,6 +50,15 @@ fn findings(part: &Edn) -> Vec<String> {
             found.push(format!("{what} {}", named(part.get(key))));
         }
     }
+    let count = |key: &str| part.get(key).and_then(Edn::as_int).unwrap_or(0);
+    if count("unanswered-count") > 0 {
+        let (unanswered, asked) = (count("unanswered-count"), count("asked-count"));
+        found.push(format!("{unanswered} of {asked} operations unanswered"));
+    }
+    if let Some([first, ..]) = part.get("faults").and_then(Edn::as_seq) {
+        let text = |key: &str| first.get(key).and_then(Edn::as_text).unwrap_or("?");
+        found.push(format!("{} {}", text("node"), text("fault")));
+    }
     if let Some(by_f) = part.get("by-f").and_then(Edn::entries) {
         let never = by_f.iter().filter(|(_, f)| f.get("ok-count") == Some(&Edn::Int(0)));
         found.extend(never.map(|(f, _)| format!("no {f} succeeded")));

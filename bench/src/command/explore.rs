@@ -15,11 +15,11 @@ use super::{Exit, crash, explore_bin, say, usage};
 use crate::arm::process::unix_millis;
 use crate::check::Verdict;
 use crate::config::{Demand, RunConfig};
-use crate::explore::outcome::{Class, Nodes, Outcome, faults};
+use crate::explore::outcome::{Class, Nodes, Outcome};
 use crate::explore::shrink::{Budget, smallest};
 use crate::explore::story::Story;
 use crate::explore::swarm::{Failure, Sums, Swarm, Tally};
-use crate::explore::{Space, command, derive};
+use crate::explore::{Space, command, derive, quote};
 use crate::run::factory;
 use crate::world::seed::Seed;
 
@@ -30,7 +30,7 @@ use crate::world::seed::Seed;
 /// Exit status: 0 all valid; 1 a guarantee was broken; 2 a checker could not tell;
 /// 3 no progress although all faults were over; 4 a node panicked; 254 wrong
 /// arguments; 255 the bench itself failed. Ctrl-C ends the exploration, or the
-/// shrinking with the best so far.
+/// shrinking with the best so far; real processes it ends at once.
 #[derive(Clone, Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct ExploreArgs {
@@ -41,7 +41,7 @@ pub struct ExploreArgs {
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
     pub(super) seeds: u64,
     /// How many seconds, instead of a number of seeds
-    #[arg(long, value_name = "SECONDS", conflicts_with = "seeds")]
+    #[arg(long, value_name = "SECONDS", conflicts_with = "seeds", value_parser = seconds)]
     pub(super) r#for: Option<f64>,
     /// The first seed
     #[arg(long, default_value_t = 0)]
@@ -57,7 +57,7 @@ pub struct ExploreArgs {
     plan: Option<PathBuf>,
     /// Explores this binary as real processes instead: not deterministic, not shrunk;
     /// nodes get no arguments but those after --
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["jobs", "shrink", "plan"])]
     nodes_bin: Option<PathBuf>,
     /// What transactions are held to, separated by commas
     #[arg(long, default_value = "strict-serializable")]
@@ -69,6 +69,12 @@ pub struct ExploreArgs {
     /// Options for the nodes, after --
     #[arg(last = true)]
     pub(super) args: Vec<String>,
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    let seconds: f64 = text.parse().map_err(|e| format!("{e}"))?;
+    let is_fine = seconds > 0.0 && seconds.is_finite();
+    if is_fine { Ok(seconds) } else { Err("a number of seconds above 0".into()) }
 }
 
 /// Runs the command.
@@ -106,6 +112,10 @@ fn run_on(args: &ExploreArgs, nodes: &Nodes, stop: &(dyn Fn() -> bool + Sync)) -
     match tally.failed {
         None if stop() => {
             say("Interrupted; all valid so far.");
+            Exit::Verdict(Verdict::Unknown)
+        }
+        None if tally.sums.operations > 0 && tally.sums.succeeded == 0 => {
+            say("Nothing is wrong, but no operation succeeded: nothing was tested.");
             Exit::Verdict(Verdict::Unknown)
         }
         None => {
@@ -179,7 +189,7 @@ fn explore(
 }
 
 /// A line on a terminal, nothing in a pipe.
-fn progress_bar(args: &ExploreArgs) -> ProgressBar {
+pub(super) fn progress_bar(args: &ExploreArgs) -> ProgressBar {
     if !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
@@ -221,18 +231,23 @@ fn explain(
     let seed = config.seed.0;
     let name = || PathBuf::from(format!("{}-{seed}.plan.edn", args.workload));
     let path = args.plan.clone().unwrap_or_else(name);
-    fs::write(&path, shrunk.plan.to_text()?).map_err(|e| format!("{}: {e}", path.display()))?;
+    let written = fs::write(&path, shrunk.plan.to_text()?);
     let end = if shrunk.complete { "" } else { " (there may be a smaller one)" };
     say(format_args!(
         "Shrunk in {} runs to {} nodes, {} operations, {} faults, {:.1} s{end}:\n",
         shrunk.runs,
         shrunk.plan.config()?.nodes.len(),
         shrunk.plan.script.ops.len(),
-        faults(&shrunk.plan.script),
+        shrunk.plan.faults(),
         shrunk.plan.run.time_limit,
     ));
     say(Story::of(&shrunk.plan, nodes)?);
-    say(format_args!("\nReplay this one with:\n  seaworthy replay {}", path.display()));
+    let name = path.display().to_string();
+    match written {
+        Ok(()) => say(format_args!("\nReplay this one with:\n  seaworthy replay {}", quote(&name))),
+        // The story is told, and the verdict stands.
+        Err(e) => say(format_args!("\nThe plan could not be written: {name}: {e}")),
+    }
     Ok(())
 }
 

@@ -7,13 +7,13 @@
 
 use std::path::Path;
 
-use super::explore::{ExploreArgs, exit_of, space};
+use super::explore::{ExploreArgs, exit_of, progress_bar, space};
 use super::{Exit, crash, say, usage};
 use crate::arm::process::{Children, NodeCommand, resolve, unix_millis};
 use crate::check::Verdict;
-use crate::config::{RunArgs, RunConfig};
+use crate::config::{Fault, RunArgs, RunConfig};
 use crate::explore::outcome::conclude;
-use crate::explore::{command, derive};
+use crate::explore::{command, derive, quote};
 use crate::run::run_processes;
 use crate::world::journal::Journal;
 use crate::world::seed::Seed;
@@ -33,24 +33,34 @@ pub(super) fn run(args: &ExploreArgs, bin: &Path) -> Exit {
     say("Real processes on the real clock: not deterministic, a seed may fail only sometimes.");
     let started = unix_millis();
     let elapsed = || (unix_millis() - started) as f64 / 1000.0;
+    let bar = progress_bar(args);
     let mut runs = 0;
     while args.r#for.map_or(runs < args.seeds, |limit| elapsed() < limit) {
         let seed = args.from.saturating_add(runs);
         let mut run = derive(&space(args), Seed(seed));
         run.args.clone_from(&args.args);
+        // Not every node lets clients choose the members.
+        run.nemesis.retain(|fault| *fault != Fault::Membership);
         real(&mut run);
         match run_one(&run, bin, &children) {
-            Ok(Exit::Verdict(Verdict::Valid)) => runs += 1,
+            Ok(Exit::Verdict(Verdict::Valid)) => {
+                runs += 1;
+                bar.set_position(if args.r#for.is_some() { elapsed() as u64 } else { runs });
+                bar.set_message(format!("{runs} runs in {:.0} s, all valid", elapsed()));
+            }
             Ok(exit) => {
+                bar.finish_and_clear();
                 say(format_args!("Seed {seed}. Try it again with:"));
                 // Before the flags, as the last of them may be those of the nodes.
-                let with_bin = format!("seaworthy test --bin {}", bin.display());
+                let bin = quote(&bin.display().to_string());
+                let with_bin = format!("seaworthy test --bin {bin}");
                 say(format_args!("  {}", command(&run).replacen("seaworthy test", &with_bin, 1)));
                 return exit;
             }
             Err(message) => return usage(&message),
         }
     }
+    bar.finish_and_clear();
     say(format_args!("{runs} runs in {:.1} s. All valid.", elapsed()));
     Exit::Verdict(Verdict::Valid)
 }
@@ -81,6 +91,9 @@ fn run_one(run: &RunArgs, bin: &Path, children: &Children) -> Result<Exit, Strin
     if outcome.verdict != Verdict::Valid {
         say(format_args!("{:?}: {}", outcome.verdict, outcome.why));
         say(format_args!("The nodes' logs: {}", log_dir.display()));
+    } else {
+        // What cannot be removed from a directory for temporary files does no harm there.
+        let _ = std::fs::remove_dir_all(&log_dir);
     }
     Ok(exit_of(&outcome))
 }

@@ -25,7 +25,7 @@ use std::thread;
 
 use seaworthy::node::Workload;
 
-use super::outcome::{Nodes, Outcome, faults};
+use super::outcome::{Nodes, Outcome};
 use super::plan::Plan;
 use super::shrink::{Budget, smallest};
 use super::story::Story;
@@ -121,7 +121,7 @@ impl Explore {
     ///
     /// # Panics
     /// If there is no workload of that name, or the bench itself fails: a test cannot
-    /// go on then.
+    /// go on then. And if no operation succeeded at all: that is no test.
     pub fn run(&self) -> Result<Sums, Box<Failed>> {
         let cores = || thread::available_parallelism().map_or(1, NonZero::get);
         let swarm = Swarm {
@@ -135,7 +135,12 @@ impl Explore {
         };
         let tally = swarm.run().unwrap_or_else(|message| panic!("{message}"));
         match tally.failed {
-            None => Ok(tally.sums),
+            None => {
+                let Sums { operations, succeeded, .. } = tally.sums;
+                let tested = operations == 0 || succeeded > 0;
+                assert!(tested, "none of {operations} operations succeeded: nothing was tested");
+                Ok(tally.sums)
+            }
             Some((seed, swarm::Failure::Bench(message))) => {
                 panic!("the bench failed at seed {seed}: {message}")
             }
@@ -166,7 +171,7 @@ impl Explore {
 impl Failed {
     /// How many faults the nemesis begins in the shrunk run.
     pub fn faults(&self) -> usize {
-        faults(&self.plan.script)
+        self.plan.faults()
     }
 }
 

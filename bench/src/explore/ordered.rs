@@ -11,6 +11,9 @@ use std::thread;
 
 use crate::world::seed::Seed;
 
+/// More threads than this are no use on any machine.
+const MOST: u64 = 1024;
+
 /// Which seeds to run, and how.
 pub struct Ordered<'a> {
     /// The first seed.
@@ -63,7 +66,8 @@ impl Ordered<'_> {
             }
         };
         thread::scope(|scope| {
-            for _ in 0..self.jobs {
+            let threads = u64::try_from(self.jobs).unwrap_or(u64::MAX).min(self.seeds).min(MOST);
+            for _ in 0..threads {
                 scope.spawn(work);
             }
         });

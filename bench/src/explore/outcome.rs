@@ -15,6 +15,7 @@ use crate::arm::NodeFault;
 use crate::check::{self, Verdict};
 use crate::config::RunConfig;
 use crate::edn::Edn;
+use crate::history::OpType;
 use crate::judge::{judge, reason};
 use crate::run::{factory, inspector, simulate_course};
 use crate::world::Report;
@@ -91,6 +92,8 @@ pub struct Outcome {
     pub simulated_seconds: f64,
     /// Operations in the history.
     pub operations: usize,
+    /// Those of them that succeeded.
+    pub succeeded: usize,
     /// Acts of the nemesis, those that end a fault included.
     pub acts: u64,
     /// Which rare events came up.
@@ -149,6 +152,7 @@ pub fn conclude(config: &RunConfig, report: &Report) -> Outcome {
         symptom: symptom(&outcome, report),
         simulated_seconds: report.duration.as_nanos() as f64 / 1e9,
         operations: report.history.len() / 2,
+        succeeded: report.history.iter().filter(|op| op.kind == OpType::Ok).count(),
         acts: report.acts,
         marks: Marks::default(),
         script: Script::default(),
@@ -224,9 +228,4 @@ fn without_numbers(text: &str) -> String {
         }
     }
     out
-}
-
-/// How many acts of a script begin a fault.
-pub fn faults(script: &Script) -> usize {
-    script.acts.iter().filter(|(_, act)| act.fault().is_some()).count()
 }

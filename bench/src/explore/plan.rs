@@ -24,7 +24,7 @@ use super::flags;
 use super::outcome::{Class, Symptom};
 use crate::config::{RunArgs, RunConfig};
 use crate::edn::{Edn, parse};
-use crate::workload::Invocation;
+use crate::workload::{Invocation, is_well_formed};
 use crate::world::nemesis::{Act, tell};
 use crate::world::script::{PlannedOp, Script};
 use crate::world::seed::Seed;
@@ -47,6 +47,12 @@ impl Plan {
     /// A sentence about the flag that makes no sense.
     pub fn config(&self) -> Result<RunConfig, String> {
         RunConfig::new(self.run.clone(), Seed(0))
+    }
+
+    /// How many faults begin in it.
+    pub fn faults(&self) -> usize {
+        let begun = self.script.acts.iter().filter(|(_, act)| act.fault().is_some()).count();
+        begun + usize::from(self.run.chaos.lasting_fault)
     }
 
     /// The text of the file.
@@ -74,6 +80,7 @@ impl Plan {
     /// A sentence on what is wrong with it.
     pub fn from_text(text: &str) -> Result<Plan, String> {
         let plan = parse(text).map_err(|e| e.to_string())?;
+        only(&plan, &["flags", "fails", "faults", "operations"])?;
         let list = |name: &str| -> Result<Vec<Edn>, String> {
             let part = plan.get(name).ok_or(format!("the plan has no :{name}"))?;
             let items = part.as_seq().ok_or(format!(":{name} is not a vector"))?;
@@ -95,8 +102,21 @@ impl Plan {
         if let Some(op) = ops.iter().find(|op| op.worker >= config.concurrency) {
             return Err(format!("there is no worker {}; see --concurrency", op.worker));
         }
+        if let Some(op) = ops.iter().find(|op| !is_well_formed(&run.workload, &op.op)) {
+            return Err(format!("{} has no such operation: {}", run.workload, tell_op(op)));
+        }
         let symptom = plan.get("fails").map(read_symptom).transpose()?;
         Ok(Plan { run, script: Script { acts, ops }, symptom })
+    }
+}
+
+/// A key that is misspelt must not be passed over.
+fn only(item: &Edn, keys: &[&str]) -> Result<(), String> {
+    let entries = item.entries().ok_or_else(|| format!("{item} is not a map"))?;
+    let known = |key: &Edn| key.as_text().is_some_and(|key| keys.contains(&key));
+    match entries.iter().find(|(key, _)| !known(key)) {
+        Some((key, _)) => Err(format!("{key} means nothing here: {item}")),
+        None => Ok(()),
     }
 }
 
@@ -112,7 +132,7 @@ fn read_ms(item: &Edn) -> Result<Duration, String> {
     let number = |e: &Edn| e.as_float().or_else(|| e.as_int().map(|i| i as f64));
     let ms = item.get("ms").and_then(number).filter(|ms| (0.0..1e12).contains(ms));
     // Exact up to 2^53 ns, which is a hundred days.
-    let nanos = ms.ok_or_else(|| format!("{item} has no :ms"))? * 1e6;
+    let nanos = ms.ok_or_else(|| format!("{item} needs an :ms of 0 or more"))? * 1e6;
     Ok(Duration::from_nanos(nanos.round() as u64))
 }
 
@@ -129,6 +149,7 @@ fn tell_op(planned: &PlannedOp) -> String {
 }
 
 fn read_op(item: &Edn) -> Result<PlannedOp, String> {
+    only(item, &["ms", "worker", "f", "value"])?;
     let worker = item.get("worker").and_then(Edn::as_int).and_then(|w| usize::try_from(w).ok());
     let f = item.get("f").and_then(Edn::as_text);
     let (Some(worker), Some(f)) = (worker, f) else {
@@ -163,6 +184,7 @@ fn tell_act(at: Duration, act: &Act, nodes: &[NodeId]) -> String {
 
 fn read_act(item: &Edn, nodes: &[NodeId]) -> Result<(Duration, Act), String> {
     let wrong = || format!("cannot read the fault {item}");
+    only(item, &["ms", "f", "value"])?;
     let index = |e: &Edn| -> Result<usize, String> {
         let name = e.as_text().ok_or_else(wrong)?;
         let at = nodes.iter().position(|n| n.as_str() == name);
@@ -211,6 +233,7 @@ fn read_act(item: &Edn, nodes: &[NodeId]) -> Result<(Duration, Act), String> {
 }
 
 fn read_symptom(item: &Edn) -> Result<Symptom, String> {
+    only(item, &["class", "kinds"])?;
     let class = item.get("class").and_then(Edn::as_text).and_then(Class::from_name);
     let kinds = item.get("kinds").and_then(Edn::as_seq).unwrap_or_default();
     let kinds = kinds.iter().filter_map(|k| k.as_text().map(str::to_owned)).collect();

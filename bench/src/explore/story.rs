@@ -52,7 +52,7 @@ impl Story {
         let journal = Journal::to(Box::new(pages.clone()));
         let course = Course::Scripted(plan.script.clone());
         let (outcome, report) = run_with_journal(&config, nodes, course, journal)?;
-        let mut scenes = messages(&pages.text(), &report);
+        let mut scenes = messages(&pages.text(), &report, &config);
         // The nemesis says what it is asked for and then what it did; once is enough.
         let mut acts = 0;
         let once = |op: &&Op| {
@@ -145,7 +145,7 @@ struct Entry {
 }
 
 /// The messages between servers, from the moment the operations begin.
-fn messages(journal: &str, report: &Report) -> Vec<Scene> {
+fn messages(journal: &str, report: &Report, config: &RunConfig) -> Vec<Scene> {
     let origin = report.origin.as_nanos() as i64;
     let mut scenes: Vec<Scene> = Vec::new();
     let mut sent: BTreeMap<u64, usize> = BTreeMap::new();
@@ -154,7 +154,9 @@ fn messages(journal: &str, report: &Report) -> Vec<Scene> {
     for Entry { time, event, id, src, dest, mut body } in entries {
         let at = time - origin;
         if event == "send" {
-            let is_client = |name: &str| name.starts_with('c');
+            // Nodes may be called anything; services have names of their own.
+            let is_node = |name: &str| config.nodes.iter().any(|node| node.as_str() == name);
+            let is_client = |name: &str| name.starts_with('c') && !is_node(name);
             if at < 0 || is_client(&src) || is_client(&dest) {
                 continue;
             }

@@ -38,6 +38,8 @@ pub struct Sums {
     pub runs: u64,
     /// Operations of clients.
     pub operations: usize,
+    /// Those that succeeded.
+    pub succeeded: usize,
     /// Acts of the nemesis.
     pub acts: u64,
     /// Time on the worlds' clocks.
@@ -50,6 +52,7 @@ impl Sums {
     fn add(&mut self, other: &Sums) {
         self.runs += other.runs;
         self.operations += other.operations;
+        self.succeeded += other.succeeded;
         self.acts += other.acts;
         self.simulated_seconds += other.simulated_seconds;
         self.hits.iter_mut().zip(other.hits).for_each(|(own, more)| *own += more);
@@ -90,8 +93,8 @@ impl Swarm<'_> {
     pub fn run(&self) -> Result<Tally, String> {
         // Mistakes in the arguments show at once, and once.
         let first = RunConfig::new(derive(self.space, Seed(self.from)), Seed(self.from))?;
-        drop((self.nodes)(&first)?);
         crate::workload::build(&first)?;
+        drop((self.nodes)(&first)?);
         let ordered =
             Ordered { from: self.from, seeds: self.seeds, jobs: self.jobs, stop: self.stop };
         let explore = |seed| {
@@ -121,6 +124,7 @@ impl Swarm<'_> {
                 let sums = Sums {
                     runs: 1,
                     operations: outcome.operations,
+                    succeeded: outcome.succeeded,
                     acts: outcome.acts,
                     simulated_seconds: outcome.simulated_seconds,
                     hits: hits(outcome.marks),

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use seaworthy::mutant::{self, Mutant};
 use seaworthy_bench::config::{ChaosArgs, RunConfig};
-use seaworthy_bench::explore::outcome::{Class, faults};
+use seaworthy_bench::explore::outcome::Class;
 use seaworthy_bench::explore::plan::Plan;
 use seaworthy_bench::explore::shrink::{self, Budget};
 use seaworthy_bench::explore::story::Story;
@@ -58,7 +58,7 @@ pub(crate) fn smallest(
         manner,
         nodes: plan.config()?.nodes.len(),
         operations: plan.script.ops.len(),
-        faults: faults(&plan.script),
+        faults: plan.faults(),
         weather: weather(plan.run.latency, &plan.run.chaos),
         fails: again.symptom.map(|symptom| symptom.class),
     })

@@ -16,7 +16,9 @@ pub mod swarm;
 
 use clap::ValueEnum;
 
-use crate::config::{ChaosArgs, Concurrency, Demand, Fault, LatencyDist, RunArgs, Topology};
+use crate::config::{
+    ChaosArgs, Concurrency, Demand, Fault, LatencyDist, RunArgs, RunConfig, Topology,
+};
 use crate::world::seed::{Draw, Seed};
 
 pub use library::{Explore, Failed};
@@ -35,6 +37,33 @@ pub struct Space {
     pub args: Vec<String>,
     /// Whether the nodes are our own, so that their options can be drawn as well.
     pub tuned: bool,
+}
+
+impl Space {
+    /// All runs of a workload, by nodes that get no arguments, held to what workloads are held
+    /// to unless somebody asks for something else.
+    pub fn of(workload: &str) -> Space {
+        Space {
+            workload: workload.to_owned(),
+            consistency_models: "strict-serializable".to_owned(),
+            availability: Demand(None),
+            args: Vec::new(),
+            tuned: false,
+        }
+    }
+
+    /// The run that `seed` stands for, checked.
+    ///
+    /// # Errors
+    /// A sentence about the flag that makes no sense.
+    pub fn config(&self, seed: Seed) -> Result<RunConfig, String> {
+        RunConfig::new(derive(self, seed), seed)
+    }
+}
+
+/// What our own nodes call what serves a workload: two workloads are transactions.
+pub fn served(workload: &str) -> &str {
+    workload.strip_prefix("txn-").map_or(workload, |_| "txn")
 }
 
 /// The faults that a run may have. Replacement is left out: it promises nothing while

@@ -4,11 +4,10 @@
 #![allow(clippy::unwrap_used)]
 
 use seaworthy::node::{Context, Event, Workload};
-use seaworthy_bench::config::{Demand, RunConfig};
 use seaworthy_bench::explore::outcome::{Class, run_one};
 use seaworthy_bench::explore::plan::Plan;
 use seaworthy_bench::explore::swarm::{Swarm, Tally};
-use seaworthy_bench::explore::{Explore, Space, derive};
+use seaworthy_bench::explore::{Explore, Space};
 use seaworthy_bench::run::factory;
 use seaworthy_bench::world::script::Course;
 use seaworthy_bench::world::seed::Seed;
@@ -66,11 +65,13 @@ fn a_panic_of_a_node_is_a_failure_of_its_own_kind() {
     assert_eq!(failed.faults(), 0, "{failed}");
 }
 
+/// Our own nodes, with options drawn as well.
+fn tuned(workload: &str) -> Space {
+    Space { args: vec![workload.to_owned()], tuned: true, ..Space::of(workload) }
+}
+
 fn tally(workload: &str, jobs: usize) -> Tally {
-    let consistency_models = "strict-serializable".to_owned();
-    let args = vec![workload.to_owned()];
-    let (workload, availability) = (workload.to_owned(), Demand(None));
-    let space = Space { workload, consistency_models, availability, args, tuned: true };
+    let space = tuned(workload);
     Swarm {
         space: &space,
         nodes: &factory,
@@ -101,17 +102,10 @@ fn the_result_does_not_depend_on_the_number_of_jobs() {
 
 #[test]
 fn a_recorded_run_is_the_run_itself() {
-    let consistency_models = "strict-serializable".to_owned();
     for workload in ["g-counter", "lin-kv", "kafka"] {
-        let space = Space {
-            workload: workload.into(),
-            consistency_models: consistency_models.clone(),
-            availability: Demand(None),
-            args: vec![workload.into()],
-            tuned: true,
-        };
+        let space = tuned(workload);
         for seed in 0..4 {
-            let config = RunConfig::new(derive(&space, Seed(seed)), Seed(seed)).unwrap();
+            let config = space.config(Seed(seed)).unwrap();
             let recorded = run_one(&config, &factory, Course::Recorded).unwrap();
             let script = recorded.script.clone();
             let again = run_one(&config, &factory, Course::Scripted(script)).unwrap();

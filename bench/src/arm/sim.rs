@@ -67,7 +67,6 @@ struct DiskModel {
 struct Machine {
     node: Option<Node>,
     storage: MemoryStorage,
-    index: u32,
     seed: Seed,
     /// Of the last thing that was drawn for.
     moment: Option<Moment>,
@@ -122,10 +121,9 @@ fn scaled(nanos: f64) -> Time {
 impl SimCluster {
     /// The machines of a run, switched off.
     pub fn new(config: &RunConfig, factory: Factory) -> SimCluster {
-        let machine = |index: usize| Machine {
+        let machine = |_| Machine {
             node: None,
             storage: MemoryStorage::default(),
-            index: index as u32,
             seed: config.seed,
             moment: None,
             clock: Clock { boot: Time::ZERO, rate: 1.0 },
@@ -179,7 +177,7 @@ impl Cluster for SimCluster {
     fn start(&mut self, now: Time, node: usize, _out: &mut Outbox) {
         let machine = &mut self.machines[node];
         assert!(machine.node.is_none(), "n{node} runs already");
-        let mut draw = machine.draw(now);
+        let mut draw = machine.draw(now, node);
         let skew = self.max_skew * (2.0 * draw.unit() - 1.0);
         machine.clock = Clock { boot: now, rate: 1.0 + skew };
         machine.node = Some(Node::new((self.factory)(), draw.word()));
@@ -219,7 +217,7 @@ impl Cluster for SimCluster {
             inspector.killed(node);
         }
         if self.disks.present {
-            let mut draw = machine.draw(now);
+            let mut draw = machine.draw(now, node);
             machine.storage.crash(draw.rng(), model);
         } else {
             machine.storage = MemoryStorage::default();
@@ -314,10 +312,10 @@ impl Machine {
     }
 
     /// The numbers of what happens to this machine now.
-    fn draw(&mut self, now: Time) -> Draw {
+    fn draw(&mut self, now: Time, index: usize) -> Draw {
         let moment = Moment::after(self.moment, now);
         self.moment = Some(moment);
-        self.seed.machine(self.index, moment)
+        self.seed.machine(index as u32, moment)
     }
 
     fn carry_out(
@@ -363,7 +361,7 @@ impl Machine {
         if !disks.present || disks.fsync_mean_ms <= 0.0 {
             return Some(self.become_durable(ticket, position, index, out));
         }
-        let ms = self.draw(now).exponential(disks.fsync_mean_ms).min(disks.fsync_max_ms);
+        let ms = self.draw(now, index).exponential(disks.fsync_mean_ms).min(disks.fsync_max_ms);
         let end = now + Duration::from_secs_f64(ms / 1000.0);
         self.fsync = Some((end, ticket, position));
         None

@@ -31,7 +31,7 @@ use crate::history::{Op, Pair, pairs};
 pub use availability::Availability;
 pub use compose::run;
 pub use net::NetStats;
-pub use reason::reasons;
+pub use reason::{findings, reasons};
 pub use table::{Checker, workload, workloads};
 
 /// What a test demands beyond its workload, and what only the bench knows about it.

@@ -24,7 +24,7 @@ pub fn reasons(outcome: &Outcome) -> Vec<String> {
 }
 
 /// What a part of the result map says, whichever checker wrote it.
-fn findings(part: &Edn) -> Vec<String> {
+pub fn findings(part: &Edn) -> Vec<String> {
     let mut found = Vec::new();
     if let Some(error) = part.get("error") {
         found.push(error.as_text().map_or_else(|| quote(error), str::to_owned));

@@ -6,7 +6,6 @@ use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -15,11 +14,12 @@ use super::{Exit, crash, explore_bin, say, usage};
 use crate::arm::process::unix_millis;
 use crate::check::Verdict;
 use crate::config::{Demand, RunConfig};
+use crate::explore::ordered::cores;
 use crate::explore::outcome::{Class, Nodes, Outcome};
 use crate::explore::shrink::{Budget, smallest};
 use crate::explore::story::Story;
 use crate::explore::swarm::{Failure, Sums, Swarm, Tally};
-use crate::explore::{Space, command, derive, quote};
+use crate::explore::{Space, command, derive, quote, served};
 use crate::run::factory;
 use crate::world::seed::Seed;
 
@@ -143,16 +143,16 @@ fn run_on(args: &ExploreArgs, nodes: &Nodes, stop: &(dyn Fn() -> bool + Sync)) -
 }
 
 pub(super) fn space(args: &ExploreArgs) -> Space {
-    let (workload, args_of_nodes) = (args.workload.clone(), args.args.clone());
-    let consistency_models = args.consistency_models.clone();
-    let availability = args.availability;
-    let mut space =
-        Space { workload, consistency_models, availability, args: args_of_nodes, tuned: false };
+    let mut space = Space {
+        consistency_models: args.consistency_models.clone(),
+        availability: args.availability,
+        args: args.args.clone(),
+        ..Space::of(&args.workload)
+    };
     if space.args.is_empty() {
         // Nodes that serve everything cannot know what a bare `read` means while all
         // that ever happened was reads; an exploration meets such runs.
-        let served = args.workload.strip_prefix("txn-").map_or(args.workload.as_str(), |_| "txn");
-        space.args = vec![served.to_owned()];
+        space.args = vec![served(&args.workload).to_owned()];
         // Whoever names options wants these and no others.
         space.tuned = args.nodes_bin.is_none();
     }
@@ -165,8 +165,7 @@ fn explore(
     nodes: &Nodes,
     interrupted: &(dyn Fn() -> bool + Sync),
 ) -> Result<Tally, String> {
-    let cores = || thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
-    let jobs = args.jobs.unwrap_or_else(cores).get();
+    let jobs = args.jobs.map_or_else(cores, NonZero::get);
     let (from, started) = (args.from, unix_millis());
     let seeds = if args.r#for.is_some() { u64::MAX } else { args.seeds };
     let amount = match args.r#for {

@@ -20,18 +20,17 @@
 //! holds its plan, which [`Explore::replay`] runs again.
 
 use std::fmt;
-use std::num::NonZero;
-use std::thread;
 
 use seaworthy::node::Workload;
 
+use super::Space;
+use super::ordered::cores;
 use super::outcome::{Nodes, Outcome};
 use super::plan::Plan;
 use super::shrink::{Budget, smallest};
 use super::story::Story;
 use super::swarm::{self, Sums, Swarm};
-use super::{Space, derive};
-use crate::config::{Demand, RunConfig};
+use crate::config::RunConfig;
 use crate::world::seed::Seed;
 
 /// How many runs shrinking takes at most, unless told otherwise.
@@ -66,14 +65,7 @@ impl Explore {
         name: &str,
         node: impl Fn() -> Box<dyn Workload + Send> + Clone + Send + Sync + 'static,
     ) -> Explore {
-        let consistency_models = "strict-serializable".to_owned();
-        let space = Space {
-            workload: name.to_owned(),
-            consistency_models,
-            availability: Demand(None),
-            args: Vec::new(),
-            tuned: false,
-        };
+        let space = Space::of(name);
         let nodes = Box::new(move |_: &RunConfig| Ok(Box::new(node.clone()) as _));
         Explore { space, nodes, from: 0, seeds: 100, jobs: None, shrink_runs: SHRINK_RUNS }
     }
@@ -123,7 +115,6 @@ impl Explore {
     /// If there is no workload of that name, or the bench itself fails: a test cannot
     /// go on then. And if no operation succeeded at all: that is no test.
     pub fn run(&self) -> Result<Sums, Box<Failed>> {
-        let cores = || thread::available_parallelism().map_or(1, NonZero::get);
         let swarm = Swarm {
             space: &self.space,
             nodes: &*self.nodes,
@@ -160,7 +151,7 @@ impl Explore {
     }
 
     fn explain(&self, seed: u64, first: Outcome) -> Result<Failed, String> {
-        let config = RunConfig::new(derive(&self.space, Seed(seed)), Seed(seed))?;
+        let config = self.space.config(Seed(seed))?;
         let budget = Budget { runs: self.shrink_runs, stop: &|| false };
         let plan = smallest(&config, &*self.nodes, &budget)?.plan;
         let story = self.replay(&plan)?;

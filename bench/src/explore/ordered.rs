@@ -5,6 +5,7 @@
 //! does not depend on how many threads there are.
 
 use std::collections::BTreeMap;
+use std::num::NonZero;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -13,6 +14,11 @@ use crate::world::seed::Seed;
 
 /// More threads than this are no use on any machine.
 const MOST: u64 = 1024;
+
+/// How many runs at a time this machine has cores for.
+pub fn cores() -> usize {
+    thread::available_parallelism().map_or(1, NonZero::get)
+}
 
 /// Which seeds to run, and how.
 pub struct Ordered<'a> {

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 
 use seaworthy::mark::{self, Marks};
 
-use super::{Space, derive};
+use super::Space;
 use crate::arm::NodeFault;
 use crate::check::{self, Verdict};
 use crate::config::RunConfig;
@@ -110,8 +110,7 @@ pub type Nodes = dyn Fn(&RunConfig) -> Result<crate::arm::sim::Factory, String> 
 /// # Errors
 /// A sentence about the flag that makes no sense.
 pub fn explore_one(space: &Space, seed: Seed) -> Result<Outcome, String> {
-    let config = RunConfig::new(derive(space, seed), seed)?;
-    run_one(&config, &factory, Course::Drawn)
+    run_one(&space.config(seed)?, &factory, Course::Drawn)
 }
 
 /// Simulates and judges one run.

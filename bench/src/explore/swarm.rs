@@ -4,12 +4,11 @@ use std::panic::{self, AssertUnwindSafe};
 
 use seaworthy::mark::{Mark, Marks};
 
+use super::Space;
 use super::ordered::Ordered;
 use super::outcome::{Nodes, Outcome, run_one};
-use super::{Space, derive};
 use crate::arm::guard::text_of;
 use crate::check::Verdict;
-use crate::config::RunConfig;
 use crate::world::script::Course;
 use crate::world::seed::Seed;
 
@@ -92,7 +91,7 @@ impl Swarm<'_> {
     /// A sentence about the flag that makes no sense.
     pub fn run(&self) -> Result<Tally, String> {
         // Mistakes in the arguments show at once, and once.
-        let first = RunConfig::new(derive(self.space, Seed(self.from)), Seed(self.from))?;
+        let first = self.space.config(Seed(self.from))?;
         crate::workload::build(&first)?;
         drop((self.nodes)(&first)?);
         let ordered =
@@ -114,10 +113,7 @@ impl Swarm<'_> {
     }
 
     fn explore(&self, seed: Seed) -> (Sums, Option<Failure>) {
-        let run = || {
-            let config = RunConfig::new(derive(self.space, seed), seed)?;
-            run_one(&config, self.nodes, Course::Drawn)
-        };
+        let run = || run_one(&self.space.config(seed)?, self.nodes, Course::Drawn);
         // A panic of a node is caught at its machine; what gets here is our own.
         match panic::catch_unwind(AssertUnwindSafe(run)) {
             Ok(Ok(outcome)) => {

@@ -148,10 +148,13 @@ impl Client for LinKvClient {
 
 /// Key and argument of an operation.
 fn parts(op: &Invocation) -> (&Edn, &Edn) {
-    match op.value.as_seq() {
-        Some([key, argument]) => (key, argument),
-        _ => panic!("the generator makes pairs, not {}", op.value),
-    }
+    pair(op).expect("generators make pairs, and plans are checked")
+}
+
+/// The same, of an operation that somebody may have written.
+pub(super) fn pair(op: &Invocation) -> Option<(&Edn, &Edn)> {
+    let Some([key, argument]) = op.value.as_seq() else { return None };
+    Some((key, argument))
 }
 
 #[cfg(test)]

@@ -118,12 +118,9 @@ pub trait Workload {
 /// Whether an operation that somebody wrote has the shape that this workload's generator
 /// gives to its own. The others take any value.
 pub fn is_well_formed(workload: &str, op: &Invocation) -> bool {
-    let items = op.value.as_seq().unwrap_or_default();
     match workload {
-        "lin-kv" => items.len() == 2,
-        "kafka" if op.f == "send" => {
-            items[..].first().and_then(Edn::as_seq).is_some_and(|mop| mop.len() == 3)
-        }
+        "lin-kv" => lin_kv::pair(op).is_some(),
+        "kafka" if op.f == "send" => kafka::message(op).is_some(),
         _ => true,
     }
 }

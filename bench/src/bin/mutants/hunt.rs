@@ -5,7 +5,7 @@
 //! build, and no catch.
 
 use seaworthy::mutant::{self, Mutant};
-use seaworthy_bench::check::{Outcome, Verdict, reasons};
+use seaworthy_bench::check::{Outcome, Verdict, findings, reasons};
 use seaworthy_bench::config::RunConfig;
 use seaworthy_bench::edn::Edn;
 use seaworthy_bench::explore::command;
@@ -144,10 +144,15 @@ fn ordered(from: u64, seeds: u64, jobs: usize) -> Ordered<'static> {
 
 fn run_one(schedule: &Schedule, planted: Option<Mutant>, manner: Manner, seed: Seed) -> Ran {
     let config = RunConfig::new(schedule.run(seed), seed).expect("schedules make sense");
-    mutant::activate(planted, manner == Manner::BlackBox);
-    let ran = simulate(&config, manner);
+    plant(planted, manner, || simulate(&config, manner))
+}
+
+/// Does something with a mutant planted, in this thread.
+pub(crate) fn plant<T>(mutant: Option<Mutant>, manner: Manner, act: impl FnOnce() -> T) -> T {
+    mutant::activate(mutant, manner == Manner::BlackBox);
+    let result = act();
     mutant::activate(None, false);
-    ran
+    result
 }
 
 fn simulate(config: &RunConfig, manner: Manner) -> Ran {
@@ -171,11 +176,8 @@ fn detector(outcome: &Outcome, report: &Report, manner: Manner) -> Detector {
     let why = reason(outcome, report);
     let checker = failed("workload").map(|_| Detector::Checker(reasons(outcome).join("; ")));
     let stop = (!report.blames.is_empty()).then(|| Detector::Stop(why.clone()));
-    let progress = failed("progress").map(|part| {
-        let count = |key: &str| part.get(key).and_then(Edn::as_int).unwrap_or(0);
-        let (unanswered, asked) = (count("unanswered-count"), count("asked-count"));
-        Detector::Progress(format!("{unanswered} of {asked} operations unanswered"))
-    });
+    let progress = failed("progress");
+    let progress = progress.map(|part| Detector::Progress(findings(part).join("; ")));
     let invariant = report.violation.clone().map(Detector::Invariant);
     let order = match manner {
         Manner::BlackBox => [checker, stop, progress, invariant],

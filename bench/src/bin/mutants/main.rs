@@ -15,6 +15,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use seaworthy::mutant::Mutant;
+use seaworthy_bench::explore::ordered::cores;
 
 use hunt::{Hunt, Manner};
 use smallest::Smallest;
@@ -73,7 +74,6 @@ fn main() -> ExitCode {
 }
 
 fn hunt_all(args: &Args, chosen: &[Mutant]) -> ExitCode {
-    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
     let jobs = args.jobs.unwrap_or_else(cores);
     let mut page = Page { seeds: args.seeds, ..Page::default() };
     for mutant in chosen.iter().copied() {

@@ -4,8 +4,8 @@
 //! with some knobs fixed or bounded: a bug of snapshots needs snapshots.
 
 use seaworthy::mutant::Mutant;
-use seaworthy_bench::config::{Concurrency, Demand, Fault, LatencyDist, RunArgs};
-use seaworthy_bench::explore::{Space, derive};
+use seaworthy_bench::config::{Concurrency, Fault, LatencyDist, RunArgs};
+use seaworthy_bench::explore::{Space, derive, served};
 use seaworthy_bench::world::seed::{Draw, Seed};
 
 /// A space of configurations.
@@ -259,15 +259,9 @@ impl Schedule {
 
     /// The run that `seed` stands for.
     pub(crate) fn run(&self, seed: Seed) -> RunArgs {
-        let served = self.workload.strip_prefix("txn-").map_or(self.workload, |_| "txn");
-        let args = [served].iter().chain(self.args).map(|arg| (*arg).to_owned()).collect();
-        let space = Space {
-            workload: self.workload.to_owned(),
-            consistency_models: "strict-serializable".into(),
-            availability: Demand(None),
-            args,
-            tuned: false,
-        };
+        let args =
+            [served(self.workload)].iter().chain(self.args).map(|arg| (*arg).to_owned()).collect();
+        let space = Space { args, ..Space::of(self.workload) };
         let mut run = derive(&space, seed);
         let mut draw = seed.stream("mutants", 0);
         run.node_count = Some(*draw.pick(self.nodes));

@@ -7,7 +7,7 @@
 use std::fs;
 use std::path::Path;
 
-use seaworthy::mutant::{self, Mutant};
+use seaworthy::mutant::Mutant;
 use seaworthy_bench::config::{ChaosArgs, RunConfig};
 use seaworthy_bench::explore::outcome::Class;
 use seaworthy_bench::explore::plan::Plan;
@@ -16,7 +16,7 @@ use seaworthy_bench::explore::story::Story;
 use seaworthy_bench::run::factory;
 use seaworthy_bench::world::seed::Seed;
 
-use crate::hunt::{Catch, Manner};
+use crate::hunt::{Catch, Manner, plant};
 use crate::schedule::Schedule;
 
 /// How many runs shrinking takes at most.
@@ -46,13 +46,13 @@ pub(crate) fn smallest(
     catch: &Catch,
     dir: &Path,
 ) -> Result<Smallest, String> {
-    let plan = planted(mutant, manner, || shrunk(mutant, catch))?;
+    let plan = plant(Some(mutant), manner, || shrunk(mutant, catch))?;
     let path = dir.join(format!("{:02}-{mutant:?}.plan.edn", mutant.number()));
     let failed = |e| format!("{}: {e}", path.display());
     let text = plan.to_text()?;
     fs::create_dir_all(dir).and_then(|()| fs::write(&path, text)).map_err(failed)?;
-    let again = replay(mutant, manner, &path)?.outcome;
-    let plan = Plan::from_text(&fs::read_to_string(&path).map_err(failed)?)?;
+    let plan = read(&path)?;
+    let again = story(mutant, manner, &plan)?.outcome;
     Ok(Smallest {
         mutant,
         manner,
@@ -69,9 +69,16 @@ pub(crate) fn smallest(
 /// # Errors
 /// A sentence on what is wrong with the file.
 pub(crate) fn replay(mutant: Mutant, manner: Manner, path: &Path) -> Result<Story, String> {
+    story(mutant, manner, &read(path)?)
+}
+
+fn story(mutant: Mutant, manner: Manner, plan: &Plan) -> Result<Story, String> {
+    plant(Some(mutant), manner, || Story::of(plan, &factory))
+}
+
+fn read(path: &Path) -> Result<Plan, String> {
     let text = fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
-    let plan = Plan::from_text(&text)?;
-    planted(mutant, manner, || Story::of(&plan, &factory))
+    Plan::from_text(&text)
 }
 
 fn shrunk(mutant: Mutant, catch: &Catch) -> Result<Plan, String> {
@@ -79,13 +86,6 @@ fn shrunk(mutant: Mutant, catch: &Catch) -> Result<Plan, String> {
     let config = RunConfig::new(Schedule::of(mutant).run(seed), seed)?;
     let shrunk = shrink::smallest(&config, &factory, &Budget { runs: RUNS, stop: &|| false })?;
     if shrunk.fails { Ok(shrunk.plan) } else { Err("as a plan it does not fail".into()) }
-}
-
-fn planted<T>(mutant: Mutant, manner: Manner, act: impl FnOnce() -> T) -> T {
-    mutant::activate(Some(mutant), manner == Manner::BlackBox);
-    let result = act();
-    mutant::activate(None, false);
-    result
 }
 
 fn weather(latency: f64, chaos: &ChaosArgs) -> String {

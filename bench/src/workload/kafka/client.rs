@@ -154,8 +154,11 @@ fn seeks_to_beginning(op: &Invocation) -> bool {
 
 /// Key and message of a send.
 fn sent(op: &Invocation) -> (&Edn, &Edn) {
-    match op.value.as_seq().and_then(|mops| mops.first()).and_then(Edn::as_seq) {
-        Some([_, key, msg]) => (key, msg),
-        _ => panic!("the generator makes [[:send key message]], not {}", op.value),
-    }
+    message(op).expect("generators make [[:send key message]], and plans are checked")
+}
+
+/// The same, of an operation that somebody may have written.
+pub(in crate::workload) fn message(op: &Invocation) -> Option<(&Edn, &Edn)> {
+    let [_, key, msg] = op.value.as_seq()?.first()?.as_seq()? else { return None };
+    Some((key, msg))
 }

@@ -88,8 +88,12 @@ impl<'a> Findings<'a> {
                 }
             }
             Event::Read { invoke, ok } => {
-                let Some(seen) = ok.value.as_seq() else {
-                    return Err(format!("read {} is ok with {}, no list", ok.index, ok.value));
+                let seen = match &ok.value {
+                    // Go writes null for a list that was never filled.
+                    Edn::Nil => &[],
+                    value => value.as_seq().ok_or_else(|| {
+                        format!("read {} is ok with {value}, which is not a list", ok.index)
+                    })?,
                 };
                 self.read(seen, invoke, ok);
             }

@@ -41,6 +41,10 @@ pub struct CheckArgs {
     /// What transactions must satisfy: models, separated by commas.
     #[arg(long, value_name = "MODELS", value_delimiter = ',', value_parser = model)]
     pub consistency_models: Vec<Model>,
+    /// Count only what the reference would find, and judge as it does where it differs from
+    /// Elle: a register history without dependencies is invalid, not unknown
+    #[arg(long)]
+    pub maelstrom: bool,
 }
 
 fn model(name: &str) -> Result<Model, String> {
@@ -49,7 +53,8 @@ fn model(name: &str) -> Result<Model, String> {
 
 impl CheckArgs {
     fn options(&self) -> CheckOptions {
-        let mut txn = txn::Options::default();
+        let mut txn =
+            txn::Options { empty_graph_is_invalid: self.maelstrom, ..txn::Options::default() };
         if !self.consistency_models.is_empty() {
             txn.models = self.consistency_models.clone();
         }

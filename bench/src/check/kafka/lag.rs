@@ -78,7 +78,12 @@ fn worst(steps: &Steps<'_>) -> Option<Lag> {
     let mut offsets: BTreeMap<u64, BTreeMap<Key, i64>> = BTreeMap::new();
     for step in steps.all.iter().filter(|step| step.outcome == OpType::Ok) {
         let of_process = offsets.entry(step.process).or_default();
-        if step.kind == Kind::Assign {
+        if let Kind::Assign { subscribed } = step.kind {
+            if subscribed {
+                // Jepsen's: whether the consumer gets any of these keys is not known.
+                of_process.clear();
+                continue;
+            }
             let kept = |key: &Key| (*key, of_process.get(key).copied().unwrap_or(-1));
             *of_process = step.assigned.iter().map(kept).collect();
             continue;

@@ -24,8 +24,10 @@
 //! allowed, and edges from a read to the next write are left out by Jepsen, too.) Operations
 //! that do both are judged by everything else, but then the verdict is at best unknown.
 //!
-//! Deliberately missing: Jepsen's other modes, in which consumers subscribe instead of
-//! assigning keys (skips are allowed there), or write-write edges count.
+//! A history in which any consumer subscribes is judged by Jepsen's rules for that: skips and
+//! steps back between two polls of a process are reported and allowed.
+//!
+//! Deliberately missing: Jepsen's mode in which write-write edges count.
 
 mod cases;
 mod lag;
@@ -49,6 +51,10 @@ use crate::history::{Op, OpType};
 
 /// Anomalies that are reported and allowed.
 const ALLOWED: [&str; 1] = ["int-send-skip"];
+
+/// Those that are allowed, too, where consumers subscribe: a consumer may lose a key between
+/// two polls, and get it back after others have read from it.
+const ALLOWED_IF_SUBSCRIBED: [&str; 2] = ["poll-skip", "nonmonotonic-poll"];
 
 /// Judges a history of sends and polls. Events of the nemesis are passed over.
 pub fn check(history: &[Op]) -> Outcome {
@@ -75,7 +81,11 @@ fn judge(history: &[Op]) -> Result<Outcome, String> {
     let mut errors: BTreeMap<&str, Edn> = cases.0.into_iter().map(condense).collect();
     errors.extend(loss::unseen(&steps, &log).map(|unseen| ("unseen", unseen)));
 
-    let bad: Vec<&str> = errors.keys().copied().filter(|kind| !ALLOWED.contains(kind)).collect();
+    let subscribed = steps.all.iter().any(|step| step.kind == Kind::Assign { subscribed: true });
+    let allowed = |kind: &str| {
+        ALLOWED.contains(&kind) || subscribed && ALLOWED_IF_SUBSCRIBED.contains(&kind)
+    };
+    let bad: Vec<&str> = errors.keys().copied().filter(|kind| !allowed(kind)).collect();
     let mixed = steps.all.iter().find(|step| !step.sends.is_empty() && !step.polls.is_empty());
     let verdict = match (bad.is_empty(), mixed) {
         (false, _) => Verdict::Invalid,

@@ -19,12 +19,15 @@ pub(super) fn between_operations(steps: &Steps<'_>, log: &Log, cases: &mut Cases
     let mut polled: BTreeMap<u64, Last> = BTreeMap::new();
     let mut sent: BTreeMap<u64, Last> = BTreeMap::new();
     for (i, step) in steps.all.iter().enumerate() {
-        if step.kind == Kind::Assign {
-            // A new assignment goes on where the old one was, for the keys of both.
-            if matches!(step.outcome, OpType::Ok | OpType::Info)
-                && let Some(last) = polled.get_mut(&step.process)
-            {
-                last.retain(|key, _| step.assigned.binary_search(key).is_ok());
+        if let Kind::Assign { .. } = step.kind {
+            // Jepsen's: for the keys of both, a new assignment continues where the old one was.
+            // Of any other key the process forgets what it has polled and what it has sent.
+            if matches!(step.outcome, OpType::Ok | OpType::Info) {
+                for last in [&mut polled, &mut sent] {
+                    if let Some(last) = last.get_mut(&step.process) {
+                        last.retain(|key, _| step.assigned.binary_search(key).is_ok());
+                    }
+                }
             }
             continue;
         }

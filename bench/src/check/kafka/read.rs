@@ -26,8 +26,9 @@ pub(super) type ByKey<T> = Vec<(Key, Vec<T>)>;
 pub(super) enum Kind {
     /// `send`, `poll` or `txn`.
     Work,
-    /// `assign` or `subscribe`: from now on these keys are polled.
-    Assign,
+    /// `assign` or `subscribe`: from now on these keys are polled. Which of those that it
+    /// has subscribed to a consumer really gets is up to the system, and may change.
+    Assign { subscribed: bool },
     /// `crash` and whatever else says nothing about messages.
     Other,
 }
@@ -134,7 +135,8 @@ impl<'h> Reader<'h> {
     ) -> Result<(), String> {
         let kind = match op.f.as_str() {
             "send" | "poll" | "txn" => Kind::Work,
-            "assign" | "subscribe" => Kind::Assign,
+            "assign" => Kind::Assign { subscribed: false },
+            "subscribe" => Kind::Assign { subscribed: true },
             "crash" | "debug-topic-partitions" => Kind::Other,
             f => return Err(format!("{f} is no operation of kafka")),
         };
@@ -165,7 +167,7 @@ impl<'h> Reader<'h> {
                     return Err("completes with something else than it invoked".into());
                 }
             }
-            Kind::Assign => {
+            Kind::Assign { .. } => {
                 let keys = op.value.as_seq().or(invoke.value.as_seq()).unwrap_or_default();
                 step.assigned = keys.iter().map(|key| self.key(key)).collect();
                 step.assigned.sort_unstable();
@@ -190,11 +192,15 @@ impl<'h> Reader<'h> {
                 step.sends.push((key, vec![(offset, msg)]));
                 Ok(())
             }
-            Some([f]) if f.as_text() == Some("poll") => Ok(()),
+            // Null is an empty map, and an empty list below: Go writes so what it never filled.
+            Some([f] | [f, Edn::Nil]) if f.as_text() == Some("poll") => Ok(()),
             Some([f, Edn::Map(by_key)]) if f.as_text() == Some("poll") => {
                 for (key, pairs) in by_key {
                     let key = self.key(key);
-                    let pairs = pairs.as_seq().ok_or("polled something that is no list")?;
+                    let pairs = match pairs {
+                        Edn::Nil => &[],
+                        pairs => pairs.as_seq().ok_or("polled something that is not a list")?,
+                    };
                     let pair = |pair: &Edn| match pair.as_seq() {
                         Some([Edn::Int(offset), value]) => Ok((*offset, self.msg(key, value))),
                         _ => Err("polled something that is no [offset value]".to_owned()),

@@ -78,6 +78,9 @@ pub struct Options {
     pub fractured_reads: bool,
     /// Real time for the search in one strongly connected component.
     pub timeout: Duration,
+    /// Whether a register history without any dependency is invalid, as in Maelstrom, which
+    /// tolerates no anomaly type at all; otherwise it is unknown, as in Elle.
+    pub empty_graph_is_invalid: bool,
 }
 
 impl Default for Options {
@@ -87,6 +90,7 @@ impl Default for Options {
             models: vec![Model::STRICT_SERIALIZABLE],
             fractured_reads: false,
             timeout: Duration::from_millis(1000),
+            empty_graph_is_invalid: true,
         }
     }
 }
@@ -114,6 +118,7 @@ impl Options {
 const FATAL: [&str; 3] = ["duplicate-appends", "duplicate-writes", "unexpected-txn-micro-op-types"];
 
 const TIMEOUT: &str = "cycle-search-timeout";
+const EMPTY_GRAPH: &str = "empty-transaction-graph";
 
 /// Judges the transactions of a history. Events of the nemesis are passed over.
 pub fn check(history: &[Op], flavour: Flavour, options: &Options) -> Outcome {
@@ -129,7 +134,7 @@ pub fn check(history: &[Op], flavour: Flavour, options: &Options) -> Outcome {
         return Outcome::unknown(&fatal.explanation);
     }
     let findings = findings(&txns, flavour, options, &report);
-    conclude(flavour, findings, &report)
+    conclude(flavour, findings, &report, options)
 }
 
 fn run(txns: &Transactions<'_>, flavour: Flavour, options: &Options) -> Report {
@@ -176,7 +181,12 @@ fn findings(
     findings
 }
 
-fn conclude(flavour: Flavour, mut findings: Findings, report: &Report) -> Outcome {
+fn conclude(
+    flavour: Flavour,
+    mut findings: Findings,
+    report: &Report,
+    options: &Options,
+) -> Outcome {
     let mut timeouts = None;
     let verdict = match flavour {
         Flavour::ListAppend => {
@@ -188,14 +198,15 @@ fn conclude(flavour: Flavour, mut findings: Findings, report: &Report) -> Outcom
                 Valid::True => Verdict::Valid,
             }
         }
-        // Maelstrom strikes the time-outs and then tolerates no anomaly type at
-        // all, so a history without any dependency is invalid there.
+        // Maelstrom strikes the time-outs and then tolerates no anomaly type at all.
         Flavour::RwRegister => {
             timeouts = findings.remove(TIMEOUT);
-            match (findings.is_empty(), &timeouts) {
-                (false, _) => Verdict::Invalid,
-                (true, Some(_)) => Verdict::Unknown,
-                (true, None) => Verdict::Valid,
+            let empty = usize::from(findings.has(EMPTY_GRAPH));
+            match (findings.kinds() - empty, empty, &timeouts) {
+                (1.., ..) => Verdict::Invalid,
+                (0, 1, _) if options.empty_graph_is_invalid => Verdict::Invalid,
+                (0, 0, None) => Verdict::Valid,
+                _ => Verdict::Unknown,
             }
         }
     };

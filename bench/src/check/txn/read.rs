@@ -148,8 +148,10 @@ impl<'h> Reader<'h> {
     }
 
     fn mops(&mut self, op: &Op) -> Result<Vec<Mop>, String> {
-        let Some(mops) = op.value.as_seq() else {
-            return Err("its value is no list of micro-operations".into());
+        let mops = match &op.value {
+            // Go writes null for a list that was never filled.
+            Edn::Nil => &[],
+            value => value.as_seq().ok_or("its value is not a list of micro-operations")?,
         };
         mops.iter().map(|mop| self.mop(mop, op.kind == OpType::Invoke)).collect()
     }

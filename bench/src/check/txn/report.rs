@@ -53,6 +53,11 @@ impl Findings {
         self.found.contains_key(kind)
     }
 
+    /// How many types there are.
+    pub(super) fn kinds(&self) -> usize {
+        self.found.len()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.found.is_empty()
     }

@@ -82,9 +82,8 @@ fn judge(history: &[Op]) -> Result<Outcome, String> {
     errors.extend(loss::unseen(&steps, &log).map(|unseen| ("unseen", unseen)));
 
     let subscribed = steps.all.iter().any(|step| step.kind == Kind::Assign { subscribed: true });
-    let allowed = |kind: &str| {
-        ALLOWED.contains(&kind) || subscribed && ALLOWED_IF_SUBSCRIBED.contains(&kind)
-    };
+    let allowed =
+        |kind: &str| ALLOWED.contains(&kind) || subscribed && ALLOWED_IF_SUBSCRIBED.contains(&kind);
     let bad: Vec<&str> = errors.keys().copied().filter(|kind| !allowed(kind)).collect();
     let mixed = steps.all.iter().find(|step| !step.sends.is_empty() && !step.polls.is_empty());
     let verdict = match (bad.is_empty(), mixed) {

@@ -91,6 +91,14 @@ impl<L: Lattice + Serialize + DeserializeOwned> Replicated<L> {
     /// If storage holds something that this program never wrote: to go on without
     /// it would be to lose what was acknowledged.
     pub fn start(&mut self, cx: &mut Context<'_>, log: Log) {
+        if let Some(why) = log.lost {
+            // What was acknowledged here and not told to others yet is on no other node.
+            return cx.refuse(format!(
+                "what this node acknowledged is missing: {why}. Give it the directory as it \
+                 was; or remove directory and record to let it join without one, which \
+                 gives up what it alone had"
+            ));
+        }
         let (nodes, ranks) = rank_nodes(cx);
         let count = u16::try_from(nodes.len()).expect("a cluster has fewer than 65536 nodes");
         let boot = Boot::from_random(cx.rng().next_u64());

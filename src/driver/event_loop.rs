@@ -187,13 +187,31 @@ impl<T: Transport, O: Opener> EventLoop<T, O> {
             }
             self.effects = effects;
             if let Some(id) = opening {
-                let (storage, recovered) = self.opener.open(&id).await?;
+                let (storage, recovered) = match self.opener.open(&id).await {
+                    Ok(opened) => opened,
+                    Err(error) => return Err(self.refuse(error).await),
+                };
                 self.storage = Some(Committer::new(storage));
                 self.step(Input::Recovered(recovered));
                 self.step_due();
             }
         }
         Ok(())
+    }
+
+    /// Tells those who wait for `init` why there is no node.
+    async fn refuse(&mut self, error: StorageError) -> DriverError {
+        self.step(Input::Unopened(error.to_string()));
+        for effect in self.effects.drain(..) {
+            if let Effect::Send(packet) = effect {
+                self.outbox.push(packet);
+            }
+        }
+        // If nobody reads it, the error itself still says so on stderr.
+        if self.transport.send(&mut self.outbox).await.is_err() {
+            tracing::warn!("nobody was there to be told");
+        }
+        DriverError::Storage(error)
     }
 
     fn committer(&mut self) -> &mut Committer {

@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 use async_trait::async_trait;
 
 use crate::message::NodeId;
-use crate::storage::{FileStorage, Recovered, Storage, StorageError, Write};
+use crate::storage::{FileStorage, Owner, Recovered, Storage, StorageError, Write};
 
 /// Where a node's storage comes from.
 #[async_trait]
@@ -57,7 +57,12 @@ impl Opener for DataDir {
             return Err(StorageError { place: self.root.display().to_string(), reason });
         }
         // This blocks the loop, which has nothing else to do before it is over.
-        let (storage, recovered) = FileStorage::open(self.root.join(id.as_str()))?;
+        let owner = Owner {
+            node: id.as_str().to_owned(),
+            fresh: super::entropy(),
+            beside: self.root.join(format!("{}.durable", id.as_str())),
+        };
+        let (storage, recovered) = FileStorage::open_owned(self.root.join(id.as_str()), &owner)?;
         Ok((Box::new(storage), recovered))
     }
 }

@@ -253,6 +253,7 @@ async fn storage_that_does_not_open_means_no_init_ok() {
     let mut rig = Rig::with(OpenDisk(None), mpsc::unbounded_channel().1);
     rig.init();
     rig.init();
+    assert_eq!(rig.written().await, ["error", "error"], "the reason, to both");
     assert!(matches!(rig.result.await.unwrap(), Err(DriverError::Storage(_))));
     assert!(rig.output.try_recv().is_err());
 }

@@ -54,6 +54,13 @@ impl<'a> Context<'a> {
         self.core.initial_member_ids.as_deref()
     }
 
+    /// Refuses to serve, during [`Event::Start`](super::Event::Start) only: what storage
+    /// held cannot be trusted. Nothing that the workload asked for takes place, and
+    /// every request is answered with `reason`.
+    pub fn refuse(&mut self, reason: String) {
+        self.core.refused = Some(reason);
+    }
+
     /// The node's monotonic clock.
     pub fn now(&self) -> Time {
         self.core.now

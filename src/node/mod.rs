@@ -90,6 +90,8 @@ pub enum Input {
     Malformed(crate::message::Malformed),
     /// Storage is open; the answer to [`Effect::Open`].
     Recovered(Recovered),
+    /// Storage cannot be opened; the other answer to [`Effect::Open`].
+    Unopened(String),
     /// Everything up to and including this ticket is on stable storage.
     Durable(Ticket),
     /// Time has passed; timers may be due.

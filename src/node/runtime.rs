@@ -31,6 +31,8 @@ enum State {
         waiting: Vec<Input>,
     },
     Running,
+    /// What storage held cannot be served.
+    Refused(String),
 }
 
 /// What the context lends to the workload.
@@ -40,6 +42,8 @@ pub(super) struct Core {
     pub(super) initial_member_ids: Option<Vec<NodeId>>,
     pub(super) now: Time,
     pub(super) rng: Pcg64Mcg,
+    /// Why the workload refuses to serve.
+    pub(super) refused: Option<String>,
     next_msg_id: u64,
     last_ticket: Ticket,
     rpcs: BTreeMap<u64, Rpc>,
@@ -90,6 +94,7 @@ impl Node {
             initial_member_ids: None,
             now: Time::ZERO,
             rng,
+            refused: None,
             next_msg_id,
             last_ticket: Ticket(0),
             rpcs: BTreeMap::new(),
@@ -119,6 +124,7 @@ impl Node {
             (_, Input::Malformed(malformed)) => self.refuse_malformed(malformed, effects),
             (_, Input::Message(message)) => self.receive(message, effects),
             (_, Input::Recovered(recovered)) => self.start(recovered, effects),
+            (_, Input::Unopened(why)) => self.refuse_start(why, effects),
             (_, Input::Durable(ticket)) => {
                 assert!(ticket <= self.core.last_ticket, "durable before it was written");
                 self.dispatch(Event::Durable(ticket), effects);
@@ -131,9 +137,34 @@ impl Node {
         let State::Opening { init, waiting } = opening else {
             panic!("storage was recovered without having been asked for");
         };
+        let before = effects.len();
         self.dispatch(Event::Start(recovered), effects);
+        if let Some(why) = self.core.refused.take() {
+            effects.truncate(before);
+            self.state = State::Opening { init, waiting };
+            return self.refuse_start(why, effects);
+        }
         Context::new(&mut self.core, effects).reply(&init, &INIT_OK);
         waiting.into_iter().for_each(|input| self.handle(input, effects));
+    }
+
+    /// Answers `init`, and everything after it, with the reason why nothing is served.
+    fn refuse_start(&mut self, why: String, effects: &mut Vec<Effect>) {
+        tracing::error!(node = %self.core.id, "this node serves nothing: {why}");
+        (self.core.timers, self.core.rpcs) = Default::default();
+        self.core.deadlines.clear();
+        let opening = std::mem::replace(&mut self.state, State::Refused(why));
+        let State::Opening { init, waiting } = opening else {
+            panic!("storage was opened without having been asked for");
+        };
+        let id = self.core.id.clone();
+        self.refuse(&init, id, &self.refusal(), effects);
+        waiting.into_iter().for_each(|input| self.handle(input, effects));
+    }
+
+    fn refusal(&self) -> RpcError {
+        let State::Refused(why) = &self.state else { panic!("only what is refused is told so") };
+        RpcError::new(ErrorCode::TEMPORARILY_UNAVAILABLE, why.clone())
     }
 
     /// When the node next wants an [`Input::Tick`] if nothing else happens.
@@ -181,6 +212,14 @@ impl Node {
             let error = RpcError::new(ErrorCode::TEMPORARILY_UNAVAILABLE, why);
             return self.refuse(&message.request(), message.dest, &error, effects);
         }
+        if matches!(self.state, State::Refused(_)) {
+            // Guard: answers are not answered, or two such nodes would never stop.
+            let asks = message.body.in_reply_to.is_none();
+            let (error, id) = (self.refusal(), self.core.id.clone());
+            return if asks {
+                self.refuse(&message.request(), id, &error, effects)
+            };
+        }
         match message.body.in_reply_to {
             Some(msg_id) => self.receive_reply(msg_id, message, effects),
             None => self.dispatch(Event::Message(message), effects),
@@ -219,6 +258,9 @@ impl Node {
             self.core.initial_member_ids = init.initial_member_ids;
             self.state = State::Opening { init: request, waiting: Vec::new() };
             effects.push(Effect::Open(self.core.id.clone()));
+        } else if matches!(self.state, State::Refused(_)) {
+            let (error, id) = (self.refusal(), self.core.id.clone());
+            self.refuse(&request, id, &error, effects);
         } else if init.node_id == self.core.id && init.node_ids == self.core.node_ids {
             // The same init again is a retry by someone who missed the answer.
             Context::new(&mut self.core, effects).reply(&request, &INIT_OK);

@@ -73,7 +73,9 @@ pub(super) fn decode(log: &Log) -> Result<Restored, String> {
             state.hard_state = hard_state;
         }
         if let Some(first) = record.first {
-            state.entries.retain(|e| e.id.index < first);
+            // Entries are in order, so only those that are replaced are looked at.
+            let kept = state.entries.partition_point(|e| e.id.index < first);
+            state.entries.truncate(kept);
             state.entries.extend(unpack_entries(first, record.entries)?);
         }
     }
@@ -150,6 +152,7 @@ mod tests {
                 persist(None, vec![entry(2, 7, command("[9]")), entry(2, 8, Payload::Noop)]),
                 persist(Some(later), vec![entry(3, 7, Payload::Config(config))]),
             ],
+            lost: None,
         };
         let restored = decode(&log).unwrap();
         assert_eq!(restored.hard_state, later);

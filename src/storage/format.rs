@@ -8,7 +8,7 @@
 //! checkpoint  magic 8 | version u32 | crc u32 | next u64 | state
 //! ```
 //!
-//! Records are numbered from 1, without a gap, for the life of a stream. Every CRC
+//! Records and checkpoints are numbered from 1, without a gap, for the life of a stream. Every CRC
 //! (CRC-32/ISO-HDLC) covers the stream's name, the place in the stream and all
 //! fields after itself, so that a record that a disk or a person put somewhere
 //! else, or that a recycled block brought back, does not verify there.
@@ -22,7 +22,11 @@
 //! record the broken place belongs to the last flush, which nobody was told about.
 //!
 //! What remains ambiguous, here as in every log of this kind: damage inside of the
-//! very last flush looks like a crash during it.
+//! very last flush looks like a crash during it, and so does a tail that is gone. What
+//! tells them apart is outside of the log: see `file/witness.rs`.
+//!
+//! Format 1 had no numbers for checkpoints and no such witness. Its directories are
+//! refused: nothing could vouch for their tails.
 
 /// The most bytes one record may have: a length beyond it is damage.
 pub const MAX_RECORD_BYTES: usize = 1 << 30;
@@ -36,7 +40,7 @@ pub(super) const RECORD_HEADER_BYTES: usize = 20;
 
 const SEGMENT_MAGIC: &[u8; 8] = b"SEAWLOG\n";
 const CHECKPOINT_MAGIC: &[u8; 8] = b"SEAWCKP\n";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// The number of a record within its stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -145,7 +149,10 @@ fn read_header(bytes: &[u8], magic: &[u8; 8], what: &str) -> Result<(u32, Sequen
     }
     let version = u32_at(bytes, 8);
     if version != VERSION {
-        let reason = format!("{what} format {version} is unknown; this is format {VERSION}");
+        let reason = format!(
+            "{what} format {version} is unknown; this is format {VERSION}. Use the program \
+             that wrote the directory, or remove it to let the node join without one"
+        );
         return Err(Damage::new(8, reason));
     }
     Ok((u32_at(bytes, 12), Sequence(u64_at(bytes, 16))))

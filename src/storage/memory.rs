@@ -245,6 +245,7 @@ impl Image {
                 self.next = self.next.plus(1);
             }
             WriteData::Checkpoint(state) => {
+                self.next = self.next.plus(1);
                 let mut bytes = checkpoint_header(stream, self.next, state);
                 bytes.extend_from_slice(state);
                 self.checkpoint = Some(bytes);
@@ -307,7 +308,7 @@ impl Image {
         let records = scan.records.iter().map(|record| record.to_vec()).collect();
         let end = scan.end;
         self.segment.truncate(end);
-        (Log { checkpoint, records }, torn)
+        (Log { checkpoint, records, lost: None }, torn)
     }
 }
 

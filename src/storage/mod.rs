@@ -15,6 +15,7 @@
 //!   that it replaces still is.
 //! * What cannot be explained by a crash is an error. Nothing is ever skipped: a
 //!   log with a hole would be a different history, told with confidence.
+//! * A tail that was durable and is gone is told to the engine ([`Log::lost`]).
 //!
 //! There are two: [`FileStorage`] on a real disk, and [`MemoryStorage`], the disk of
 //! the simulation, which loses and tears what was not flushed. Both write the same
@@ -37,7 +38,7 @@ use std::fmt;
 
 use async_trait::async_trait;
 
-pub use file::{FileOptions, FileStorage};
+pub use file::{FileOptions, FileStorage, Owner};
 pub use format::{MAX_CHECKPOINT_BYTES, MAX_RECORD_BYTES};
 pub use memory::{CrashModel, Lost, MemoryStorage, Position, Unsynced};
 
@@ -48,12 +49,16 @@ pub struct Log {
     pub checkpoint: Option<Vec<u8>>,
     /// The records written after that checkpoint, oldest first.
     pub records: Vec<Vec<u8>>,
+    /// Why this is not everything that was once durable, if it is not. An engine that
+    /// goes on as if nothing had happened breaks what it promised. Told again at each
+    /// start, until something is written to the stream.
+    pub lost: Option<String>,
 }
 
 impl Log {
     /// Whether nothing was ever written.
     pub fn is_empty(&self) -> bool {
-        self.checkpoint.is_none() && self.records.is_empty()
+        self.checkpoint.is_none() && self.records.is_empty() && self.lost.is_none()
     }
 }
 
@@ -72,6 +77,11 @@ impl Recovered {
     /// Adds a stream's log; for storage implementations.
     pub fn insert(&mut self, stream: impl Into<String>, log: Log) {
         self.streams.insert(stream.into(), log);
+    }
+
+    /// Drops what is empty.
+    fn forget_empty(&mut self) {
+        self.streams.retain(|_, log| !log.is_empty());
     }
 
     /// The names of the streams that hold something, in order.

@@ -117,6 +117,7 @@ pub(super) fn log(checkpoint: Option<&str>, records: &[&str]) -> Log {
     Log {
         checkpoint: checkpoint.map(|state| state.as_bytes().to_vec()),
         records: records.iter().map(|record| record.as_bytes().to_vec()).collect(),
+        lost: None,
     }
 }
 
@@ -214,7 +215,7 @@ impl Model {
         match &write.data {
             WriteData::Record(record) => log.records.push(record.clone()),
             WriteData::Checkpoint(state) => {
-                *log = Log { checkpoint: Some(state.clone()), records: Vec::new() };
+                *log = Log { checkpoint: Some(state.clone()), ..Log::default() };
             }
         }
     }

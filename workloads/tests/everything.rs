@@ -119,8 +119,8 @@ fn a_part_starts_with_its_first_message() {
 #[test]
 fn parts_with_something_in_storage_start_with_the_node() {
     let mut recovered = Recovered::default();
-    recovered.insert("beta", Log { checkpoint: None, records: vec![vec![1], vec![2]] });
-    recovered.insert("forgotten", Log { checkpoint: None, records: vec![vec![3]] });
+    recovered.insert("beta", Log { records: vec![vec![1], vec![2]], ..Log::default() });
+    recovered.insert("forgotten", Log { records: vec![vec![3]], ..Log::default() });
     assert_eq!(Rig::start(recovered).told(), ["beta: start 2"]);
 }
 

@@ -5,7 +5,7 @@
 //! changes themselves, because no test without a power switch would miss a flush.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use crate::storage::StorageError;
@@ -92,6 +92,20 @@ impl Disk {
         self.change("write", path, || file.write_all(bytes))
     }
 
+    /// Writes in the middle of a file.
+    pub(super) fn overwrite(
+        &mut self,
+        file: &mut File,
+        path: &Path,
+        offset: u64,
+        bytes: &[u8],
+    ) -> Result<(), StorageError> {
+        self.change("write", path, || {
+            file.seek(SeekFrom::Start(offset))?;
+            file.write_all(bytes)
+        })
+    }
+
     /// Flushes a file's content, and of its metadata what reading it back takes.
     pub(super) fn sync(&mut self, file: &File, path: &Path) -> Result<(), StorageError> {
         self.change("flush", path, || file.sync_data())
@@ -104,15 +118,6 @@ impl Disk {
             true => File::open(dir)?.sync_all(),
             false => Ok(()),
         })
-    }
-
-    pub(super) fn truncate(
-        &mut self,
-        file: &File,
-        path: &Path,
-        len: u64,
-    ) -> Result<(), StorageError> {
-        self.change("cut the torn tail off", path, || file.set_len(len))
     }
 
     pub(super) fn remove(&mut self, path: &Path) -> Result<(), StorageError> {

@@ -10,7 +10,10 @@
 //! page may mark it clean all the same, so that a second `fsync` succeeds without
 //! anything having been written (Rebello et al., "Can applications recover from
 //! fsync failures?", USENIX ATC 2020). The way out is a restart, which reads what is
-//! really there.
+//! really there, and writes it anew: a flush of the same pages would succeed again.
+//!
+//! A directory with an [`Owner`] knows the node that it belongs to, and up to where its
+//! streams were durable; see `witness`. That costs two writes a commit, and no flush.
 //!
 //! The blocking work runs on tokio's blocking pool, so the thread of the node goes
 //! on receiving meanwhile.
@@ -24,8 +27,9 @@ mod recover;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod witness;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -35,6 +39,8 @@ use async_trait::async_trait;
 use self::disk::{Disk, failed};
 use self::recover::Found;
 use self::stream::{Batch, Stream};
+pub use self::witness::Owner;
+use self::witness::{DURABLE, Testimony, Witness};
 use super::{Recovered, Storage, StorageError, Write, assert_stream_name, is_stream_name};
 
 /// How a [`FileStorage`] lays out its files.
@@ -73,6 +79,8 @@ struct Streams {
     disk: Disk,
     options: FileOptions,
     streams: BTreeMap<String, Stream>,
+    /// None if the directory has no owner.
+    witness: Option<Witness>,
     /// Held as long as anything can still write, even if the [`FileStorage`] is
     /// dropped while a commit runs.
     _lock: Arc<File>,
@@ -99,30 +107,53 @@ impl FileStorage {
         dir: impl AsRef<Path>,
         options: FileOptions,
     ) -> Result<(FileStorage, Recovered), StorageError> {
-        FileStorage::open_on(Disk::default(), dir.as_ref(), options)
+        FileStorage::open_on(Disk::default(), dir.as_ref(), options, None)
+    }
+
+    /// Like [`FileStorage::open`], for a node that must be able to tell whether the
+    /// directory is its own, and whether it holds everything that was durable. What is
+    /// gone is told in [`Log::lost`](super::Log::lost).
+    ///
+    /// # Errors
+    /// Also if the directory belongs to another node.
+    pub fn open_owned(
+        dir: impl AsRef<Path>,
+        owner: &Owner,
+    ) -> Result<(FileStorage, Recovered), StorageError> {
+        let options = FileOptions::default();
+        FileStorage::open_on(Disk::default(), dir.as_ref(), options, Some(owner))
     }
 
     fn open_on(
         mut disk: Disk,
         dir: &Path,
         options: FileOptions,
+        owner: Option<&Owner>,
     ) -> Result<(FileStorage, Recovered), StorageError> {
         disk.create_dir_all(dir)?;
         let lock = Arc::new(lock(dir)?);
         let found = read_streams(dir)?;
+        let names: BTreeSet<String> = found.iter().map(|stream| stream.name.clone()).collect();
+        let testimony = owner.map(|owner| Testimony::read(dir, owner, &names)).transpose()?;
         let repairs = found.iter().filter(|stream| stream.is_torn()).count();
         let (mut streams, mut recovered) = (BTreeMap::new(), Recovered::default());
         for stream in found {
-            let (stream, log) = stream.repair(&mut disk)?;
-            if !log.is_empty() {
-                recovered.insert(stream.name.clone(), log);
-            }
+            let durable = testimony.as_ref().map(|witness| witness.next(&stream.name));
+            let (stream, log) = stream.repair(&mut disk, durable)?;
+            recovered.insert(stream.name.clone(), log);
             streams.insert(stream.name.clone(), stream);
         }
         // Also the names of the streams themselves must stay.
         disk.sync_dir(dir)?;
+        let witness = match (testimony, owner) {
+            (Some(testimony), Some(owner)) => {
+                Some(hear(testimony, owner, &mut disk, dir, &streams, &mut recovered)?)
+            }
+            _ => None,
+        };
+        recovered.forget_empty();
         let dir = dir.to_owned();
-        let inner = Streams { dir: dir.clone(), disk, options, streams, _lock: lock };
+        let inner = Streams { dir: dir.clone(), disk, options, streams, witness, _lock: lock };
         Ok((FileStorage { dir, state: State::Ready(Box::new(inner)), repairs }, recovered))
     }
 
@@ -191,6 +222,7 @@ impl Storage for FileStorage {
 impl Streams {
     fn commit(&mut self, writes: Vec<Write>) -> Result<(), StorageError> {
         let mut batches: BTreeMap<&str, Batch> = BTreeMap::new();
+        let mut durable = Vec::new();
         for write in writes {
             assert_stream_name(write.stream);
             batches.entry(write.stream).or_default().push(write.data);
@@ -202,9 +234,39 @@ impl Streams {
             }
             let stream = self.streams.get_mut(name).expect("it is there or was just made");
             stream.commit(&mut self.disk, batch, self.options.segment_bytes)?;
+            durable.push((name, stream.next.0));
         }
-        Ok(())
+        match &mut self.witness {
+            // Guard: only what is durable is testified, so after the flush.
+            Some(witness) if !durable.is_empty() => witness.note(&mut self.disk, &durable),
+            _ => Ok(()),
+        }
     }
+}
+
+/// Compares what was found with what is known to have been durable, and writes down both.
+fn hear(
+    mut testimony: Testimony,
+    owner: &Owner,
+    disk: &mut Disk,
+    dir: &Path,
+    streams: &BTreeMap<String, Stream>,
+    recovered: &mut Recovered,
+) -> Result<Witness, StorageError> {
+    let mut names: BTreeSet<String> = testimony.streams().cloned().collect();
+    names.extend(streams.keys().cloned());
+    let mut found = BTreeMap::new();
+    for name in names {
+        let next = streams.get(&name).map_or(1, |stream| stream.next.0);
+        if let Some(why) = testimony.loss(&name, next) {
+            tracing::error!(dir = %dir.display(), stream = %name, "durable data is missing: {why}");
+            let mut log = recovered.take(&name);
+            log.lost = Some(format!("{}: {why}", dir.display()));
+            recovered.insert(name.clone(), log);
+        }
+        found.insert(name, next);
+    }
+    testimony.open(disk, dir, owner, found)
 }
 
 /// Two processes that wrote to one directory would destroy it.
@@ -229,7 +291,7 @@ fn read_streams(dir: &Path) -> Result<Vec<Found>, StorageError> {
         let path = dir.join(&name);
         if path.is_dir() && is_stream_name(&name) {
             found.push(recover::read(path, &name)?);
-        } else if name != LOCK {
+        } else if name != LOCK && name != DURABLE {
             tracing::warn!(path = %path.display(), "ignored a file of someone else");
         }
     }

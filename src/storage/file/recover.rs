@@ -19,11 +19,11 @@ use crate::storage::{Log, StorageError};
 
 /// What reading a stream's directory found.
 pub(super) struct Found {
-    name: String,
+    pub(super) name: String,
     dir: PathBuf,
     /// What the stream holds.
     pub(super) log: Log,
-    next: Sequence,
+    pub(super) next: Sequence,
     segments: Vec<Sequence>,
     last: Option<Last>,
     superfluous: Vec<PathBuf>,
@@ -45,7 +45,7 @@ pub(super) fn read(dir: PathBuf, name: &str) -> Result<Found, StorageError> {
         superfluous.push(segment_path(&dir, *first));
     }
     segments.retain(|first| *first >= start);
-    let log = Log { checkpoint, records: Vec::new() };
+    let log = Log { checkpoint, ..Log::default() };
     let name = name.to_owned();
     let mut found = Found { name, dir, log, next: start, segments, last: None, superfluous };
     found.load_segments()?;
@@ -155,8 +155,13 @@ impl Found {
         self.last.as_ref().is_some_and(|last| last.torn_bytes > 0)
     }
 
-    /// Removes the traces of a crash and opens the stream for writing.
-    pub(super) fn repair(self, disk: &mut Disk) -> Result<(Stream, Log), StorageError> {
+    /// Removes the traces of a crash and opens the stream for writing. Records from
+    /// number `doubtful` on were perhaps never flushed.
+    pub(super) fn repair(
+        self,
+        disk: &mut Disk,
+        doubtful: Option<u64>,
+    ) -> Result<(Stream, Log), StorageError> {
         // The process before this one may have been killed between a rename and the
         // flush of the directory. What is handed out as recovered must stay, and what
         // a checkpoint replaces may only go once the checkpoint does.
@@ -166,6 +171,9 @@ impl Found {
             disk.remove(path)?;
         }
         let active = match &self.last {
+            Some(last) if last.torn_bytes > 0 || doubtful.is_some_and(|n| n < self.next.0) => {
+                Some(self.rewrite(disk, last)?)
+            }
             Some(last) => Some(self.reopen(disk, last)?),
             None => None,
         };
@@ -177,20 +185,29 @@ impl Found {
         let path = segment_path(&self.dir, last.first);
         let opened = File::options().read(true).write(true).open(&path);
         let mut file = opened.map_err(|e| failed(&path, "open for writing", &e))?;
-        if last.torn_bytes > 0 {
-            tracing::warn!(
-                file = %path.display(),
-                offset = last.end,
-                bytes = last.torn_bytes,
-                "cut off a torn tail: an interrupted write that nobody was told about"
-            );
-            disk.truncate(&file, &path, last.end as u64)?;
-        }
         // The last records may be in the page cache only, written by a process that
         // was killed before its flush.
         disk.sync(&file, &path)?;
         let end = file.seek(SeekFrom::Start(last.end as u64));
         end.map_err(|e| failed(&path, "seek", &e))?;
+        Ok(Active { first: last.first, file, len: last.end })
+    }
+
+    /// Puts a copy of the last segment in its place, without a torn tail. The flush of
+    /// the old one may have failed: then the kernel shows pages that never reached the
+    /// disk, and calls them clean, so that flushing them again would do nothing.
+    fn rewrite(&self, disk: &mut Disk, last: &Last) -> Result<Active, StorageError> {
+        let path = segment_path(&self.dir, last.first);
+        if last.torn_bytes > 0 {
+            tracing::warn!(
+                file = %path.display(),
+                offset = last.end,
+                bytes = last.torn_bytes,
+                "cut off a torn tail"
+            );
+        }
+        let bytes = fs::read(&path).map_err(|e| failed(&path, "read", &e))?;
+        let file = disk.create(&path, &[&bytes[..last.end]])?;
         Ok(Active { first: last.first, file, len: last.end })
     }
 }

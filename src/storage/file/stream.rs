@@ -109,8 +109,11 @@ impl Stream {
     }
 
     fn checkpoint(&mut self, disk: &mut Disk, state: &[u8]) -> Result<(), StorageError> {
-        let header = checkpoint_header(&self.name, self.next, state);
+        // A checkpoint takes a number too, so that an older one can be told.
+        let next = self.next.plus(1);
+        let header = checkpoint_header(&self.name, next, state);
         disk.create(&self.dir.join(CHECKPOINT), &[&header, state])?;
+        self.next = next;
         // Only now, when the new checkpoint is there to stay, may the old go.
         self.active = None;
         for first in std::mem::take(&mut self.segments) {

@@ -14,6 +14,7 @@ use crate::storage::suite::{Model, checkpoint, log, record, scratch};
 mod crash;
 mod damage;
 mod flush;
+mod witness;
 
 /// Small enough that every commit of the tests which use it starts a segment.
 const TINY: FileOptions = FileOptions { segment_bytes: 1 };

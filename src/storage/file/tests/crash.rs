@@ -146,7 +146,7 @@ fn an_open_that_fails_at_any_change_can_be_repeated() {
         fs::write(&tail, &torn).unwrap();
         fs::write(a.join("checkpoint.tmp"), "unfinished").unwrap();
         fs::write(a.join("00000000000000000001.log"), "superfluous, so not even read").unwrap();
-        match FileStorage::open_on(Disk::failing_after(failures), dir.path(), TINY) {
+        match FileStorage::open_on(Disk::failing_after(failures), dir.path(), TINY, None) {
             Err(_) => failures += 1,
             Ok((_, mut recovered)) => {
                 assert_eq!(recovered.take("a"), log(Some("1-6"), &[]));

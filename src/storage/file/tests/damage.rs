@@ -99,14 +99,16 @@ fn a_missing_checkpoint_is_refused_if_records_follow_it() {
 }
 
 #[test]
-fn a_later_format_is_refused_by_its_number() {
+fn another_format_is_refused_by_its_number() {
     let dir = written(TINY, &[vec![checkpoint("s", "state")], vec![record("s", "a")]]);
     for path in [segments(dir.path())[0].clone(), dir.path().join("s/checkpoint")] {
         let good = fs::read(&path).unwrap();
-        let mut later = good.clone();
-        later[8..12].copy_from_slice(&2_u32.to_le_bytes());
-        fs::write(&path, &later).unwrap();
-        assert_refused(dir.path(), &path, "format 2 is unknown");
+        for format in [1_u32, 3] {
+            let mut other = good.clone();
+            other[8..12].copy_from_slice(&format.to_le_bytes());
+            fs::write(&path, &other).unwrap();
+            assert_refused(dir.path(), &path, &format!("format {format} is unknown"));
+        }
         fs::write(&path, &good).unwrap();
     }
 }

@@ -77,7 +77,21 @@ pub struct Packet {
 impl Packet {
     /// Appends the message as one line of JSON, newline included.
     pub fn write_line(&self, line: &mut Vec<u8>) {
-        line.extend_from_slice(b"{\"src\":");
+        line.push(b'{');
+        self.write_rest(line);
+    }
+
+    /// The same with the number that a network gives to each message it delivers, the
+    /// envelope's `id`.
+    pub fn write_numbered_line(&self, id: u64, line: &mut Vec<u8>) {
+        line.extend_from_slice(b"{\"id\":");
+        line.extend_from_slice(id.to_string().as_bytes());
+        line.push(b',');
+        self.write_rest(line);
+    }
+
+    fn write_rest(&self, line: &mut Vec<u8>) {
+        line.extend_from_slice(b"\"src\":");
         write_json_string(self.src.as_str(), line);
         line.extend_from_slice(b",\"dest\":");
         write_json_string(self.dest.as_str(), line);

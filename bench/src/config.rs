@@ -164,6 +164,10 @@ pub struct RunArgs {
     /// Writes to a key before it is replaced by a new one
     #[arg(long, default_value_t = 16)]
     pub max_writes_per_key: usize,
+    /// Judge as Maelstrom does when a reply has a structure that is not documented: the
+    /// operation's fate is unknown, and that is all
+    #[arg(long)]
+    pub lenient_responses: bool,
     /// Seed of the run; in the simulation it determines every byte
     #[arg(long)]
     pub seed: Option<u64>,

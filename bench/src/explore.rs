@@ -119,6 +119,7 @@ pub fn derive(space: &Space, seed: Seed) -> RunArgs {
         key_count: *draw.pick(&[2, 5, 10]),
         max_txn_length: *draw.pick(&[2, 4, 6]),
         max_writes_per_key: *draw.pick(&[4, 16, 64]),
+        lenient_responses: false,
         seed: Some(seed.0),
         chaos: chaos(draw, lasting_fault),
         args,

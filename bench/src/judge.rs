@@ -2,8 +2,8 @@
 //!
 //! The checkers of [`crate::check`] judge the history as Maelstrom does. What only
 //! the bench can see has keys of its own, which a run without trouble does not have:
-//! `:nodes` (a node broke the protocol), `:responses` (replies that were none),
-//! `:invariants` (a white-box check failed) and `:progress` (no answers although all
+//! `:nodes` (a node broke the protocol), `:responses` (replies of a structure that is not
+//! documented), `:hints` (why a node was not understood; never a verdict), `:invariants` (a white-box check failed) and `:progress` (no answers although all
 //! faults were over).
 
 use crate::check::{self, CheckOptions, NetStats, Outcome, Verdict, net::MessageCounts, txn};
@@ -48,10 +48,22 @@ pub fn judge(config: &RunConfig, report: &Report) -> Outcome {
     };
     if !report.blames.is_empty() {
         let faults = Edn::vector(report.blames.iter().map(tell_blame));
-        add("nodes", Outcome::new(Verdict::Invalid, [("faults", faults)]));
+        let condemned = report.blames.iter().any(|blame| blame.fault.condemns());
+        let verdict = if condemned { Verdict::Invalid } else { Verdict::Valid };
+        add("nodes", Outcome::new(verdict, [("faults", faults)]));
     }
-    if let Some(malformed) = malformed_responses(&report.history) {
-        add("responses", malformed);
+    if !report.hints.is_empty() {
+        let hints = report.hints.iter().map(|hint| {
+            let node = ("node", Edn::str(hint.node.as_str()));
+            Edn::map([node, ("hint", Edn::str(&hint.text))])
+        });
+        add("hints", Outcome::new(Verdict::Valid, [("hints", Edn::vector(hints))]));
+    }
+    if let Some((count, first)) = malformed_responses(&report.history) {
+        let lenient = config.args.lenient_responses;
+        let verdict = if lenient { Verdict::Valid } else { Verdict::Invalid };
+        let details = [("malformed-count", Edn::from(count)), ("first", first.to_edn())];
+        add("responses", Outcome::new(verdict, details));
     }
     if let Some(violation) = &report.violation {
         add("invariants", Outcome::new(Verdict::Invalid, [("broken", Edn::str(violation))]));
@@ -65,17 +77,17 @@ pub fn judge(config: &RunConfig, report: &Report) -> Outcome {
     outcome
 }
 
-/// Replies that were not what the protocol documents. They end operations as
-/// `info`, which is no fault in itself; but whoever wrote the node wants to know.
-fn malformed_responses(history: &[Op]) -> Option<Outcome> {
+/// How many replies were not of the structure that the protocol documents, and the first
+/// of these operations. For Maelstrom each is an exception in its client that leaves the
+/// operation's fate unknown, and a run of nothing else looks good to it.
+fn malformed_responses(history: &[Op]) -> Option<(usize, &Op)> {
     let is_malformed = |op: &&Op| {
         let name = op.error.as_ref().and_then(Edn::as_seq).and_then(<[Edn]>::first);
         name.and_then(Edn::as_text) == Some("malformed-rpc-response")
     };
-    let malformed: Vec<&Op> = history.iter().filter(is_malformed).collect();
-    let first = malformed.first()?;
-    let details = [("malformed-count", Edn::from(malformed.len())), ("first", first.to_edn())];
-    Some(Outcome::new(Verdict::Valid, details))
+    let mut malformed = history.iter().filter(is_malformed);
+    let first = malformed.next()?;
+    Some((1 + malformed.count(), first))
 }
 
 fn net_stats(report: &Report) -> NetStats {
@@ -89,12 +101,16 @@ fn net_stats(report: &Report) -> NetStats {
 }
 
 fn tell_blame(blame: &Blame) -> Edn {
-    let lines = Edn::vector(blame.last_lines.iter().map(Edn::str));
-    Edn::map([
-        ("node", Edn::str(blame.node.as_str())),
-        ("fault", Edn::str(blame.fault.to_string())),
-        ("last-lines", lines),
-    ])
+    let lines = |lines: &[String]| Edn::vector(lines.iter().map(Edn::str));
+    let mut entries = vec![
+        (Edn::keyword("node"), Edn::str(blame.node.as_str())),
+        (Edn::keyword("fault"), Edn::str(blame.fault.to_string())),
+        (Edn::keyword("last-lines"), lines(&blame.last_lines)),
+    ];
+    if !blame.last_printed.is_empty() {
+        entries.push((Edn::keyword("last-printed"), lines(&blame.last_printed)));
+    }
+    Edn::Map(entries)
 }
 
 /// The index of the node that was asked.
@@ -153,7 +169,7 @@ pub fn reason(outcome: &Outcome, report: &Report) -> String {
     if let Some(violation) = &report.violation {
         return violation.clone();
     }
-    if let Some(blame) = report.blames.first() {
+    if let Some(blame) = report.blames.iter().find(|blame| blame.fault.condemns()) {
         return format!("{} {}", blame.node, blame.fault);
     }
     check::reasons(outcome).join("; ")

@@ -4,14 +4,15 @@
 //! in-process, on virtual time; [`process`] runs real binaries. Network, nemesis,
 //! clients, services and checkers are the same code for both.
 
+mod fault;
 pub(crate) mod guard;
 pub mod process;
 pub mod sim;
 
-use std::fmt;
-
 use seaworthy::message::Packet;
 use seaworthy::time::Time;
+
+pub use fault::NodeFault;
 
 /// Nodes that can be started, talked to, hurt and healed. Nodes are named by
 /// their index in the run's configuration.
@@ -19,8 +20,9 @@ pub trait Cluster {
     /// Starts a node that is not running. It knows nothing until its `init`.
     fn start(&mut self, now: Time, node: usize, out: &mut Outbox);
 
-    /// Hands a message to a running node. A paused one gets it when it resumes.
-    fn deliver(&mut self, now: Time, node: usize, packet: Packet, out: &mut Outbox);
+    /// Hands the network's message number `id` to a running node. A paused one gets it
+    /// when it resumes.
+    fn deliver(&mut self, now: Time, node: usize, id: u64, packet: Packet, out: &mut Outbox);
 
     /// The moment asked for by [`Outbox::wakes`] has come.
     fn wake(&mut self, now: Time, node: usize, out: &mut Outbox);
@@ -52,6 +54,22 @@ pub trait Cluster {
 
     /// The last lines a node wrote to its log, for a report.
     fn last_lines(&self, node: usize) -> Vec<String>;
+
+    /// What a node printed on its stdout, for a report; nothing of a node without one.
+    fn printed(&self, _node: usize) -> Option<Printed> {
+        None
+    }
+}
+
+/// The stdout of a node, as far as a report needs it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Printed {
+    /// How many bytes came.
+    pub bytes: u64,
+    /// The last lines, oldest first.
+    pub lines: Vec<String>,
+    /// What came after the end of the last line.
+    pub unfinished: Option<String>,
 }
 
 /// What nodes did during a call.
@@ -70,80 +88,6 @@ pub enum Act {
     Send(Packet),
     /// It did something no node may do.
     Fault(NodeFault),
-}
-
-/// How a node can break the rules of the protocol, whatever the workload.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NodeFault {
-    /// A line on stdout that is no message.
-    Garbage {
-        /// The line, shortened.
-        line: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// A message to somebody who does not exist.
-    UnknownDestination {
-        /// To whom.
-        dest: String,
-        /// The message's body, shortened.
-        body: String,
-    },
-    /// A message in the name of somebody else.
-    ForgedSource {
-        /// Whose name it used.
-        src: String,
-    },
-    /// It ended by itself.
-    Exited {
-        /// With which status.
-        status: String,
-    },
-    /// It panicked (simulation).
-    Panicked {
-        /// The message and the place.
-        message: String,
-    },
-    /// It could not be started.
-    NotStarted {
-        /// Why.
-        reason: String,
-    },
-    /// No `init_ok` in time, or an error instead.
-    NoInit {
-        /// What happened instead.
-        reason: String,
-    },
-    /// More messages than any workload needs.
-    Flood {
-        /// How many messages it sent so far.
-        sent: u64,
-        /// How many it got from others.
-        received: u64,
-    },
-}
-
-impl fmt::Display for NodeFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            NodeFault::Garbage { line, reason } => {
-                write!(f, "printed a line that is no message ({reason}): {line}")
-            }
-            NodeFault::UnknownDestination { dest, body } => {
-                write!(f, "sent a message to {dest}, which does not exist: {body}")
-            }
-            NodeFault::ForgedSource { src } => {
-                write!(f, "sent a message in the name of {src}")
-            }
-            NodeFault::Exited { status } => write!(f, "exited by itself ({status})"),
-            NodeFault::Panicked { message } => write!(f, "panicked: {message}"),
-            NodeFault::NotStarted { reason } => write!(f, "could not be started: {reason}"),
-            NodeFault::NoInit { reason } => write!(f, "did not complete init: {reason}"),
-            NodeFault::Flood { sent, received } => {
-                write!(f, "flooded the network: {sent} messages sent, {received} received")
-            }
-        }
-    }
 }
 
 /// The first `limit` characters of a text that may be anything.

@@ -10,9 +10,11 @@
 #![allow(clippy::disallowed_methods)]
 
 mod children;
+mod line;
+mod output;
 
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
@@ -24,15 +26,16 @@ use nix::sys::signal::Signal;
 use seaworthy::message::{NodeId, Packet};
 use seaworthy::time::Time;
 
-use super::{Act, Cluster, NodeFault, Outbox, shorten};
+use super::{Act, Cluster, NodeFault, Outbox, Printed, shorten};
 use crate::world::World;
 pub use children::Children;
+use output::{Tail, each_line};
 
 /// How many messages may wait between the readers and the world; beyond that a
 /// child that prints faster is held up by its own pipe.
 const BACKLOG: usize = 10_000;
-/// The longest line that is taken from a child.
-const LINE_BYTES_MAX: u64 = 64 << 20;
+/// Linux's error for a file that may be executed but names no interpreter (ENOEXEC).
+const NO_INTERPRETER: i32 = nix::libc::ENOEXEC;
 /// How many lines of a log a report shows, and how much of its end is read for them.
 const LAST_LINES: usize = 10;
 const LAST_BYTES: u64 = 16 << 10;
@@ -71,6 +74,8 @@ pub struct ProcessCluster {
     command: NodeCommand,
     names: Vec<NodeId>,
     running: Vec<Option<Running>>,
+    /// The output of each node's last life.
+    tails: Vec<Tail>,
     lives: u64,
     heard: SyncSender<Heard>,
 }
@@ -78,7 +83,8 @@ pub struct ProcessCluster {
 struct Running {
     child: Child,
     life: u64,
-    input: Sender<Packet>,
+    /// Messages with their numbers.
+    input: Sender<(u64, Packet)>,
 }
 
 /// The receiving end of a [`ProcessCluster`].
@@ -89,7 +95,8 @@ impl ProcessCluster {
     pub fn new(command: NodeCommand, names: Vec<NodeId>) -> (ProcessCluster, Ears) {
         let (heard, ears) = mpsc::sync_channel(BACKLOG);
         let running = names.iter().map(|_| None).collect();
-        (ProcessCluster { command, names, running, lives: 0, heard }, Ears(ears))
+        let tails = names.iter().map(|_| Tail::default()).collect();
+        (ProcessCluster { command, names, running, tails, lives: 0, heard }, Ears(ears))
     }
 
     fn log_path(&self, node: usize) -> PathBuf {
@@ -97,30 +104,41 @@ impl ProcessCluster {
     }
 
     fn spawn(&mut self, node: usize) -> Result<Running, String> {
-        let stderr = if self.command.echo_stderr {
-            Stdio::inherit()
-        } else {
-            let path = self.log_path(node);
-            let log = File::options().create(true).append(true).open(&path);
-            Stdio::from(log.map_err(|e| format!("{}: {e}", path.display()))?)
+        let bin = &self.command.bin;
+        let run = |program: &Path, first: Option<&Path>| {
+            let mut command = Command::new(program);
+            command.args(first).args(&self.command.args).current_dir(std::env::temp_dir());
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(self.stderr(node)?);
+            self.command.children.spawn(&mut command)
         };
-        let mut command = Command::new(&self.command.bin);
-        command.args(&self.command.args).current_dir(std::env::temp_dir());
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(stderr);
-        let mut child = self
-            .command
-            .children
-            .spawn(&mut command)
-            .map_err(|e| format!("{}: {e}", self.command.bin.display()))?;
+        let child = match run(bin, None) {
+            // A script that does not say who runs it: `execvp` and Java hand it to the shell.
+            Err(e) if e.raw_os_error() == Some(NO_INTERPRETER) => {
+                run("/bin/sh".as_ref(), Some(bin))
+            }
+            child => child,
+        };
+        let mut child = child.map_err(|e| format!("{}: {e}", bin.display()))?;
         self.lives += 1;
         let life = self.lives;
         let stdin = child.stdin.take().expect("stdin is piped");
         let stdout = child.stdout.take().expect("stdout is piped");
         let (input, lines) = mpsc::channel();
         let heard = self.heard.clone();
+        self.tails[node] = Tail::default();
+        let tail = self.tails[node].clone();
         thread::spawn(move || write_all(stdin, &lines));
-        thread::spawn(move || read_all(stdout, node, life, &heard));
+        thread::spawn(move || read_all(stdout, &tail, node, life, &heard));
         Ok(Running { child, life, input })
+    }
+
+    fn stderr(&self, node: usize) -> io::Result<Stdio> {
+        if self.command.echo_stderr {
+            return Ok(Stdio::inherit());
+        }
+        let path = self.log_path(node);
+        let named = |e: io::Error| io::Error::new(e.kind(), format!("{}: {e}", path.display()));
+        File::options().create(true).append(true).open(&path).map(Stdio::from).map_err(named)
     }
 
     fn signal(&self, node: usize, signal: Signal) {
@@ -129,22 +147,34 @@ impl ProcessCluster {
         }
     }
 
-    /// What is wrong if output of this life ends: nothing if the child was killed,
-    /// not even that a kill left half a line behind.
-    fn ended(&mut self, node: usize, life: u64, rest: &[u8]) -> Option<NodeFault> {
-        let mut running = self.running[node].take_if(|running| running.life == life)?;
+    /// What the end of this life's output means: nothing if the child was killed, not even
+    /// that a kill left half a line behind. A last line without an end counts like any
+    /// other.
+    fn ended(&mut self, node: usize, life: u64, rest: &[u8]) -> Vec<Act> {
+        let Some(mut running) = self.running[node].take_if(|running| running.life == life) else {
+            return Vec::new();
+        };
         // A child may close stdout and live on, mute; give it a moment to exit. One that is
         // on its way out but gets no processor keeps its status when it is killed.
         let in_time = wait_briefly(&mut running.child);
         let at_last = self.command.children.kill(&mut running.child).ok();
         let by_itself = |status: &ExitStatus| status.signal() != Some(Signal::SIGKILL as i32);
-        let status = in_time.or(at_last.filter(by_itself));
-        let mut status = status.map_or("it closed stdout and lives".to_owned(), tell_status);
-        if !rest.is_empty() {
-            let rest = shorten(&String::from_utf8_lossy(rest), 200);
-            status.push_str(&format!(", in the middle of a line: {rest}"));
+        let status = in_time.or(at_last.filter(by_itself)).map(tell_status);
+        let mut acts = Vec::new();
+        let mut torn = String::new();
+        match line::read(rest) {
+            _ if rest.is_empty() => {}
+            Ok(packet) => acts.push(Act::Send(packet)),
+            Err(_) => torn = shorten(&String::from_utf8_lossy(rest), 200),
         }
-        Some(NodeFault::Exited { status })
+        acts.push(Act::Fault(match status {
+            None => NodeFault::ClosedStdout { rest: torn },
+            Some(status) if torn.is_empty() => NodeFault::Exited { status },
+            Some(status) => {
+                NodeFault::Exited { status: format!("{status}, in the middle of a line: {torn}") }
+            }
+        }));
+        acts
     }
 
     /// The nodes that have exited by themselves although something they left behind
@@ -190,10 +220,10 @@ impl Cluster for ProcessCluster {
         }
     }
 
-    fn deliver(&mut self, _now: Time, node: usize, packet: Packet, _out: &mut Outbox) {
+    fn deliver(&mut self, _now: Time, node: usize, id: u64, packet: Packet, _out: &mut Outbox) {
         if let Some(running) = &self.running[node] {
             // The writer is gone if the child closed its stdin; then it hears nothing.
-            let _ = running.input.send(packet);
+            let _ = running.input.send((id, packet));
         }
     }
 
@@ -223,6 +253,10 @@ impl Cluster for ProcessCluster {
         let tail = lines.iter().skip(lines.len().saturating_sub(LAST_LINES));
         tail.map(|line| shorten(line, 300)).collect()
     }
+
+    fn printed(&self, node: usize) -> Option<Printed> {
+        Some(self.tails[node].printed())
+    }
 }
 
 /// The last bytes of a log, which may be larger than memory.
@@ -243,14 +277,14 @@ impl Drop for ProcessCluster {
     }
 }
 
-fn write_all(stdin: ChildStdin, lines: &Receiver<Packet>) {
+fn write_all(stdin: ChildStdin, lines: &Receiver<(u64, Packet)>) {
     let mut out = BufWriter::new(stdin);
     let mut line = Vec::new();
     while let Ok(first) = lines.recv() {
         let mut next = Some(first);
-        while let Some(packet) = next {
+        while let Some((id, packet)) = next {
             line.clear();
-            packet.write_line(&mut line);
+            packet.write_numbered_line(id, &mut line);
             if out.write_all(&line).is_err() {
                 return;
             }
@@ -262,32 +296,18 @@ fn write_all(stdin: ChildStdin, lines: &Receiver<Packet>) {
     }
 }
 
-fn read_all(stdout: ChildStdout, node: usize, life: u64, heard: &SyncSender<Heard>) {
-    let mut reader = BufReader::with_capacity(1 << 16, stdout);
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        let read = reader.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line);
-        let whole = line.ends_with(b"\n") || line.len() as u64 == LINE_BYTES_MAX;
-        let ended = read.is_err() || !whole;
-        let what = if ended {
-            Sound::End { rest: std::mem::take(&mut line) }
-        } else {
-            Sound::Line(understand(&line))
-        };
-        if heard.send(Heard { node, life, what }).is_err() || ended {
-            return;
-        }
-    }
+fn read_all(stdout: ChildStdout, tail: &Tail, node: usize, life: u64, heard: &SyncSender<Heard>) {
+    let tell = |what| heard.send(Heard { node, life, what }).is_ok();
+    let rest = each_line(stdout, tail, |line| tell(Sound::Line(understand(line))));
+    tell(Sound::End { rest });
 }
 
 fn understand(line: &[u8]) -> Act {
-    match Packet::from_line(line) {
+    match line::read(line) {
         Ok(packet) => Act::Send(packet),
-        Err(error) => {
-            let text = String::from_utf8_lossy(line);
-            let line = shorten(text.trim_end(), 200);
-            Act::Fault(NodeFault::Garbage { line, reason: error.to_string() })
+        Err(reason) => {
+            let line = shorten(&String::from_utf8_lossy(line), 200);
+            Act::Fault(NodeFault::Garbage { line, reason })
         }
     }
 }
@@ -311,11 +331,11 @@ pub fn run(
         // A bounded helping, so that a child that never stops cannot stop time.
         let more = std::iter::from_fn(|| ears.0.try_recv().ok());
         for Heard { node, life, what } in first.into_iter().chain(more.take(BACKLOG / 10)) {
-            let act = match what {
-                Sound::Line(act) => Some(act),
-                Sound::End { rest } => world.cluster_mut().ended(node, life, &rest).map(Act::Fault),
+            let acts = match what {
+                Sound::Line(act) => vec![act],
+                Sound::End { rest } => world.cluster_mut().ended(node, life, &rest),
             };
-            let acts = act.into_iter().map(|act| (node, act)).collect();
+            let acts = acts.into_iter().map(|act| (node, act)).collect();
             world.take_in(clock(), Outbox { acts, wakes: Vec::new() });
         }
         while world.next_time().is_some_and(|at| at <= clock()) {

@@ -185,7 +185,7 @@ impl Cluster for SimCluster {
         machine.note(now, "started");
     }
 
-    fn deliver(&mut self, now: Time, node: usize, packet: Packet, out: &mut Outbox) {
+    fn deliver(&mut self, now: Time, node: usize, _id: u64, packet: Packet, out: &mut Outbox) {
         let machine = &mut self.machines[node];
         if machine.paused {
             machine.inbox.push_back(packet);

@@ -1,10 +1,13 @@
-//! Echo: every answer holds what was asked.
+//! Echo: every answer holds what was asked, and every question has an answer.
 //!
-//! Unlike in Maelstrom, an answer without `:echo` is wrong even if nil was asked.
+//! As in Maelstrom a question that was refused is an error, and so is one without an answer.
+//! Unlike there, an answer without `:echo` is wrong even if nil was asked, and a
+//! question without an answer is no error in a run whose nemesis killed or stopped nodes,
+//! since no node answers while it is down.
 
 use super::{Outcome, Verdict, operations};
 use crate::edn::Edn;
-use crate::history::{Op, Pair};
+use crate::history::{Op, OpType, Pair, Process};
 
 /// Compares the argument of each operation with the `:echo` of its result.
 pub fn check(history: &[Op]) -> Outcome {
@@ -12,21 +15,27 @@ pub fn check(history: &[Op]) -> Outcome {
         Ok(operations) => operations,
         Err(outcome) => return outcome,
     };
-    let errors: Vec<Edn> = operations.iter().filter_map(mismatch).collect();
+    let stops =
+        |op: &Op| op.process == Process::Nemesis && matches!(op.f.as_str(), "kill" | "pause");
+    let excused = history.iter().any(stops);
+    let errors: Vec<Edn> = operations.iter().filter_map(|pair| mismatch(pair, excused)).collect();
     let verdict = if errors.is_empty() { Verdict::Valid } else { Verdict::Invalid };
     Outcome::new(verdict, [("errors", Edn::List(errors))])
 }
 
-fn mismatch(pair: &Pair<'_>) -> Option<Edn> {
-    let completion = pair.completion.filter(|_| pair.is_ok())?;
+fn mismatch(pair: &Pair<'_>, excused: bool) -> Option<Edn> {
     let asked = &pair.invoke.value;
-    if completion.value.get("echo") == Some(asked) {
-        return None;
-    }
-    Some(Edn::Vector(vec![
-        Edn::str("Expected a message with :echo"),
-        asked.clone(),
-        Edn::str("But received"),
-        completion.value.clone(),
-    ]))
+    let fine = match pair.completion.map(|completion| completion.kind) {
+        Some(OpType::Ok) => pair.completion.is_some_and(|c| c.value.get("echo") == Some(asked)),
+        Some(OpType::Fail) => false,
+        Some(OpType::Info | OpType::Invoke) | None => excused,
+    };
+    (!fine).then(|| {
+        Edn::Vector(vec![
+            Edn::str("Expected a message with :echo"),
+            asked.clone(),
+            Edn::str("But received"),
+            pair.completion.map_or(Edn::Nil, |completion| completion.value.clone()),
+        ])
+    })
 }

@@ -16,7 +16,7 @@ use crate::store::RunDir;
 use crate::workload;
 use crate::world::journal::Journal;
 use crate::world::seed::Seed;
-use crate::world::{Blame, Phase, Progress};
+use crate::world::{Blame, Phase, Progress, Report};
 
 /// Tests nodes and judges what their clients saw.
 ///
@@ -90,12 +90,8 @@ fn run_one(args: &TestArgs, config: &RunConfig, children: &Children) -> Exit {
         Ok(finished) => finished,
         Err(message) => return usage(&message),
     };
-    for blame in &report.blames {
-        print_blame(blame, &dir);
-    }
-    if report.history.is_empty() && !report.blames.is_empty() {
-        return crash("the test could not begin");
-    }
+    report.blames.iter().for_each(|blame| print_blame(blame, &dir));
+    report.hints.iter().for_each(|hint| say(format_args!("Node {} {}", hint.node, hint.text)));
     let outcome = judge(config, &report);
     let results = results(&outcome);
     let written = dir.write_history(&report.history).and_then(|()| dir.write_results(&results));
@@ -114,7 +110,17 @@ fn run_one(args: &TestArgs, config: &RunConfig, children: &Children) -> Exit {
         Verdict::Invalid => BAD,
         Verdict::Unknown => UNSURE,
     });
-    Exit::Verdict(outcome.verdict)
+    broken(&report).unwrap_or(Exit::Verdict(outcome.verdict))
+}
+
+/// The end of a test that Maelstrom calls broken whatever its clients saw: it did not
+/// begin, or a process died by itself.
+fn broken(report: &Report) -> Option<Exit> {
+    if report.history.is_empty() && !report.blames.is_empty() {
+        return Some(crash("the test could not begin"));
+    }
+    let dead = report.blames.iter().find(|blame| blame.fault.is_death())?;
+    Some(crash(&format!("node {} {}, so the test is broken", dead.node, dead.fault)))
 }
 
 fn announce(args: &TestArgs, config: &RunConfig, dir: &RunDir) {
@@ -187,6 +193,12 @@ fn print_blame(blame: &Blame, dir: &RunDir) {
     let log = dir.node_logs().join(format!("{}.log", blame.node));
     say(format_args!("  its log: {}", log.display()));
     for line in &blame.last_lines {
+        say(format_args!("  | {line}"));
+    }
+    if !blame.last_printed.is_empty() {
+        say("  the last that it printed on stdout:");
+    }
+    for line in &blame.last_printed {
         say(format_args!("  | {line}"));
     }
 }

@@ -162,7 +162,7 @@ pub fn conclude(config: &RunConfig, report: &Report) -> Outcome {
 fn symptom(outcome: &check::Outcome, report: &Report) -> Option<Symptom> {
     let mut found: Vec<(Class, String)> = Vec::new();
     found.extend(report.violation.iter().map(|text| (Class::Invariant, without_numbers(text))));
-    for blame in &report.blames {
+    for blame in report.blames.iter().filter(|blame| blame.fault.condemns()) {
         found.push(match &blame.fault {
             NodeFault::Panicked { message } => (Class::Crash, without_numbers(message)),
             fault => (Class::Protocol, kind_of_fault(fault).to_owned()),
@@ -207,8 +207,10 @@ fn kind_of_fault(fault: &NodeFault) -> &'static str {
     match fault {
         NodeFault::Garbage { .. } => "garbage",
         NodeFault::UnknownDestination { .. } => "unknown destination",
-        NodeFault::ForgedSource { .. } => "forged source",
+        NodeFault::UnknownSource { .. } => "unknown source",
+        NodeFault::LateReply { .. } => "late reply",
         NodeFault::Exited { .. } => "exited",
+        NodeFault::ClosedStdout { .. } => "closed stdout",
         NodeFault::Panicked { .. } => "panicked",
         NodeFault::NotStarted { .. } => "not started",
         NodeFault::NoInit { .. } => "no init",

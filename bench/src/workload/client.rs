@@ -3,14 +3,14 @@
 //! Maelstrom's rules: a reply must hold exactly the documented fields, or it is a
 //! malformed response and the operation's fate is unknown; a definite error means
 //! `fail`; an indefinite one or a timeout means `info`, or `fail` for operations
-//! that change nothing and are declared idempotent. Some clients (echo, g-set,
-//! counters) do not look at errors at all: there, any error is `info`.
+//! that change nothing and are declared idempotent. Some clients (g-set, counters) do not
+//! look at errors at all: there, any error is `info`.
 
-use seaworthy::message::{Body, RpcError};
 use serde::Serialize;
 use serde_json::json;
 
 use super::Invocation;
+pub use super::answer::{Answer, Refusal};
 use crate::edn::Edn;
 use crate::history::OpType;
 
@@ -57,9 +57,9 @@ impl Step {
 #[derive(Clone, Debug)]
 pub enum Reply<'a> {
     /// A reply.
-    Body(&'a Body),
+    Body(&'a Answer),
     /// An error of the protocol.
-    Error(&'a RpcError),
+    Error(&'a Refusal),
     /// Nothing within the timeout.
     Timeout,
 }
@@ -73,7 +73,7 @@ pub trait Client {
     ///
     /// # Errors
     /// What is wrong with it, if it is not what the protocol documents.
-    fn reply(&mut self, op: &Invocation, body: &Body) -> Result<Step, String>;
+    fn reply(&mut self, op: &Invocation, body: &Answer) -> Result<Step, String>;
 
     /// How errors of this operation are understood.
     fn errors(&self, op: &Invocation) -> Errors;
@@ -110,7 +110,7 @@ pub fn proceed(client: &mut dyn Client, op: &Invocation, reply: &Reply<'_>) -> S
         Reply::Error(error) => {
             let kind = match errors {
                 Errors::Unhandled => OpType::Info,
-                _ if error.code.is_definite() => OpType::Fail,
+                _ if error.is_definite => OpType::Fail,
                 _ => unless_idempotent,
             };
             Completion::because(kind, op, tell(error))
@@ -120,37 +120,19 @@ pub fn proceed(client: &mut dyn Client, op: &Invocation, reply: &Reply<'_>) -> S
 }
 
 /// An error as Maelstrom writes it: `[:precondition-failed "..."]`.
-fn tell(error: &RpcError) -> Edn {
-    let name = match error.code.name() {
-        Some(name) => Edn::keyword(name),
-        None => Edn::Int(i64::from(error.code.0)),
-    };
-    Edn::Vector(vec![name, Edn::str(&error.text)])
+fn tell(error: &Refusal) -> Edn {
+    Edn::Vector(vec![Edn::keyword(error.name), error.text.clone()])
 }
 
-/// Checks that a reply has this type and, besides an optional `msg_id`, exactly
-/// these fields.
+/// The list in a field of a reply; null is the empty list, as the nil slices of Go and
+/// Maelstrom's schemas have it.
 ///
 /// # Errors
-/// A sentence on the first difference.
-pub fn expect_fields(body: &Body, kind: &str, fields: &[&str]) -> Result<(), String> {
-    if body.kind != kind {
-        return Err(format!("expected {kind}, got {}", body.kind));
-    }
-    for name in body.field_names() {
-        if !fields.contains(&name) {
-            return Err(format!("{kind} has a field {name}, which is not documented"));
-        }
-    }
-    match fields.iter().find(|name| body.field(name).is_none()) {
-        Some(name) => Err(format!("{kind} lacks the field {name}")),
-        None => Ok(()),
-    }
-}
-
-/// The EDN of one field of a reply that is known to have it.
-pub fn edn_field(body: &Body, name: &str) -> Edn {
-    body.field(name).and_then(|raw| Edn::from_json(raw.get()).ok()).unwrap_or_default()
+/// If the field is something else.
+pub fn list_field(body: &Answer, name: &str) -> Result<Edn, String> {
+    let list = body.edn(name);
+    let fine = list.is_nil() || list.as_seq().is_some();
+    if fine { Ok(list) } else { Err(format!("{name} is not an array")) }
 }
 
 /// An integer, string, nil or vector as JSON; what generators produce.

@@ -14,10 +14,9 @@
 
 use std::collections::BTreeSet;
 
-use seaworthy::message::Body;
 use serde_json::json;
 
-use super::client::{Client, Completion, Errors, Step, edn_field, expect_fields, json_from_edn};
+use super::client::{Answer, Client, Completion, Errors, Step, json_from_edn};
 use super::{Ask, Invocation, Next, Workload};
 use crate::config::RunConfig;
 use crate::edn::Edn;
@@ -106,6 +105,10 @@ impl Workload for LinKv {
         Next::Invoke(worker, Invocation::new(f, Edn::vector([Edn::Int(key), argument])))
     }
 
+    fn keeps_clients(&self) -> bool {
+        true
+    }
+
     fn client(&self) -> Box<dyn Client> {
         Box::new(LinKvClient)
     }
@@ -127,14 +130,14 @@ impl Client for LinKvClient {
         })
     }
 
-    fn reply(&mut self, op: &Invocation, body: &Body) -> Result<Step, String> {
+    fn reply(&mut self, op: &Invocation, body: &Answer) -> Result<Step, String> {
         let value = match op.f.as_str() {
             "read" => {
-                expect_fields(body, "read_ok", &["value"])?;
-                Edn::vector([parts(op).0.clone(), edn_field(body, "value")])
+                body.expect("read_ok", &["value"])?;
+                Edn::vector([parts(op).0.clone(), body.edn("value")])
             }
             f => {
-                expect_fields(body, &format!("{f}_ok"), &[])?;
+                body.expect(&format!("{f}_ok"), &[])?;
                 op.value.clone()
             }
         };

@@ -7,6 +7,7 @@
 //!
 //! Source: Maelstrom's `doc/workloads.md` and its generators.
 
+pub mod answer;
 pub mod client;
 pub mod kafka;
 pub mod lin_kv;
@@ -104,6 +105,11 @@ pub trait Workload {
 
     /// Sees each completion, for generators that depend on them.
     fn completed(&mut self, _worker: usize, _op: &Invocation, _completion: &Completion) {}
+
+    /// Whether a worker keeps its connection when an operation ended as `info`. If not, it
+    /// closes the connection before its next operation, and an answer that comes later is
+    /// a message to a client that does not exist (Jepsen's `Reusable`).
+    fn keeps_clients(&self) -> bool;
 
     /// A client for a worker that (re)opens its connection.
     fn client(&self) -> Box<dyn Client>;

@@ -3,10 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use seaworthy::message::Body;
 use serde_json::json;
 
-use super::client::{Client, Completion, Errors, Step, edn_field, expect_fields, json_from_edn};
+use super::client::{Answer, Client, Completion, Errors, Step, json_from_edn, list_field};
 use super::topology::neighbours;
 use super::{Ask, Invocation, Next, Workload};
 use crate::config::RunConfig;
@@ -21,6 +20,10 @@ impl Workload for Echo {
         Next::Invoke(ask.any(), Invocation::new("echo", Edn::str(text)))
     }
 
+    fn keeps_clients(&self) -> bool {
+        false
+    }
+
     fn client(&self) -> Box<dyn Client> {
         Box::new(Simple::Echo)
     }
@@ -32,6 +35,10 @@ pub struct UniqueIds;
 impl Workload for UniqueIds {
     fn next(&mut self, ask: &mut Ask<'_>) -> Next {
         Next::Invoke(ask.any(), Invocation::new("generate", Edn::Nil))
+    }
+
+    fn keeps_clients(&self) -> bool {
+        true
     }
 
     fn client(&self) -> Box<dyn Client> {
@@ -111,6 +118,10 @@ impl Workload for Broadcast {
         true
     }
 
+    fn keeps_clients(&self) -> bool {
+        false
+    }
+
     fn client(&self) -> Box<dyn Client> {
         Box::new(Simple::Broadcast)
     }
@@ -145,6 +156,10 @@ impl Workload for GSet {
 
     fn has_last_phase(&self) -> bool {
         true
+    }
+
+    fn keeps_clients(&self) -> bool {
+        false
     }
 
     fn client(&self) -> Box<dyn Client> {
@@ -189,6 +204,10 @@ impl Workload for Counter {
         true
     }
 
+    fn keeps_clients(&self) -> bool {
+        false
+    }
+
     fn client(&self) -> Box<dyn Client> {
         Box::new(CounterClient)
     }
@@ -214,32 +233,28 @@ impl Client for Simple {
         })
     }
 
-    fn reply(&mut self, op: &Invocation, body: &Body) -> Result<Step, String> {
+    fn reply(&mut self, op: &Invocation, body: &Answer) -> Result<Step, String> {
         let value = match op.f.as_str() {
             "echo" => {
-                expect_fields(body, "echo_ok", &["echo"])?;
+                body.expect("echo_ok", &["echo"])?;
                 whole_reply(body)
             }
             "generate" => {
-                expect_fields(body, "generate_ok", &["id"])?;
-                edn_field(body, "id")
+                body.expect("generate_ok", &["id"])?;
+                body.edn("id")
             }
             "broadcast" => {
-                expect_fields(body, "broadcast_ok", &[])?;
+                body.expect("broadcast_ok", &[])?;
                 op.value.clone()
             }
             "add" => {
-                expect_fields(body, "add_ok", &[])?;
+                body.expect("add_ok", &[])?;
                 op.value.clone()
             }
             _ => {
                 let name = if matches!(self, Simple::GSet) { "value" } else { "messages" };
-                expect_fields(body, "read_ok", &[name])?;
-                let elements = edn_field(body, name);
-                if elements.as_seq().is_none() {
-                    return Err(format!("{name} is not an array"));
-                }
-                elements
+                body.expect("read_ok", &[name])?;
+                list_field(body, name)?
             }
         };
         Ok(Step::Complete(Completion::ok(value)))
@@ -248,22 +263,20 @@ impl Client for Simple {
     fn errors(&self, op: &Invocation) -> Errors {
         match self {
             Simple::Broadcast if op.f == "read" => Errors::Idempotent,
-            Simple::Broadcast | Simple::UniqueIds => Errors::Handled,
-            Simple::Echo | Simple::GSet => Errors::Unhandled,
+            Simple::Broadcast | Simple::UniqueIds | Simple::Echo => Errors::Handled,
+            Simple::GSet => Errors::Unhandled,
         }
     }
 }
 
 /// An echo's result is the whole body of the reply, as Maelstrom records it.
-fn whole_reply(body: &Body) -> Edn {
+fn whole_reply(body: &Answer) -> Edn {
     let mut entries = Vec::new();
-    for name in body.field_names() {
-        entries.push((Edn::keyword(name), edn_field(body, name)));
+    for name in body.field_names().chain(["in_reply_to", "msg_id", "type"]) {
+        if body.field(name).is_some() {
+            entries.push((Edn::keyword(name), body.edn(name)));
+        }
     }
-    let number = |n: u64| i64::try_from(n).map_or_else(|_| Edn::BigInt(n.to_string()), Edn::Int);
-    entries.extend(body.in_reply_to.map(|id| (Edn::keyword("in_reply_to"), number(id))));
-    entries.extend(body.msg_id.map(|id| (Edn::keyword("msg_id"), number(id))));
-    entries.push((Edn::keyword("type"), Edn::str(&body.kind)));
     Edn::Map(entries)
 }
 
@@ -277,13 +290,13 @@ impl Client for CounterClient {
         })
     }
 
-    fn reply(&mut self, op: &Invocation, body: &Body) -> Result<Step, String> {
+    fn reply(&mut self, op: &Invocation, body: &Answer) -> Result<Step, String> {
         if op.f == "add" {
-            expect_fields(body, "add_ok", &[])?;
+            body.expect("add_ok", &[])?;
             return Ok(Step::Complete(Completion::ok(op.value.clone())));
         }
-        expect_fields(body, "read_ok", &["value"])?;
-        match edn_field(body, "value") {
+        body.expect("read_ok", &["value"])?;
+        match body.edn("value") {
             value @ Edn::Int(_) => Ok(Step::Complete(Completion::ok(value))),
             _ => Err("value is not an integer".into()),
         }

@@ -3,12 +3,12 @@
 //! A transaction is 1 to `--max-txn-length` micro-operations, each a read or a
 //! write as `MicroOps` makes them. What comes back must be what was asked, with
 //! the reads filled in: a reply about other keys or values says nothing about
-//! this transaction, so it is malformed. Maelstrom does not look.
+//! this transaction, so it is malformed. Maelstrom looks at the shape of each
+//! micro-operation only; with `--lenient-responses`, so does this client.
 
-use seaworthy::message::Body;
 use serde_json::json;
 
-use super::client::{Client, Completion, Errors, Step, edn_field, expect_fields, json_from_edn};
+use super::client::{Answer, Client, Completion, Errors, Step, json_from_edn};
 use super::micro_ops::{MicroOp, MicroOps};
 use super::{Ask, Invocation, Next, Workload};
 use crate::config::RunConfig;
@@ -38,6 +38,7 @@ pub struct Txn {
     holds: Holds,
     max_length: usize,
     micro_ops: MicroOps,
+    lenient: bool,
 }
 
 impl Txn {
@@ -50,7 +51,8 @@ impl Txn {
         if max_length == 0 {
             return Err("--max-txn-length must be at least 1".into());
         }
-        Ok(Txn { holds, max_length, micro_ops: MicroOps::new(&config.args)? })
+        let (micro_ops, lenient) = (MicroOps::new(&config.args)?, config.args.lenient_responses);
+        Ok(Txn { holds, max_length, micro_ops, lenient })
     }
 }
 
@@ -66,13 +68,18 @@ impl Workload for Txn {
         Next::Invoke(ask.any(), Invocation::new("txn", txn))
     }
 
+    fn keeps_clients(&self) -> bool {
+        true
+    }
+
     fn client(&self) -> Box<dyn Client> {
-        Box::new(TxnClient { holds: self.holds })
+        Box::new(TxnClient { holds: self.holds, lenient: self.lenient })
     }
 }
 
 struct TxnClient {
     holds: Holds,
+    lenient: bool,
 }
 
 impl Client for TxnClient {
@@ -80,11 +87,16 @@ impl Client for TxnClient {
         Step::request(&json!({"type": "txn", "txn": json_from_edn(&op.value)}))
     }
 
-    fn reply(&mut self, op: &Invocation, body: &Body) -> Result<Step, String> {
-        expect_fields(body, "txn_ok", &["txn"])?;
-        let reply = edn_field(body, "txn");
+    fn reply(&mut self, op: &Invocation, body: &Answer) -> Result<Step, String> {
+        body.expect("txn_ok", &["txn"])?;
+        let reply = body.edn("txn");
         let asked = op.value.as_seq().unwrap_or_default();
         let answered = reply.as_seq().ok_or("txn is not an array")?;
+        if self.lenient {
+            let txn: Vec<Edn> =
+                answered.iter().map(|mop| self.shaped(mop)).collect::<Result<_, _>>()?;
+            return Ok(Step::Complete(Completion::ok(Edn::Vector(txn))));
+        }
         if asked.len() != answered.len() {
             let (asked, answered) = (asked.len(), answered.len());
             return Err(format!("asked for {asked} micro-operations, got {answered}"));
@@ -118,6 +130,22 @@ impl TxnClient {
         }
         Ok(Edn::vector([f.clone(), key.clone(), result.clone()]))
     }
+
+    /// The micro-operation as it came, if it has the shape of some.
+    fn shaped(&self, answered: &Edn) -> Result<Edn, String> {
+        let (name, value) = match answered.as_seq() {
+            Some([name, _, value]) => (name.as_text().unwrap_or_default(), value),
+            _ => return Err(format!("got {answered}, which is no micro-operation")),
+        };
+        let is_list = value.is_nil() || value.as_seq().is_some();
+        let is_read = name == "r" && (self.holds == Holds::Values || is_list);
+        if !is_read && name != self.holds.write() {
+            return Err(format!("got {answered}, which is no micro-operation"));
+        }
+        let mut parts = answered.as_seq().unwrap_or_default().to_vec();
+        parts[0] = Edn::keyword(name);
+        Ok(Edn::Vector(parts))
+    }
 }
 
 #[cfg(test)]
@@ -149,10 +177,10 @@ mod tests {
 
     /// How a transaction ends that is answered with these micro-operations.
     fn answered(holds: Holds, txn: &str, answer: &str) -> Completion {
-        let mut client = TxnClient { holds };
+        let mut client = TxnClient { holds, lenient: false };
         let op = Invocation::new("txn", parse(txn).unwrap());
         let body = format!(r#"{{"type":"txn_ok","in_reply_to":1,"txn":{answer}}}"#);
-        let body = serde_json::from_str(&body).unwrap();
+        let body = Answer::parse(&body).unwrap();
         match proceed(&mut client, &op, &Reply::Body(&body)) {
             Step::Complete(completion) => completion,
             Step::Request(body) => panic!("no further request was due: {body}"),
@@ -162,13 +190,25 @@ mod tests {
     #[test]
     fn an_answer_fills_the_reads_in() {
         let txn = "[[:r 9 nil] [:append 9 1] [:r 8 nil]]";
-        let mut client = TxnClient { holds: Holds::Lists };
+        let mut client = TxnClient { holds: Holds::Lists, lenient: false };
         let asked = client.invoke(&Invocation::new("txn", parse(txn).unwrap()));
         let body = r#"{"txn":[["r",9,null],["append",9,1],["r",8,null]],"type":"txn"}"#;
         assert_eq!(asked, Step::Request(body.into()));
         let end = answered(Holds::Lists, txn, r#"[["r",9,[4]],["append",9,1],["r",8,null]]"#);
         let expected = parse("[[:r 9 [4]] [:append 9 1] [:r 8 nil]]").unwrap();
         assert_eq!((end.kind, end.value), (OpType::Ok, expected));
+    }
+
+    #[test]
+    fn a_lenient_client_looks_at_the_shape_only() {
+        let client = TxnClient { holds: Holds::Lists, lenient: true };
+        let shaped = |mop: &str| client.shaped(&Edn::from_json(mop).unwrap());
+        for fine in [r#"["r",8,null]"#, r#"["r","8",[1]]"#, r#"["append",1,null]"#] {
+            assert!(shaped(fine).is_ok(), "{fine}");
+        }
+        for wrong in [r#"["r",8,4]"#, r#"["w",8,4]"#, r#"["r",8]"#, "5", r#"[5,8,4]"#] {
+            assert!(shaped(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

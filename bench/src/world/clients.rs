@@ -2,19 +2,22 @@
 //!
 //! A worker is a thread of the test. It runs as a process; when an operation ends
 //! as `info` the process is retired, since that operation may still take effect,
-//! and the worker goes on as process + concurrency with a new connection.
+//! and the worker goes on as process + concurrency. Whether it keeps its connection is
+//! the workload's affair; if not, it closes the old one when it begins its next operation,
+//! as Jepsen's interpreter does.
 
 use std::time::Duration;
 
-use seaworthy::message::{Message, NodeId, Packet};
+use seaworthy::message::{NodeId, Packet};
 use seaworthy::time::Time;
 
 use crate::config::RunConfig;
 use crate::edn::Edn;
 use crate::history::{History, Op, OpType, Process};
-use crate::workload::client::{Completion, Reply, Step, proceed};
+use crate::workload::client::{Answer, Completion, Reply, Step, proceed};
 use crate::workload::{Ask, Client, Invocation, Next, Workload};
 
+use super::addresses::{Addresses, Standing};
 use super::seed::Draw;
 
 /// One thread of the test.
@@ -25,6 +28,8 @@ struct Worker {
     client: Box<dyn Client>,
     next_msg_id: u64,
     open: Option<Open>,
+    /// Whether the connection is replaced before the next operation.
+    reconnects: bool,
 }
 
 /// An operation in progress.
@@ -56,7 +61,7 @@ pub struct Clients {
     workload: Box<dyn Workload>,
     nodes: Vec<NodeId>,
     draw: Draw,
-    addresses: u64,
+    addresses: Addresses,
     /// When the test began, on the world's clock.
     origin: Time,
     history: History,
@@ -86,7 +91,7 @@ impl Clients {
             workload,
             nodes: config.nodes.clone(),
             draw: config.seed.stream("generator", 0),
-            addresses: 0,
+            addresses: Addresses::default(),
             origin: Time::ZERO,
             history: History::new(),
             spared: None,
@@ -96,8 +101,17 @@ impl Clients {
 
     /// A new client address.
     pub fn new_address(&mut self) -> NodeId {
-        self.addresses += 1;
-        NodeId::new(format!("c{}", self.addresses - 1))
+        self.addresses.open()
+    }
+
+    /// A client of the bench itself closes its connection.
+    pub(super) fn close(&mut self, address: &NodeId, at: Time) {
+        self.addresses.close(address, at);
+    }
+
+    /// Whether there is a client with this address.
+    pub(super) fn standing(&self, address: &NodeId, now: Time) -> Standing {
+        self.addresses.standing(address, now)
     }
 
     /// Connects `concurrency` workers; the test begins.
@@ -107,8 +121,15 @@ impl Clients {
             let (address, client) = (self.new_address(), self.workload.client());
             let node = index % self.nodes.len();
             let process = index as u64;
-            let worker = Worker { process, node, address, client, next_msg_id: 1, open: None };
-            self.workers.push(worker);
+            self.workers.push(Worker {
+                process,
+                node,
+                address,
+                client,
+                next_msg_id: 1,
+                open: None,
+                reconnects: false,
+            });
         }
     }
 
@@ -179,6 +200,9 @@ impl Clients {
     /// A worker begins an operation.
     pub fn invoke(&mut self, now: Time, worker: usize, op: Invocation) -> Option<Outgoing> {
         assert!(self.workers[worker].open.is_none(), "worker {worker} is busy");
+        if std::mem::take(&mut self.workers[worker].reconnects) {
+            self.reconnect(now, worker);
+        }
         self.record(now, worker, OpType::Invoke, &op, op.value.clone(), None);
         let step = self.workers[worker].client.invoke(&op);
         self.workers[worker].open = Some(Open { op, msg_id: 0 });
@@ -187,17 +211,22 @@ impl Clients {
 
     /// A message for a client has come. Late replies and those to clients that are
     /// gone end here.
-    pub fn receive(&mut self, now: Time, packet: Packet) -> Option<Outgoing> {
-        let message = Message::from_packet(packet).ok()?;
-        let worker = self.workers.iter().position(|w| w.address == message.dest)?;
-        let open = self.workers[worker].open.as_ref()?;
-        if message.body.in_reply_to != Some(open.msg_id) {
-            return None;
+    ///
+    /// # Errors
+    /// Why it was taken for no answer, if that is a mistake of the node.
+    pub fn receive(&mut self, now: Time, packet: &Packet) -> Result<Option<Outgoing>, String> {
+        let Some(worker) = self.workers.iter().position(|w| w.address == packet.dest) else {
+            return Ok(None);
+        };
+        let answer = Answer::parse(&packet.body).map_err(|e| format!("a message: {e}"))?;
+        let open = self.workers[worker].open.as_ref();
+        if open.is_none_or(|open| !answer.answers(open.msg_id)) {
+            return answer.astray(self.workers[worker].next_msg_id - 1).map_or(Ok(None), Err);
         }
-        match message.body.as_error() {
+        Ok(match answer.refusal() {
             Some(error) => self.conclude(now, worker, &Reply::Error(&error)),
-            None => self.conclude(now, worker, &Reply::Body(&message.body)),
-        }
+            None => self.conclude(now, worker, &Reply::Body(&answer)),
+        })
     }
 
     /// A request's time is up.
@@ -225,7 +254,7 @@ impl Clients {
 
     fn follow(&mut self, now: Time, worker: usize, step: Step) -> Option<Outgoing> {
         match step {
-            Step::Request(body) => Some(self.request(worker, body)),
+            Step::Request(body) => Some(self.request(now, worker, body)),
             Step::Complete(completion) => {
                 self.complete(now, worker, completion);
                 None
@@ -233,8 +262,9 @@ impl Clients {
         }
     }
 
-    fn request(&mut self, index: usize, mut body: String) -> Outgoing {
+    fn request(&mut self, now: Time, index: usize, mut body: String) -> Outgoing {
         let worker = &mut self.workers[index];
+        self.addresses.asks(&worker.address, now);
         let msg_id = worker.next_msg_id;
         worker.next_msg_id += 1;
         worker.open.as_mut().expect("a request belongs to an operation").msg_id = msg_id;
@@ -251,15 +281,18 @@ impl Clients {
         let Completion { kind, value, error } = completion;
         self.record(now, index, kind, &open.op, value, error);
         if kind == OpType::Info {
-            let address = self.new_address();
-            let client = self.workload.client();
-            let count = self.workers.len() as u64;
-            let worker = &mut self.workers[index];
-            worker.process += count;
-            worker.address = address;
-            worker.client = client;
-            worker.next_msg_id = 1;
+            self.workers[index].process += self.workers.len() as u64;
+            self.workers[index].reconnects = !self.workload.keeps_clients();
         }
+    }
+
+    fn reconnect(&mut self, now: Time, index: usize) {
+        let address = self.new_address();
+        let worker = &mut self.workers[index];
+        self.addresses.close(&worker.address, now);
+        worker.address = address;
+        worker.client = self.workload.client();
+        worker.next_msg_id = 1;
     }
 
     fn record(

@@ -27,6 +27,9 @@ struct State {
     running: bool,
     mute: bool,
     paused: bool,
+    /// When it was last started or resumed: what it says afterwards may answer what was
+    /// asked long before.
+    revived: Time,
     while_down: Vec<Flight>,
     /// The current second, and the messages sent in it.
     second: u64,
@@ -76,10 +79,18 @@ impl Lifecycle {
         self.nodes[node].mute = true;
     }
 
-    /// Notes a start; returns what waited for the node, to be delivered after `init`.
-    pub(super) fn started(&mut self, node: usize) -> Vec<Flight> {
-        self.nodes[node].running = true;
-        std::mem::take(&mut self.nodes[node].while_down)
+    /// Notes a start; returns what waited for the node, to be delivered after `init`. A
+    /// new process is heard, whatever the last one did.
+    pub(super) fn started(&mut self, node: usize, now: Time) -> Vec<Flight> {
+        let state = &mut self.nodes[node];
+        (state.running, state.mute, state.revived) = (true, false, now);
+        std::mem::take(&mut state.while_down)
+    }
+
+    /// Whether a request of this time met a node that the bench had killed or stopped, so
+    /// that being late with the answer is the bench's doing.
+    pub(super) fn is_excused(&self, node: usize, asked: Time) -> bool {
+        asked < self.nodes[node].revived
     }
 
     pub(super) fn killed(&mut self, node: usize) {
@@ -145,10 +156,11 @@ impl Lifecycle {
     }
 
     /// Notes that a node goes on; returns the attempts whose time begins anew.
-    pub(super) fn resumed(&mut self, node: usize) -> Vec<u64> {
+    pub(super) fn resumed(&mut self, node: usize, now: Time) -> Vec<u64> {
         if !std::mem::take(&mut self.nodes[node].paused) {
             return Vec::new();
         }
+        self.nodes[node].revived = now;
         let owed = self.expected.values_mut().filter(|e| e.node == node);
         owed.map(|expected| {
             self.attempts += 1;
@@ -186,18 +198,34 @@ mod tests {
     fn a_node_that_is_stopped_owes_its_init_ok_later() {
         let mut lifecycle = Lifecycle::new(2);
         for node in 0..2 {
-            lifecycle.started(node);
+            lifecycle.started(node, Time::ZERO);
         }
         let first = lifecycle.expect("c0".into(), 0, "init_ok");
         let other = lifecycle.expect("c1".into(), 1, "init_ok");
         lifecycle.paused(0);
         assert!(lifecycle.missed(first).is_none(), "it cannot answer");
         assert!(lifecycle.missed(other).is_some(), "this one could");
-        let again = lifecycle.resumed(0);
+        let again = lifecycle.resumed(0, Time::ZERO);
         assert!(lifecycle.missed(first).is_none(), "its time begins anew");
         assert_eq!(again.len(), 1);
         assert_eq!(lifecycle.missed(again[0]).map(|e| e.node), Some(0));
-        assert!(lifecycle.resumed(0).is_empty());
+        assert!(lifecycle.resumed(0, Time::ZERO).is_empty());
+    }
+
+    #[test]
+    fn what_was_asked_of_a_node_that_was_stopped_is_answered_late() {
+        let mut lifecycle = Lifecycle::new(1);
+        let at = Time::from_millis;
+        lifecycle.started(0, Time::ZERO);
+        assert!(!lifecycle.is_excused(0, Time::ZERO), "it ran all the time");
+        lifecycle.paused(0);
+        lifecycle.resumed(0, at(9000));
+        assert!(lifecycle.is_excused(0, at(100)));
+        assert!(!lifecycle.is_excused(0, at(9000)));
+        lifecycle.mute(0);
+        lifecycle.killed(0);
+        lifecycle.started(0, at(20_000));
+        assert!(lifecycle.is_excused(0, at(9000)) && !lifecycle.is_mute(0));
     }
 
     /// A message to node 0.
@@ -211,7 +239,7 @@ mod tests {
         // Sends a message a millisecond, and gets as many from `src`.
         let may_send = |src: Party| {
             let mut lifecycle = Lifecycle::new(2);
-            lifecycle.started(0);
+            lifecycle.started(0, Time::ZERO);
             (0..=FLOOD_UNASKED).all(|at_ms| {
                 lifecycle.admit(0, flight(src));
                 lifecycle.count_message(0, Time::from_millis(at_ms)).is_ok()
@@ -224,7 +252,7 @@ mod tests {
     #[test]
     fn answers_are_no_flood_however_many() {
         let mut lifecycle = Lifecycle::new(1);
-        lifecycle.started(0);
+        lifecycle.started(0, Time::ZERO);
         for _ in 0..2 * FLOOD_PER_SECOND {
             lifecycle.admit(0, flight(Party::Client));
             assert_eq!(lifecycle.count_message(0, Time::ZERO), Ok(()));

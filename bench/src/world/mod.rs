@@ -10,6 +10,7 @@
 //! rate while the nemesis does its work. Workloads that end with last operations
 //! are healed, left alone for ten seconds, and asked once more.
 
+mod addresses;
 pub mod clients;
 pub mod journal;
 mod lifecycle;
@@ -33,6 +34,7 @@ use crate::config::RunConfig;
 use crate::history::History;
 use crate::service::{self, Services};
 use crate::workload::Workload;
+use addresses::Standing;
 use clients::{Clients, Outgoing, RequestId};
 use journal::Journal;
 use lifecycle::Lifecycle;
@@ -83,6 +85,17 @@ pub struct Blame {
     pub fault: NodeFault,
     /// The last lines it wrote to its log.
     pub last_lines: Vec<String>,
+    /// The last lines it printed on its stdout, if it has one.
+    pub last_printed: Vec<String>,
+}
+
+/// Something a node did that is no fault, but explains why it was not understood.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hint {
+    /// Which node.
+    pub node: NodeId,
+    /// What it did first; a sentence without its subject.
+    pub text: String,
 }
 
 /// A test in progress.
@@ -114,10 +127,12 @@ pub struct World<C> {
     generate_at: Option<Time>,
     /// Messages that were sent and are to be routed before anything else happens.
     outgoing: VecDeque<Packet>,
+    /// How many messages were sent; the next one's number, as Maelstrom counts.
     messages: u64,
     /// Acts of the nemesis so far.
     acts: u64,
     blames: Vec<Blame>,
+    hints: Vec<Hint>,
     violation: Option<String>,
 }
 
@@ -140,6 +155,8 @@ pub struct Report {
     pub counts: Counts,
     /// Which nodes broke the rules of the protocol, and how.
     pub blames: Vec<Blame>,
+    /// What explains why nodes were not understood, the first time for each node.
+    pub hints: Vec<Hint>,
     /// The white-box invariant that broke, if one did.
     pub violation: Option<String>,
     /// What happened, if it was to be written down; else empty.
@@ -189,6 +206,7 @@ impl<C: Cluster> World<C> {
             messages: 0,
             acts: 0,
             blames: Vec::new(),
+            hints: Vec::new(),
             violation: None,
             config,
         }
@@ -266,6 +284,7 @@ impl<C: Cluster> World<C> {
             out_of_reach: self.outage.into_lasting(),
             counts: self.network.counts(),
             blames: self.blames,
+            hints: self.hints,
             violation: self.violation,
             script: self.written,
             acts: self.acts,
@@ -309,23 +328,44 @@ impl<C: Cluster> World<C> {
         }
     }
 
-    /// Checks what a node sends, as Maelstrom does: after one message to nobody,
-    /// or in another's name, the node is mute.
+    /// Checks what a node sends, as Maelstrom does: after one message to or from an
+    /// address that does not exist the node is mute. It may well send in the name of
+    /// another node or of a client, as nodes that forward requests do.
     fn accept(&mut self, node: usize, packet: Packet) {
         if self.lifecycle.is_mute(node) {
             return;
         }
-        if packet.src != self.config.nodes[node] {
-            let src = packet.src.to_string();
-            return self.blame(node, NodeFault::ForgedSource { src });
+        let body = || shorten(&packet.body, 200);
+        // Nearly all messages are sent in the node's own name.
+        if packet.src != self.config.nodes[node] && self.standing(&packet.src) == Standing::Unknown
+        {
+            let (src, body) = (packet.src.to_string(), body());
+            return self.blame(node, NodeFault::UnknownSource { src, body });
         }
-        if self.directory.find(&packet.dest).is_none() {
-            let (dest, body) = (packet.dest.to_string(), shorten(&packet.body, 200));
+        for address in [&packet.dest, &packet.src] {
+            if let Standing::Closed(asked) = self.standing(address)
+                && !self.lifecycle.is_excused(node, asked)
+            {
+                let (client, body) = (address.to_string(), body());
+                return self.blame(node, NodeFault::LateReply { client, body });
+            }
+        }
+        if self.standing(&packet.dest) == Standing::Unknown {
+            let (dest, body) = (packet.dest.to_string(), body());
             return self.blame(node, NodeFault::UnknownDestination { dest, body });
         }
         match self.lifecycle.count_message(node, self.now) {
             Ok(()) => self.outgoing.push_back(packet),
             Err(flood) => self.blame(node, flood),
+        }
+    }
+
+    /// Whether an address exists. Nodes and services are always there.
+    fn standing(&self, address: &NodeId) -> Standing {
+        match self.directory.find(address) {
+            Some(Party::Client) => self.clients.standing(address, self.now),
+            Some(Party::Node(_) | Party::Service(_)) => Standing::Open,
+            None => Standing::Unknown,
         }
     }
 
@@ -336,9 +376,20 @@ impl<C: Cluster> World<C> {
         self.lifecycle.mute(node);
         self.cluster.mute(node);
         let last_lines = self.cluster.last_lines(node);
+        let last_printed = self.cluster.printed(node).unwrap_or_default().lines;
         let name = self.config.nodes[node].clone();
-        self.blames.push(Blame { node: name, fault, last_lines });
+        self.blames.push(Blame { node: name, fault, last_lines, last_printed });
         self.give_up_on(node);
+    }
+
+    /// Notes why a message to a client was taken for no answer, once for each node.
+    fn note_stray(&mut self, packet: &Packet, why: Option<String>) {
+        let Some(why) = why else { return };
+        let is_known = self.hints.iter().any(|hint| hint.node == packet.src);
+        if !is_known && matches!(self.directory.find(&packet.src), Some(Party::Node(_))) {
+            let text = format!("sent {} {why}: {}", packet.dest, shorten(&packet.body, 200));
+            self.hints.push(Hint { node: packet.src.clone(), text });
+        }
     }
 
     fn route(&mut self, packet: Packet) {
@@ -347,8 +398,8 @@ impl<C: Cluster> World<C> {
         else {
             unreachable!("both addresses were checked when the message was accepted");
         };
-        self.messages += 1;
         let id = self.messages;
+        self.messages += 1;
         self.journal.note(self.now, "send", id, &packet);
         let (first, second) = self.network.send(self.now, src, dest);
         if let Some(delay) = second {
@@ -378,7 +429,7 @@ impl<C: Cluster> World<C> {
         self.journal.note(self.now, "recv", id, &packet);
         match dest {
             Party::Node(node) => {
-                self.with_cluster(|c, now, out| c.deliver(now, node, packet, out));
+                self.with_cluster(|c, now, out| c.deliver(now, node, id, packet, out));
             }
             Party::Service(index) => {
                 self.outgoing.extend(self.services.handle(index, &packet));
@@ -388,9 +439,12 @@ impl<C: Cluster> World<C> {
                     return self.membership_answered(packet);
                 }
                 if self.lifecycle.expects(&packet.dest) {
-                    return self.answered(packet);
+                    return self.answered(&packet);
                 }
-                let out = self.clients.receive(self.now, packet);
+                let out = self.clients.receive(self.now, &packet).unwrap_or_else(|why| {
+                    self.note_stray(&packet, Some(why));
+                    None
+                });
                 self.client_turn(out);
             }
         }

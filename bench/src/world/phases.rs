@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use seaworthy::message::{Message, Packet};
+use seaworthy::message::Packet;
 use serde_json::json;
 
 use super::{Event, World};
 use crate::arm::{Cluster, NodeFault};
+use crate::workload::answer::Answer;
 use crate::workload::{Invocation, Next};
 use crate::world::nemesis::{Act, Deed};
 use crate::world::script::Course;
@@ -32,8 +33,15 @@ pub enum Phase {
     Over,
 }
 
-/// How long a node may take to answer `init` or `topology`.
+/// How long a node may take to answer `init`.
 const INIT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long it may take to answer what a workload prepares (`topology`), a request like any
+/// other.
+const PREPARE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a client of the bench's own still exists after it got its answer. In Maelstrom
+/// its closing and a node's next line race; a second `init_ok` at once is heard there as
+/// often as not.
+const LINGER: Duration = Duration::from_millis(100);
 /// How long a healed cluster is left alone before the last operations.
 const RECOVERY: Duration = Duration::from_secs(10);
 
@@ -53,7 +61,7 @@ impl<C: Cluster> World<C> {
         if self.lifecycle.is_running(node) {
             return;
         }
-        let waiting = self.lifecycle.started(node);
+        let waiting = self.lifecycle.started(node, self.now);
         self.with_cluster(|c, now, out| c.start(now, node, out));
         let body = json!({
             "type": "init",
@@ -74,28 +82,58 @@ impl<C: Cluster> World<C> {
         let src = self.clients.new_address();
         let dest = self.config.nodes[node].clone();
         let attempt = self.lifecycle.expect(src.clone(), node, expected);
-        self.queue.push(self.now + INIT_TIMEOUT, Event::Deadline(attempt));
+        self.queue.push(self.now + patience(expected), Event::Deadline(attempt));
         self.outgoing.push_back(Packet { src, dest, body });
     }
 
-    /// A node answered the bench's own request.
-    pub(super) fn answered(&mut self, packet: Packet) {
+    /// A message to the client of the bench's own request; its number was 1.
+    pub(super) fn answered(&mut self, packet: &Packet) {
+        let answer = match Answer::parse(&packet.body) {
+            Ok(answer) if answer.answers(1) => answer,
+            Ok(answer) => return self.note_stray(packet, answer.astray(1)),
+            Err(e) => return self.note_stray(packet, Some(format!("a message: {e}"))),
+        };
         let Some(expected) = self.lifecycle.answered(&packet.dest) else { return };
-        let kind = Message::from_packet(packet).map(|m| (m.body.as_error(), m.body.kind));
-        let reason = match kind {
-            Ok((None, kind)) if kind == expected.kind => return,
-            Ok((Some(error), _)) => error.to_string(),
-            Ok((None, kind)) => format!("expected {}, got {kind}", expected.kind),
-            Err(malformed) => malformed.reason,
+        self.clients.close(&packet.dest, self.now + LINGER);
+        let reason = if let Some(error) = answer.refusal() {
+            format!("it answered with the error {} {}", error.name, error.text)
+        } else if expected.kind == "init_ok" && answer.kind().as_deref() == Some("init_ok") {
+            // Of this answer Maelstrom looks at nothing but the type.
+            return;
+        } else {
+            match answer.expect(expected.kind, &[]) {
+                Ok(()) => return,
+                Err(reason) => reason,
+            }
         };
         self.blame(expected.node, NodeFault::NoInit { reason });
     }
 
     pub(super) fn miss_deadline(&mut self, attempt: u64) {
         if let Some(expected) = self.lifecycle.missed(attempt) {
-            let seconds = INIT_TIMEOUT.as_secs();
-            let reason = format!("no {} within {seconds} s", expected.kind);
+            let seconds = patience(expected.kind).as_secs();
+            let why = self.why_unheard(expected.node);
+            let reason = format!("no {} within {seconds} s{why}", expected.kind);
             self.blame(expected.node, NodeFault::NoInit { reason });
+        }
+    }
+
+    /// What a node may have done instead of answering, as the end of a sentence.
+    fn why_unheard(&self, node: usize) -> String {
+        if let Some(hint) = self.hints.iter().find(|hint| hint.node == self.config.nodes[node]) {
+            return format!("; it {}", hint.text);
+        }
+        let Some(printed) = self.cluster.printed(node) else { return String::new() };
+        match printed.unfinished {
+            Some(rest) => format!(
+                "; its stdout ends in a line that has no end. A message ends with a newline, and \
+                 is flushed; {} bytes came, the last of them: {rest}",
+                printed.bytes
+            ),
+            None if printed.bytes == 0 => "; not a byte came on its stdout. If it printed an \
+                 answer, that waits in its own buffer: flush stdout after each message"
+                .to_owned(),
+            None => format!("; {} bytes came on its stdout, but no answer", printed.bytes),
         }
     }
 
@@ -238,7 +276,7 @@ impl<C: Cluster> World<C> {
             }
             Act::Resume => {
                 for node in 0..self.config.nodes.len() {
-                    for attempt in self.lifecycle.resumed(node) {
+                    for attempt in self.lifecycle.resumed(node, self.now) {
                         self.queue.push(self.now + INIT_TIMEOUT, Event::Deadline(attempt));
                     }
                     self.with_cluster(|c, now, out| c.resume(now, node, out));
@@ -314,4 +352,9 @@ impl<C: Cluster> World<C> {
             self.queue.push(at, Event::Generate(at));
         }
     }
+}
+
+/// How long the bench waits for an answer of this type.
+fn patience(kind: &str) -> Duration {
+    if kind == "init_ok" { INIT_TIMEOUT } else { PREPARE_TIMEOUT }
 }

@@ -9,12 +9,9 @@
 use std::collections::BTreeMap;
 
 use compact_str::{CompactString, ToCompactString};
-use seaworthy::message::Body;
 use serde_json::{Value, json};
 
-use super::super::client::{
-    Client, Completion, Errors, Step, edn_field, expect_fields, json_from_edn,
-};
+use super::super::client::{Answer, Client, Completion, Errors, Step, json_from_edn};
 use super::Invocation;
 use crate::edn::Edn;
 use crate::history::OpType;
@@ -56,11 +53,11 @@ impl Client for KafkaClient {
         }
     }
 
-    fn reply(&mut self, op: &Invocation, body: &Body) -> Result<Step, String> {
+    fn reply(&mut self, op: &Invocation, body: &Answer) -> Result<Step, String> {
         let value = match (op.f.as_str(), self.polled.take()) {
             ("poll", None) => return self.poll_ok(body),
             ("poll", Some(polled)) => {
-                expect_fields(body, "commit_offsets_ok", &[])?;
+                body.expect("commit_offsets_ok", &[])?;
                 polled
             }
             ("assign", _) => {
@@ -68,8 +65,8 @@ impl Client for KafkaClient {
                 op.value.clone()
             }
             _ => {
-                expect_fields(body, "send_ok", &["offset"])?;
-                let offset = edn_field(body, "offset");
+                body.expect("send_ok", &["offset"])?;
+                let offset = body.edn("offset");
                 let (key, msg) = sent(op);
                 offset.as_int().ok_or("offset is not an integer")?;
                 let mop = [Edn::keyword("send"), key.clone(), Edn::vector([offset, msg.clone()])];
@@ -87,9 +84,9 @@ impl Client for KafkaClient {
 impl KafkaClient {
     /// Starts behind what is committed; a key that stays assigned keeps its place, for
     /// others may have committed beyond what this client has seen.
-    fn assigned(&mut self, op: &Invocation, body: &Body) -> Result<(), String> {
-        expect_fields(body, "list_committed_offsets_ok", &["offsets"])?;
-        let offsets = edn_field(body, "offsets");
+    fn assigned(&mut self, op: &Invocation, body: &Answer) -> Result<(), String> {
+        body.expect("list_committed_offsets_ok", &["offsets"])?;
+        let offsets = body.edn("offsets");
         let mut committed = BTreeMap::new();
         for (key, offset) in offsets.entries().ok_or("offsets is not an object")? {
             let offset = offset.as_int().ok_or_else(|| format!("{offset} is no offset"))?;
@@ -103,9 +100,9 @@ impl KafkaClient {
         Ok(())
     }
 
-    fn poll_ok(&mut self, body: &Body) -> Result<Step, String> {
-        expect_fields(body, "poll_ok", &["msgs"])?;
-        let msgs = edn_field(body, "msgs");
+    fn poll_ok(&mut self, body: &Answer) -> Result<Step, String> {
+        body.expect("poll_ok", &["msgs"])?;
+        let msgs = body.edn("msgs");
         let (mut polled, mut last) = (Vec::new(), Vec::new());
         for (key, pairs) in msgs.entries().ok_or("msgs is not an object")? {
             let name = key.as_text().unwrap_or_default();
@@ -130,12 +127,15 @@ impl KafkaClient {
     }
 }
 
-/// The offsets of a list of `[offset message]`.
+/// The offsets of a list of `[offset message]`; null is an empty list.
 fn offsets(pairs: &Edn) -> Option<Vec<i64>> {
     let offset = |pair: &Edn| match pair.as_seq() {
         Some([Edn::Int(offset), _]) => Some(*offset),
         _ => None,
     };
+    if pairs.is_nil() {
+        return Some(Vec::new());
+    }
     pairs.as_seq()?.iter().map(offset).collect()
 }
 

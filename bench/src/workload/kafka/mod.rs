@@ -130,6 +130,10 @@ impl Workload for Kafka {
         }
     }
 
+    fn keeps_clients(&self) -> bool {
+        false
+    }
+
     fn client(&self) -> Box<dyn Client> {
         Box::new(KafkaClient::default())
     }

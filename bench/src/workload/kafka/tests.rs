@@ -1,8 +1,6 @@
 //! Tests of kafka's generator and client.
 
-use seaworthy::message::Body;
-
-use super::super::client::{Errors, Reply, Step, proceed};
+use super::super::client::{Answer, Errors, Reply, Step, proceed};
 use super::super::testing::{ask_all, config};
 use super::*;
 use crate::edn::parse;
@@ -156,7 +154,7 @@ fn what_never_comes_is_polled_for_ten_seconds() {
 const LONG: Duration = Duration::from_millis(500);
 
 fn reply(client: &mut KafkaClient, op: &Invocation, body: &str) -> Step {
-    let body: Body = serde_json::from_str(body).unwrap();
+    let body = Answer::parse(body).unwrap();
     proceed(client, op, &Reply::Body(&body))
 }
 
@@ -201,8 +199,8 @@ fn a_refused_commit_fails_the_poll_but_the_position_has_moved() {
     assert_eq!(client.invoke(&assign), ok(r#"["9"]"#), "nothing is asked");
     client.invoke(&poll());
     reply(&mut client, &poll(), r#"{"type":"poll_ok","msgs":{"9":[[0,1]]}}"#);
-    let body: Body = serde_json::from_str(r#"{"type":"error","code":11,"text":"no"}"#).unwrap();
-    let error = body.as_error().unwrap();
+    let body = Answer::parse(r#"{"type":"error","code":11,"text":"no"}"#).unwrap();
+    let error = body.refusal().unwrap();
     match proceed(&mut client, &poll(), &Reply::Error(&error)) {
         Step::Complete(end) => assert_eq!(end.kind, OpType::Fail),
         Step::Request(body) => panic!("{body}"),

@@ -17,7 +17,7 @@ use std::collections::BTreeSet;
 use serde_json::json;
 
 use super::client::{Answer, Client, Completion, Errors, Step, json_from_edn};
-use super::{Ask, Invocation, Next, Workload};
+use super::{Ask, Connection, Invocation, Next, Workload};
 use crate::config::RunConfig;
 use crate::edn::Edn;
 
@@ -105,8 +105,8 @@ impl Workload for LinKv {
         Next::Invoke(worker, Invocation::new(f, Edn::vector([Edn::Int(key), argument])))
     }
 
-    fn keeps_clients(&self) -> bool {
-        true
+    fn after_info(&self) -> Connection {
+        Connection::Kept
     }
 
     fn client(&self) -> Box<dyn Client> {

@@ -87,6 +87,19 @@ pub enum Next {
     Done,
 }
 
+/// What becomes of a worker's connection when an operation ended as `info`. It happens
+/// before the worker's next operation, as in Jepsen's interpreter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Connection {
+    /// The worker goes on with it (Jepsen's `Reusable`).
+    Kept,
+    /// The worker opens another one; answers to the old one are still taken, and ignored.
+    Replaced,
+    /// The same, but an answer to the old one is a message to an address that does not
+    /// exist.
+    Closed,
+}
+
 /// The generator and client of one challenge.
 pub trait Workload {
     /// The next operation of the main phase. `ask.free` is not empty.
@@ -106,10 +119,8 @@ pub trait Workload {
     /// Sees each completion, for generators that depend on them.
     fn completed(&mut self, _worker: usize, _op: &Invocation, _completion: &Completion) {}
 
-    /// Whether a worker keeps its connection when an operation ended as `info`. If not, it
-    /// closes the connection before its next operation, and an answer that comes later is
-    /// a message to a client that does not exist (Jepsen's `Reusable`).
-    fn keeps_clients(&self) -> bool;
+    /// What a worker does with its connection when an operation ended as `info`.
+    fn after_info(&self) -> Connection;
 
     /// A client for a worker that (re)opens its connection.
     fn client(&self) -> Box<dyn Client>;

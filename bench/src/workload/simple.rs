@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::client::{Answer, Client, Completion, Errors, Step, json_from_edn, list_field};
 use super::topology::neighbours;
-use super::{Ask, Invocation, Next, Workload};
+use super::{Ask, Connection, Invocation, Next, Workload};
 use crate::config::RunConfig;
 use crate::edn::Edn;
 
@@ -20,8 +20,8 @@ impl Workload for Echo {
         Next::Invoke(ask.any(), Invocation::new("echo", Edn::str(text)))
     }
 
-    fn keeps_clients(&self) -> bool {
-        false
+    fn after_info(&self) -> Connection {
+        Connection::Closed
     }
 
     fn client(&self) -> Box<dyn Client> {
@@ -37,8 +37,8 @@ impl Workload for UniqueIds {
         Next::Invoke(ask.any(), Invocation::new("generate", Edn::Nil))
     }
 
-    fn keeps_clients(&self) -> bool {
-        true
+    fn after_info(&self) -> Connection {
+        Connection::Kept
     }
 
     fn client(&self) -> Box<dyn Client> {
@@ -118,8 +118,8 @@ impl Workload for Broadcast {
         true
     }
 
-    fn keeps_clients(&self) -> bool {
-        false
+    fn after_info(&self) -> Connection {
+        Connection::Closed
     }
 
     fn client(&self) -> Box<dyn Client> {
@@ -158,8 +158,8 @@ impl Workload for GSet {
         true
     }
 
-    fn keeps_clients(&self) -> bool {
-        false
+    fn after_info(&self) -> Connection {
+        Connection::Closed
     }
 
     fn client(&self) -> Box<dyn Client> {
@@ -204,8 +204,8 @@ impl Workload for Counter {
         true
     }
 
-    fn keeps_clients(&self) -> bool {
-        false
+    fn after_info(&self) -> Connection {
+        Connection::Closed
     }
 
     fn client(&self) -> Box<dyn Client> {

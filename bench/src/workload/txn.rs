@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::client::{Answer, Client, Completion, Errors, Step, json_from_edn};
 use super::micro_ops::{MicroOp, MicroOps};
-use super::{Ask, Invocation, Next, Workload};
+use super::{Ask, Connection, Invocation, Next, Workload};
 use crate::config::RunConfig;
 use crate::edn::Edn;
 
@@ -68,8 +68,8 @@ impl Workload for Txn {
         Next::Invoke(ask.any(), Invocation::new("txn", txn))
     }
 
-    fn keeps_clients(&self) -> bool {
-        true
+    fn after_info(&self) -> Connection {
+        Connection::Kept
     }
 
     fn client(&self) -> Box<dyn Client> {

@@ -15,7 +15,7 @@ use crate::config::RunConfig;
 use crate::edn::Edn;
 use crate::history::{History, Op, OpType, Process};
 use crate::workload::client::{Answer, Completion, Reply, Step, proceed};
-use crate::workload::{Ask, Client, Invocation, Next, Workload};
+use crate::workload::{Ask, Client, Connection, Invocation, Next, Workload};
 
 use super::addresses::{Addresses, Standing};
 use super::seed::Draw;
@@ -282,14 +282,16 @@ impl Clients {
         self.record(now, index, kind, &open.op, value, error);
         if kind == OpType::Info {
             self.workers[index].process += self.workers.len() as u64;
-            self.workers[index].reconnects = !self.workload.keeps_clients();
+            self.workers[index].reconnects = self.workload.after_info() != Connection::Kept;
         }
     }
 
     fn reconnect(&mut self, now: Time, index: usize) {
         let address = self.new_address();
         let worker = &mut self.workers[index];
-        self.addresses.close(&worker.address, now);
+        if self.workload.after_info() == Connection::Closed {
+            self.addresses.close(&worker.address, now);
+        }
         worker.address = address;
         worker.client = self.workload.client();
         worker.next_msg_id = 1;

@@ -24,7 +24,7 @@ pub(super) use self::client::message;
 use self::last::LastPolls;
 use super::client::{Client, Completion};
 use super::micro_ops::{MicroOp, MicroOps};
-use super::{Ask, Invocation, Next, Workload};
+use super::{Ask, Connection, Invocation, Next, Workload};
 use crate::config::RunConfig;
 use crate::edn::Edn;
 use crate::history::OpType;
@@ -130,8 +130,11 @@ impl Workload for Kafka {
         }
     }
 
-    fn keeps_clients(&self) -> bool {
-        false
+    /// Maelstrom closes the connection here as well. Ours stays reachable: a send that waits
+    /// for a leader is answered late as a rule, and a node would be mute after its first
+    /// partition.
+    fn after_info(&self) -> Connection {
+        Connection::Replaced
     }
 
     fn client(&self) -> Box<dyn Client> {

@@ -48,6 +48,37 @@ impl Raft {
         may_vote && !self.options.abstain
     }
 
+    /// Begins to abstain: storage may have lost what this server promised.
+    ///
+    /// # Panics
+    /// If this server has promised something in this life.
+    pub fn abstain(&mut self) {
+        assert!(self.hard.term == Term::ZERO, "a server abstains before it takes part");
+        self.become_follower(self.hard.term, None);
+        self.options.abstain = true;
+    }
+
+    /// Whether this server abstains.
+    pub fn is_abstaining(&self) -> bool {
+        self.options.abstain
+    }
+
+    /// Takes part again. The caller has seen an entry applied here that was proposed
+    /// after this server lost its memory, so a quorum without this server holds it. That
+    /// is enough (an argument in `docs/storage.md`):
+    ///
+    /// * the log here holds all that was committed because of this server's lost copy;
+    /// * a candidate that won this server's lost vote in a later term cannot win any more,
+    ///   since its log lacks that entry;
+    /// * in this term, the vote may have been given: so it is not given again.
+    pub fn readmit(&mut self) {
+        self.options.abstain = false;
+        if self.hard.vote.is_none() {
+            let vote = self.leader.unwrap_or(self.id);
+            self.set_hard_state(HardState { vote: Some(vote), ..self.hard });
+        }
+    }
+
     fn forget_leader(&mut self) {
         if self.leader.take().is_some() {
             self.out.dropped_reads.extend(std::mem::take(&mut self.asked_reads));

@@ -84,10 +84,15 @@ impl Raft {
         if !self.log.matches(prev) && !known {
             let (hint, round) = (self.log.last_not_after(prev.term, prev.index), append.round);
             // A refusal promises nothing, so it need not wait.
-            if !self.options.abstain {
-                self.send(from, MessageKind::Rejected { round, prev: prev.index, hint });
-            }
-            if prev.index > self.log.last().index && !append.entries.is_empty() {
+            let prev = prev.index;
+            self.send(
+                from,
+                match self.options.abstain {
+                    true => MessageKind::Abstained { round, matched: None, prev, hint },
+                    false => MessageKind::Rejected { round, prev, hint },
+                },
+            );
+            if prev > self.log.last().index && !append.entries.is_empty() {
                 self.early.keep(self.hard.term, append, self.options.max_early_appends);
             }
             return;
@@ -156,10 +161,15 @@ impl Raft {
     /// Sends the answer that is due.
     pub(super) fn send_ack(&mut self) {
         let Some(Ack { to, round, matched }) = self.ack.take() else { return };
-        if self.options.abstain {
-            return;
-        }
-        let reply = MessageKind::Appended { round, matched };
+        // Guard: a server that may have voted for another leader, and forgotten it, must
+        // not be counted for this one.
+        let reply = match self.options.abstain {
+            true => {
+                let (prev, hint) = (Index::ZERO, LogId::default());
+                MessageKind::Abstained { round, matched: Some(matched), prev, hint }
+            }
+            false => MessageKind::Appended { round, matched },
+        };
         // Guard: entries are acknowledged when they are durable, not before.
         let early = mutant::is(Mutant::AckBeforeDurable)
             || (mutant::is(Mutant::SnapshotNotPersisted) && self.pending_snapshot.is_some());
@@ -178,6 +188,7 @@ impl Raft {
         data: &Command,
         round: Round,
     ) {
+        let round_to_count = if self.options.abstain { Round::default() } else { round };
         // Guard: a snapshot of the committed past must not undo what came after it.
         if meta.last.index <= self.log.commit() && !mutant::is(Mutant::OldSnapshot) {
             self.incoming = None;
@@ -200,6 +211,7 @@ impl Raft {
         let received = incoming.data.len() as u64;
         if received < meta.len_bytes {
             let last_index = meta.last.index;
+            let round = round_to_count;
             let progress = MessageKind::SnapshotProgress { last_index, offset: received, round };
             return self.send(from, progress);
         }

@@ -287,16 +287,28 @@ impl Raft {
         let candidate = self.log.last_not_after(hint.term, hint.index).index.min(hint.index);
         let next = self.log.last().index.next();
         let Some((_, peer)) = self.heard(from, round) else { return };
-        // A log that agrees up to `matched` has an entry there that it could name. So this
-        // follower is back without what it had acknowledged, unless it was asked before that
-        // was known here, and another append overtook the question. All this leader can do
-        // is to begin again with it; what was committed because of it is not taken back.
-        if hint.index < peer.matched && round > peer.matched_in {
-            mark::hit(Mark::MemoryLost);
-            peer.reset(next);
-        }
-        peer.reject(prev, candidate);
+        peer.refused(round, prev, hint, candidate, next);
         self.confirm_reads();
+    }
+
+    /// Goes on sending to a server that abstains. Its answers are not counted: neither
+    /// for a commit, nor for a read, nor for the quorum that a leader must hear.
+    pub(super) fn handle_abstained(
+        &mut self,
+        from: RaftId,
+        round: Round,
+        matched: Option<Index>,
+        prev: Index,
+        hint: LogId,
+    ) {
+        let candidate = self.log.last_not_after(hint.term, hint.index).index.min(hint.index);
+        let (base, next) = (self.log.base().index, self.log.last().index.next());
+        let Role::Leader(leader) = &mut self.role else { return };
+        let Some(peer) = leader.peers.get_mut(&from) else { return };
+        match matched {
+            Some(matched) => peer.advance(matched, base),
+            None => peer.refused(round, prev, hint, candidate, next),
+        }
     }
 
     pub(super) fn handle_snapshot_progress(

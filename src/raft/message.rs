@@ -40,7 +40,10 @@ pub struct ReadContext(pub u64);
 impl MessageKind {
     /// Whether it answers another message, and asks for nothing.
     pub(super) fn is_answer(&self) -> bool {
-        use MessageKind::{Appended, ReadIndexReply, Rejected, SnapshotProgress, Vote};
+        use MessageKind::{Abstained, Appended, ReadIndexReply, Rejected, SnapshotProgress, Vote};
+        if matches!(self, Abstained { .. }) {
+            return true;
+        }
         let answers = matches!(self, Vote { .. } | Appended { .. } | Rejected { .. });
         answers || matches!(self, SnapshotProgress { .. } | ReadIndexReply { .. })
     }
@@ -90,6 +93,18 @@ pub enum MessageKind {
         /// The `prev` that was refused.
         prev: Index,
         /// The last entry that could be in both logs, going by its term.
+        hint: LogId,
+    },
+    /// Answers an `Append` for a server that abstains: the leader may go on sending, but
+    /// must count this for nothing.
+    Abstained {
+        /// The round of what this answers.
+        round: Round,
+        /// Up to where the logs are known to agree; `None` if `prev` is not in the log.
+        matched: Option<Index>,
+        /// The `prev` that was refused, if it was.
+        prev: Index,
+        /// The last entry that could be in both logs, if it was refused.
         hint: LogId,
     },
     /// A piece of a snapshot.

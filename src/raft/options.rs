@@ -37,7 +37,8 @@ pub struct Options {
     /// How many applied entries compaction leaves for followers that are a little behind.
     pub keep_entries: u64,
     /// Never vote and never stand for election: for a server that may have lost what
-    /// it once promised. It receives entries but does not acknowledge them.
+    /// it once promised. It receives entries but what it says of them is not counted. See
+    /// [`Raft::readmit`](super::Raft::readmit).
     pub abstain: bool,
 }
 

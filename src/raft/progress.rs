@@ -11,7 +11,8 @@ use std::sync::Arc;
 
 use super::message::Round;
 use super::options::Options;
-use super::types::{Index, Snapshot, SnapshotMeta};
+use super::types::{Index, LogId, Snapshot, SnapshotMeta};
+use crate::mark::{self, Mark};
 
 /// What a leader knows about one follower.
 #[derive(Clone, Debug)]
@@ -133,6 +134,13 @@ impl Progress {
         if news {
             (self.matched, self.matched_in) = (matched, now);
         }
+        self.advance(matched, base);
+        news
+    }
+
+    /// Decides what to send next to a follower whose log agrees up to `matched`, when
+    /// the leader has no entries up to `base`.
+    pub(super) fn advance(&mut self, matched: Index, base: Index) {
         match &mut self.state {
             ProgressState::Replicate { inflight } => {
                 inflight.acknowledge(matched);
@@ -153,7 +161,28 @@ impl Progress {
                 self.state = ProgressState::Replicate { inflight: Inflight::default() };
             }
         }
-        news
+    }
+
+    /// The follower has refused an append after `prev` that was sent in `round`, because
+    /// its log ends, or differs, after `hint`. It can agree with the leader's log, which
+    /// ends before `next`, at `candidate` at the latest.
+    pub(super) fn refused(
+        &mut self,
+        round: Round,
+        prev: Index,
+        hint: LogId,
+        candidate: Index,
+        next: Index,
+    ) {
+        // A log that agrees up to `matched` has an entry there that it could name. So this
+        // follower is back without what it had acknowledged, unless it was asked before that
+        // was known here, and another append overtook the question. All this leader can do
+        // is to begin again with it; what was committed because of it is not taken back.
+        if hint.index < self.matched && round > self.matched_in {
+            mark::hit(Mark::MemoryLost);
+            self.reset(next);
+        }
+        self.reject(prev, candidate);
     }
 
     /// The follower has refused an append after `prev`; it can agree with the leader's

@@ -69,7 +69,8 @@ impl Raft {
             self.take_up(context, self.id, self.id);
             return Ok(());
         }
-        let leader = self.leader.ok_or(ReadError::NoLeader)?;
+        // Who asks for a read confirms that it follows, which counts.
+        let leader = self.leader.filter(|_| !self.options.abstain).ok_or(ReadError::NoLeader)?;
         self.asked_reads.insert(context);
         self.send(leader, MessageKind::ReadIndex { context });
         Ok(())

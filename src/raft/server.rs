@@ -218,6 +218,9 @@ impl Raft {
             MessageKind::Rejected { round, prev, hint } => {
                 self.handle_rejected(from, round, prev, hint);
             }
+            MessageKind::Abstained { round, matched, prev, hint } => {
+                self.handle_abstained(from, round, matched, prev, hint);
+            }
             MessageKind::SnapshotProgress { last_index, offset, round } => {
                 self.handle_snapshot_progress(from, last_index, offset, round);
             }

@@ -82,6 +82,11 @@ impl Client {
         }
     }
 
+    /// Whether this life's session is the one with this nonce.
+    pub(super) fn has_nonce(&self, nonce: u64) -> bool {
+        self.nonce == nonce
+    }
+
     /// Whether somebody waits for an answer.
     pub(super) fn has_requests(&self) -> bool {
         !self.commands.is_empty() || !self.others.is_empty()

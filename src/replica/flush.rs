@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::identity::Standing;
 use super::wire::{Parcel, pack};
 use super::{BATCH, FLUSH, RAFT, Replica, StateMachine, record};
 use crate::node::{Context, Ticket};
-use crate::raft::{Index, Persist, RaftId, Ready};
+use crate::raft::{Index, Persist, RaftId, Ready, Term};
 use crate::time::Time;
 
 /// A parcel as a message body.
@@ -39,6 +40,10 @@ impl<S: StateMachine> Replica<S> {
             self.begin_batch(cx);
             let Some(ready) = self.ready() else { break };
             self.carry_out(cx, ready);
+        }
+        // Usually it went along with what raft appended.
+        if std::mem::take(&mut self.standing_changed) {
+            cx.persist(record::encode_standing(self.standing));
         }
         self.compact(cx);
         self.send(cx);
@@ -74,7 +79,8 @@ impl<S: StateMachine> Replica<S> {
         }
         let Some(started) = &mut self.started else { return };
         if let Some(persist) = &ready.persist {
-            let ticket = started.persist(cx, persist);
+            let changed = std::mem::take(&mut self.standing_changed);
+            let ticket = started.persist(cx, persist, self.standing, changed);
             started.last_ticket = Some(ticket);
             started.tickets.push_back((persist.id, ticket));
         }
@@ -114,7 +120,10 @@ impl<S: StateMachine> Replica<S> {
     ) {
         let Some(started) = &mut self.started else { return };
         for (to, mut parcel) in parcels.into_iter().filter(|(_, p)| !p.is_empty()) {
-            parcel.term = started.raft.term();
+            parcel.cluster = self.standing.cluster;
+            // Guard: a voucher of a server that abstains is none.
+            let abstains = started.raft.is_abstaining();
+            parcel.term = if abstains { Term::ZERO } else { started.raft.term() };
             parcel.clocks = started.timing.send(to, cx.now());
             let place = usize::try_from(to.0).unwrap_or(usize::MAX).wrapping_sub(1);
             let Some(dest) = started.ids.get(place).cloned() else { continue };
@@ -140,7 +149,7 @@ impl<S: StateMachine> Replica<S> {
         started.applied_bytes = 0;
         started.snapshot_bytes = data.len() as u64;
         started.raft.compact(applied, data.into());
-        cx.checkpoint(record::encode_checkpoint(&started.raft.to_restore()));
+        cx.checkpoint(record::encode_checkpoint(&started.raft.to_restore(), self.standing));
     }
 
     /// Fits the core's timeouts to the network.
@@ -156,12 +165,18 @@ impl<S: StateMachine> Replica<S> {
 }
 
 impl super::Started {
-    fn persist(&mut self, cx: &mut Context<'_>, persist: &Persist) -> Ticket {
+    fn persist(
+        &mut self,
+        cx: &mut Context<'_>,
+        persist: &Persist,
+        standing: Standing,
+        changed: bool,
+    ) -> Ticket {
         if persist.snapshot.is_some() {
             // A snapshot replaces everything before it, so the whole state is written.
             self.applied_bytes = 0;
-            return cx.checkpoint(record::encode_checkpoint(&self.raft.to_restore()));
+            return cx.checkpoint(record::encode_checkpoint(&self.raft.to_restore(), standing));
         }
-        cx.persist(record::encode_record(persist))
+        cx.persist(record::encode_record(persist, changed.then_some(standing)))
     }
 }

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use rand_core::SeedableRng;
+use rand_pcg::Pcg64Mcg;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
@@ -138,6 +140,11 @@ impl Net {
     pub(super) fn wipe(&mut self, node: usize) {
         self.kill(node);
         self.machines[node].disk = MemoryStorage::default();
+    }
+
+    /// Takes durable records from the disk of a node that is down; how many.
+    pub(super) fn roll_back(&mut self, node: usize, seed: u64) -> u64 {
+        self.machines[node].disk.roll_back(&mut Pcg64Mcg::seed_from_u64(seed))
     }
 
     /// Cuts a node off from all others, or, with `false`, joins it again.

@@ -92,6 +92,16 @@ pub enum Mutant {
     KeyByKey = 38,
     /// A reply goes to the oldest request, whichever it answers.
     ReplyInOrder = 39,
+    /// A vote, or a request for votes, leaves before it is durable.
+    VoteBeforeDurable = 41,
+    /// A snapshot holds the newest configuration, committed or not.
+    SnapshotConfigAhead = 42,
+    /// In a joint configuration the new voters elect alone.
+    NewVotersElect = 43,
+    /// What a peer echoed in one life counts as proof of another.
+    FloorOutlivesPeer = 46,
+    /// A read is confirmed by answers to messages that were sent before it came.
+    ReadInCurrentRound = 47,
 }
 
 /// Whether `mutant` is active in this thread.
@@ -143,7 +153,7 @@ mod active {
 #[cfg(feature = "mutants")]
 impl Mutant {
     /// All of them, by number.
-    pub const ALL: [Mutant; 39] = {
+    pub const ALL: [Mutant; 44] = {
         use Mutant::*;
         [
             LocalReadAtLeader,
@@ -185,6 +195,11 @@ impl Mutant {
             PollUncommitted,
             KeyByKey,
             ReplyInOrder,
+            VoteBeforeDurable,
+            SnapshotConfigAhead,
+            NewVotersElect,
+            FloorOutlivesPeer,
+            ReadInCurrentRound,
         ]
     };
 

@@ -106,7 +106,17 @@ impl Raft {
         self.role = Role::Candidate(Votes::new());
         let last = self.log.last();
         for voter in self.other_voters() {
-            self.send_after(voter, MessageKind::RequestVote { pre: false, transfer, last });
+            self.promise(voter, MessageKind::RequestVote { pre: false, transfer, last });
+        }
+    }
+
+    /// Gives this server's vote in the current term away, to another or to itself.
+    fn promise(&mut self, to: RaftId, kind: MessageKind) {
+        // Guard: a vote that could be forgotten could be given away twice.
+        if mutant::is(Mutant::VoteBeforeDurable) {
+            self.send(to, kind);
+        } else {
+            self.send_after(to, kind);
         }
     }
 
@@ -160,7 +170,7 @@ impl Raft {
         if granted {
             self.set_hard_state(HardState { vote: Some(from), ..self.hard });
             self.reset_election_timer();
-            self.send_after(from, MessageKind::Vote { pre, granted });
+            self.promise(from, MessageKind::Vote { pre, granted });
         } else {
             self.send(from, MessageKind::Vote { pre, granted });
         }

@@ -260,7 +260,11 @@ impl Log {
     pub(super) fn compact(&mut self, index: Index, data: super::Command, keep: u64) {
         assert!(index <= self.applied, "a snapshot of what is not applied");
         let last = self.id(index).expect("a snapshot of what is compacted already");
-        let config = self.config_at(index);
+        // Guard: a later configuration may yet be taken back.
+        let config = match mutant::is(Mutant::SnapshotConfigAhead) {
+            true => self.newest_config().1.clone(),
+            false => self.config_at(index),
+        };
         self.snapshot = Some(Arc::new(Snapshot { last, config, data }));
         let base = Index(index.0.saturating_sub(keep)).max(self.base.index);
         let Some(id) = self.id(base) else { return };

@@ -132,8 +132,9 @@ impl Raft {
     fn admit(&mut self, mut read: Pending) {
         let Role::Leader(leader) = &mut self.role else { return };
         read.index = self.log.commit();
-        // What was sent before now says nothing about now.
-        read.round = Round(leader.round.0 + 1);
+        // Guard: answers to messages that were sent before now say nothing about now.
+        let next = Round(leader.round.0 + 1);
+        read.round = if mutant::is(Mutant::ReadInCurrentRound) { leader.round } else { next };
         leader.reads.pending.push(read);
         if self.has_lease() || mutant::is(Mutant::LocalReadAtLeader) {
             self.release(|_| true);

@@ -40,6 +40,7 @@ mod detour;
 mod flush;
 mod identity;
 mod membership;
+mod promise;
 mod record;
 #[cfg(test)]
 mod tests;
@@ -65,6 +66,8 @@ use identity::{Foreign, Standing};
 use membership::Changes;
 use timing::Timing;
 use wire::{Parcel, Replies};
+
+pub use promise::{Promise, promises};
 
 /// What is replicated: a deterministic machine. Two that apply the same commands in
 /// the same order must give the same answers; so no clock, no randomness, no address

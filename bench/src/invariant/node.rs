@@ -48,6 +48,17 @@ impl Seen {
         self.hard.term
     }
 
+    /// Term and vote as they are on its disk.
+    pub(super) fn promised(&self) -> HardState {
+        self.promised
+    }
+
+    /// Whether its disk rules out that it gives its vote in `term` away once more.
+    pub(super) fn has_promised(&self, term: Term) -> bool {
+        let HardState { term: durable, vote } = self.promised;
+        durable > term || (durable == term && vote.is_some())
+    }
+
     pub(super) fn durable(&self) -> Index {
         self.durable
     }

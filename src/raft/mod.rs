@@ -58,6 +58,7 @@
 mod config;
 mod election;
 mod follower;
+mod hard;
 mod leader;
 mod log;
 mod membership;

@@ -9,6 +9,7 @@ use rand_pcg::Pcg64Mcg;
 
 use super::config::Config;
 use super::follower::{Ack, Append, Early, Incoming};
+use super::hard::HardWrites;
 use super::leader::Leader;
 use super::log::Log;
 use super::message::{Message, MessageKind, ReadContext};
@@ -93,9 +94,7 @@ pub struct Raft {
     pub(super) asked_reads: BTreeSet<ReadContext>,
     last_persist: PersistId,
     confirmed_persist: PersistId,
-    /// The write that carries the current hard state; `None` if storage has not been
-    /// told of it yet.
-    hard_persist: Option<PersistId>,
+    hard_writes: HardWrites,
     pub(super) out: Ready,
     pub(super) pending_snapshot: Option<Arc<Snapshot>>,
 }
@@ -135,7 +134,7 @@ impl Raft {
             asked_reads: BTreeSet::new(),
             last_persist: PersistId::default(),
             confirmed_persist: PersistId::default(),
-            hard_persist: Some(PersistId::default()),
+            hard_writes: HardWrites::new(hard_state),
             out: Ready::default(),
             pending_snapshot: None,
         };
@@ -321,6 +320,7 @@ impl Raft {
     pub fn persisted(&mut self, id: PersistId) {
         assert!(id <= self.last_persist, "durable before it was to be persisted");
         self.confirmed_persist = self.confirmed_persist.max(id);
+        self.hard_writes.persisted(id);
         self.log.persisted(id);
         self.count_own_vote();
         self.advance_commit();
@@ -347,7 +347,7 @@ impl Raft {
     }
 
     fn take_persist(&mut self) -> Option<Persist> {
-        let told = self.hard_persist.is_some();
+        let told = self.hard_writes.knows(self.hard);
         let snapshot = self.pending_snapshot.clone();
         if told && snapshot.is_none() && !self.log.has_untold() {
             return None;
@@ -357,28 +357,30 @@ impl Raft {
         let hard = self.hard;
         let kept = if mutant::is(Mutant::VoteNotPersisted) { None } else { hard.vote };
         let hard_state = (!told).then_some(HardState { vote: kept, ..hard });
-        self.hard_persist.get_or_insert(id);
+        self.hard_writes.tell(id, hard);
         Some(Persist { id, hard_state, snapshot, entries: self.log.take_untold(id) })
     }
 
     /// Whether storage has confirmed everything it was told.
     pub(super) fn is_durable(&self) -> bool {
-        self.confirmed_persist == self.last_persist && self.hard_persist.is_some()
+        self.confirmed_persist == self.last_persist && self.is_hard_state_durable()
+    }
+
+    /// Term and vote as they are on stable storage.
+    pub fn durable_hard_state(&self) -> HardState {
+        self.hard_writes.durable()
     }
 
     /// Whether term and vote are on stable storage.
     pub(super) fn is_hard_state_durable(&self) -> bool {
-        self.hard_persist.is_some_and(|id| id <= self.confirmed_persist)
+        self.durable_hard_state() == self.hard
     }
 
     pub(super) fn set_hard_state(&mut self, hard: HardState) {
         let revote = hard.term == self.hard.term && self.hard.vote.is_some();
         invariant!(hard.term >= self.hard.term, "the term goes back");
         invariant!(!revote || hard.vote == self.hard.vote, "a second vote in term {}", hard.term);
-        if hard != self.hard {
-            self.hard = hard;
-            self.hard_persist = None;
-        }
+        self.hard = hard;
     }
 
     pub(super) fn become_follower(&mut self, term: Term, leader: Option<RaftId>) {

@@ -75,11 +75,6 @@ impl Raft {
         self.has_lease()
     }
 
-    /// Whether term and vote, as they are now, are on stable storage.
-    pub fn has_durable_vote(&self) -> bool {
-        self.is_hard_state_durable()
-    }
-
     /// Everything that fits on a page.
     pub fn status(&self) -> Status {
         Status {

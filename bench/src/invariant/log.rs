@@ -105,7 +105,9 @@ impl Logs {
         };
         demand(**config == *snapshot.config, || {
             let (id, last, other) = (raft.id(), snapshot.last, &snapshot.config);
-            format!("the snapshot of {id} at {last} holds {other}, but {config} of {at} was in force")
+            format!(
+                "the snapshot of {id} at {last} holds {other}, but {config} of {at} was in force"
+            )
         })
     }
 

@@ -58,7 +58,8 @@ impl Inspect for RaftInvariants {
         let status = raft.status();
         self.owners.insert(index, status.id);
         let seen = self.nodes.entry(status.id).or_default();
-        if !seen.has_changed(&status, raft.has_durable_vote()) && status.role != RoleName::Leader {
+        if !seen.has_changed(&status, raft.durable_hard_state()) && status.role != RoleName::Leader
+        {
             return Ok(());
         }
         // Taken out, so that the others can be looked at meanwhile.
@@ -90,7 +91,7 @@ impl Inspect for RaftInvariants {
 impl RaftInvariants {
     fn check(&mut self, seen: &mut Seen, raft: &Raft, status: &Status) -> Check {
         let before = seen.marks();
-        seen.check_hard_state(status, raft.has_durable_vote())?;
+        seen.check_hard_state(status, raft.durable_hard_state())?;
         self.ballots.note(status.id, seen.promised());
         seen.check_indices(status)?;
         seen.take_in_log(raft, status, &mut self.logs)?;

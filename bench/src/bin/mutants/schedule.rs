@@ -199,7 +199,9 @@ impl Schedule {
             LocalReadAtLeader | ReadBeforeOwnCommit | CommitBeyondAppend => raft,
             LocalReadAnywhere => Schedule { needs: &[], fix: as_drawn, ..raft },
             CommitEarlierTerm => Schedule { needs: &[Partition, Kill, OneWay], ..piecemeal },
-            VoteNotPersisted | VoteBeforeDurable => Schedule { needs: &[Kill, OneWay, Stall], ..hasty },
+            VoteNotPersisted | VoteBeforeDurable => {
+                Schedule { needs: &[Kill, OneWay, Stall], ..hasty }
+            }
             AckBeforeDurable | AnswerOnAppend => {
                 Schedule { needs: &[Kill, Partition], fix: slow_disks, ..raft }
             }

@@ -98,6 +98,8 @@ pub enum Mutant {
     SnapshotConfigAhead = 42,
     /// In a joint configuration the new voters elect alone.
     NewVotersElect = 43,
+    /// Agreement with an earlier leader's log counts for the present one.
+    VerifiedForever = 44,
     /// What a peer echoed in one life counts as proof of another.
     FloorOutlivesPeer = 46,
     /// A read is confirmed by answers to messages that were sent before it came.
@@ -153,7 +155,7 @@ mod active {
 #[cfg(feature = "mutants")]
 impl Mutant {
     /// All of them, by number.
-    pub const ALL: [Mutant; 44] = {
+    pub const ALL: [Mutant; 45] = {
         use Mutant::*;
         [
             LocalReadAtLeader,
@@ -198,6 +200,7 @@ impl Mutant {
             VoteBeforeDurable,
             SnapshotConfigAhead,
             NewVotersElect,
+            VerifiedForever,
             FloorOutlivesPeer,
             ReadInCurrentRound,
         ]

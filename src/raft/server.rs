@@ -386,7 +386,10 @@ impl Raft {
     pub(super) fn become_follower(&mut self, term: Term, leader: Option<RaftId>) {
         if term > self.hard.term {
             self.set_hard_state(HardState { term, vote: None });
-            self.verified = Index::ZERO;
+            // Guard: agreement with an earlier leader says nothing about this one.
+            if !mutant::is(Mutant::VerifiedForever) {
+                self.verified = Index::ZERO;
+            }
             self.ack = None;
         }
         if let Role::Leader(led) = std::mem::replace(&mut self.role, Role::Follower) {

@@ -92,11 +92,18 @@ fn slow_disks(run: &mut RunArgs, draw: &mut Draw) {
     run.chaos.fsync = *draw.pick(&[10.0, 50.0, 100.0]);
 }
 
-/// Clocks that differ less than the margin of a lease allows for.
+/// Clocks that differ less than the margin of a lease allows for, and nodes that measure
+/// different round trips.
 fn leases(run: &mut RunArgs, draw: &mut Draw) {
     stormy(run, draw);
+    let spread: f64 = *draw.pick(&[1.0, 1.0, 16.0, 48.0]);
+    run.latency_spread = spread.min(FARTHEST_MS / run.latency);
+    run.chaos.quiet_phase = 15.0;
     run.chaos.clock_skew = *draw.pick(&[0.0, 0.05]);
 }
+
+/// The longest link between nodes that hold leases.
+const FARTHEST_MS: f64 = 240.0;
 
 /// Members come and go in bad weather.
 fn changing(run: &mut RunArgs, draw: &mut Draw) {
@@ -276,6 +283,8 @@ impl Schedule {
             [served(self.workload)].iter().chain(self.args).map(|arg| (*arg).to_owned()).collect();
         let space = Space { args, ..Space::of(self.workload) };
         let mut run = derive(&space, seed);
+        // All links are as long, unless the space says otherwise.
+        run.latency_spread = 1.0;
         let mut draw = seed.stream("mutants", 0);
         run.node_count = Some(*draw.pick(self.nodes));
         for fault in self.needs {

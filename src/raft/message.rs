@@ -32,7 +32,9 @@ pub struct Message {
 #[serde(transparent)]
 pub struct Round(pub u64);
 
-/// The caller's own name for a read; must be unique among those outstanding.
+/// The caller's own name for a read. A server must not use one twice, neither in a later
+/// life: an answer that was held up would be taken for the answer to the later read.
+/// Different servers may use the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ReadContext(pub u64);

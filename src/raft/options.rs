@@ -17,7 +17,8 @@ pub struct Options {
     pub check_quorum: bool,
     /// Answer reads without asking anyone while a quorum has promised not to elect
     /// another leader (thesis §6.4.1). Needs clocks whose rates differ by less than
-    /// the margin; therefore off by default.
+    /// the margin, and the same `election_timeout_ticks` on all servers, which is what
+    /// they promise; therefore off by default.
     pub lease_reads: bool,
     /// How much earlier than the promises a lease ends, for clocks that drift.
     pub lease_margin_ticks: u64,

@@ -78,6 +78,9 @@ pub struct Raft {
     pub(super) log: Log,
     /// When to start an election, if nothing happens before.
     pub(super) election_due: u64,
+    /// For how long after hearing a leader each server of the cluster refuses to vote for
+    /// another, at least, in ticks: the election timeout that all began with.
+    pub(super) promise_ticks: u64,
     /// When a leader was last heard.
     pub(super) leader_heard: Option<u64>,
     /// A snapshot that is being received.
@@ -115,6 +118,7 @@ impl Raft {
         // An earlier life may have promised a leader not to elect another one. Only a
         // server that has never voted cannot have promised anything.
         let leader_heard = (hard_state.term > Term::ZERO && options.lease_reads).then_some(0);
+        let promise_ticks = options.election_timeout_ticks;
         let mut raft = Raft {
             id,
             options,
@@ -125,6 +129,7 @@ impl Raft {
             leader: None,
             log,
             election_due: 0,
+            promise_ticks,
             leader_heard,
             incoming: None,
             early: Early::default(),
@@ -162,12 +167,14 @@ impl Raft {
     }
 
     /// Changes the timing, for a caller that has measured the network. Timers that run
-    /// are only touched if they would now be too long.
+    /// are only touched if they would now be too long. An election timeout below the one
+    /// this server began with counts as that one, because it is a promise to the others
+    /// (see `read`).
     pub fn set_timing(&mut self, election_timeout_ticks: u64, heartbeat_ticks: u64) {
+        // Guard: leases of other servers rely on the promise.
+        let election_timeout_ticks = election_timeout_ticks.max(self.promise_ticks);
         self.options.election_timeout_ticks = election_timeout_ticks;
         self.options.heartbeat_ticks = heartbeat_ticks;
-        self.options.lease_margin_ticks =
-            self.options.lease_margin_ticks.min(election_timeout_ticks - 1);
         self.options.validate();
         if self.election_due > self.now + 2 * election_timeout_ticks {
             self.reset_election_timer();

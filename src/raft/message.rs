@@ -39,6 +39,38 @@ pub struct Round(pub u64);
 #[serde(transparent)]
 pub struct ReadContext(pub u64);
 
+impl Message {
+    /// Whether a server in term `current` can have been sent this. A term at the end of all
+    /// numbers, by a mistake on the way or in a sender, would leave no term for another
+    /// election, and an index there no place for another entry: they must not spread.
+    pub(super) fn is_plausible(&self, current: Term) -> bool {
+        let highest = match &self.kind {
+            MessageKind::RequestVote { last, .. } => last.index,
+            MessageKind::Append { prev, commit, .. } => prev.index.max(*commit),
+            MessageKind::Appended { matched, .. } => *matched,
+            MessageKind::Rejected { prev, hint, .. } => hint.index.max(*prev),
+            MessageKind::Abstained { matched, prev, hint, .. } => {
+                hint.index.max(*prev).max(matched.unwrap_or_default())
+            }
+            MessageKind::Snapshot { meta, .. } => meta.last.index,
+            MessageKind::SnapshotProgress { last_index, .. } => *last_index,
+            MessageKind::ReadIndexReply { index, .. } => *index,
+            _ => Index::ZERO,
+        };
+        let terms = match &self.kind {
+            MessageKind::RequestVote { last, .. } => last.term <= self.term,
+            MessageKind::Append { prev, entries, .. } => {
+                let newest = entries.iter().map(|e| e.id.term).max().unwrap_or_default();
+                newest.max(prev.term) <= self.term
+            }
+            MessageKind::Snapshot { meta, .. } => meta.last.term <= self.term,
+            _ => true,
+        };
+        let jump = self.term.0.saturating_sub(current.0);
+        jump <= Term::MAX_JUMP && terms && highest <= Index::LAST_PLAUSIBLE
+    }
+}
+
 impl MessageKind {
     /// Whether it answers another message, and asks for nothing.
     pub(super) fn is_answer(&self) -> bool {

@@ -24,9 +24,10 @@ pub struct Options {
     pub lease_margin_ticks: u64,
     /// The largest size of the entries in one `Append`, in bytes. One entry always fits.
     pub max_append_bytes: usize,
-    /// How many appends may be on the way to one follower.
+    /// How many appends, or pieces of a snapshot, may be on the way to one follower. Also
+    /// how many pieces that came before those they follow a follower keeps.
     pub max_inflight_messages: usize,
-    /// How many bytes of entries may be on the way to one follower.
+    /// How many bytes of entries, or of a snapshot, may be on the way to one follower.
     pub max_inflight_bytes: usize,
     /// How many appends that came before those they follow a follower keeps; they are
     /// refused all the same.
@@ -35,6 +36,9 @@ pub struct Options {
     pub max_uncommitted_bytes: usize,
     /// The size of a piece of a snapshot, in bytes.
     pub snapshot_chunk_bytes: usize,
+    /// How many bytes of applied entries compaction leaves, at most, for a follower that
+    /// catches up after a snapshot. If it needs more, it is sent a newer snapshot.
+    pub max_kept_bytes: usize,
     /// How many applied entries compaction leaves for followers that are a little behind.
     pub keep_entries: u64,
     /// Never vote and never stand for election: for a server that may have lost what
@@ -58,6 +62,7 @@ impl Default for Options {
             max_early_appends: 16,
             max_uncommitted_bytes: 16 << 20,
             snapshot_chunk_bytes: 128 << 10,
+            max_kept_bytes: 64 << 20,
             keep_entries: 1000,
             abstain: false,
         }

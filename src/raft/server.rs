@@ -8,7 +8,7 @@ use rand_core::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
 use super::config::Config;
-use super::follower::{Ack, Append, Early, Incoming};
+use super::follower::{Ack, Append, Early, Incoming, Owed};
 use super::hard::HardWrites;
 use super::leader::Leader;
 use super::log::Log;
@@ -16,6 +16,7 @@ use super::message::{Message, MessageKind, ReadContext};
 use super::options::Options;
 use super::ready::{Persist, PersistId, Read, Ready};
 use super::types::{Command, Entry, HardState, Index, LogId, Payload, RaftId, Snapshot, Term};
+use crate::mark::{self, Mark};
 use crate::mutant::{self, Mutant, invariant};
 
 /// What stable storage held when the server started. The default is a server that
@@ -58,7 +59,11 @@ pub(super) type Votes = BTreeMap<RaftId, bool>;
 pub(super) enum Role {
     Follower,
     /// Asks whether an election could be won.
-    PreCandidate(Votes),
+    PreCandidate {
+        answers: Votes,
+        /// The votes in the current term, if this server stands in it: they still count.
+        stands: Option<Votes>,
+    },
     Candidate(Votes),
     Leader(Box<Leader>),
 }
@@ -91,6 +96,10 @@ pub struct Raft {
     pub(super) verified: Index,
     /// The answer to the leader that is due at the end of the turn.
     pub(super) ack: Option<Ack>,
+    /// Answers to the leader that wait for the disk.
+    pub(super) owed: Owed,
+    /// When the newest vote was given, or, once it is durable, when it left.
+    pub(super) voted_at: u64,
     /// Reads that other servers have given an index for, until it is applied.
     pub(super) remote_reads: Vec<Read>,
     /// Reads that the leader was asked for an index for.
@@ -135,6 +144,8 @@ impl Raft {
             early: Early::default(),
             verified: Index::ZERO,
             ack: None,
+            owed: Owed::default(),
+            voted_at: 0,
             remote_reads: Vec::new(),
             asked_reads: BTreeSet::new(),
             last_persist: PersistId::default(),
@@ -152,7 +163,7 @@ impl Raft {
         self.now += ticks;
         match &self.role {
             Role::Leader(_) => self.tick_leader(),
-            _ if self.now >= self.election_due => self.campaign(),
+            _ if self.now >= self.election_due => self.time_out(),
             _ => {}
         }
     }
@@ -181,8 +192,13 @@ impl Raft {
         }
     }
 
-    /// Handles a message from another server.
+    /// Handles a message from another server. One whose term is more than
+    /// [`Term::MAX_JUMP`] ahead, or whose numbers no log could have, counts as lost.
     pub fn step(&mut self, message: Message) {
+        // Guard: one wrong number must not take the terms away from all.
+        if !message.is_plausible(self.hard.term) {
+            return;
+        }
         let Message { from, to, term, kind } = message;
         if to != self.id || from == self.id {
             return;
@@ -326,9 +342,14 @@ impl Raft {
     /// Storage has made everything up to and including `id` durable.
     pub fn persisted(&mut self, id: PersistId) {
         assert!(id <= self.last_persist, "durable before it was to be persisted");
+        let knew_vote = self.is_hard_state_durable();
         self.confirmed_persist = self.confirmed_persist.max(id);
         self.hard_writes.persisted(id);
         self.log.persisted(id);
+        if !knew_vote {
+            self.start_waiting();
+        }
+        self.settle_owed();
         self.count_own_vote();
         self.advance_commit();
     }
@@ -387,7 +408,9 @@ impl Raft {
         let revote = hard.term == self.hard.term && self.hard.vote.is_some();
         invariant!(hard.term >= self.hard.term, "the term goes back");
         invariant!(!revote || hard.vote == self.hard.vote, "a second vote in term {}", hard.term);
-        self.hard = hard;
+        if hard != self.hard {
+            (self.hard, self.voted_at) = (hard, self.now);
+        }
     }
 
     pub(super) fn become_follower(&mut self, term: Term, leader: Option<RaftId>) {
@@ -398,6 +421,10 @@ impl Raft {
                 self.verified = Index::ZERO;
             }
             self.ack = None;
+            self.owed = Owed { took: self.owed.took, ..Owed::default() };
+            if self.incoming.is_some() {
+                mark::hit(Mark::ElectionDuringInstall);
+            }
         }
         if let Role::Leader(led) = std::mem::replace(&mut self.role, Role::Follower) {
             self.leader_heard = None;

@@ -199,7 +199,7 @@ impl<S: StateMachine> Replica<S> {
         let Some(started) = &mut self.started else { return };
         let client = &mut started.client;
         let name = client.next_name;
-        client.next_name += 1;
+        client.next_name = client.next_name.wrapping_add(1);
         let pending = Pending { request, ask, since: cx.now(), vague: false, sent: None };
         client.others.insert(name, pending);
         client.unsent_others.insert(name);
@@ -431,7 +431,7 @@ impl super::Started {
     /// Asks the core for a read. `voucher`, who brought it, was in `term` when it did.
     pub(super) fn read(&mut self, reader: Reader, voucher: RaftId, term: Term) {
         let context = self.next_read;
-        self.next_read += 1;
+        self.next_read = self.next_read.wrapping_add(1);
         let origin = reader.origin;
         let taken = match origin == self.own {
             true => self.raft.read(ReadContext(context)),

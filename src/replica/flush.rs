@@ -136,10 +136,13 @@ impl<S: StateMachine> Replica<S> {
     }
 
     /// Makes a snapshot when the log has grown by as much as the last one was large, so
-    /// that snapshots cost a constant share of the work.
+    /// that snapshots cost a constant share of the work; and by up to half as much again,
+    /// each replica at another place: a node stands still meanwhile, and not all at once.
     fn compact(&mut self, cx: &mut Context<'_>) {
         let Some(started) = &self.started else { return };
         let threshold = self.options.compact_bytes.max(started.snapshot_bytes);
+        let last = started.raft.snapshot().map_or(0, |snapshot| snapshot.last.index.0);
+        let threshold = threshold + spread(started.own, last) % (threshold / 2 + 1);
         let applied = started.raft.status().applied;
         if started.applied_bytes < threshold || applied == Index::ZERO {
             return;
@@ -162,6 +165,15 @@ impl<S: StateMachine> Replica<S> {
         let election = usual.0.max(2 * rtt_ms + 2 * heartbeat);
         started.raft.set_timing(election, heartbeat);
     }
+}
+
+/// A number that looks random, and is another one for each replica and each snapshot.
+fn spread(own: RaftId, last: u64) -> u64 {
+    // The finalizer of SplitMix64 (Steele, Lea, Flood, 2014).
+    let x = (own.0 << 48) ^ last ^ 0x9e37_79b9_7f4a_7c15;
+    let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
 }
 
 impl super::Started {

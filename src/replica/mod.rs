@@ -347,7 +347,7 @@ impl<S: StateMachine> Replica<S> {
             ..raft::Options::default()
         };
         let seed = cx.rng().next_u64();
-        let nonce = u64::from(cx.rng().next_u32());
+        let nonce = cx.rng().next_u64();
         let mut raft = Raft::new(own, initial, seed, options, restored);
         if let Some(why) = &log.lost
             && raft.configuration().1.voters.len() <= 2
@@ -369,7 +369,8 @@ impl<S: StateMachine> Replica<S> {
             detour: Detour::default(),
             changes: Changes::default(),
             reads: BTreeMap::new(),
-            next_read: 0,
+            // Answers to reads of an earlier life must match none of this one.
+            next_read: nonce,
             batch: Vec::new(),
             outbox: BTreeMap::new(),
             tickets: VecDeque::new(),

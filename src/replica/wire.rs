@@ -244,7 +244,7 @@ pub(super) fn unpack(from: RaftId, to: RaftId, (term, say): (Term, Say)) -> Opti
         }
         Say::Vote(pre, granted) => MessageKind::Vote { pre, granted },
         Say::Append(prev, commit, round, entries) => {
-            let first = prev.1.next();
+            let first = Index(prev.1.0.checked_add(1)?);
             let entries = entries.into_iter().zip(first.0..);
             let entries = entries.map(|(e, index)| unpack_entry(Index(index), e));
             let entries = entries.collect::<Option<Vec<Entry>>>()?;

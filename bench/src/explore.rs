@@ -101,7 +101,7 @@ pub fn derive(space: &Space, seed: Seed) -> RunArgs {
     let stops = lasting_fault || nemesis.contains(&Fault::Kill) || nemesis.contains(&Fault::Pause);
     let mut args = space.args.clone();
     // Whoever has fallen behind must be able to catch up with a log that goes on growing: a
-    // snapshot goes piece by piece, a round trip each.
+    // snapshot goes in few and small pieces, a round trip each.
     if space.tuned && is_swift {
         args.extend(options(&space.workload, extra));
     }
@@ -156,6 +156,11 @@ fn options(workload: &str, draw: &mut Draw) -> Vec<String> {
             match workload {
                 "lin-kv" => ("--snapshot-chunk", &["30", "100", "500"]),
                 _ => ("--snapshot-chunk", &["2000", "5000"]),
+            },
+            // Few pieces at a time take many round trips, in which leaders can change.
+            match workload {
+                "lin-kv" => ("--max-inflight", &["1", "2", "8"]),
+                _ => ("--max-inflight", &["8"]),
             },
         ],
         "broadcast" | "g-set" | "g-counter" | "pn-counter" => {

@@ -261,6 +261,8 @@ impl<'a> Reader<'a> {
                 None => return Err(self.error_at(start, format!("{opening} is never closed"))),
                 Some(b) if b == close => {
                     self.pos += 1;
+                    // Most lists are pairs and triples: room for more would double a history.
+                    items.shrink_to_fit();
                     return Ok(items);
                 }
                 Some(_) => items.push(self.nested(depth)?),
@@ -290,6 +292,7 @@ impl<'a> Reader<'a> {
             entries.push((key, self.nested(depth)?));
         }
         self.unique(entries.iter().map(|(k, _)| k).collect(), start)?;
+        entries.shrink_to_fit();
         Ok(Edn::Map(entries))
     }
 

@@ -2,10 +2,8 @@
 
 mod detour;
 mod faults;
-mod leases;
 mod membership;
 mod net;
-mod snapshots;
 mod timing;
 
 use serde_json::{Value, json};

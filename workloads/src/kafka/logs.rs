@@ -19,6 +19,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use seaworthy::message::{ErrorCode, RpcError};
+use seaworthy::mutant::{self, Mutant};
 use seaworthy::replica::{Answer, StateMachine};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -83,8 +84,10 @@ impl Log {
     /// The messages from `offset` on, or from the first one that is kept.
     pub(crate) fn from(&self, offset: u64) -> impl Iterator<Item = (u64, &RawValue)> {
         let skip = usize::try_from(offset.saturating_sub(self.first)).unwrap_or(usize::MAX);
-        let messages = self.messages.iter().map(|message| &**message);
-        (self.first..).zip(messages).skip(skip)
+        let skip = skip.min(self.messages.len());
+        // A range begins at once, wherever it begins: skipping would walk through the log.
+        let messages = self.messages.range(skip..).map(|message| &**message);
+        (self.first + skip as u64..).zip(messages)
     }
 }
 
@@ -120,7 +123,7 @@ impl Logs {
     }
 
     /// Answers a poll.
-    pub(crate) fn poll<'a>(&'a self, asked: &'a Offsets) -> Batch<'a> {
+    pub fn poll<'a>(&'a self, asked: &'a Offsets) -> Batch<'a> {
         poll(asked, |key| self.logs.get(key))
     }
 
@@ -164,6 +167,12 @@ impl StateMachine for Logs {
     }
 
     fn snapshot(&self) -> Vec<u8> {
+        // Guard: the committed offsets are part of the state, and of its snapshots.
+        if mutant::is(Mutant::CommitsNotInSnapshot) {
+            let mut state = serde_json::to_value(self).expect("logs are plain data");
+            state["committed"] = serde_json::json!({});
+            return serde_json::to_vec(&state).expect("logs are plain data");
+        }
         serde_json::to_vec(self).expect("logs are plain data")
     }
 

@@ -2,9 +2,10 @@
 //!
 //! The checkers of [`crate::check`] judge the history as Maelstrom does. What only
 //! the bench can see has keys of its own, which a run without trouble does not have:
-//! `:nodes` (a node broke the protocol), `:responses` (replies of a structure that is not
-//! documented), `:hints` (why a node was not understood; never a verdict), `:invariants` (a white-box check failed) and `:progress` (no answers although all
-//! faults were over).
+//! `:stricter` (what the reference does not look for), `:nodes` (a node broke the protocol),
+//! `:responses` (replies of a structure that is not documented), `:hints` (why a node was not
+//! understood; never a verdict), `:invariants` (a white-box check failed) and `:progress` (no
+//! answers although all faults were over).
 
 use crate::check::{self, CheckOptions, NetStats, Outcome, Verdict, net::MessageCounts, txn};
 use crate::config::RunConfig;
@@ -27,28 +28,31 @@ use crate::world::{Blame, Report};
 /// * once more a part of a timeout if the votes were split.
 ///
 /// With 3 s, everything but a second split vote at the highest latency fits; a cluster
-/// on a fast network has time for three elections. Where links are longer than that, all of
-/// it takes longer by [`slowness`].
+/// on a fast network has time for three elections.
 const GRACE_NANOS: i64 = 3_000_000_000;
-/// The mean latency for which that is enough.
-const GRACE_LATENCY_MS: f64 = 100.0;
 /// The same if one fault remains, which has to be noticed first.
 const GRACE_LASTING_NANOS: i64 = 6_000_000_000;
 
-/// How many times as long as usual a cluster may be finding itself whose longest link takes
-/// `farthest_ms` on average.
-pub fn slowness(farthest_ms: f64) -> f64 {
-    (farthest_ms / GRACE_LATENCY_MS).max(1.0)
-}
-
 /// Judges a run.
 pub fn judge(config: &RunConfig, report: &Report) -> Outcome {
+    judge_nodes(config, report, true)
+}
+
+/// Judges a run of any binary in the way of the reference, which does not demand that all
+/// nodes share one view of kafka's committed offsets: an older view is reported, and no more.
+pub fn judge_binary(config: &RunConfig, report: &Report) -> Outcome {
+    judge_nodes(config, report, false)
+}
+
+fn judge_nodes(config: &RunConfig, report: &Report, commits_are_shared: bool) -> Outcome {
     let mut txn = txn::Options::default();
     txn.models.clone_from(&config.models);
     let options = CheckOptions {
         txn,
         availability: config.args.availability.0,
         net: Some(net_stats(report)),
+        commits_are_shared,
+        ..CheckOptions::default()
     };
     let mut outcome = check::run(&config.args.workload, &report.history, &options);
     let mut add = |name: &str, part: Outcome| {
@@ -80,10 +84,7 @@ pub fn judge(config: &RunConfig, report: &Report) -> Outcome {
     if let Some(quiet_from) = report.quiet_from {
         let may_ask = |op: &Op| !report.out_of_reach.contains(&node_of(config, op));
         let is_quiet = report.out_of_reach.is_empty();
-        let grace = if is_quiet { GRACE_NANOS } else { GRACE_LASTING_NANOS };
-        // Exact for any time that a run takes.
-        let grace = grace as f64 * slowness(config.args.farthest_ms());
-        let from = quiet_from + grace as i64;
+        let from = quiet_from + if is_quiet { GRACE_NANOS } else { GRACE_LASTING_NANOS };
         add("progress", progress(&report.history, from, may_ask));
     }
     outcome

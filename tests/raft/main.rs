@@ -7,4 +7,3 @@ mod disk;
 mod golden;
 mod invariants;
 mod lab;
-mod limits;

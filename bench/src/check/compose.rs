@@ -9,12 +9,12 @@ use crate::history::Op;
 ///
 /// An unknown workload gives the verdict unknown; see [`workload`].
 pub fn run(name: &str, history: &[Op], options: &CheckOptions) -> Outcome {
-    let judged = match workload(name) {
+    let mut judged = match workload(name) {
         Some(check) => check(history, options),
         None => Outcome::unknown(format!("there is no checker for the workload {name}")),
     };
-    let story = judged.story.clone();
-    let parts = [
+    let (story, stricter) = (judged.story.take(), judged.stricter.take());
+    let mut parts = vec![
         ("perf", perf()),
         ("timeline", Outcome::new(Verdict::Valid, [])),
         ("exceptions", exceptions::check(history)),
@@ -23,8 +23,15 @@ pub fn run(name: &str, history: &[Op], options: &CheckOptions) -> Outcome {
         ("net", net::check(history, options.net.as_ref())),
         ("workload", judged),
     ];
+    if let Some(mut stricter) = stricter {
+        if options.reference || name == "kafka" && !options.commits_are_shared {
+            stricter.verdict = Verdict::Valid;
+        }
+        parts.push(("stricter", *stricter));
+    }
     let verdict = parts.iter().map(|(_, part)| part.verdict).max().unwrap_or(Verdict::Valid);
-    Outcome { story, ..Outcome::new(verdict, parts.map(|(name, part)| (name, part.to_edn()))) }
+    let details = parts.into_iter().map(|(name, part)| (Edn::keyword(name), part.to_edn()));
+    Outcome { story, details: details.collect(), ..Outcome::new(verdict, []) }
 }
 
 /// Jepsen reports here that it has drawn its graphs, which is all there is to say.

@@ -3,17 +3,20 @@
 //! A checker is a pure function. Its verdict has three values, because a history
 //! may simply not tell; `unknown` never counts as a pass. Result maps have Jepsen's
 //! keys. Where a checker is stricter than Jepsen's on purpose, its module says so, and
-//! the result says so under a key that Jepsen does not have.
+//! the result says so under a key that Jepsen does not have. A finding that would turn a verdict
+//! of the reference is a part of its own, `:stricter`, beside the workload's.
 //!
 //! [`workload`] is the one table from names to checkers; [`run`] judges a whole test.
 
 pub mod availability;
+pub mod bank;
 pub mod compose;
 pub mod counter;
 pub mod echo;
 pub mod exceptions;
 pub mod kafka;
 pub mod linear;
+pub mod long_fork;
 mod names;
 pub mod net;
 mod reason;
@@ -43,6 +46,15 @@ pub struct CheckOptions {
     pub net: Option<NetStats>,
     /// What transactions are held to.
     pub txn: txn::Options,
+    /// Whether the verdict is the reference's: what only we find is reported, and no more.
+    pub reference: bool,
+    /// Whether all nodes share one view of kafka's committed offsets, so that an older one is an
+    /// anomaly. Maelstrom's protocol does not promise it, our own nodes do.
+    pub commits_are_shared: bool,
+    /// What accounts of a bank hold.
+    pub bank: bank::Options,
+    /// What a read of `long-fork` has.
+    pub long_fork: long_fork::Options,
 }
 
 /// What a checker concluded. Ordered by priority: the worst of several wins.
@@ -76,6 +88,8 @@ pub struct Outcome {
     pub details: Vec<(Edn, Edn)>,
     /// What is wrong in plain text, on one screen, where a checker can tell it.
     pub story: Option<String>,
+    /// What the reference does not look for, with a verdict of its own.
+    pub stricter: Option<Box<Outcome>>,
 }
 
 impl Outcome {
@@ -96,7 +110,7 @@ impl Outcome {
     /// An outcome with details under keyword names.
     pub fn new<const N: usize>(verdict: Verdict, details: [(&str, Edn); N]) -> Outcome {
         let details = details.into_iter().map(|(k, v)| (Edn::keyword(k), v)).collect();
-        Outcome { verdict, details, story: None }
+        Outcome { verdict, details, story: None, stricter: None }
     }
 
     /// The history cannot be judged, for a reason.

@@ -41,6 +41,14 @@ pub fn findings(part: &Edn) -> Vec<String> {
             _ => quote(first),
         });
     }
+    if let Some(kind) = part.get("first-error").and_then(|error| error.get("type")) {
+        let count = |key: &str| part.get(key).and_then(Edn::as_int).unwrap_or(0);
+        let (wrong, reads) = (count("error-count"), count("read-count"));
+        found.push(format!("{wrong} of {reads} reads are wrong, the first {kind}"));
+    }
+    if let Some(forks) = part.get("fork-count").and_then(Edn::as_int) {
+        found.push(format!("{forks} pairs of reads saw writes in opposite orders"));
+    }
     for (key, what) in [
         ("anomaly-types", "anomalies"),
         ("bad-error-types", "anomalies"),

@@ -1,6 +1,8 @@
 //! Which checker judges which workload.
 
-use super::{CheckOptions, Outcome, counter, echo, kafka, linear, set_full, txn, unique_ids};
+use super::{
+    CheckOptions, Outcome, bank, counter, echo, kafka, linear, long_fork, set_full, txn, unique_ids,
+};
 use crate::check::txn::Flavour;
 use crate::history::Op;
 
@@ -19,6 +21,8 @@ const TABLE: &[(&str, Checker)] = &[
     ("kafka", |history, _| kafka::check(history)),
     ("txn-list-append", |history, options| txn::check(history, Flavour::ListAppend, &options.txn)),
     ("txn-rw-register", |history, options| txn::check(history, Flavour::RwRegister, &options.txn)),
+    ("bank", |history, options| bank::check(history, &options.bank)),
+    ("long-fork", |history, options| long_fork::check(history, options.long_fork)),
 ];
 
 /// The checker of a workload, by Maelstrom's name.

@@ -12,7 +12,7 @@ use clap::builder::PossibleValuesParser;
 
 use crate::check::linear::{self, model};
 use crate::check::txn::{self, Model};
-use crate::check::{self, Availability, CheckOptions, Outcome, Verdict, compose};
+use crate::check::{self, Availability, CheckOptions, Outcome, Verdict, bank, compose, long_fork};
 use crate::history::{self, Op};
 
 /// Judge recorded histories: Jepsen's EDN (a map a line, or a vector), or JSON lines.
@@ -45,6 +45,12 @@ pub struct CheckArgs {
     /// Elle: a register history without dependencies is invalid, not unknown
     #[arg(long)]
     pub maelstrom: bool,
+    /// What a bank holds.
+    #[command(flatten)]
+    pub bank: bank::Options,
+    /// The size of a group of long-fork's keys.
+    #[command(flatten)]
+    pub long_fork: long_fork::Options,
 }
 
 fn model(name: &str) -> Result<Model, String> {
@@ -58,7 +64,15 @@ impl CheckArgs {
         if !self.consistency_models.is_empty() {
             txn.models = self.consistency_models.clone();
         }
-        CheckOptions { availability: self.availability, net: None, txn }
+        CheckOptions {
+            availability: self.availability,
+            net: None,
+            txn,
+            reference: self.maelstrom,
+            commits_are_shared: true,
+            bank: self.bank.clone(),
+            long_fork: self.long_fork,
+        }
     }
 }
 

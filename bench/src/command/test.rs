@@ -10,7 +10,7 @@ use super::{Exit, crash, say, usage};
 use crate::arm::process::{Children, NodeCommand, resolve, unix_millis};
 use crate::check::{Verdict, compose::results};
 use crate::config::{RunArgs, RunConfig};
-use crate::judge::judge;
+use crate::judge::{judge, judge_binary};
 use crate::run::{Finished, run_processes, simulate};
 use crate::store::RunDir;
 use crate::workload;
@@ -92,6 +92,7 @@ fn run_one(args: &TestArgs, config: &RunConfig, children: &Children) -> Exit {
     };
     report.blames.iter().for_each(|blame| print_blame(blame, &dir));
     report.hints.iter().for_each(|hint| say(format_args!("Node {} {}", hint.node, hint.text)));
+    let judge = if args.bin.is_some() { judge_binary } else { judge };
     let outcome = judge(config, &report);
     let results = results(&outcome);
     let written = dir.write_history(&report.history).and_then(|()| dir.write_results(&results));

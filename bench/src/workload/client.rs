@@ -6,6 +6,7 @@
 //! that change nothing and are declared idempotent. Some clients (g-set, counters) do not
 //! look at errors at all: there, any error is `info`.
 
+use compact_str::CompactString;
 use serde::Serialize;
 use serde_json::json;
 
@@ -23,17 +24,19 @@ pub struct Completion {
     pub value: Edn,
     /// Why it did not succeed.
     pub error: Option<Edn>,
+    /// Further keys of the record, besides those of the invocation.
+    pub extra: Vec<(CompactString, Edn)>,
 }
 
 impl Completion {
     /// It happened, with this result.
     pub fn ok(value: Edn) -> Completion {
-        Completion { kind: OpType::Ok, value, error: None }
+        Completion { kind: OpType::Ok, value, error: None, extra: Vec::new() }
     }
 
     /// It ended as `kind` for this reason.
     pub fn because(kind: OpType, op: &Invocation, error: Edn) -> Completion {
-        Completion { kind, value: op.value.clone(), error: Some(error) }
+        Completion { kind, value: op.value.clone(), error: Some(error), extra: Vec::new() }
     }
 }
 

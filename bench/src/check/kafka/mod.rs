@@ -10,6 +10,7 @@
 //! | `loss` | `lost-write`, `unseen`, `G1a`, `G1c-realtime`, `precommitted-read`, `phantom` |
 //! | `order` | `poll-skip`, `nonmonotonic-poll`, `nonmonotonic-send`; within one operation `int-...` |
 //! | `lag` | `:worst-realtime-lag`, which is never wrong |
+//! | `commits` | `lost-commit`, a finding of our own, which Jepsen's verdict does not know |
 //!
 //! `phantom` is our own: a polled value that nobody ever sent. It crashes Jepsen's
 //! checker, whose verdict is then unknown. `int-send-skip` is reported and allowed: others
@@ -30,6 +31,7 @@
 //! Deliberately missing: Jepsen's mode in which write-write edges count.
 
 mod cases;
+mod commits;
 mod lag;
 mod log;
 mod loss;
@@ -41,6 +43,8 @@ mod read;
 mod tests;
 
 use std::collections::BTreeMap;
+
+pub(crate) use self::commits::COMMITTED;
 
 use self::cases::Cases;
 use self::log::Log;
@@ -113,6 +117,11 @@ fn judge(history: &[Op]) -> Result<Outcome, String> {
     }
     for (kind, found) in errors {
         outcome.push(kind, found);
+    }
+    if let Some(lost) = commits::lost_commits(&steps) {
+        let kinds = names(&["lost-commit"]);
+        let found = [("anomaly-types", kinds), ("lost-commit", lost)];
+        outcome.stricter = Some(Box::new(Outcome::new(Verdict::Invalid, found)));
     }
     Ok(outcome)
 }

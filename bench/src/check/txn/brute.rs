@@ -216,7 +216,9 @@ fn compare(flavour: Flavour, model: &str, cases: u64) -> [usize; 3] {
         let mut case = Case { rng: Pcg64Mcg::seed_from_u64(seed), flavour };
         let txns = case.generate();
         let history = case.history(&txns);
-        let outcome = check(&history, flavour, &options).to_edn();
+        let outcome = check(&history, flavour, &options);
+        let stricter = outcome.stricter.is_some();
+        let outcome = outcome.to_edn();
         // Maelstrom's verdict on a history without any dependency is no claim about it.
         let types = outcome.get("anomaly-types").map_or(String::new(), Edn::to_string);
         let invalid = outcome.get("valid?") == Some(&Verdict::Invalid.to_edn())
@@ -224,11 +226,12 @@ fn compare(flavour: Flavour, model: &str, cases: u64) -> [usize; 3] {
         let explicable = explicable(flavour, &txns, model == "strict-serializable");
         let context = || format!("seed {seed}: {types}\n{}", to_edn_lines(&history));
         assert!(!(invalid && explicable), "invalid, but explicable: {}", context());
+        assert!(!(stricter && explicable), "not explicable, it says: {}", context());
         if flavour == Flavour::ListAppend {
             assert!(invalid || explicable, "valid, but inexplicable: {}", context());
         }
         counts[usize::from(!explicable)] += 1;
-        counts[2] += usize::from(invalid);
+        counts[2] += usize::from(invalid || stricter);
     }
     counts
 }

@@ -53,6 +53,13 @@ fn hand_written_histories_keep_their_verdicts() {
                 told += " ";
                 told += &kind;
             }
+            if let Some(stricter) = &outcome.stricter {
+                told += ", stricter";
+                for kind in types(&stricter.to_edn()) {
+                    told += " ";
+                    told += &kind;
+                }
+            }
             if told != pinned {
                 wrong.push(format!("{}: pinned {pinned}, told {told}", file.display()));
             }

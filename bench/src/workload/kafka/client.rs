@@ -5,6 +5,9 @@
 //! last ones. The position moves before the commit, as in Maelstrom: if the commit
 //! is refused for certain the poll counts as failed though it moved on, and the next
 //! one skips what it had read.
+//!
+//! What an assignment is told about committed offsets is recorded under `:committed`, which
+//! Maelstrom's client does not do: our checker compares it with what was acknowledged.
 
 use std::collections::BTreeMap;
 
@@ -13,6 +16,7 @@ use serde_json::{Value, json};
 
 use super::super::client::{Answer, Client, Completion, Errors, Step, json_from_edn};
 use super::Invocation;
+use crate::check::kafka::COMMITTED;
 use crate::edn::Edn;
 use crate::history::OpType;
 
@@ -30,8 +34,8 @@ impl Client for KafkaClient {
         self.polled = None;
         match op.f.as_str() {
             "crash" => {
-                let value = op.value.clone();
-                Step::Complete(Completion { kind: OpType::Info, value, error: None })
+                let crashed = Completion { kind: OpType::Info, ..Completion::ok(op.value.clone()) };
+                Step::Complete(crashed)
             }
             "assign" if seeks_to_beginning(op) => {
                 self.positions = keys(op).map(|key| (key, 0)).collect();
@@ -61,8 +65,10 @@ impl Client for KafkaClient {
                 polled
             }
             ("assign", _) => {
-                self.assigned(op, body)?;
-                op.value.clone()
+                let committed = self.assigned(op, body)?;
+                let extra = vec![(COMMITTED.into(), committed)];
+                let done = Completion { extra, ..Completion::ok(op.value.clone()) };
+                return Ok(Step::Complete(done));
             }
             _ => {
                 body.expect("send_ok", &["offset"])?;
@@ -83,8 +89,8 @@ impl Client for KafkaClient {
 
 impl KafkaClient {
     /// Starts behind what is committed; a key that stays assigned keeps its place, for
-    /// others may have committed beyond what this client has seen.
-    fn assigned(&mut self, op: &Invocation, body: &Answer) -> Result<(), String> {
+    /// others may have committed beyond what this client has seen. Returns what is committed.
+    fn assigned(&mut self, op: &Invocation, body: &Answer) -> Result<Edn, String> {
         body.expect("list_committed_offsets_ok", &["offsets"])?;
         let offsets = body.edn("offsets");
         let mut committed = BTreeMap::new();
@@ -97,7 +103,8 @@ impl KafkaClient {
             None => committed.get(key.as_str()).map_or(0, |offset| offset.saturating_add(1)),
         };
         self.positions = keys(op).map(|key| (key.clone(), start(&key))).collect();
-        Ok(())
+        let told = committed.into_iter().map(|(key, offset)| (Edn::str(key), Edn::Int(offset)));
+        Ok(Edn::Map(told.collect()))
     }
 
     fn poll_ok(&mut self, body: &Answer) -> Result<Step, String> {

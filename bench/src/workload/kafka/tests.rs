@@ -15,7 +15,7 @@ fn op(f: &str, value: &str) -> Invocation {
 }
 
 fn done(generator: &mut Kafka, op: &Invocation, kind: OpType, value: &str) {
-    let completion = Completion { kind, value: parse(value).unwrap(), error: None };
+    let completion = Completion { kind, ..Completion::ok(parse(value).unwrap()) };
     generator.completed(0, op, &completion);
 }
 
@@ -218,7 +218,7 @@ fn sends_learn_their_offset_and_crashes_ask_nothing() {
     assert_eq!(client.invoke(&send), request(r#"{"key":"9","msg":3,"type":"send"}"#));
     let sent = reply(&mut client, &send, r#"{"type":"send_ok","offset":2}"#);
     assert_eq!(sent, ok("[[:send \"9\" [2 3]]]"));
-    let crashed = Completion { kind: OpType::Info, value: Edn::Nil, error: None };
+    let crashed = Completion { kind: OpType::Info, ..Completion::ok(Edn::Nil) };
     assert_eq!(client.invoke(&op("crash", "nil")), Step::Complete(crashed));
 }
 

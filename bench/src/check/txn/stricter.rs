@@ -1,0 +1,116 @@
+//! What follows from real time, or from sessions, for each register: findings of our own.
+//!
+//! They are a part of their own beside the reference's verdict, see [`Outcome::stricter`].
+
+use super::Options;
+use super::ordered::{Examined, Order, Step, Version, examine};
+use super::read::Transactions;
+use crate::check::{Outcome, Verdict};
+use crate::edn::Edn;
+
+/// Cases that are shown of each kind.
+const SHOWN: usize = 8;
+
+/// Lines of one case that are told.
+const LINES: usize = 16;
+
+/// What the models forbid beyond the reference's findings; none if there is nothing of it.
+/// `realtime` is what was found by the order of real time.
+pub(super) fn judge(
+    txns: &Transactions<'_>,
+    realtime: Examined,
+    options: &Options,
+) -> Option<Box<Outcome>> {
+    let (examined, order, worst) = if options.forbid("G-single-item-realtime") {
+        (realtime, Order::Realtime, "G2-item-realtime")
+    } else if options.forbid("G-single-item-process") {
+        (examine(txns, Order::Process), Order::Process, "G2-item-process")
+    } else {
+        return None;
+    };
+    let teller = Teller { txns, order };
+    let (mut types, mut found, mut lines) = (Vec::new(), Vec::new(), Vec::new());
+    let mut add = |kind: &str, cases: Vec<(Edn, Vec<String>)>| {
+        let Some((_, shortest)) = cases.first() else { return };
+        types.push(Edn::keyword(kind));
+        lines.push(format!("{kind} ({} shown)", cases.len()));
+        lines.extend(shortest.iter().take(LINES).map(|line| format!("  {line}")));
+        let cases = cases.into_iter().map(|(case, _)| case);
+        found.push((Edn::keyword(kind), Edn::Vector(cases.collect())));
+    };
+    add("stale-read", examined.stale.iter().take(SHOWN).map(|c| teller.circle(c)).collect());
+    // Other models permit some cycles, and these are not told apart.
+    if options.forbid(worst) {
+        let cycles = examined.cycles.iter().take(SHOWN);
+        add(teller.kind(), cycles.map(|cycle| teller.cycle(cycle)).collect());
+    }
+    if types.is_empty() {
+        return None;
+    }
+    let mut outcome = Outcome::new(
+        Verdict::Invalid,
+        [
+            ("anomaly-types", Edn::List(types)),
+            ("explanation", Edn::Vector(lines.into_iter().map(Edn::str).collect())),
+        ],
+    );
+    outcome.details.extend(found);
+    Some(Box::new(outcome))
+}
+
+struct Teller<'t, 'h> {
+    txns: &'t Transactions<'h>,
+    order: Order,
+}
+
+impl Teller<'_, '_> {
+    fn kind(&self) -> &'static str {
+        match self.order {
+            Order::Realtime => "cycle-with-linearizable-keys",
+            Order::Process => "cycle-with-sequential-keys",
+        }
+    }
+
+    fn t(&self, txn: usize) -> String {
+        format!("T{}", self.txns.source[txn].index)
+    }
+
+    fn value(&self, version: Version) -> Edn {
+        version.1.map_or(Edn::Nil, |value| self.txns.name(value).clone())
+    }
+
+    /// Versions of a key each of which comes before the next.
+    fn circle(&self, steps: &[Step]) -> (Edn, Vec<String>) {
+        let key = steps.first().map_or(Edn::Nil, |s| self.txns.name(s.versions[0].0).clone());
+        let line = |step: &Step| {
+            let [from, to] = step.versions.map(|version| self.value(version));
+            let [a, b] = step.txns.map(|txn| self.t(txn));
+            match (self.order, from.is_nil() && a == b) {
+                (_, true) => format!("key {key} has no value before {to} is written"),
+                _ if a == b => format!("{a} read {from} of key {key} and wrote {to}"),
+                (Order::Realtime, _) => format!(
+                    "{a} knew {from} of key {key} and completed before {b}, which knew {to}, began"
+                ),
+                (Order::Process, _) => {
+                    format!("{a} knew {from} of key {key}, and {b} of the same process later {to}")
+                }
+            }
+        };
+        let lines = steps.iter().map(line).collect();
+        let versions = steps.iter().map(|step| self.value(step.versions[0])).collect();
+        let mut txns: Vec<usize> = steps.iter().flat_map(|step| step.txns).collect();
+        txns.dedup();
+        let ops = txns.into_iter().map(|txn| self.txns.source[txn].to_record()).collect();
+        let edn = [("key", key), ("versions", Edn::Vector(versions)), ("ops", Edn::Vector(ops))];
+        (Edn::map(edn), lines)
+    }
+
+    /// Transactions each of which comes before the next.
+    fn cycle(&self, cycle: &[usize]) -> (Edn, Vec<String>) {
+        let txn = |txn: &usize| format!("{} = {}", self.t(*txn), self.txns.source[*txn].value);
+        let mut lines: Vec<String> = cycle.iter().map(txn).collect();
+        lines.push("each comes before the next, and the last before the first".to_owned());
+        let ops = cycle.iter().map(|txn| self.txns.source[*txn].to_record()).collect();
+        (Edn::map([("cycle", Edn::Vector(ops))]), lines)
+    }
+}

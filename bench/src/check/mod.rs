@@ -69,6 +69,15 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// What a part of a result map concluded.
+    pub fn of_part(part: &Edn) -> Verdict {
+        match part.get("valid?") {
+            Some(Edn::Bool(false)) => Verdict::Invalid,
+            Some(Edn::Keyword(_)) => Verdict::Unknown,
+            _ => Verdict::Valid,
+        }
+    }
+
     /// How Jepsen writes it: `true`, `:unknown`, `false`.
     pub fn to_edn(self) -> Edn {
         match self {
@@ -97,12 +106,7 @@ impl Outcome {
     #[must_use]
     pub fn without(mut self, name: &str) -> Outcome {
         self.details.retain(|(key, _)| *key != Edn::keyword(name));
-        let verdict = |part: &Edn| match part.get("valid?") {
-            Some(Edn::Bool(false)) => Verdict::Invalid,
-            Some(Edn::Keyword(_)) => Verdict::Unknown,
-            _ => Verdict::Valid,
-        };
-        let parts = self.details.iter().map(|(_, part)| verdict(part));
+        let parts = self.details.iter().map(|(_, part)| Verdict::of_part(part));
         self.verdict = parts.max().unwrap_or(Verdict::Valid);
         self
     }

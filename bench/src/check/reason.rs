@@ -3,7 +3,7 @@
 //! The result map holds the evidence; this is the line that people read first.
 
 use super::Outcome;
-use crate::edn::Edn;
+use crate::edn::{Edn, printable};
 
 /// How much of a value is quoted, in characters.
 const QUOTE: usize = 80;
@@ -18,16 +18,38 @@ pub fn reasons(outcome: &Outcome) -> Vec<String> {
         |part: &&(Edn, Edn)| part.1.get("valid?").is_some_and(|valid| *valid != Edn::Bool(true));
     let tell = |(name, part): &(Edn, Edn)| {
         let name = name.as_text().unwrap_or("?");
-        format!("{name}: {}", findings(part).join("; "))
+        let mut found = findings(part);
+        if found.is_empty() {
+            // What a part of it says, or, if nothing has a name, all of it.
+            found.push(within(part).unwrap_or_else(|| quote(part)));
+        }
+        format!("{name}: {}", found.join("; "))
     };
     outcome.details.iter().filter(not_valid).map(tell).collect()
+}
+
+/// The first complaint of a part of a part, such as one of many objects.
+fn within(part: &Edn) -> Option<String> {
+    let entries = part.entries()?.iter();
+    entries.filter(|(_, inner)| inner.get("valid?") != Some(&Edn::Bool(true))).find_map(
+        |(name, inner)| {
+            let found = findings(inner);
+            if found.is_empty() {
+                return within(inner).map(|text| match name {
+                    Edn::Keyword(_) => text,
+                    key => format!("{}: {text}", quote(key)),
+                });
+            }
+            Some(found.join("; "))
+        },
+    )
 }
 
 /// What a part of the result map says, whichever checker wrote it.
 pub fn findings(part: &Edn) -> Vec<String> {
     let mut found = Vec::new();
     if let Some(error) = part.get("error") {
-        found.push(error.as_text().map_or_else(|| quote(error), str::to_owned));
+        found.push(error.as_text().map_or_else(|| quote(error), printable));
     }
     for what in ["lost", "duplicated", "phantom"] {
         let count = part.get(&format!("{what}-count")).and_then(Edn::as_int).unwrap_or(0);
@@ -74,6 +96,12 @@ pub fn findings(part: &Edn) -> Vec<String> {
     if let Some(fraction) = part.get("ok-fraction") {
         found.push(format!("the fraction {fraction} of the operations succeeded"));
     }
+    if let (Some(op), Some(_)) = (part.get("op").filter(|op| !op.is_nil()), part.get("final-paths"))
+    {
+        let field = |name: &str| quote(op.get(name).unwrap_or(&Edn::Nil));
+        let (index, f, value) = (field("index"), field("f"), field("value"));
+        found.push(format!("no order of the operations explains {f} {value} at index {index}"));
+    }
     if found.is_empty() && part.get("stable-count") == Some(&Edn::Int(0)) {
         found.push("no element was ever seen".to_owned());
     }
@@ -95,7 +123,7 @@ fn named(values: Option<&Edn>) -> String {
 }
 
 fn quote(value: &Edn) -> String {
-    let text = value.to_string();
+    let text = printable(&value.to_string());
     match text.char_indices().nth(QUOTE) {
         Some((end, _)) => format!("{}...", &text[..end]),
         None => text,

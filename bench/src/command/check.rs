@@ -11,11 +11,12 @@ use clap::Args;
 use clap::builder::PossibleValuesParser;
 
 use crate::check::linear::{self, model};
-use crate::check::txn::{self, Model};
+use crate::check::txn::{self, Model, parse_models};
 use crate::check::{self, Availability, CheckOptions, Outcome, Verdict, bank, compose, long_fork};
-use crate::history::{self, Op};
+use crate::history::{self, Hints, Op};
 
-/// Judge recorded histories: Jepsen's EDN (a map a line, or a vector), or JSON lines.
+/// Judge recorded histories, in EDN or JSON, of Jepsen, Maelstrom, elle-cli or this bench:
+/// an operation a line, or all of them in a vector; also history.txt and jepsen.log.
 #[derive(Args, Clone, Debug)]
 pub struct CheckArgs {
     /// What the clients did.
@@ -26,7 +27,7 @@ pub struct CheckArgs {
     #[arg(long, value_parser = PossibleValuesParser::new(model::NAMES))]
     #[arg(conflicts_with = "workload")]
     pub model: Option<String>,
-    /// The histories.
+    /// The histories: files, directories of runs (store/latest), or - for standard input.
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
     /// Print the result map of each file, too.
@@ -39,8 +40,9 @@ pub struct CheckArgs {
     #[arg(long, value_name = "PART")]
     pub availability: Option<Availability>,
     /// What transactions must satisfy: models, separated by commas.
-    #[arg(long, value_name = "MODELS", value_delimiter = ',', value_parser = model)]
-    pub consistency_models: Vec<Model>,
+    #[arg(long, value_name = "MODELS", value_parser = parse_models)]
+    // The whole path keeps clap from taking each model for a value of its own.
+    pub consistency_models: Option<std::vec::Vec<Model>>,
     /// Count only what the reference would find, and judge as it does where it differs from
     /// Elle: a register history without dependencies is invalid, not unknown
     #[arg(long)]
@@ -53,16 +55,12 @@ pub struct CheckArgs {
     pub long_fork: long_fork::Options,
 }
 
-fn model(name: &str) -> Result<Model, String> {
-    name.trim().parse()
-}
-
 impl CheckArgs {
     fn options(&self) -> CheckOptions {
         let mut txn =
             txn::Options { empty_graph_is_invalid: self.maelstrom, ..txn::Options::default() };
-        if !self.consistency_models.is_empty() {
-            txn.models = self.consistency_models.clone();
+        if let Some(models) = &self.consistency_models {
+            txn.models.clone_from(models);
         }
         CheckOptions {
             availability: self.availability,
@@ -74,6 +72,46 @@ impl CheckArgs {
             long_fork: self.long_fork,
         }
     }
+
+    /// What the files are to be judged as.
+    fn subject(&self) -> Subject<'_> {
+        match self.model.as_deref() {
+            Some(name) => Subject::Model(name),
+            None => Subject::Workload(self.workload.as_deref().unwrap_or_default()),
+        }
+    }
+}
+
+/// What a history is judged as.
+#[derive(Clone, Copy)]
+enum Subject<'a> {
+    /// What the clients of a workload did.
+    Workload(&'a str),
+    /// One object of this kind.
+    Model(&'a str),
+}
+
+impl Subject<'_> {
+    fn hints(self) -> Hints {
+        let (Subject::Workload(name) | Subject::Model(name)) = self;
+        Hints::of(name)
+    }
+
+    fn judge(self, history: &[Op], options: &CheckOptions) -> Outcome {
+        match self {
+            Subject::Workload(name) => check::run(name, history, options),
+            Subject::Model(name) => judge_object(name, history),
+        }
+    }
+}
+
+fn judge_object(name: &str, history: &[Op]) -> Outcome {
+    let Some(model) = model::by_name(name) else {
+        return Outcome::unknown(format!("there is no model {name}"));
+    };
+    let outcome = linear::check(model, history);
+    let details = [("linearizable", outcome.to_edn())];
+    Outcome { story: outcome.story, ..Outcome::new(outcome.verdict, details) }
 }
 
 /// Judges the files and prints to standard output.
@@ -82,7 +120,7 @@ pub fn run(args: &CheckArgs) -> ExitCode {
     ExitCode::from(match worst {
         Ok(Verdict::Valid) => 0,
         Ok(Verdict::Invalid) => 1,
-        // Whoever reads the output has gone, so nobody has been told a verdict.
+        // The reader of the output has gone, so a verdict was not told.
         Ok(Verdict::Unknown) | Err(_) => 2,
     })
 }
@@ -92,10 +130,10 @@ pub fn run(args: &CheckArgs) -> ExitCode {
 /// # Errors
 /// If the output cannot be written.
 pub fn judge_files(args: &CheckArgs, out: &mut impl Write) -> io::Result<Verdict> {
-    let options = args.options();
+    let (options, subject) = (args.options(), args.subject());
     let mut worst = Verdict::Valid;
     for file in &args.files {
-        let verdict = match history::read(file) {
+        let verdict = match history::read_as(file, subject.hints()) {
             Ok(history) => judge(args, &options, file, &history, out)?,
             Err(error) => {
                 writeln!(out, "{}: unreadable: {}", file.display(), error.reason())?;
@@ -121,7 +159,7 @@ fn judge(
         writeln!(out, "{file}: unknown: no client did anything")?;
         return Ok(Verdict::Unknown);
     }
-    let outcome = judged(args, options, history);
+    let outcome = args.subject().judge(history, options);
     let reasons = check::reasons(&outcome).join(" | ");
     match outcome.verdict {
         Verdict::Valid => writeln!(out, "{file}: valid: {operations} client events")?,
@@ -135,16 +173,6 @@ fn judge(
         writeln!(out, "{}", compose::results(&outcome).pretty())?;
     }
     Ok(outcome.verdict)
-}
-
-fn judged(args: &CheckArgs, options: &CheckOptions, history: &[Op]) -> Outcome {
-    if let Some(model) = args.model.as_deref().and_then(model::by_name) {
-        let outcome = linear::check(model, history);
-        let details = [("linearizable", outcome.to_edn())];
-        return Outcome { story: outcome.story, ..Outcome::new(outcome.verdict, details) };
-    }
-    let workload = args.workload.as_deref().unwrap_or_default();
-    check::run(workload, history, options)
 }
 
 #[cfg(test)]
@@ -235,6 +263,39 @@ mod tests {
     }
 
     #[test]
+    fn no_reason_is_blank() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("history.edn");
+        let write = |f: &str| {
+            let op = |kind: &str| format!("{{:process 0, :type :{kind}, :f :{f}, :value [0 1]}}\n");
+            fs::write(&path, op("invoke") + &op("ok")).expect("written");
+        };
+        let name = path.display().to_string();
+        let reason = |flags: &[&str]| {
+            let (verdict, text) = judged(&[flags, &[&name]].concat());
+            assert_ne!(verdict, Verdict::Valid, "{flags:?}");
+            let reason = text.trim_end().rsplit_once(": ").expect("a reason").1.to_owned();
+            assert!(!reason.is_empty(), "{flags:?}: {text}");
+            text.trim_end().replace(&name, "")
+        };
+        for f in ["jepsen/write", "juggle"] {
+            write(f);
+            for workload in check::workloads() {
+                reason(&["-w", workload]);
+            }
+            for model in model::NAMES {
+                reason(&["--model", model]);
+            }
+        }
+        assert!(reason(&["-w", "lin-kv"]).contains("has no operation juggle"));
+        write("read");
+        assert_eq!(
+            reason(&["--model", "register"]),
+            ": invalid: linearizable: no order of the operations explains :read [0 1] at index 1"
+        );
+    }
+
+    #[test]
     fn what_cannot_be_read_or_holds_nothing_is_no_pass() {
         let dir = tempfile::tempdir().expect("a directory");
         let file = |name: &str, text: &[u8]| {
@@ -245,9 +306,12 @@ mod tests {
         let table: [(&[u8], &str); 5] = [
             (b"", "unknown: no client did anything"),
             (b"{:type :info, :process :nemesis, :f :kill}", "unknown: no client did anything"),
-            (b"{:type :ok}", "unreadable: line 1: no :process"),
-            (b"\n\xFF", "unreadable: line 2: this is not UTF-8"),
-            (b"{:type :ok", "unreadable: line 1: column 1: '{' is never closed"),
+            (
+                b"{:type :ok}",
+                "unreadable: line 1, column 1: no :process, and no :echo is open that it fits",
+            ),
+            (b"\n\xFF", "unreadable: line 2, column 1: found the byte 0xFF, which is not UTF-8"),
+            (b"{:type :ok", "unreadable: line 1, column 1: '{' is never closed"),
         ];
         for (n, (text, complaint)) in table.into_iter().enumerate() {
             let path = file(&n.to_string(), text);

@@ -14,7 +14,7 @@ use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::Edn;
-use super::parse::parse;
+use super::parse::{ParseError, Reader, parse};
 
 /// How deep JSON may nest. Each level reads its text once more.
 const MAX_DEPTH: usize = 128;
@@ -34,6 +34,58 @@ impl Edn {
     pub fn from_json(text: &str) -> Result<Edn, serde_json::Error> {
         serde_json::from_str::<&RawValue>(text).and_then(|raw| read_json(raw, 0))
     }
+
+    /// Hands out the values of a text of JSON, each with the byte at which it begins:
+    /// values one after the other, on a line each or spread over several, or the
+    /// elements of arrays.
+    ///
+    /// # Errors
+    /// The first complaint of `take`, or the place at which the text is not JSON.
+    pub fn each_in_json<E: From<ParseError>>(
+        text: &str,
+        mut take: impl FnMut(usize, Edn) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let reader = Reader::new(text);
+        let mut one = |raw: &RawValue| {
+            let start = raw.get().as_ptr().addr() - text.as_ptr().addr();
+            match read_json(raw, 0) {
+                Ok(value) => take(start, value),
+                Err(error) => Err(reader.error_at(start, without_place(&error)).into()),
+            }
+        };
+        for raw in serde_json::Deserializer::from_str(text).into_iter::<&RawValue>() {
+            let raw = raw.map_err(|error| locate(&reader, &error))?;
+            if raw.get().starts_with('[') {
+                let elements: Vec<&RawValue> =
+                    serde_json::from_str(raw.get()).map_err(|error| locate(&reader, &error))?;
+                elements.into_iter().try_for_each(&mut one)?;
+            } else {
+                one(raw)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// serde_json's complaint with the place in characters, and what stands there.
+fn locate(reader: &Reader<'_>, error: &serde_json::Error) -> ParseError {
+    let mut lines = reader.text.split_inclusive('\n');
+    let start: usize = lines.by_ref().take(error.line().saturating_sub(1)).map(str::len).sum();
+    let mut at = (start + error.column().saturating_sub(1)).min(reader.text.len());
+    if error.is_eof() {
+        at = reader.text.len();
+    }
+    while !reader.text.is_char_boundary(at) {
+        at -= 1;
+    }
+    let what = format!("{}, found {}", without_place(error), reader.char_at(at));
+    reader.error_at(at, what)
+}
+
+/// serde_json's complaint alone; it appends a place that may be relative to a part.
+fn without_place(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    text.rsplit_once(" at line ").map_or(text.clone(), |(what, _)| what.to_owned())
 }
 
 fn write_json(value: &Edn, out: &mut String) {
@@ -44,6 +96,8 @@ fn write_json(value: &Edn, out: &mut String) {
         Edn::BigInt(digits) => out.push_str(digits),
         Edn::Float(x) if x.is_finite() => out.push_str(&format!("{x:?}")),
         Edn::Float(_) => out.push_str("null"),
+        Edn::Decimal(digits) => out.push_str(digits),
+        Edn::Ratio(over, under) => out.push_str(&format!("{:?}", *over as f64 / *under as f64)),
         Edn::Char(c) => write_string(c.encode_utf8(&mut [0; 4]), out),
         Edn::Str(text) | Edn::Keyword(text) | Edn::Symbol(text) => write_string(text, out),
         Edn::List(items) | Edn::Vector(items) | Edn::Set(items) => {

@@ -17,6 +17,7 @@ mod write;
 use compact_str::CompactString;
 
 pub use parse::{MAX_DEPTH, ParseError, Reader, parse};
+pub use strings::printable;
 
 /// One EDN value.
 ///
@@ -34,6 +35,10 @@ pub enum Edn {
     BigInt(String),
     /// `1.5`
     Float(f64),
+    /// `3.14M`: an exact decimal, as its digits without the `M`.
+    Decimal(CompactString),
+    /// `1/3`: numerator and denominator in lowest terms; the denominator is 2 or more.
+    Ratio(i64, u64),
     /// `\a`
     Char(char),
     /// `"text"`
@@ -143,6 +148,8 @@ impl Edn {
             // Precision beyond 53 bits is lost, which is what was asked for.
             Edn::Int(i) => Some(*i as f64),
             Edn::Float(x) => Some(*x),
+            Edn::Decimal(digits) => digits.parse().ok(),
+            Edn::Ratio(over, under) => Some(*over as f64 / *under as f64),
             _ => None,
         }
     }

@@ -65,7 +65,7 @@ fn rank(value: &Edn) -> u8 {
     match value {
         Edn::Nil => 0,
         Edn::Bool(_) => 1,
-        Edn::Int(_) | Edn::BigInt(_) | Edn::Float(_) => 2,
+        Edn::Int(_) | Edn::BigInt(_) | Edn::Float(_) | Edn::Decimal(_) | Edn::Ratio(..) => 2,
         Edn::Char(_) => 3,
         Edn::Str(_) => 4,
         Edn::Keyword(_) => 5,
@@ -84,20 +84,39 @@ struct Decimal {
     sign: i8,
     whole: String,
     fraction: String,
-    /// Of two numbers with the same digits the integer comes first: `1` and `1.0` differ.
-    inexact: bool,
+    /// Of two numbers with the same digits the integer comes first: `1`, `1M` and `1.0`
+    /// differ.
+    kind: Kind,
 }
+
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Integer,
+    Ratio,
+    Decimal,
+    Float,
+}
+
+/// Digits behind the point by which two ratios of 64-bit numbers are told apart: they
+/// differ by at least 2^-128.
+const RATIO_DIGITS: usize = 45;
 
 impl Decimal {
     fn of(value: &Edn) -> Option<Decimal> {
-        let (text, inexact) = match value {
-            Edn::Int(i) => (i.to_string(), false),
-            Edn::BigInt(digits) => (digits.clone(), false),
+        let (text, kind) = match value {
+            Edn::Int(i) => (i.to_string(), Kind::Integer),
+            Edn::BigInt(digits) => (digits.clone(), Kind::Integer),
+            Edn::Ratio(over, under) => (expand(*over, *under), Kind::Ratio),
+            Edn::Decimal(digits) => {
+                // Clojure's `=` finds 1.50M and 1.5M equal.
+                let plain = digits.contains('.').then(|| digits.trim_end_matches('0'));
+                (plain.unwrap_or(digits).to_owned(), Kind::Decimal)
+            }
             // Longer than the digits of any finite float, so infinities are outermost.
             Edn::Float(x) if x.is_infinite() => {
-                (format!("{}{}", if *x < 0.0 { "-" } else { "" }, "9".repeat(400)), true)
+                (format!("{}{}", if *x < 0.0 { "-" } else { "" }, "9".repeat(400)), Kind::Float)
             }
-            Edn::Float(x) => (x.to_string(), true),
+            Edn::Float(x) => (x.to_string(), Kind::Float),
             _ => return None,
         };
         let digits = text.strip_prefix('-').unwrap_or(&text);
@@ -107,7 +126,7 @@ impl Decimal {
             Some(b'N') => 2,
             _ => 1,
         };
-        Some(Decimal { sign, whole: whole.to_owned(), fraction: fraction.to_owned(), inexact })
+        Some(Decimal { sign, whole: whole.to_owned(), fraction: fraction.to_owned(), kind })
     }
 
     fn cmp(&self, other: &Decimal) -> Ordering {
@@ -116,7 +135,24 @@ impl Decimal {
             whole(self).cmp(&whole(other)).then_with(|| self.fraction.cmp(&other.fraction))
         };
         let magnitude = || if self.sign < 0 { size().reverse() } else { size() };
-        let exactness = || self.inexact.cmp(&other.inexact);
-        self.sign.cmp(&other.sign).then_with(magnitude).then_with(exactness)
+        let kind = || self.kind.cmp(&other.kind);
+        self.sign.cmp(&other.sign).then_with(magnitude).then_with(kind)
     }
+}
+
+/// The decimal digits of a ratio, cut off after [`RATIO_DIGITS`].
+fn expand(over: i64, under: u64) -> String {
+    let (sign, under) = (if over < 0 { "-" } else { "" }, u128::from(under));
+    let magnitude = u128::from(over.unsigned_abs());
+    let mut rest = magnitude % under;
+    let mut text = format!("{sign}{}.", magnitude / under);
+    for _ in 0..RATIO_DIGITS {
+        if rest == 0 {
+            break;
+        }
+        rest *= 10;
+        text.push_str(&(rest / under).to_string());
+        rest %= under;
+    }
+    text
 }

@@ -5,8 +5,9 @@
 //! complaint carries line and column, and nesting is limited, since the reader and
 //! the values it makes are recursive.
 //!
-//! Deliberately missing: ratios (`1/2`), exact decimals (`1.5M`), metadata and
-//! regular expressions. They are errors, not approximations.
+//! Metadata (`^{:a 1} x`) is read and dropped; a regular expression and a var, which
+//! Clojure prints but EDN does not have, keep their text. Deliberately missing: what
+//! Clojure prints as `#<...>`, which has no syntax.
 //! Source: the edn-format specification, and Clojure's reader where it is silent.
 
 use std::cmp::Ordering;
@@ -16,9 +17,13 @@ use compact_str::CompactString;
 
 use super::Edn;
 use super::number::number;
+use super::strings::printable;
 
 /// How deep values may nest. Beyond it is an attack or a mistake, not a history.
 pub const MAX_DEPTH: usize = 512;
+
+/// How much of a word a complaint quotes, in characters.
+const QUOTE: usize = 60;
 
 /// Up to this many keys, comparing all pairs beats sorting.
 const FEW_KEYS: usize = 16;
@@ -110,12 +115,13 @@ impl<'a> Reader<'a> {
         1 + before.iter().filter(|&&b| b == b'\n').count()
     }
 
-    pub(super) fn error_at(&self, at: usize, what: impl Into<String>) -> ParseError {
+    /// A complaint about the byte `at` of the text.
+    pub fn error_at(&self, at: usize, what: impl Into<String>) -> ParseError {
         let bytes = &self.text.as_bytes()[..at.min(self.text.len())];
         let line_start = bytes.iter().rposition(|&b| b == b'\n').map_or(0, |n| n + 1);
         // Bytes of the form 10xxxxxx continue a character; the others begin one.
         let column = 1 + bytes[line_start..].iter().filter(|&&b| b & 0xC0 != 0x80).count();
-        ParseError { line: self.line_of(at), column, what: what.into() }
+        ParseError { line: self.line_of(at), column, what: printable(&what.into()) }
     }
 
     pub(super) fn peek(&self) -> Option<u8> {
@@ -137,7 +143,8 @@ impl<'a> Reader<'a> {
                 Some(b' ' | b',' | b'\n' | b'\t' | b'\r' | 0x0B | 0x0C) => self.pos += 1,
                 Some(b';') => {
                     let rest = &self.text.as_bytes()[self.pos..];
-                    self.pos += rest.iter().position(|&b| b == b'\n').map_or(rest.len(), |n| n + 1);
+                    let end = rest.iter().position(|&b| b == b'\n' || b == b'\r');
+                    self.pos += end.map_or(rest.len(), |n| n + 1);
                 }
                 Some(b'#') if self.text.as_bytes().get(self.pos + 1) == Some(&b'_') => {
                     self.pos += 2;
@@ -176,7 +183,8 @@ impl<'a> Reader<'a> {
             Some(b'(') => self.items(b')', depth).map(Edn::List),
             Some(b'\\') => self.character(),
             Some(b'#') => self.dispatch(depth),
-            Some(b')' | b']' | b'}' | b'^' | b'@' | b'`' | b'~' | b'\'') => {
+            Some(b'^') => self.metadata(depth, 1),
+            Some(b')' | b']' | b'}' | b'@' | b'`' | b'~' | b'\'') => {
                 Err(self.error_at(start, format!("unexpected {}", self.char_at(start))))
             }
             Some(_) => Ok(match self.token() {
@@ -186,6 +194,13 @@ impl<'a> Reader<'a> {
                 symbol => Edn::Symbol(CompactString::new(symbol)),
             }),
         }
+    }
+
+    /// What carries metadata, without it: `^:key value`, and the old `#^:key value`.
+    fn metadata(&mut self, depth: usize, marker: usize) -> Result<Edn, ParseError> {
+        self.pos += marker;
+        self.nested(depth)?;
+        self.nested(depth)
     }
 
     /// The text from here to the next delimiter.
@@ -200,8 +215,9 @@ impl<'a> Reader<'a> {
     fn number(&mut self) -> Result<Edn, ParseError> {
         let start = self.pos;
         let token = self.token();
+        let shown: String = token.chars().take(QUOTE).collect();
         number(token)
-            .ok_or_else(|| self.error_at(start, format!("{token} is no number that EDN knows")))
+            .ok_or_else(|| self.error_at(start, format!("{shown} is not a number that EDN knows")))
     }
 
     fn keyword(&mut self) -> Result<Edn, ParseError> {
@@ -240,12 +256,26 @@ impl<'a> Reader<'a> {
                 }
                 self.map(depth, Some(namespace))
             }
+            Some(b'^') => self.metadata(depth, 2),
+            Some(b'"') => {
+                self.pos += 1;
+                let pattern = CompactString::new(self.raw_string()?);
+                Ok(Edn::Tagged(CompactString::const_new("regex"), Box::new(Edn::Str(pattern))))
+            }
+            Some(b'\'') => Ok(Edn::Symbol(CompactString::new(self.token()))),
+            Some(b'<') => {
+                let what = "an object that was printed without a form that can be read: #<";
+                Err(self.error_at(start, what))
+            }
             Some(b) if b.is_ascii_alphabetic() => {
                 self.pos += 1;
                 let tag = CompactString::new(self.token());
                 Ok(Edn::Tagged(tag, Box::new(self.nested(depth)?)))
             }
-            _ => Err(self.error_at(start, format!("unexpected # {}", self.char_at(start + 1)))),
+            _ => {
+                let what = format!("unexpected '#' before {}", self.char_at(start + 1));
+                Err(self.error_at(start, what))
+            }
         }
     }
 

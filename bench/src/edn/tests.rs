@@ -36,6 +36,20 @@ fn reads_and_prints_as_clojure_does() {
         ("#jepsen.history.Op{:index 3}", "#jepsen.history.Op{:index 3}"),
         ("[1 #_ #_ 2 3 4 #_5]", "[1 4]"),
         (" ; comment\n , {} ", "{}"),
+        ("; ended by a carriage return\r7", "7"),
+        ("[017 0x1F -0xff 36rZZ 2r101 0x10N 00]", "[15 31 -255 1295 5 16N 0]"),
+        ("0xFFFFFFFFFFFFFFFFFF", "4722366482869645213695N"),
+        ("[1/3 -2/4 4/2 0/5]", "[1/3 -1/2 2 0]"),
+        ("[3.14M 1M -0.50M 1.5e2M 25E-3M +007.5M -0M]", "[3.14M 1M -0.50M 150M 0.025M 7.5M 0M]"),
+        ("^{:line 3} [^:key x #^String y]", "[x y]"),
+        ("#\"a\\d\\\"b\"", r#"#regex "a\\d\\\"b""#),
+        ("#'clojure.core/inc", "#'clojure.core/inc"),
+        (
+            "#object[jepsen.core$f__12 0x1b2c \"f@1b2c\"]",
+            "#object [jepsen.core$f__12 6956 \"f@1b2c\"]",
+        ),
+        ("#error {:via [#my/tag #inst \"2020\"]}", "#error {:via [#my/tag #inst \"2020\"]}"),
+        ("#uuid \"a-b\"", "#uuid \"a-b\""),
     ];
     for (text, printed) in table {
         assert_eq!(parse(text).map(|v| v.to_string()).as_deref(), Ok(printed), "{text}");
@@ -53,16 +67,25 @@ fn complaints_name_the_place() {
         ("{:a 1 :a 2}", "line 1, column 1: key :a occurs twice"),
         ("#{1 1N}", "line 1, column 1: key 1N occurs twice"),
         ("\n \"abc", "line 2, column 2: this string does not end"),
-        ("1/2", "line 1, column 1: 1/2 is no number that EDN knows"),
-        ("1.5M", "line 1, column 1: 1.5M is no number that EDN knows"),
-        ("007", "line 1, column 1: 007 is no number that EDN knows"),
+        ("1/0", "line 1, column 1: 1/0 is not a number that EDN knows"),
+        ("1/-2", "line 1, column 1: 1/-2 is not a number that EDN knows"),
+        ("1e9999M", "line 1, column 1: 1e9999M is not a number that EDN knows"),
+        ("008", "line 1, column 1: 008 is not a number that EDN knows"),
+        ("0x", "line 1, column 1: 0x is not a number that EDN knows"),
+        ("1r1", "line 1, column 1: 1r1 is not a number that EDN knows"),
+        ("1\u{7}", "line 1, column 1: 1\\u{7} is not a number that EDN knows"),
+        (
+            "#<Object>",
+            "line 1, column 1: an object that was printed without a form that can be read: #<",
+        ),
+        ("#5", "line 1, column 1: unexpected '#' before '5'"),
         (":", "line 1, column 1: expected a name after the colon"),
         ("#_", "line 1, column 3: expected a value, found the end"),
         ("[#_]", "line 1, column 4: unexpected ']'"),
         ("\"\\ud800\"", "line 1, column 3: half of a surrogate pair"),
         ("\"\\u12\"", "line 1, column 3: expected four hexadecimal digits after \\u"),
         ("\\longname", "line 1, column 1: unknown character \\longname"),
-        ("^{:a 1} x", "line 1, column 1: unexpected '^'"),
+        ("^{:a 1}", "line 1, column 8: expected a value, found the end"),
     ];
     for (text, complaint) in table {
         let error = parse(text).map_err(|e| e.to_string());
@@ -74,7 +97,9 @@ fn complaints_name_the_place() {
 fn depth_is_limited_and_no_nesting_overflows_the_stack() {
     let nested = |open: &str, close: &str, n| format!("{}1{}", open.repeat(n), close.repeat(n));
     assert!(parse(&nested("[", "]", MAX_DEPTH)).is_ok());
-    for (open, close) in [("[", "]"), ("{1 ", "}"), ("#_", ""), ("#a ", ""), ("#{", "}")] {
+    for (open, close) in
+        [("[", "]"), ("{1 ", "}"), ("#_", ""), ("#a ", ""), ("#{", "}"), ("^a ", "")]
+    {
         let error = parse(&nested(open, close, 200_000)).expect_err("far too deep");
         assert!(error.what.contains("deeper"), "{open}: {error}");
     }
@@ -86,6 +111,7 @@ fn json_twin() {
     let table = [
         ("{:a 1, \"b\" [x \\y], 3 #{4}, [5] nil}", r#"{"a":1,"b":["x","y"],"3":[4],"[5]":null}"#),
         ("(123456789012345678901N 1.0 2.5 ##NaN)", "[123456789012345678901,1.0,2.5,null]"),
+        ("[3.14M 1/4]", "[3.14,0.25]"),
         ("#jepsen.history.Op{:f \"q\\\"\\n\"}", r#"{"f":"q\"\n"}"#),
     ];
     for (edn, json) in table {
@@ -106,7 +132,11 @@ fn equality_is_clojures() {
     assert!(equal("{:a 1, :b #{1 2}}", "{:b #{2 1}, :a 1N}"));
     assert!(equal("[1 (2)]", "(1 [2])"));
     assert!(equal("##NaN", "##NaN"));
+    assert!(equal("1.50M", "1.5M"));
+    assert!(equal("2/4", "1/2"));
     assert!(!equal("1", "1.0"));
+    assert!(!equal("1/2", "0.5"));
+    assert!(!equal("1M", "1"));
     assert!(!equal(":a", "\"a\""));
     assert!(!equal("[1 2]", "#{1 2}"));
 }
@@ -114,7 +144,8 @@ fn equality_is_clojures() {
 #[test]
 fn order_across_types_and_sizes() {
     let sorted = parse(
-        "[nil false true ##-Inf -18446744073709551617N -3 -2.5 0 0.0 1 1.5 9007199254740992.0
+        "[nil false true ##-Inf -18446744073709551617N -3 -2.5 -1/3 0 0.0 1/3 2/3 1 1.0M 1.0
+          3/2 1.5M 1.5 9007199254740992.0
           9007199254740993 18446744073709551617N ##Inf ##NaN \\a \"a\" \"b\" :a x [] [9] [1 2]
           #{} {} {:a 1} #t 1]",
     )
@@ -150,6 +181,9 @@ fn any_edn() -> impl Strategy<Value = Edn> {
         any::<i64>().prop_map(Edn::Int),
         "-?[1-9][0-9]{20,30}".prop_map(Edn::BigInt),
         any::<f64>().prop_map(Edn::Float),
+        "-?[1-9][0-9]{0,6}[.][0-9]{0,6}[1-9]".prop_map(|d| Edn::Decimal(CompactString::from(d))),
+        (any::<i32>(), 1_u32..)
+            .prop_map(|(over, under)| { parse(&format!("{over}/{under}")).expect("a ratio") }),
         any::<char>().prop_map(Edn::Char),
         any::<String>().prop_map(Edn::str),
         name.prop_map(|n| Edn::keyword(&n)),

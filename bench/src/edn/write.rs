@@ -48,6 +48,8 @@ fn write_flat(value: &Edn, out: &mut impl Write) -> fmt::Result {
         Edn::Int(i) => write!(out, "{i}"),
         Edn::BigInt(digits) => write!(out, "{digits}N"),
         Edn::Float(x) => write_float(*x, out),
+        Edn::Decimal(digits) => write!(out, "{digits}M"),
+        Edn::Ratio(over, under) => write!(out, "{over}/{under}"),
         Edn::Char(c) => write_char(*c, out),
         Edn::Str(text) => write_string(text, out),
         Edn::Keyword(name) => {

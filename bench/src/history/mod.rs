@@ -5,13 +5,16 @@
 //! a logical thread of a client: it has at most one operation open, and after an
 //! `info` it never invokes again, since its last operation may still take effect.
 //!
-//! Histories are read from and written to files in Jepsen's notation and as JSON,
-//! one operation a line. Checkers get them as pairs of invocation and completion.
+//! Histories are read from files in any notation that is in use, and written in Jepsen's
+//! and as JSON, one operation a line. Checkers get them as pairs of invocation and completion.
 
 mod pair;
+mod process;
 mod read;
+mod source;
 #[cfg(test)]
 mod tests;
+mod text;
 mod write;
 
 use compact_str::CompactString;
@@ -19,8 +22,9 @@ use compact_str::CompactString;
 use crate::edn::Edn;
 
 pub use pair::{Pair, PairError, pairs};
-pub use read::{ReadError, from_text, read};
-pub use write::{to_edn_lines, to_json_lines, to_txt};
+pub use read::{Hints, from_text, from_text_as};
+pub use source::{ReadError, STDIN, read, read_as, run_dir};
+pub use write::{to_edn_lines, to_json_lines, to_log_line, to_txt};
 
 /// Which of the four kinds of event an [`Op`] is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,70 +1,45 @@
 //! Reading histories.
 //!
-//! Jepsen's EDN, one map a line or all of them in one vector, as plain maps or
-//! as `#jepsen.history.Op{...}`; or our own JSON lines. Operations without `:index` get their
-//! position, those without `:time` too. An index may leave gaps, as in a history
-//! that was filtered, but must increase; in memory the positions are without gaps.
+//! Jepsen's EDN, one map a line or all of them in one vector, as plain maps or as
+//! records of any tag (`#jepsen.history.Op{...}`, `#knossos.op.Op{...}`); JSON, one object
+//! a line or spread over lines, or all of them in an array, as elle-cli has it; and the
+//! lines of `history.txt` and `jepsen.log` ([`super::text`]).
 //!
-//! JSON does not tell keywords from strings. What comes back as a keyword is known
-//! by its place: `f`, the keys of a value, the first element of an error and of a micro-operation.
-
-use std::fmt;
-use std::fs;
-use std::path::{Path, PathBuf};
+//! Operations without `:index` or `:time` get their position. An index may leave gaps, as
+//! in a history that was filtered, but must increase; in memory the positions are
+//! without gaps. Operations without `:f` get the one of the workload, if it has only
+//! one. If no operation names a `:process`, a completion belongs to the only open
+//! invocation that it fits ([`super::process`]).
+//!
+//! JSON does not tell keywords from strings. What comes back as a keyword is known by its
+//! place: `f`, the keys of a value, the first element of an error and of a
+//! micro-operation. A colon in front of such a word is dropped.
 
 use compact_str::CompactString;
 
-use super::{History, Op, OpType, Process};
-use crate::edn::{Edn, ParseError, Reader};
+use super::process::{Processes, process};
+use super::source::ReadError;
+use super::{History, Op, OpType, text};
+use crate::edn::{Edn, Reader, printable};
 
-/// Why a history cannot be read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReadError {
-    /// The file, if it came from one.
-    pub file: Option<PathBuf>,
-    /// Line, from 1; none if it is about the whole file.
-    pub line: Option<usize>,
-    /// The complaint.
-    pub what: String,
+/// What is known about the operations of a history before it is read.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Hints {
+    /// The `:f` of operations that do not name theirs.
+    pub f: Option<&'static str>,
 }
 
-impl ReadError {
-    /// Line and complaint, for those who have named the file already.
-    pub fn reason(&self) -> String {
-        self.line.map_or_else(|| self.what.clone(), |line| format!("line {line}: {}", self.what))
+impl Hints {
+    /// What the name of a workload says.
+    pub fn of(workload: &str) -> Hints {
+        let f = match workload {
+            "echo" => Some("echo"),
+            "unique-ids" => Some("generate"),
+            "txn-list-append" | "txn-rw-register" => Some("txn"),
+            _ => None,
+        };
+        Hints { f }
     }
-}
-
-impl fmt::Display for ReadError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(file) = &self.file {
-            write!(f, "{}: ", file.display())?;
-        }
-        f.write_str(&self.reason())
-    }
-}
-
-impl std::error::Error for ReadError {}
-
-impl From<ParseError> for ReadError {
-    fn from(error: ParseError) -> ReadError {
-        let what = format!("column {}: {}", error.column, error.what);
-        ReadError { file: None, line: Some(error.line), what }
-    }
-}
-
-/// Reads a history file in any of the formats.
-///
-/// # Errors
-/// If the file cannot be read, or is no history; with its name and line.
-pub fn read(path: &Path) -> Result<History, ReadError> {
-    let named = |line, what| ReadError { file: Some(path.to_owned()), line, what };
-    let bytes = fs::read(path).map_err(|e| named(None, e.to_string()))?;
-    let text = std::str::from_utf8(&bytes).map_err(|e| {
-        let line = 1 + bytes[..e.valid_up_to()].iter().filter(|&&b| b == b'\n').count();
-        named(Some(line), "this is not UTF-8".to_owned())
-    })?;
-    from_text(text).map_err(|e| named(e.line, e.what))
 }
 
 /// Reads a history from a text in any of the formats.
@@ -72,29 +47,47 @@ pub fn read(path: &Path) -> Result<History, ReadError> {
 /// # Errors
 /// If the text is no history.
 pub fn from_text(text: &str) -> Result<History, ReadError> {
-    // An operation has keyword keys in EDN and string keys in JSON.
-    let is_json = text
-        .lines()
-        .find(|line| !line.trim().is_empty())
-        .and_then(|line| line.trim_start().strip_prefix('{'))
-        .is_some_and(|rest| rest.trim_start().starts_with('"'));
-    let mut history = Builder::default();
-    if is_json {
-        for (n, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-            let record = Edn::from_json(line).map_err(|e| at(n + 1, e.to_string()))?;
-            history.push(record, true).map_err(|what| at(n + 1, what))?;
-        }
+    from_text_as(text, Hints::default())
+}
+
+/// The same, with what is known about it.
+///
+/// # Errors
+/// If the text is no history.
+pub fn from_text_as(text: &str, hints: Hints) -> Result<History, ReadError> {
+    // Editors and spreadsheets mark the order of bytes, which says nothing in UTF-8.
+    let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
+    let reader = Reader::new(text);
+    let mut history = Builder { hints, ..Builder::default() };
+    if is_json(text) {
+        Edn::each_in_json(text, |at, record| {
+            history.push(at, record, true).map_err(|what| reader.error_at(at, what).into())
+        })
+        .map_err(|error: ReadError| error)?;
+    } else if text::is_log(text) {
+        text::read(text, |at, record| {
+            history.push(at, record, false).map_err(|what| reader.error_at(at, what))
+        })?;
     } else {
         read_edn(&mut Reader::new(text), &mut history)?;
     }
-    Ok(history.ops)
+    history.finish(&reader)
 }
 
-fn at(line: usize, what: String) -> ReadError {
-    ReadError { file: None, line: Some(line), what }
+/// Whether the first operation is in JSON, which has a colon behind a key that is a string;
+/// in EDN a colon there would begin a keyword.
+fn is_json(text: &str) -> bool {
+    let text = text.trim_start();
+    let first = text.strip_prefix('[').unwrap_or(text).trim_start();
+    let key = first.strip_prefix('{').and_then(|object| object.trim_start().strip_prefix('"'));
+    let Some((_, rest)) = key.and_then(|key| key.split_once('"')) else { return false };
+    let Some(value) = rest.trim_start().strip_prefix(':') else { return false };
+    let literals = ["true", "false", "null"];
+    !value.starts_with(char::is_alphabetic) || literals.iter().any(|word| value.starts_with(word))
 }
 
 fn read_edn(reader: &mut Reader<'_>, history: &mut Builder) -> Result<(), ReadError> {
+    let opening = reader.next_start()?;
     let close = match (reader.eat(b'[')?, reader.eat(b'(')?) {
         (true, _) => Some(b']'),
         (false, true) => Some(b')'),
@@ -107,18 +100,22 @@ fn read_edn(reader: &mut Reader<'_>, history: &mut Builder) -> Result<(), ReadEr
             let rest = reader.next_start()?;
             return match reader.read()? {
                 None => Ok(()),
-                Some(_) => Err(at(reader.line_of(rest), "more after the history".to_owned())),
+                Some(more) => {
+                    let what = format!("more after the history: {}", shortened(&more));
+                    Err(reader.error_at(rest, what).into())
+                }
             };
         }
         let start = reader.next_start()?;
         match reader.read()? {
             Some(record) => {
-                history.push(record, false).map_err(|what| at(reader.line_of(start), what))?;
+                let pushed = history.push(start, record, false);
+                pushed.map_err(|what| reader.error_at(start, what))?;
             }
             None if close.is_none() => return Ok(()),
             None => {
-                let what = "the vector of operations is never closed".to_owned();
-                return Err(at(reader.line_of(start), what));
+                let what = "the vector of operations is never closed";
+                return Err(reader.error_at(opening, what).into());
             }
         }
     }
@@ -127,42 +124,52 @@ fn read_edn(reader: &mut Reader<'_>, history: &mut Builder) -> Result<(), ReadEr
 /// Turns records into operations.
 #[derive(Default)]
 struct Builder {
+    hints: Hints,
     ops: History,
+    /// The byte at which each record begins.
+    starts: Vec<usize>,
+    processes: Processes,
     last_index: Option<i64>,
 }
 
 impl Builder {
-    fn push(&mut self, record: Edn, from_json: bool) -> Result<(), String> {
+    /// Adds the operation that begins at a byte.
+    fn push(&mut self, start: usize, record: Edn, from_json: bool) -> Result<(), String> {
         let mut fields = Fields::of(record)?;
         let position = self.ops.len();
-        self.check_index(fields.take("index"))?;
-        let time = match fields.take("time") {
+        self.check_index(fields.known("index"))?;
+        let time = match fields.known("time") {
             None => i64::try_from(position).unwrap_or(i64::MAX),
-            Some(time) => time.as_int().ok_or_else(|| format!(":time is {time}, no integer"))?,
+            // A fraction of a nanosecond says nothing.
+            Some(Edn::Float(time)) => time as i64,
+            Some(time) => time
+                .as_int()
+                .ok_or_else(|| format!(":time is {}, not a number", shortened(&time)))?,
         };
         let kind = fields.require("type")?;
-        let kind = kind
-            .as_text()
+        let kind = name_of(&kind)
             .and_then(OpType::from_name)
-            .ok_or_else(|| format!("unknown :type {kind}"))?;
-        let process = process(&fields.require("process")?)?;
-        let f = match fields.require("f")? {
-            Edn::Keyword(name) | Edn::Str(name) | Edn::Symbol(name) => name,
-            other => return Err(format!(":f is {other}, no keyword")),
+            .ok_or_else(|| format!("unknown :type {}", shortened(&kind)))?;
+        let process = fields.known("process").map(|value| process(&value)).transpose()?;
+        let f = match fields.known("f") {
+            Some(f) => CompactString::new(
+                name_of(&f).ok_or_else(|| format!(":f is {}, not a name", shortened(&f)))?,
+            ),
+            None => CompactString::new(self.hints.f.ok_or("no :f")?),
         };
-        let mut value = fields.take("value").unwrap_or_default();
+        let mut value = untupled(fields.take("value").unwrap_or_default());
         let mut error = fields.take("error");
+        if matches!(&*f, "txn" | "send" | "poll") {
+            restore_micro_ops(&mut value, from_json);
+        }
         if from_json {
-            if matches!(&*f, "txn" | "send" | "poll") {
-                restore_micro_ops(&mut value);
-            }
             error.iter_mut().for_each(restore_head);
         }
         let mut op = Op {
             index: position,
             time,
             kind,
-            process,
+            process: self.processes.of(process)?,
             f,
             value,
             error,
@@ -176,27 +183,44 @@ impl Builder {
         }
         op.extra.extend(fields.rest());
         self.ops.push(op);
+        self.starts.push(start);
         Ok(())
     }
 
     fn check_index(&mut self, index: Option<Edn>) -> Result<(), String> {
         let Some(index) = index else { return Ok(()) };
-        let index = index.as_int().ok_or_else(|| format!(":index is {index}, no integer"))?;
+        let index = index
+            .as_int()
+            .ok_or_else(|| format!(":index is {}, not an integer", shortened(&index)))?;
         if let Some(last) = self.last_index.filter(|&last| last >= index) {
             return Err(format!(":index {index} after :index {last}"));
         }
         self.last_index = Some(index);
         Ok(())
     }
+
+    fn finish(mut self, reader: &Reader<'_>) -> Result<History, ReadError> {
+        self.processes.assign(&mut self.ops).map_err(|(index, what)| {
+            let start = self.starts.get(index).copied().unwrap_or_default();
+            ReadError::from(reader.error_at(start, what))
+        })?;
+        Ok(self.ops)
+    }
 }
 
-fn process(value: &Edn) -> Result<Process, String> {
-    if let Some(id) = value.as_int().and_then(|id| u64::try_from(id).ok()) {
-        return Ok(Process::Client(id));
-    }
-    match value.as_text() {
-        Some("nemesis") => Ok(Process::Nemesis),
-        _ => Err(format!(":process is {value}, neither a number nor :nemesis")),
+/// The name that a keyword, symbol or string holds, where a name is expected; JSON made
+/// by a program may keep the colon.
+fn name_of(value: &Edn) -> Option<&str> {
+    let text = value.as_text()?;
+    Some(text.strip_prefix(':').unwrap_or(text)).filter(|name| !name.is_empty())
+}
+
+/// The key and value of an operation on one of several independent objects. Jepsen
+/// prints the pair with a tag, or without.
+fn untupled(value: Edn) -> Edn {
+    match value {
+        Edn::Tagged(tag, inner) if tag == "jepsen.independent/tuple" => *inner,
+        other => other,
     }
 }
 
@@ -208,14 +232,14 @@ impl Fields {
         let entries = match record {
             Edn::Map(entries) => entries,
             Edn::Tagged(tag, inner) => match *inner {
-                Edn::Map(entries) if tag == "jepsen.history.Op" => entries,
+                Edn::Map(entries) => entries,
                 _ => return Err(format!("expected an operation, found #{tag}")),
             },
             other => return Err(format!("expected an operation, found {}", shortened(&other))),
         };
-        let name = |(key, value)| match key {
-            Edn::Keyword(name) => Ok((name, value)),
-            other => Err(format!("key {other} is no keyword")),
+        let name = |(key, value): (Edn, Edn)| match name_of(&key) {
+            Some(name) => Ok((CompactString::new(name), value)),
+            None => Err(format!("key {} is not a name", shortened(&key))),
         };
         entries.into_iter().map(name).collect::<Result<_, _>>().map(Fields)
     }
@@ -225,8 +249,13 @@ impl Fields {
         Some(self.0.remove(at).1)
     }
 
+    /// The same, where nil means that it is not known.
+    fn known(&mut self, name: &str) -> Option<Edn> {
+        self.take(name).filter(|value| !value.is_nil())
+    }
+
     fn require(&mut self, name: &str) -> Result<Edn, String> {
-        self.take(name).ok_or_else(|| format!("no :{name}"))
+        self.known(name).ok_or_else(|| format!("no :{name}"))
     }
 
     fn rest(self) -> Vec<(CompactString, Edn)> {
@@ -235,21 +264,22 @@ impl Fields {
 }
 
 /// The beginning of a value, for messages.
-fn shortened(value: &Edn) -> String {
+pub(super) fn shortened(value: &Edn) -> String {
     let text = value.to_string();
     match text.char_indices().nth(60) {
-        Some((end, _)) => format!("{}...", &text[..end]),
-        None => text,
+        Some((end, _)) => format!("{}...", printable(&text[..end])),
+        None => printable(&text),
     }
 }
 
-/// Turns `["append", 1, 2]` in a transaction back into `[:append 1 2]`, and
+/// Turns `["append", 1, 2]` in a transaction back into `[:append 1 2]`, and, from JSON,
 /// the keys that a poll returns back into strings.
-fn restore_micro_ops(value: &mut Edn) {
-    let Edn::Vector(micro_ops) = value else { return };
+fn restore_micro_ops(value: &mut Edn, from_json: bool) {
+    let (Edn::Vector(micro_ops) | Edn::List(micro_ops)) = value else { return };
     for micro_op in micro_ops {
         restore_head(micro_op);
-        if let Edn::Vector(parts) = micro_op
+        if from_json
+            && let Edn::Vector(parts) = micro_op
             && let [Edn::Keyword(head), Edn::Map(polled), ..] = &mut parts[..]
             && head == "poll"
         {
@@ -263,10 +293,10 @@ fn restore_micro_ops(value: &mut Edn) {
 }
 
 fn restore_head(value: &mut Edn) {
-    if let Edn::Vector(parts) = value
+    if let Edn::Vector(parts) | Edn::List(parts) = value
         && let Some(head @ Edn::Str(_)) = parts.first_mut()
-        && let Edn::Str(name) = std::mem::take(head)
+        && let Some(name) = name_of(head)
     {
-        *head = Edn::Keyword(name);
+        *head = Edn::keyword(name);
     }
 }

@@ -74,31 +74,162 @@ fn what_is_missing_is_filled_in() {
 fn complaints_name_line_and_reason() {
     let good = "{:index 0, :type :invoke, :process 0, :f :read}\n";
     let table = [
-        ("{:type :done, :process 0, :f :read}", "line 2: unknown :type :done"),
-        ("{:process 0, :f :read}", "line 2: no :type"),
-        ("{:type :ok, :f :read}", "line 2: no :process"),
-        ("{:type :ok, :process 0}", "line 2: no :f"),
+        ("{:type :done, :process 0, :f :read}", "unknown :type :done"),
+        ("{:process 0, :f :read}", "no :type"),
+        ("{:type :ok, :f :read}", "no :process"),
+        ("{:type :ok, :process 0}", "no :f"),
+        ("{:type :ok, :process -1, :f :a}", ":process is -1, neither a number nor :nemesis"),
         (
-            "{:type :ok, :process -1, :f :a}",
-            "line 2: :process is -1, neither a number nor :nemesis",
+            "{:type :ok, :process \"\u{1b}[2J\", :f :a}",
+            ":process is \"\\u{1b}[2J\", neither a number nor :nemesis",
         ),
-        ("{:index 0, :type :ok, :process 0, :f :a}", "line 2: :index 0 after :index 0"),
-        ("{:time 1.5, :type :ok, :process 0, :f :a}", "line 2: :time is 1.5, no integer"),
-        ("{\"type\" :ok}", "line 2: key \"type\" is no keyword"),
-        ("[1 2]", "line 2: expected an operation, found [1 2]"),
-        ("#foo{:a 1}", "line 2: expected an operation, found #foo"),
-        ("{:type :ok, :process", "line 2: column 21: expected a value, found the end"),
+        ("{:index 0, :type :ok, :process 0, :f :a}", ":index 0 after :index 0"),
+        ("{:time :now, :type :ok, :process 0, :f :a}", ":time is :now, not a number"),
+        ("{7 :ok}", "key 7 is not a name"),
+        ("[1 2]", "expected an operation, found [1 2]"),
+        ("#foo [1]", "expected an operation, found #foo"),
+        ("#foo{:a 1}", "no :type"),
     ];
     for (record, complaint) in table {
-        let error = from_text(&format!("{good}{record}")).map_err(|e| e.to_string());
-        assert_eq!(error, Err(complaint.to_owned()), "{record}");
+        let error = from_text(&format!("{good}  {record}")).map_err(|e| e.to_string());
+        assert_eq!(error, Err(format!("line 2, column 3: {complaint}")), "{record}");
     }
-    let error = from_text("[{:type :ok, :process 0, :f :a}\n\n").map_err(|e| e.to_string());
-    assert_eq!(error, Err("line 3: the vector of operations is never closed".to_owned()));
-    let error = from_text("{\"type\": \"ok\"}").map_err(|e| e.to_string());
-    assert_eq!(error, Err("line 1: no :process".to_owned()));
+    let whole = [
+        ("{:type :ok, :process", "line 1, column 21: expected a value, found the end"),
+        (
+            "[{:type :ok, :process 0, :f :a}\n\n",
+            "line 1, column 1: the vector of operations is never closed",
+        ),
+        ("[] 7", "line 1, column 4: more after the history: 7"),
+        (
+            "{\"type\": \"ok\", \"f\": \"a\"}\n[",
+            "line 2, column 2: EOF while parsing a list, found the end",
+        ),
+        ("{\"type\": \"ok\", é}", "line 1, column 16: key must be a string, found 'é'"),
+        ("[{\"type\": \"ok\"},\n {\"type\": 7}]", "line 1, column 2: no :f"),
+        (
+            "0\t:ok\t:read\t1\n0 :ok :read\n",
+            "line 2, column 1: expected process, :type, :f and value with tabs between them, found 0 :ok :read\\n",
+        ),
+    ];
+    for (text, complaint) in whole {
+        let error = from_text(text).map_err(|e| e.to_string());
+        assert_eq!(error, Err(complaint.to_owned()), "{text}");
+    }
     let missing = read(std::path::Path::new("/nonexistent/history.edn")).map_err(|e| e.to_string());
     assert!(missing.is_err_and(|e| e.starts_with("/nonexistent/history.edn: ")));
+}
+
+/// What is read from a text, on one line an operation: process, type, f, value.
+fn told(text: &str, workload: &str) -> String {
+    let history = from_text_as(text, Hints::of(workload)).unwrap_or_else(|e| panic!("{e}: {text}"));
+    to_txt(&history).trim_end().replace('\t', " ").replace('\n', "; ")
+}
+
+#[test]
+fn every_notation_of_one_history_is_read() {
+    let expected = "0 :invoke :txn [[:w \"x\" 2]]; 0 :ok :txn [[:w \"x\" 2]]";
+    let table = [
+        // As elle-cli and its users have it.
+        r#"[{"type":"invoke","f":"txn","value":[["w","x",2]],"process":0,"index":1},
+            {"type":"ok","f":"txn","value":[["w","x",2]],"process":0,"index":2}]"#,
+        "[\n  {\n    \"process\": 0,\n    \"type\": \"invoke\",\n    \"value\": [\n      [\"w\", \"x\", 2]\n    ]\n  },\n  {\n    \"process\": 0, \"type\": \"ok\", \"value\": [[\"w\", \"x\", 2]] }\n]\n",
+        "{\n \"type\" : \"invoke\", \"process\": 0, \"value\": [[\"w\",\"x\",2]]\n}\n{\n \"type\": \"ok\", \"process\": 0, \"value\": [[\"w\",\"x\",2]]}\n",
+        // Programs that keep the colons.
+        r#"{":type":":invoke",":f":":txn",":value":[[":w","x",2]],":process":"0"}
+           {":type":":ok",":f":":txn",":value":[[":w","x",2]],":process":0.0,"time":null}"#,
+        // In Clojure's notation.
+        r#"{:type :invoke, :value [[:w "x" 2]], :process 0} {:type :ok, :value [[:w "x" 2]], :process 0}"#,
+        r#"{"type" "invoke" "value" [["w" "x" 2]] "process" 0} {type ok value [[w "x" 2]] process 0}"#,
+        "\u{FEFF}({:type :invoke, :value [[:w \"x\" 2]], :process 0}\r\n {:type :ok, :value ([:w \"x\" 2]), :process 0})\r\n",
+        r#"#knossos.op.Op{:type :invoke, :value [[:w "x" 2]], :process 0, :extra 3.14M}
+           #my.own/op {:type :ok, :value [[:w "x" 2]], :process 0, :debug #object[java.lang.Object 0x1f "o"]}"#,
+        // Without processes.
+        r#"{:type :invoke, :value [[:w "x" 2]]} ^:meta {:type :ok, :value [[:w "x" 2]]}"#,
+        // As printed for people.
+        "0\t:invoke\t:txn\t[[:w \"x\" 2]]\n0\t:ok\t:txn\t[[:w \"x\" 2]]\n",
+        "2024-01-01 INFO starts\n2024\tINFO\t[w 0] jepsen.util: 0\t:invoke\t:txn\t[[:w \"x\" 2]]\nnoise\n2024\tINFO\t[w 0] jepsen.util: 0\t:ok\t:txn\t[[:w \"x\" 2]]\n",
+    ];
+    for text in table {
+        let read = told(text, "txn-rw-register");
+        // A word in a list that was a symbol or a list stays one; they compare as equal.
+        let read = read.replace("[w ", "[:w ").replace("([:w \"x\" 2])", "[[:w \"x\" 2]]");
+        assert_eq!(read, expected, "{text}");
+    }
+    assert!(from_text(table[1]).is_err(), "without a workload there is no :f");
+}
+
+#[test]
+fn a_tuple_of_independent_keys_is_a_pair() {
+    let text = "{:type :invoke, :process 0, :f :read, :value #jepsen.independent/tuple [7 nil]}";
+    assert_eq!(told(text, "lin-kv"), "0 :invoke :read [7 nil]");
+}
+
+#[test]
+fn completions_without_a_process_find_their_invocations() {
+    let op =
+        |kind: &str, f: &str, value: &str| format!("{{:type :{kind}, :f :{f}, :value {value}}}\n");
+    let overlapping = op("invoke", "read", "nil")
+        + &op("invoke", "write", "1")
+        + &op("ok", "write", "1")
+        + &op("invoke", "write", "2")
+        + &op("info", "write", "2")
+        + &op("invoke", "cas", "[1 2]")
+        + &op("ok", "read", "[1 2]")
+        + &op("fail", "cas", "nil");
+    assert_eq!(paired(&overlapping), Ok("0-6 1-2 3-4 5-7".to_owned()));
+    let history = from_text(&overlapping).expect("a history");
+    let processes: Vec<String> = history.iter().map(|op| op.process.to_edn().to_string()).collect();
+    // Process 1 is in doubt with operation 3, and not used again.
+    assert_eq!(processes.join(" "), "0 1 1 1 1 2 0 2");
+
+    let refused = |text: String| from_text(&text).map_err(|e| e.to_string()).expect_err("refused");
+    let twice = op("invoke", "read", "nil").repeat(2) + &op("ok", "read", "3");
+    assert_eq!(
+        refused(twice),
+        "line 3, column 1: no :process, and operations 0 and 1 are open that it fits"
+    );
+    assert_eq!(
+        refused(op("invoke", "write", "1") + &op("ok", "write", "2")),
+        "line 2, column 1: no :process, and no :write is open that it fits"
+    );
+    assert_eq!(
+        refused(op("invoke", "write", "1") + "{:type :ok, :process 3, :f :write}"),
+        "line 2, column 1: :process 3, although earlier operations have none"
+    );
+}
+
+#[test]
+fn files_directories_and_encodings() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let run = dir.path().join("echo/run");
+    fs::create_dir_all(&run).expect("made");
+    let reason = |path: &std::path::Path| read(path).expect_err("nothing there").reason();
+    assert!(reason(&run).starts_with("this directory has none of history.edn, "));
+    let line = "{:type :invoke, :process 0, :f :echo, :value \"é\"}\n";
+    fs::write(run.join("jepsen.log"), "x jepsen.util: 7\t:invoke\t:echo\t1\n").expect("written");
+    let first = |path: &std::path::Path| read(path).expect("a history")[0].process;
+    assert_eq!(first(&run), Process::Client(7));
+    fs::write(run.join("history.edn"), line).expect("written");
+    assert_eq!(first(&run), Process::Client(0), "history.edn holds more");
+    std::os::unix::fs::symlink("echo/run", dir.path().join("current")).expect("linked");
+    assert_eq!(first(dir.path()), Process::Client(0), "a store means its newest run");
+
+    let file = dir.path().join("history");
+    let utf16: Vec<u8> =
+        format!("\u{FEFF}{line}").encode_utf16().flat_map(u16::to_le_bytes).collect();
+    fs::write(&file, utf16).expect("written");
+    assert_eq!(read(&file).expect("UTF-16")[0].value, Edn::str("é"));
+    for (bytes, complaint) in [
+        (
+            &b"\x1f\x8b\x08"[..],
+            "this is compressed by gzip: gunzip -c FILE | seaworthy check ... -",
+        ),
+        (b"{}\n\xC3\xA9 \xE9", "line 2, column 3: found the byte 0xE9, which is not UTF-8"),
+    ] {
+        fs::write(&file, bytes).expect("written");
+        assert_eq!(reason(&file), complaint);
+    }
 }
 
 fn paired(text: &str) -> Result<String, String> {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::Op;
+use super::{Op, Process};
 use crate::edn::Edn;
 
 impl Op {
@@ -45,16 +45,32 @@ pub fn to_json_lines(history: &[Op]) -> String {
 
 /// `history.txt`: process, type, f, value and error, with tabs between them.
 pub fn to_txt(history: &[Op]) -> String {
-    lines(history, |op, out| {
-        let (process, kind) = (op.process.to_edn(), op.kind.name());
-        write!(out, "{process}\t:{kind}\t:{}\t{}", op.f, op.value)?;
-        match &op.error {
-            None | Some(Edn::Nil | Edn::Bool(false)) => Ok(()),
-            // Jepsen prints the error for people, a plain text without quotes.
-            Some(Edn::Str(text)) => write!(out, "\t{text}"),
-            Some(error) => write!(out, "\t{error}"),
-        }
-    })
+    lines(history, write_columns)
+}
+
+fn write_columns(op: &Op, out: &mut String) -> std::fmt::Result {
+    let (process, kind) = (op.process.to_edn(), op.kind.name());
+    write!(out, "{process}\t:{kind}\t:{}\t{}", op.f, op.value)?;
+    match &op.error {
+        None | Some(Edn::Nil | Edn::Bool(false)) => Ok(()),
+        // Jepsen prints the error for people, a plain text without quotes.
+        Some(Edn::Str(text)) => write!(out, "\t{text}"),
+        Some(error) => write!(out, "\t{error}"),
+    }
+}
+
+/// A line of `jepsen.log` without its end: seconds since the operations began where Jepsen
+/// has the date, since a run of a seed is the same on every day; then level, thread, and
+/// the columns of `history.txt`.
+pub fn to_log_line(op: &Op, workers: usize) -> String {
+    let thread = match op.process {
+        Process::Client(process) => format!("worker {}", process % workers.max(1) as u64),
+        Process::Nemesis => "nemesis".to_owned(),
+    };
+    let (seconds, nanos) = (op.time / 1_000_000_000, op.time % 1_000_000_000);
+    let mut line = format!("{seconds}.{nanos:09}\tINFO\t[jepsen {thread}] jepsen.util: ");
+    write_columns(op, &mut line).expect("writing into a String cannot fail");
+    line
 }
 
 fn lines(history: &[Op], line: impl Fn(&Op, &mut String) -> std::fmt::Result) -> String {

@@ -1,0 +1,143 @@
+//! Where histories come from: files, standard input, and the directories of runs.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::fs;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use super::History;
+use super::read::{Hints, from_text_as};
+use crate::edn::{ParseError, Reader, printable};
+
+/// The name that stands for standard input.
+pub const STDIN: &str = "-";
+
+/// The files of a run that may hold its history, the most complete first.
+const FILES: [&str; 5] =
+    ["history.edn", "history.jsonl", "history.json", "history.txt", "jepsen.log"];
+
+/// The links to the newest run in a store, the last that was finished first.
+const LINKS: [&str; 2] = ["latest", "current"];
+
+/// Why a history cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadError {
+    /// The file, if it came from one.
+    pub file: Option<PathBuf>,
+    /// Line and column in characters, both from 1; none if it is about the whole file.
+    pub place: Option<(usize, usize)>,
+    /// The complaint; it holds no control characters.
+    pub what: String,
+}
+
+impl ReadError {
+    /// A complaint about a whole file.
+    fn of(file: &Path, what: impl AsRef<str>) -> ReadError {
+        let what = printable(what.as_ref());
+        ReadError { file: Some(file.to_owned()), place: None, what }
+    }
+
+    /// Place and complaint, for those who have named the file already.
+    pub fn reason(&self) -> String {
+        match self.place {
+            Some((line, column)) => format!("line {line}, column {column}: {}", self.what),
+            None => self.what.clone(),
+        }
+    }
+}
+
+impl fmt::Display for ReadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(file) = &self.file {
+            write!(f, "{}: ", file.display())?;
+        }
+        f.write_str(&self.reason())
+    }
+}
+
+impl std::error::Error for ReadError {}
+
+impl From<ParseError> for ReadError {
+    fn from(error: ParseError) -> ReadError {
+        ReadError { file: None, place: Some((error.line, error.column)), what: error.what }
+    }
+}
+
+/// Reads a history in any of the formats, from a file, the directory of a run or of a
+/// store (then the newest run), or `-`, standard input.
+///
+/// # Errors
+/// If it cannot be read, or is no history; with the file's name and the place.
+pub fn read(path: &Path) -> Result<History, ReadError> {
+    read_as(path, Hints::default())
+}
+
+/// The same, with what is known about it.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_as(path: &Path, hints: Hints) -> Result<History, ReadError> {
+    let (path, bytes) = bytes_of(path)?;
+    let history = decode(&bytes).and_then(|text| from_text_as(&text, hints));
+    history.map_err(|error| ReadError { file: Some(path), ..error })
+}
+
+fn bytes_of(path: &Path) -> Result<(PathBuf, Vec<u8>), ReadError> {
+    let failed = |path: &Path, e: io::Error| ReadError::of(path, e.to_string());
+    if path.as_os_str() == STDIN {
+        let mut bytes = Vec::new();
+        io::stdin().read_to_end(&mut bytes).map_err(|e| failed(path, e))?;
+        return Ok((path.to_owned(), bytes));
+    }
+    let mut path = path.to_owned();
+    if path.is_dir() {
+        let dir = run_dir(&path);
+        let file = FILES.iter().map(|name| dir.join(name)).find(|file| file.is_file());
+        path = file.ok_or_else(|| {
+            ReadError::of(&path, format!("this directory has none of {}", FILES.join(", ")))
+        })?;
+    }
+    let bytes = fs::read(&path).map_err(|e| failed(&path, e))?;
+    Ok((path, bytes))
+}
+
+/// The directory of a run: the one given, or in that of a store the newest run's.
+pub fn run_dir(dir: &Path) -> PathBuf {
+    let holds_run = |dir: &Path| FILES.iter().any(|name| dir.join(name).is_file());
+    let links = LINKS.iter().map(|link| dir.join(link));
+    let newest = || links.into_iter().find(|dir| holds_run(dir));
+    if holds_run(dir) { dir.to_owned() } else { newest().unwrap_or_else(|| dir.to_owned()) }
+}
+
+/// What files begin with that are not text, and what to do about them.
+const BINARY: [(&[u8], &str); 4] = [
+    (b"\x1f\x8b", "this is compressed by gzip: gunzip -c FILE | seaworthy check ... -"),
+    (b"\x28\xb5\x2f\xfd", "this is compressed by zstd: zstd -dc FILE | seaworthy check ... -"),
+    (b"PK\x03\x04", "this is a zip archive: unzip it, and check the history.edn in it"),
+    (b"JEPSEN", "this is Jepsen's binary format: check the history.edn beside it"),
+];
+
+/// The text of a file: UTF-8, or UTF-16 with a mark of its byte order.
+fn decode(bytes: &[u8]) -> Result<Cow<'_, str>, ReadError> {
+    let whole = |what: &str| ReadError { file: None, place: None, what: what.to_owned() };
+    if let Some((_, what)) = BINARY.iter().find(|(magic, _)| bytes.starts_with(magic)) {
+        return Err(whole(what));
+    }
+    let utf16 = |unit: fn([u8; 2]) -> u16| {
+        let units = bytes[2..].chunks_exact(2).map(|pair| unit([pair[0], pair[1]]));
+        let text: Result<String, _> = char::decode_utf16(units).collect();
+        text.map(Cow::Owned).map_err(|_| whole("this is neither UTF-8 nor UTF-16"))
+    };
+    match bytes {
+        [0xFF, 0xFE, ..] => return utf16(u16::from_le_bytes),
+        [0xFE, 0xFF, ..] => return utf16(u16::from_be_bytes),
+        _ => {}
+    }
+    std::str::from_utf8(bytes).map(Cow::Borrowed).map_err(|error| {
+        let (good, bad) = bytes.split_at(error.valid_up_to());
+        let good = std::str::from_utf8(good).unwrap_or_default();
+        let what = format!("found the byte 0x{:02X}, which is not UTF-8", bad[0]);
+        Reader::new(good).error_at(good.len(), what).into()
+    })
+}

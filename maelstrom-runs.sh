@@ -11,7 +11,8 @@
 #
 # Uses the real Maelstrom if $MAELSTROM names it or `maelstrom` is on PATH, else the
 # built-in bench; always the release binary, as real processes, each run with a fresh
-# data directory. What a run printed, and where its files are, is in store/runs/.
+# data directory: nodes that find the state of an earlier run are wrong from their first
+# answer on. What a run printed, and where its files are, is in store/runs/.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -93,6 +94,7 @@ maelstrom=${MAELSTROM:-$(command -v maelstrom || true)}
 # store for all, and a full run's latencies are worth a quiet machine.
 jobs=1
 [ -z "$quick" ] || [ -n "$maelstrom" ] || jobs=4
+# Maelstrom knows no directory of a run's own, so each run gets one from here.
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 mkdir -p store/runs
@@ -107,6 +109,7 @@ run_one() {
   data=$(mktemp -d "$scratch/data.XXXXXX")
   latest=store/latest
   if [ -z "$maelstrom" ]; then
+    data={run}
     where=(--store "store/runs/$name-$2")
     latest=store/runs/$name-$2/latest
   fi
@@ -120,7 +123,9 @@ run_one() {
     grep -E '^(Node|Invariant|seaworthy:|  \|)' "$log" | head -12 || true
     echo "  failed: see $log and $latest"
   fi
-  rm -rf "$data"
+  # The state of a run that failed is evidence.
+  [ -n "$maelstrom" ] || [ "$status" -ne 0 ] || data=$latest/data
+  [ "$data" = '{run}' ] || rm -rf "$data"
   return "$status"
 }
 

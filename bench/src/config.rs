@@ -1,12 +1,15 @@
 //! What a run is: Maelstrom's flags, and the faults only a simulation has.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
+use std::marker::PhantomData;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
-use clap::{Args, Parser, ValueEnum};
+use clap::builder::{PossibleValue, TypedValueParser};
+use clap::error::ErrorKind;
+use clap::{Arg, Args, Command, Parser, ValueEnum};
 use seaworthy::message::NodeId;
 
 use crate::check::Availability;
@@ -120,18 +123,20 @@ pub struct RunArgs {
     #[arg(short, long, default_value = "lin-kv")]
     pub workload: String,
     /// Number of nodes, called n0, n1, ...
-    #[arg(long, conflicts_with = "nodes")]
+    #[arg(long)]
     pub node_count: Option<usize>,
-    /// The nodes' names, separated by commas
-    #[arg(long, value_delimiter = ',', default_value = "n1,n2,n3,n4,n5")]
-    pub nodes: Vec<String>,
+    /// The nodes' names, separated by commas [default: n1,n2,n3,n4,n5]; --node-count goes
+    /// before them
+    #[arg(long, value_parser = names, default_value = "", hide_default_value = true)]
+    // The whole path keeps clap from taking each name for a value of its own.
+    pub nodes: std::vec::Vec<String>,
     /// Number of client workers: a number, or a multiple of the nodes like 4n
     #[arg(short, long, default_value = "1n")]
     pub concurrency: Concurrency,
     /// Seconds during which operations are issued
     #[arg(long, default_value_t = 60.0)]
     pub time_limit: f64,
-    /// Client operations a second, over all workers
+    /// Client operations a second, over all workers; 0 for none
     #[arg(short, long, default_value_t = 5.0)]
     pub rate: f64,
     /// Mean latency of messages between servers, in milliseconds
@@ -140,9 +145,10 @@ pub struct RunArgs {
     /// Distribution of that latency
     #[arg(long, value_enum, default_value = "constant")]
     pub latency_dist: LatencyDist,
-    /// Faults to inject, separated by commas
-    #[arg(long, value_enum, value_delimiter = ',')]
-    pub nemesis: Vec<Fault>,
+    /// Faults to inject, separated by commas, or none
+    #[arg(long, value_parser = Listed::<Fault>::default())]
+    #[arg(default_value = "", hide_default_value = true)]
+    pub nemesis: std::vec::Vec<Fault>,
     /// Mean seconds between two acts of the nemesis
     #[arg(long, default_value_t = 10.0)]
     pub nemesis_interval: f64,
@@ -168,15 +174,65 @@ pub struct RunArgs {
     /// operation's fate is unknown, and that is all
     #[arg(long)]
     pub lenient_responses: bool,
+    /// Seconds that a node has to answer init
+    #[arg(long, default_value_t = 10.0)]
+    pub init_timeout: f64,
     /// Seed of the run; in the simulation it determines every byte
     #[arg(long)]
     pub seed: Option<u64>,
     /// What Maelstrom does not have.
     #[command(flatten)]
     pub chaos: ChaosArgs,
-    /// Options for the node, after --
-    #[arg(last = true)]
+    /// Options for the node; those that begin with a dash after --. {run} stands for a
+    /// directory of the run's own (with --bin)
+    #[arg(value_name = "NODE_OPTION")]
     pub args: Vec<String>,
+}
+
+/// The parts of a text between its commas, without the blanks around them.
+fn parts(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').map(str::trim).filter(move |_| !text.trim().is_empty())
+}
+
+fn names(text: &str) -> Result<Vec<String>, String> {
+    Ok(parts(text).map(str::to_owned).collect())
+}
+
+/// Reads a list of values separated by commas; `none` is the empty list.
+#[derive(Clone, Debug)]
+struct Listed<T>(PhantomData<T>);
+
+impl<T> Default for Listed<T> {
+    fn default() -> Listed<T> {
+        Listed(PhantomData)
+    }
+}
+
+impl<T: ValueEnum + Send + Sync + 'static> TypedValueParser for Listed<T> {
+    type Value = Vec<T>;
+
+    fn parse_ref(
+        &self,
+        command: &Command,
+        _: Option<&Arg>,
+        value: &OsStr,
+    ) -> Result<Vec<T>, clap::Error> {
+        let text = value.to_string_lossy();
+        let read = |name: &str| {
+            T::from_str(name, false).map_err(|_| {
+                let known: Vec<_> =
+                    T::value_variants().iter().filter_map(T::to_possible_value).collect();
+                let known: Vec<_> = known.iter().map(PossibleValue::get_name).collect();
+                let what = format!("there is no {name:?}; known are {}\n", known.join(", "));
+                clap::Error::raw(ErrorKind::InvalidValue, what).with_cmd(command)
+            })
+        };
+        if text.trim() == "none" { Ok(Vec::new()) } else { parts(&text).map(read).collect() }
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(T::value_variants().iter().filter_map(T::to_possible_value)))
+    }
 }
 
 /// Faults that Maelstrom does not have. Those of the network work with real
@@ -222,6 +278,8 @@ fn probability(s: &str) -> Result<f64, String> {
     }
 }
 
+/// Jepsen's five.
+const DEFAULT_NODES: [&str; 5] = ["n1", "n2", "n3", "n4", "n5"];
 /// Beyond these a run would only exhaust the machine.
 const NODES_MAX: usize = 10_000;
 const WORKERS_MAX: usize = 100_000;
@@ -250,6 +308,8 @@ pub struct RunConfig {
     pub time_limit: Duration,
     /// How long they are issued after that without any fault.
     pub quiet_phase: Duration,
+    /// How long a node may take to answer its init.
+    pub init_timeout: Duration,
     /// Mean time between two acts of the nemesis.
     pub nemesis_interval: Duration,
     /// What transactions must satisfy.
@@ -267,7 +327,7 @@ impl RunArgs {
         words: impl IntoIterator<Item = W>,
     ) -> Result<RunArgs, clap::Error> {
         #[derive(Parser)]
-        #[command(no_binary_name = true)]
+        #[command(no_binary_name = true, args_override_self = true)]
         struct Flags {
             #[command(flatten)]
             run: RunArgs,
@@ -289,6 +349,7 @@ impl RunConfig {
                 return Err(format!("--node-count must be at most {NODES_MAX}"));
             }
             Some(count) => (0..count).map(|i| NodeId::new(format!("n{i}"))).collect(),
+            None if args.nodes.is_empty() => DEFAULT_NODES.iter().map(NodeId::new).collect(),
             None => args.nodes.iter().map(NodeId::new).collect(),
         };
         if let Some(name) = nodes.iter().find(|name| !can_be_a_node(name)) {
@@ -312,8 +373,8 @@ impl RunConfig {
             let why = format!("--{flag} must be a number of seconds from 0 to 1e9");
             if fine { Ok(Duration::from_secs_f64(value)) } else { Err(why) }
         };
-        if !RATES.contains(&args.rate) {
-            return Err(format!("--rate must be from {} to {}", RATES.start(), RATES.end()));
+        if args.rate != 0.0 && !RATES.contains(&args.rate) {
+            return Err(format!("--rate must be 0, or from {} to {}", RATES.start(), RATES.end()));
         }
         if args.chaos.lasting_fault && args.nemesis.contains(&Fault::Membership) {
             // Of the members that are left, a majority may be out of reach.
@@ -331,6 +392,7 @@ impl RunConfig {
             models,
             time_limit: seconds("time-limit", args.time_limit)?,
             quiet_phase: seconds("quiet-phase", args.chaos.quiet_phase)?,
+            init_timeout: seconds("init-timeout", args.init_timeout)?,
             nemesis_interval: seconds("nemesis-interval", args.nemesis_interval)?,
             seed: args.seed.map_or(fallback, Seed),
             nodes,
@@ -357,7 +419,7 @@ mod tests {
     #[test]
     fn values_that_would_hang_or_break_a_run_are_refused() {
         for (flags, complaint) in [
-            ("--rate 0", "--rate"),
+            ("--rate=-1", "--rate"),
             ("--rate NaN", "--rate"),
             ("--rate 1e-300", "--rate"),
             ("--rate 1e300", "--rate"),
@@ -382,5 +444,33 @@ mod tests {
         for flags in ["", "--time-limit 0", "--nemesis-interval 0", "--nodes a,c,n1.example"] {
             assert!(config(flags).is_ok(), "{flags}");
         }
+    }
+
+    fn names_of(flags: &[&str]) -> String {
+        let run = RunArgs::from_flags(flags.iter().copied()).expect("flags");
+        let config = RunConfig::new(run, Seed(0)).expect("a configuration");
+        config.nodes.iter().map(NodeId::as_str).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn lists_take_blanks_and_the_last_of_a_repeated_flag_counts() {
+        assert_eq!(names_of(&[]), "n1 n2 n3 n4 n5");
+        assert_eq!(names_of(&["--nodes", "a, b ,c"]), "a b c");
+        assert_eq!(names_of(&["--nodes", "a,b", "--nodes", "c"]), "c");
+        assert_eq!(names_of(&["--nodes", "a,b", "--node-count", "2"]), "n0 n1");
+        let run = |flags: &[&str]| RunArgs::from_flags(flags.iter().copied()).expect("flags");
+        let both = run(&["--nemesis", "partition, kill", "--rate", "5", "--rate", "0"]);
+        assert_eq!((both.nemesis, both.rate), (vec![Fault::Partition, Fault::Kill], 0.0));
+        assert_eq!(run(&["--nemesis", "kill", "--nemesis", "pause"]).nemesis, [Fault::Pause]);
+        assert_eq!(run(&["--nemesis", "none"]).nemesis, []);
+        let error = RunArgs::from_flags(["--nemesis", "kill,lightning"]).expect_err("no fault");
+        assert!(error.to_string().contains("\"lightning\"; known are partition, "), "{error}");
+    }
+
+    #[test]
+    fn options_of_the_node_need_no_dashes_before_them() {
+        let run = |flags: &[&str]| RunArgs::from_flags(flags.iter().copied()).expect("flags").args;
+        assert_eq!(run(&["ok", "--rate", "5", "more"]), ["ok", "more"]);
+        assert_eq!(run(&["ok", "--", "--rate", "x"]), ["ok", "--rate", "x"]);
     }
 }

@@ -120,6 +120,7 @@ pub fn derive(space: &Space, seed: Seed) -> RunArgs {
         max_txn_length: *draw.pick(&[2, 4, 6]),
         max_writes_per_key: *draw.pick(&[4, 16, 64]),
         lenient_responses: false,
+        init_timeout: 10.0,
         seed: Some(seed.0),
         chaos: chaos(draw, lasting_fault),
         args,
@@ -191,6 +192,7 @@ pub fn flags(run: &RunArgs) -> Vec<String> {
             flags.extend([format!("--{name}"), value]);
         }
     };
+    flag("nodes", run.nodes.join(","), "");
     flag("node-count", run.node_count.map_or_else(String::new, |n| n.to_string()), "");
     let concurrency = match run.concurrency {
         Concurrency::Fixed(count) => count.to_string(),
@@ -210,6 +212,7 @@ pub fn flags(run: &RunArgs) -> Vec<String> {
     flag("key-count", run.key_count.to_string(), "10");
     flag("max-txn-length", run.max_txn_length.to_string(), "4");
     flag("max-writes-per-key", run.max_writes_per_key.to_string(), "16");
+    flag("init-timeout", run.init_timeout.to_string(), "10");
     let chaos = &run.chaos;
     flag("loss", chaos.loss.to_string(), "0");
     flag("duplicate", chaos.duplicate.to_string(), "0");
@@ -266,9 +269,7 @@ mod tests {
         };
         for seed in 0..200 {
             let run = derive(&space, Seed(seed));
-            let mut parsed = RunArgs::from_flags(flags(&run)).unwrap();
-            // The default of --nodes is not used when there is a --node-count.
-            parsed.nodes = Vec::new();
+            let parsed = RunArgs::from_flags(flags(&run)).unwrap();
             assert_eq!(format!("{run:?}"), format!("{parsed:?}"));
         }
     }

@@ -3,11 +3,11 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use seaworthy_bench::command::{check, explore, replay, summary, test};
+use seaworthy_bench::command::{analyze, check, demo, doc, explore, replay, summary, test};
 
 /// A test bench for distributed systems, with Maelstrom's flags and without a JVM.
 #[derive(Parser)]
-#[command(name = "seaworthy", version)]
+#[command(name = "seaworthy", version, args_override_self = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -20,6 +20,9 @@ enum Command {
     Replay(replay::ReplayArgs),
     Check(check::CheckArgs),
     Summary(summary::SummaryArgs),
+    Analyze(analyze::AnalyzeArgs),
+    Demo(demo::DemoArgs),
+    Doc(doc::DocArgs),
 }
 
 /// Jepsen's exit status for arguments that make no sense; 2 would mean "unknown".
@@ -41,5 +44,8 @@ fn main() -> ExitCode {
         Command::Replay(args) => replay::run(&args).into(),
         Command::Check(args) => check::run(&args),
         Command::Summary(args) => summary::run(&args).into(),
+        Command::Analyze(args) => analyze::run(&args).into(),
+        Command::Demo(args) => demo::run(&args).into(),
+        Command::Doc(args) => doc::run(&args).into(),
     }
 }

@@ -31,6 +31,22 @@ pub fn simulate(
     simulate_nodes(config, nodes, inspector(config), journal, watch)
 }
 
+/// The same, until `stop` says so: the run ends there.
+///
+/// # Errors
+/// As [`simulate`].
+pub fn simulate_until(
+    config: &RunConfig,
+    journal: Journal,
+    watch: &mut dyn FnMut(Progress),
+    stop: &dyn Fn() -> bool,
+) -> Result<Finished, String> {
+    let nodes = factory(config)?;
+    let mut world = world_of(config, nodes, inspector(config), Course::Drawn, journal)?;
+    run_world(&mut world, watch, stop);
+    Ok(world.into_report())
+}
+
 /// What looks into our own nodes during a run. Without disks a kill may take back what
 /// was acknowledged, and nothing can be demanded; nor where a planted bug is to be found
 /// by what clients see.
@@ -66,12 +82,31 @@ pub fn simulate_course(
     journal: Journal,
     watch: &mut dyn FnMut(Progress),
 ) -> Result<Finished, String> {
+    let mut world = world_of(config, factory, inspector, course, journal)?;
+    run_world(&mut world, watch, &|| false);
+    Ok(world.into_report())
+}
+
+fn world_of(
+    config: &RunConfig,
+    factory: Factory,
+    inspector: Option<Inspector>,
+    course: Course,
+    journal: Journal,
+) -> Result<World<SimCluster>, String> {
     let workload = workload::build(config)?;
     let mut cluster = SimCluster::new(config, factory);
     if let Some(inspector) = inspector {
         cluster.inspect(inspector);
     }
-    let mut world = World::new(config.clone(), workload, cluster, journal).on(course);
+    Ok(World::new(config.clone(), workload, cluster, journal).on(course))
+}
+
+fn run_world(
+    world: &mut World<SimCluster>,
+    watch: &mut dyn FnMut(Progress),
+    stop: &dyn Fn() -> bool,
+) {
     world.begin();
     let mut events = 0;
     while let Some(next) = world.next_time() {
@@ -79,9 +114,11 @@ pub fn simulate_course(
         events += 1;
         if events % EVENTS_PER_REPORT == 0 {
             watch(world.progress());
+            if stop() {
+                world.interrupt();
+            }
         }
     }
-    Ok(world.into_report())
 }
 
 /// Runs real processes, on the real clock.
@@ -99,9 +136,15 @@ pub fn run_processes(
         return Err("faults of clock and disk need the simulation, without --bin".into());
     }
     let workload = workload::build(config)?;
+    let children = command.children.clone();
     let (cluster, ears) = ProcessCluster::new(command, config.nodes.clone());
     let mut world = World::new(config.clone(), workload, cluster, journal);
-    process::run(&mut world, &ears, &mut |world| watch(world.progress()));
+    process::run(&mut world, &ears, &mut |world| {
+        watch(world.progress());
+        if children.interrupted() && !world.is_over() {
+            world.interrupt();
+        }
+    });
     Ok(world.into_report())
 }
 

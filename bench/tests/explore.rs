@@ -114,3 +114,21 @@ fn a_recorded_run_is_the_run_itself() {
         }
     }
 }
+
+#[test]
+fn a_plan_says_what_comes_after_its_time() {
+    let late = |flags: &str| {
+        let text = format!(
+            "{{:flags [{flags}] :faults [{{:ms 500.0 :f :kill :value [\"n0\"]}} {{:ms 2500.0 :f :start}}]
+              :operations [{{:ms 100.0 :worker 0 :f :echo :value \"a\"}}
+                           {{:ms 3500.0 :worker 0 :f :echo :value \"b\"}}]}}"
+        );
+        Plan::from_text(&text).unwrap().too_late().unwrap()
+    };
+    let base = r#""-w" "echo" "--node-count" "1" "--time-limit""#;
+    assert_eq!(late(&format!("{base} \"4\"")), None);
+    let told = late(&format!("{base} \"2\" \"--quiet-phase\" \"2\"")).unwrap();
+    assert!(told.starts_with("1 faults and 0 operations of the plan come too late"), "{told}");
+    let told = late(&format!("{base} \"1\"")).unwrap();
+    assert!(told.starts_with("1 faults and 1 operations of the plan come too late"), "{told}");
+}

@@ -22,6 +22,12 @@ pub struct Cli {
     pub workload: Option<String>,
 
     /// Keep state in DIR/NODE-ID/, so that it survives a kill; by default it lives in memory
+    ///
+    /// Every run needs a directory of its own: a node that finds the state of an earlier run
+    /// serves it, and the test is invalid. `seaworthy test` puts one in place of {run}, as in
+    /// --data-dir {run}. Maelstrom has no such thing, and its --test-count starts several
+    /// runs with the same options: call it once a run instead, with a new directory each
+    /// time, as in --data-dir "$(mktemp -d)".
     #[arg(long, value_name = "DIR", env = "SEAWORTHY_DATA")]
     pub data_dir: Option<PathBuf>,
 

@@ -40,6 +40,9 @@ const NO_INTERPRETER: i32 = nix::libc::ENOEXEC;
 const LAST_LINES: usize = 10;
 const LAST_BYTES: u64 = 16 << 10;
 
+/// How long the loop may wait without a look at what was asked of the bench.
+const GLANCE: Duration = Duration::from_millis(100);
+
 /// How to run a node.
 #[derive(Clone, Debug)]
 pub struct NodeCommand {
@@ -317,13 +320,13 @@ fn understand(line: &[u8]) -> Act {
 pub fn run(
     world: &mut World<ProcessCluster>,
     ears: &Ears,
-    watch: &mut dyn FnMut(&World<ProcessCluster>),
+    watch: &mut dyn FnMut(&mut World<ProcessCluster>),
 ) {
     let start = Instant::now();
     let clock = || Time::ZERO + start.elapsed();
     world.begin();
     while let Some(next) = world.next_time() {
-        let first = match ears.0.recv_timeout(next - clock()) {
+        let first = match ears.0.recv_timeout((next - clock()).min(GLANCE)) {
             Ok(heard) => Some(heard),
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => unreachable!("the cluster holds a sender"),

@@ -1,9 +1,9 @@
 //! `seaworthy explore`: many seeds on all cores, until one fails.
 
-use std::fs;
-use std::io::IsTerminal;
+use std::fs::{self, File};
+use std::io::{self, IsTerminal, Write};
 use std::num::NonZero;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -229,8 +229,10 @@ fn explain(
     }
     let seed = config.seed.0;
     let name = || PathBuf::from(format!("{}-{seed}.plan.edn", args.workload));
-    let path = args.plan.clone().unwrap_or_else(name);
-    let written = fs::write(&path, shrunk.plan.to_text()?);
+    let wanted = args.plan.clone().unwrap_or_else(name);
+    let text = shrunk.plan.to_text()?;
+    let written = write_new(&wanted, &text);
+    let path = written.as_ref().map_or(&wanted, |path| path).clone();
     let end = if shrunk.complete { "" } else { " (there may be a smaller one)" };
     say(format_args!(
         "Shrunk in {} runs to {} nodes, {} operations, {} faults, {:.1} s{end}:\n",
@@ -242,12 +244,39 @@ fn explain(
     ));
     say(Story::of(&shrunk.plan, nodes)?);
     let name = path.display().to_string();
+    if path != wanted {
+        say(format_args!("\n{} is there already and stays as it is.", wanted.display()));
+    }
     match written {
-        Ok(()) => say(format_args!("\nReplay this one with:\n  seaworthy replay {}", quote(&name))),
+        Ok(_) => say(format_args!("\nReplay this one with:\n  seaworthy replay {}", quote(&name))),
         // The story is told, and the verdict stands.
         Err(e) => say(format_args!("\nThe plan could not be written: {name}: {e}")),
     }
     Ok(())
+}
+
+/// Writes a text to a file that there is not yet, or that has this text, and says which:
+/// `NAME`, or `NAME-2` and so on before the endings.
+fn write_new(wanted: &Path, text: &str) -> io::Result<PathBuf> {
+    let name = wanted.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let (stem, endings) = name.split_once('.').unwrap_or((&name, ""));
+    let dot = if endings.is_empty() { "" } else { "." };
+    for n in 1_u32.. {
+        let path = match n {
+            1 => wanted.to_owned(),
+            n => wanted.with_file_name(format!("{stem}-{n}{dot}{endings}")),
+        };
+        match File::create_new(&path) {
+            Ok(mut file) => return file.write_all(text.as_bytes()).map(|()| path),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                if fs::read(&path).is_ok_and(|there| there == text.as_bytes()) {
+                    return Ok(path);
+                }
+            }
+            Err(e) => return Err(e),
+        }
+    }
+    unreachable!("some number is free")
 }
 
 /// The exit status of a run.
@@ -327,6 +356,22 @@ mod tests {
         assert_eq!(planted(Planted::Secretive), Exit::Verdict(Verdict::Unknown));
         assert_eq!(planted(Planted::Mute), Exit::NoProgress);
         assert_eq!(planted(Planted::Fragile), Exit::NodeCrash);
+    }
+
+    #[test]
+    fn a_plan_that_is_there_is_not_overwritten() {
+        let dir = tempfile::tempdir().unwrap();
+        let wanted = dir.path().join("echo-7.plan.edn");
+        let name = |text: &str| {
+            let path = write_new(&wanted, text).unwrap();
+            path.file_name().unwrap().to_string_lossy().into_owned()
+        };
+        assert_eq!(name("a"), "echo-7.plan.edn");
+        assert_eq!(name("b"), "echo-7-2.plan.edn");
+        assert_eq!(name("a"), "echo-7.plan.edn", "the same plan is there");
+        assert_eq!(name("c"), "echo-7-3.plan.edn");
+        assert_eq!(fs::read_to_string(&wanted).unwrap(), "a");
+        assert!(write_new(&dir.path().join("no/where"), "a").is_err());
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! The subcommands of `seaworthy`, one file each.
 
+pub mod analyze;
 pub mod check;
+pub mod demo;
+pub mod doc;
 pub mod explore;
 mod explore_bin;
 pub mod replay;
@@ -50,6 +53,15 @@ pub fn say(line: impl Display) {
         return println!("{line}");
     }
     let _ = writeln!(io::stdout().lock(), "{line}");
+}
+
+/// Prints a line to standard error, for people who wait.
+#[allow(clippy::print_stderr, reason = "the test harness captures only the macros")]
+pub fn note(line: impl Display) {
+    if cfg!(test) {
+        return eprintln!("{line}");
+    }
+    let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
 #[allow(clippy::print_stderr, reason = "the test harness captures only the macros")]

@@ -31,6 +31,10 @@ pub fn run(args: &ReplayArgs) -> Exit {
         Ok(told) => told,
         Err(message) => return usage(&format!("{path}: {message}")),
     };
+    match plan.too_late() {
+        Ok(late) => late.into_iter().for_each(say),
+        Err(message) => return usage(&format!("{path}: {message}")),
+    }
     say(&story);
     if let Some(symptom) = &plan.symptom
         && !symptom.is_shown_by(story.outcome.symptom.as_ref())

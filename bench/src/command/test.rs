@@ -1,17 +1,21 @@
 //! `seaworthy test`: one run, or several, with Maelstrom's flags.
 
+use std::fs;
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{Exit, crash, say, usage};
+use super::{Exit, crash, note, say, usage};
 use crate::arm::process::{Children, NodeCommand, resolve, unix_millis};
-use crate::check::{Verdict, compose::results};
+use crate::check::{Outcome, Verdict, compose::results, reasons};
 use crate::config::{RunArgs, RunConfig};
+use crate::edn::Edn;
+use crate::explore::flags;
 use crate::judge::{judge, judge_binary};
-use crate::run::{Finished, run_processes, simulate};
+use crate::run::{Finished, run_processes, simulate_until};
 use crate::store::RunDir;
 use crate::workload;
 use crate::world::journal::Journal;
@@ -32,7 +36,7 @@ pub struct TestArgs {
     /// How often to run the test; stops at the first that is not valid
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     test_count: u64,
-    /// Show the nodes' stderr here instead of logging it to files
+    /// Show the nodes' stderr here, too, each line with the node's name
     #[arg(long)]
     log_stderr: bool,
     /// Print every message that is sent
@@ -41,22 +45,82 @@ pub struct TestArgs {
     /// Print every message that is received
     #[arg(long)]
     log_net_recv: bool,
+    /// Name of a node, in addition to --nodes; may be repeated
+    #[arg(short, long)]
+    node: Vec<String>,
+    /// File with the names of nodes, one a line, in addition to --nodes
+    #[arg(long)]
+    nodes_file: Option<PathBuf>,
     /// Where results go
     #[arg(long, default_value = "store")]
     store: PathBuf,
+    #[command(flatten)]
+    unused: UnusedArgs,
 }
 
+/// What Jepsen's tests take for databases on machines of their own.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Accepted without effect, since scripts for Jepsen have them")]
+struct UnusedArgs {
+    /// Name for logins
+    #[arg(long)]
+    username: Option<String>,
+    /// Password for logins
+    #[arg(long)]
+    password: Option<String>,
+    /// Identity file for logins
+    #[arg(long)]
+    ssh_private_key: Option<PathBuf>,
+    /// Check the keys of hosts
+    #[arg(long)]
+    strict_host_key_checking: bool,
+    /// Log in nowhere
+    #[arg(long)]
+    no_ssh: bool,
+    /// Nodes end with the bench, which holds their stdin
+    #[arg(long)]
+    leave_db_running: bool,
+    /// The history is there as JSON anyway
+    #[arg(long)]
+    logging_json: bool,
+}
+
+impl TestArgs {
+    /// Collects the nodes' names in Jepsen's order and finds the binary, before anything
+    /// is made.
+    fn resolve(&mut self) -> Result<(), String> {
+        let mut names = Vec::new();
+        if let Some(file) = &self.nodes_file {
+            let text = fs::read_to_string(file)
+                .map_err(|e| format!("--nodes-file {}: {e}", file.display()))?;
+            let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+            names.extend(lines.map(str::to_owned));
+            if names.is_empty() {
+                return Err(format!("--nodes-file {}: no node is named", file.display()));
+            }
+        }
+        names.append(&mut self.run.nodes);
+        names.append(&mut self.node);
+        self.run.nodes = names;
+        self.bin = self.bin.as_deref().map(resolve).transpose()?;
+        Ok(())
+    }
+}
+
+/// Milliseconds between two signs of life.
+const SIGN_MS: u64 = 5000;
 const GOOD: &str = "Everything looks good! ヽ(‘ー`)ノ";
 const BAD: &str = "Analysis invalid! (ﾉಥ益ಥ）ﾉ ┻━┻";
 const UNSURE: &str = "Errors occurred during analysis, but no anomalies found. ಠ~ಠ";
 
 /// Runs the command.
-pub fn run(args: TestArgs) -> Exit {
+pub fn run(mut args: TestArgs) -> Exit {
+    if let Err(message) = args.resolve() {
+        return usage(&message);
+    }
     let chosen = args.run.seed;
     let children = Children::default();
-    if args.bin.is_some()
-        && let Err(e) = children.end_with_the_bench()
-    {
+    if let Err(e) = children.end_in_order() {
         return crash(&format!("cannot catch signals: {e}"));
     }
     let mut exit = Exit::Verdict(Verdict::Valid);
@@ -72,6 +136,7 @@ pub fn run(args: TestArgs) -> Exit {
             break;
         }
     }
+    children.die_if_interrupted();
     exit
 }
 
@@ -86,6 +151,10 @@ fn run_one(args: &TestArgs, config: &RunConfig, children: &Children) -> Exit {
         Err(e) => return crash(&format!("{}: {e}", args.store.display())),
     };
     announce(args, config, &dir);
+    let described = RunArgs { seed: Some(config.seed.0), ..config.args.clone() };
+    if let Err(e) = dir.write_test(&flags(&described)) {
+        return crash(&format!("{}: {e}", dir.path().display()));
+    }
     let (report, journal) = match execute(args, config, &dir, children) {
         Ok(finished) => finished,
         Err(message) => return usage(&message),
@@ -93,9 +162,16 @@ fn run_one(args: &TestArgs, config: &RunConfig, children: &Children) -> Exit {
     report.blames.iter().for_each(|blame| print_blame(blame, &dir));
     report.hints.iter().for_each(|hint| say(format_args!("Node {} {}", hint.node, hint.text)));
     let judge = if args.bin.is_some() { judge_binary } else { judge };
-    let outcome = judge(config, &report);
+    let mut outcome = judge(config, &report);
+    // What Jepsen's keys `:perf` and `:timeline` stand for.
+    outcome.push("pictures", Edn::map([("valid?", true.into()), ("drawn", Edn::Vector(vec![]))]));
+    let so_far = report.interrupted.then(|| interrupt(&mut outcome));
     let results = results(&outcome);
-    let written = dir.write_history(&report.history).and_then(|()| dir.write_results(&results));
+    let written = dir
+        .write_history(&report.history)
+        .and_then(|()| dir.write_results(&results))
+        .and_then(|()| dir.write_parts(&results, &report.history))
+        .and_then(|()| if has_begun(&report) { dir.publish() } else { Ok(()) });
     if let Err(e) = written.and(journal) {
         return crash(&format!("{}: {e}", dir.path().display()));
     }
@@ -106,22 +182,48 @@ fn run_one(args: &TestArgs, config: &RunConfig, children: &Children) -> Exit {
     if let Some(story) = &outcome.story {
         say(format_args!("{story}"));
     }
-    say(match outcome.verdict {
-        Verdict::Valid => GOOD,
-        Verdict::Invalid => BAD,
-        Verdict::Unknown => UNSURE,
-    });
+    if let Some(so_far) = so_far {
+        say(so_far);
+        return Exit::Verdict(outcome.verdict);
+    }
+    say(last_line(outcome.verdict));
     broken(&report).unwrap_or(Exit::Verdict(outcome.verdict))
+}
+
+fn has_begun(report: &Report) -> bool {
+    !report.history.is_empty() || report.blames.is_empty()
 }
 
 /// The end of a test that Maelstrom calls broken whatever its clients saw: it did not
 /// begin, or a process died by itself.
 fn broken(report: &Report) -> Option<Exit> {
-    if report.history.is_empty() && !report.blames.is_empty() {
+    if !has_begun(report) {
         return Some(crash("the test could not begin"));
     }
     let dead = report.blames.iter().find(|blame| blame.fault.is_death())?;
     Some(crash(&format!("node {} {}, so the test is broken", dead.node, dead.fault)))
+}
+
+/// Takes back the verdict of a run that was ended before its time, and tells what was
+/// found until then.
+fn interrupt(outcome: &mut Outcome) -> String {
+    let found = match outcome.verdict {
+        Verdict::Invalid => format!("found so far: {}", reasons(outcome).join("; ")),
+        Verdict::Valid | Verdict::Unknown => "no anomalies so far".to_owned(),
+    };
+    let so_far = [("valid?", Verdict::Unknown.to_edn()), ("so-far", outcome.verdict.to_edn())];
+    outcome.push("interrupted", Edn::map(so_far));
+    outcome.verdict = Verdict::Unknown;
+    format!("Interrupted, so the verdict is unknown; {found}")
+}
+
+/// Maelstrom's last line.
+pub(super) fn last_line(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Valid => GOOD,
+        Verdict::Invalid => BAD,
+        Verdict::Unknown => UNSURE,
+    }
 }
 
 fn announce(args: &TestArgs, config: &RunConfig, dir: &RunDir) {
@@ -148,15 +250,24 @@ fn execute(
     children: &Children,
 ) -> Result<Finished, String> {
     let file = dir.journal().map_err(|e| format!("{}: {e}", dir.path().display()))?;
-    let journal = Journal::to(file).echo(args.log_net_send, args.log_net_recv);
+    let log = dir.operation_log().map_err(|e| format!("{}: {e}", dir.path().display()))?;
+    let journal = Journal::to(file).echo(args.log_net_send, args.log_net_recv).log_operations(
+        log,
+        config.concurrency,
+        args.bin.is_some(),
+    );
     let bar = progress_bar(config.time_limit);
-    let mut watch = |progress: Progress| show(&bar, progress);
+    let mut signs = Signs::new();
+    let mut watch = |progress: Progress| {
+        show(&bar, progress);
+        signs.show(progress);
+    };
     let finished = match &args.bin {
-        None => simulate(config, journal, &mut watch),
+        None => simulate_until(config, journal, &mut watch, &|| children.interrupted()),
         Some(bin) => {
             let command = NodeCommand {
-                bin: resolve(bin)?,
-                args: config.args.args.clone(),
+                bin: bin.clone(),
+                args: dir.fill_in(&config.args.args).map_err(|e| e.to_string())?,
                 log_dir: dir.node_logs(),
                 echo_stderr: args.log_stderr,
                 children: children.clone(),
@@ -178,6 +289,30 @@ fn progress_bar(time_limit: Duration) -> ProgressBar {
 
 fn show(bar: &ProgressBar, progress: Progress) {
     bar.set_position(progress.since_start.as_secs());
+    bar.set_message(tell(progress));
+}
+
+/// Signs of life for those who see no bar, as in a pipe: a line a few seconds apart.
+struct Signs {
+    is_wanted: bool,
+    next_ms: u64,
+}
+
+impl Signs {
+    fn new() -> Signs {
+        Signs { is_wanted: !io::stderr().is_terminal(), next_ms: unix_millis() + SIGN_MS }
+    }
+
+    fn show(&mut self, progress: Progress) {
+        if self.is_wanted && unix_millis() >= self.next_ms {
+            self.next_ms = unix_millis() + SIGN_MS;
+            let seconds = progress.since_start.as_secs();
+            note(format_args!("{seconds} s: {}", tell(progress)));
+        }
+    }
+}
+
+fn tell(progress: Progress) -> String {
     let what = match progress.phase {
         Phase::Init | Phase::Prepare => "starting nodes",
         Phase::Main => "running",
@@ -186,7 +321,7 @@ fn show(bar: &ProgressBar, progress: Progress) {
         Phase::Recover => "recovering",
         Phase::Last | Phase::Over => "last operations",
     };
-    bar.set_message(format!("{what}, {} events", progress.events));
+    format!("{what}, {} events", progress.events)
 }
 
 fn print_blame(blame: &Blame, dir: &RunDir) {

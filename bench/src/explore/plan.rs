@@ -55,6 +55,26 @@ impl Plan {
         begun + usize::from(self.run.chaos.lasting_fault)
     }
 
+    /// A sentence about what the plan lists and the run does not do, because it comes after
+    /// the time for it: faults belong to the time limit, operations to the quiet phase, too.
+    ///
+    /// # Errors
+    /// A sentence about the flag that makes no sense.
+    pub fn too_late(&self) -> Result<Option<String>, String> {
+        let config = self.config()?;
+        let end = config.time_limit + config.quiet_phase;
+        let acts = self.script.acts.iter().filter(|(at, _)| *at >= config.time_limit).count();
+        let ops = self.script.ops.iter().filter(|op| op.at >= end).count();
+        let limits = format!(
+            "the operations end after {} s (--time-limit), and {} s without faults (--quiet-phase)",
+            config.time_limit.as_secs_f64(),
+            config.quiet_phase.as_secs_f64(),
+        );
+        let late = (acts > 0 || ops > 0)
+            .then(|| format!("{acts} faults and {ops} operations of the plan come too late and are left out: {limits}"));
+        Ok(late)
+    }
+
     /// The text of the file.
     pub fn to_text(&self) -> Result<String, String> {
         let nodes = self.config()?.nodes;
@@ -89,8 +109,7 @@ impl Plan {
         let typed = list("flags")?;
         let text = |flag: &Edn| flag.as_text().map(str::to_owned).ok_or(":flags holds no text");
         let typed: Vec<String> = typed.iter().map(text).collect::<Result<_, _>>()?;
-        let mut run = RunArgs::from_flags(typed).map_err(|e| e.to_string())?;
-        run.nodes = if run.node_count.is_some() { Vec::new() } else { run.nodes };
+        let run = RunArgs::from_flags(typed).map_err(|e| e.to_string())?;
         let config = RunConfig::new(run.clone(), Seed(0))?;
         let acts = list("faults")?;
         let acts = acts.iter().map(|act| read_act(act, &config.nodes));

@@ -9,8 +9,11 @@ use std::io::{self, Write};
 use seaworthy::message::Packet;
 use seaworthy::time::Time;
 
+use crate::history::{Op, to_log_line};
+
 /// Where the lines go; nowhere, unless asked for.
 pub struct Journal {
+    log: Option<OperationLog>,
     out: Option<Box<dyn Write + Send>>,
     echo_sent: bool,
     echo_received: bool,
@@ -18,10 +21,40 @@ pub struct Journal {
     line: Vec<u8>,
 }
 
+/// The log of the operations, in the lines of `jepsen.log`.
+struct OperationLog {
+    out: Box<dyn Write + Send>,
+    workers: usize,
+    flush: bool,
+    /// How much of the history is in it.
+    written: usize,
+}
+
+impl OperationLog {
+    fn follow(&mut self, history: &[Op]) -> io::Result<()> {
+        let new = history.get(self.written..).unwrap_or_default();
+        if new.is_empty() {
+            return Ok(());
+        }
+        for op in new {
+            writeln!(self.out, "{}", to_log_line(op, self.workers))?;
+        }
+        self.written = history.len();
+        if self.flush { self.out.flush() } else { Ok(()) }
+    }
+}
+
 impl Journal {
     /// A journal that keeps nothing.
     pub fn off() -> Journal {
-        Journal { out: None, echo_sent: false, echo_received: false, error: None, line: Vec::new() }
+        Journal {
+            log: None,
+            out: None,
+            echo_sent: false,
+            echo_received: false,
+            error: None,
+            line: Vec::new(),
+        }
     }
 
     /// A journal that writes to `out`.
@@ -34,6 +67,28 @@ impl Journal {
     pub fn echo(mut self, sent: bool, received: bool) -> Journal {
         (self.echo_sent, self.echo_received) = (sent, received);
         self
+    }
+
+    /// Also writes each operation of the clients as it happens, to `out`. `flush` is for runs
+    /// on the real clock: what happened is in the file even if the bench is killed.
+    #[must_use]
+    pub fn log_operations(
+        mut self,
+        out: Box<dyn Write + Send>,
+        workers: usize,
+        flush: bool,
+    ) -> Journal {
+        self.log = Some(OperationLog { out, workers, flush, written: 0 });
+        self
+    }
+
+    /// Writes what was added to the history since the last call.
+    pub fn follow(&mut self, history: &[Op]) {
+        let Some(log) = &mut self.log else { return };
+        if let Err(error) = log.follow(history) {
+            self.error.get_or_insert(error);
+            self.log = None;
+        }
     }
 
     /// Notes that `what` happened to message number `id`.
@@ -63,6 +118,9 @@ impl Journal {
     pub fn finish(&mut self) -> io::Result<()> {
         if let Some(out) = &mut self.out {
             out.flush()?;
+        }
+        if let Some(log) = &mut self.log {
+            log.out.flush()?;
         }
         self.error.take().map_or(Ok(()), Err)
     }

@@ -134,6 +134,7 @@ pub struct World<C> {
     blames: Vec<Blame>,
     hints: Vec<Hint>,
     violation: Option<String>,
+    interrupted: bool,
 }
 
 /// How far a run is.
@@ -159,6 +160,8 @@ pub struct Report {
     pub hints: Vec<Hint>,
     /// The white-box invariant that broke, if one did.
     pub violation: Option<String>,
+    /// Whether the run was ended before its time.
+    pub interrupted: bool,
     /// What happened, if it was to be written down; else empty.
     pub script: Script,
     /// How many times the nemesis acted.
@@ -208,6 +211,7 @@ impl<C: Cluster> World<C> {
             blames: Vec::new(),
             hints: Vec::new(),
             violation: None,
+            interrupted: false,
             config,
         }
     }
@@ -220,6 +224,12 @@ impl<C: Cluster> World<C> {
     /// Whether the run is over: done, broken by a violated invariant, or unable to begin.
     pub fn is_over(&self) -> bool {
         self.phase == Phase::Over || self.violation.is_some()
+    }
+
+    /// Ends the run here. What is open stays open, and is in doubt.
+    pub fn interrupt(&mut self) {
+        self.interrupted = true;
+        self.phase = Phase::Over;
     }
 
     /// How far the run is, for a display.
@@ -286,6 +296,7 @@ impl<C: Cluster> World<C> {
             blames: self.blames,
             hints: self.hints,
             violation: self.violation,
+            interrupted: self.interrupted,
             script: self.written,
             acts: self.acts,
             origin,
@@ -298,6 +309,7 @@ impl<C: Cluster> World<C> {
     /// Routes everything that was sent, and looks at the nodes.
     fn settle(&mut self) {
         self.route_all();
+        self.journal.follow(self.clients.history());
         if self.violation.is_none() {
             self.violation = self.cluster.violation();
         }

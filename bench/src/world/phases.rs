@@ -304,6 +304,10 @@ impl<C: Cluster> World<C> {
         if !last && matches!(self.course, Course::Scripted(_)) {
             return self.generate_by_script();
         }
+        if !last && self.config.args.rate == 0.0 {
+            // Only time and the nemesis pass.
+            return;
+        }
         loop {
             if self.now < self.next_op_at {
                 return self.generate_later(self.next_op_at);

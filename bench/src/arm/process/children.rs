@@ -13,6 +13,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus};
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
@@ -25,7 +26,11 @@ use signal_hook::low_level::emulate_default_handler;
 
 /// The process groups of all children that were started and not killed.
 #[derive(Clone, Debug, Default)]
-pub struct Children(Arc<Mutex<BTreeSet<Pid>>>);
+pub struct Children {
+    groups: Arc<Mutex<BTreeSet<Pid>>>,
+    /// The first signal that asked for an orderly end; 0 before it.
+    asked: Arc<AtomicI32>,
+}
 
 impl Children {
     /// From now on a signal that ends the bench (SIGINT, SIGTERM, SIGHUP) ends the
@@ -34,10 +39,42 @@ impl Children {
     /// # Errors
     /// If the signals cannot be caught.
     pub fn end_with_the_bench(&self) -> io::Result<()> {
+        self.catch(false)
+    }
+
+    /// From now on the first such signal only asks for an end, see
+    /// [`Children::interrupted`]; the second one ends children and bench at once.
+    ///
+    /// # Errors
+    /// If the signals cannot be caught.
+    pub fn end_in_order(&self) -> io::Result<()> {
+        self.catch(true)
+    }
+
+    /// Whether an end was asked for.
+    pub fn interrupted(&self) -> bool {
+        self.asked.load(Ordering::Relaxed) != 0
+    }
+
+    /// Ends the bench as the signal that asked for an end would have; returns if there was
+    /// none.
+    pub fn die_if_interrupted(&self) {
+        let signal = self.asked.load(Ordering::Relaxed);
+        if signal != 0 {
+            // A shell that sees this ends the script, too.
+            let _ = emulate_default_handler(signal);
+        }
+    }
+
+    fn catch(&self, in_order: bool) -> io::Result<()> {
         let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
         let children = self.clone();
         thread::spawn(move || {
             for signal in signals.forever() {
+                let first = children.asked.swap(signal, Ordering::Relaxed) == 0;
+                if in_order && first {
+                    continue;
+                }
                 // The lock is kept to the end, so that no more are started.
                 let groups = children.groups();
                 end_all(&groups);
@@ -73,7 +110,7 @@ impl Children {
     }
 
     fn groups(&self) -> MutexGuard<'_, BTreeSet<Pid>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.groups.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

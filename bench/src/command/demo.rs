@@ -1,0 +1,68 @@
+//! `seaworthy demo`: every workload once, on our own nodes.
+
+use clap::Args;
+
+use super::{Exit, say, usage};
+use crate::check::{self, Verdict};
+use crate::config::{RunArgs, RunConfig};
+use crate::explore::served;
+use crate::history::pairs;
+use crate::judge::{judge, reason};
+use crate::run::simulate;
+use crate::world::journal::Journal;
+use crate::world::seed::Seed;
+
+/// Runs every workload once on our own nodes, simulated, under partitions, and prints a line
+/// for each: the tour, and a check that all is well. Nothing is written.
+#[derive(Clone, Debug, Args)]
+pub struct DemoArgs {
+    /// Simulated seconds during which operations are issued
+    #[arg(long, default_value_t = 10.0)]
+    time_limit: f64,
+    /// Seed of the runs
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+/// Runs the command.
+pub fn run(args: &DemoArgs) -> Exit {
+    let mut worst = Verdict::Valid;
+    for workload in check::workloads() {
+        match run_one(args, workload) {
+            Ok(verdict) => worst = worst.max(verdict),
+            Err(message) => return usage(&message),
+        }
+    }
+    Exit::Verdict(worst)
+}
+
+fn run_one(args: &DemoArgs, workload: &str) -> Result<Verdict, String> {
+    let (seconds, seed) = (args.time_limit.to_string(), args.seed.to_string());
+    let flags = ["-w", workload, "--node-count", "3", "--concurrency", "6", "--rate", "50"];
+    let more = ["--time-limit", &seconds, "--nemesis", "partition", "--nemesis-interval", "3"];
+    let last = ["--seed", &seed, "--", served(workload)];
+    let run = RunArgs::from_flags(flags.into_iter().chain(more).chain(last));
+    let config = RunConfig::new(run.map_err(|e| e.to_string())?, Seed(args.seed))?;
+    let (report, _journal_is_off) = simulate(&config, Journal::off(), &mut |_| {})?;
+    let outcome = judge(&config, &report);
+    let count = pairs(&report.history).map_or(0, |pairs| pairs.len());
+    let why = match outcome.verdict {
+        Verdict::Valid => "valid".to_owned(),
+        Verdict::Invalid => format!("INVALID: {}", reason(&outcome, &report)),
+        Verdict::Unknown => format!("unknown: {}", reason(&outcome, &report)),
+    };
+    let messages = report.counts.servers.sent;
+    say(format_args!("{workload:<16} {count:>5} operations {messages:>7} messages  {why}"));
+    Ok(outcome.verdict)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_nodes_serve_every_workload() {
+        let args = DemoArgs { time_limit: 3.0, seed: 1 };
+        assert_eq!(run(&args), Exit::Verdict(Verdict::Valid));
+    }
+}

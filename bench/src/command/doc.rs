@@ -1,0 +1,58 @@
+//! `seaworthy doc`: what the nodes of each workload are asked, and what they answer.
+
+use clap::Args;
+
+use super::{Exit, say, usage};
+
+/// Prints the protocol that a node speaks: of one workload, or all of it.
+#[derive(Clone, Debug, Args)]
+pub struct DocArgs {
+    /// A workload, or protocol, services or errors; by default everything
+    topic: Option<String>,
+}
+
+const TEXT: &str = include_str!("doc.md");
+
+/// Runs the command.
+pub fn run(args: &DocArgs) -> Exit {
+    let Some(topic) = &args.topic else {
+        say(TEXT.trim_end());
+        return Exit::Verdict(crate::check::Verdict::Valid);
+    };
+    match section(topic) {
+        Some(text) => {
+            say(text);
+            Exit::Verdict(crate::check::Verdict::Valid)
+        }
+        None => {
+            usage(&format!("nothing is said about {topic}; topics are {}", topics().join(", ")))
+        }
+    }
+}
+
+fn sections() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let parts = TEXT.split("\n## ").skip(1);
+    parts.filter_map(|part| part.split_once('\n')).map(|(name, text)| (name.trim(), text.trim()))
+}
+
+fn topics() -> Vec<&'static str> {
+    sections().map(|(name, _)| name).collect()
+}
+
+fn section(topic: &str) -> Option<String> {
+    let (name, text) = sections().find(|(name, _)| *name == topic)?;
+    Some(format!("## {name}\n\n{text}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_workload_has_a_section() {
+        for workload in crate::check::workloads() {
+            assert!(section(workload).is_some_and(|text| text.contains("```")), "{workload}");
+        }
+        assert!(section("juggling").is_none());
+    }
+}

@@ -156,6 +156,20 @@ fn a_killed_run_has_left_its_operations() {
 }
 
 #[test]
+fn a_shown_log_has_names_and_is_kept() {
+    let store = tempfile::tempdir().unwrap();
+    let line = format!("test -w echo --bin {NODE} --node-count 2 --time-limit 1 --log-stderr none");
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let output = seaworthy(store.path(), &words).output().unwrap();
+    let shown = String::from_utf8_lossy(&output.stderr).into_owned();
+    for node in ["n0", "n1"] {
+        assert!(shown.contains(&format!("{node}: faulty node, fault: none\n")), "{shown}");
+        let log = store.path().join(format!("latest/node-logs/{node}.log"));
+        assert_eq!(fs::read_to_string(log).unwrap(), "faulty node, fault: none\n");
+    }
+}
+
+#[test]
 fn in_a_pipe_there_are_signs_of_life() {
     let store = tempfile::tempdir().unwrap();
     let line = format!("test -w echo --bin {NODE} none --node-count 1 --time-limit 6");

@@ -14,10 +14,10 @@ mod line;
 mod output;
 
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -42,6 +42,9 @@ const LAST_BYTES: u64 = 16 << 10;
 
 /// How long the loop may wait without a look at what was asked of the bench.
 const GLANCE: Duration = Duration::from_millis(100);
+
+/// How much of a line of a log is shown at a time.
+const ECHO_BYTES: u64 = 1 << 16;
 
 /// How to run a node.
 #[derive(Clone, Debug)]
@@ -130,18 +133,25 @@ impl ProcessCluster {
         let heard = self.heard.clone();
         self.tails[node] = Tail::default();
         let tail = self.tails[node].clone();
+        if let Some(stderr) = child.stderr.take() {
+            let (log, name) = (self.log(node), self.names[node].clone());
+            thread::spawn(move || echo(stderr, log.ok(), &name));
+        }
         thread::spawn(move || write_all(stdin, &lines));
         thread::spawn(move || read_all(stdout, &tail, node, life, &heard));
         Ok(Running { child, life, input })
     }
 
     fn stderr(&self, node: usize) -> io::Result<Stdio> {
-        if self.command.echo_stderr {
-            return Ok(Stdio::inherit());
-        }
+        let log = self.log(node)?;
+        // What is shown, too, passes through the bench.
+        Ok(if self.command.echo_stderr { Stdio::piped() } else { Stdio::from(log) })
+    }
+
+    fn log(&self, node: usize) -> io::Result<File> {
         let path = self.log_path(node);
         let named = |e: io::Error| io::Error::new(e.kind(), format!("{}: {e}", path.display()));
-        File::options().create(true).append(true).open(&path).map(Stdio::from).map_err(named)
+        File::options().create(true).append(true).open(&path).map_err(named)
     }
 
     fn signal(&self, node: usize, signal: Signal) {
@@ -296,6 +306,22 @@ fn write_all(stdin: ChildStdin, lines: &Receiver<(u64, Packet)>) {
         if out.flush().is_err() {
             return;
         }
+    }
+}
+
+/// Copies what a node logs to its file, and to the bench's stderr with the node's name.
+fn echo(stderr: ChildStderr, mut log: Option<File>, name: &NodeId) {
+    let mut lines = BufReader::new(stderr);
+    let mut line = Vec::new();
+    // A line of any length is copied in pieces.
+    while lines.by_ref().take(ECHO_BYTES).read_until(b'\n', &mut line).is_ok_and(|n| n > 0) {
+        if let Some(log) = &mut log {
+            // A full disk must not stop the node.
+            let _ = log.write_all(&line);
+        }
+        let text = format!("{name}: {}\n", String::from_utf8_lossy(&line).trim_end());
+        let _ = io::stderr().write_all(text.as_bytes());
+        line.clear();
     }
 }
 

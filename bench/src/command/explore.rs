@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{Exit, crash, explore_bin, say, usage};
+use super::{Exit, Signs, crash, explore_bin, say, usage};
 use crate::arm::process::unix_millis;
 use crate::check::Verdict;
 use crate::config::{Demand, RunConfig};
@@ -174,12 +174,13 @@ fn explore(
     };
     say(format_args!("Exploring {}: seeds {amount}, {jobs} at a time", args.workload));
     let elapsed = || (unix_millis() - started) as f64 / 1000.0;
-    let bar = progress_bar(args);
+    let (bar, signs) = (progress_bar(args), Signs::default());
     let stop = || interrupted() || args.r#for.is_some_and(|limit| elapsed() >= limit);
     let watch = |sums: &Sums| {
         let seconds = elapsed().max(0.001);
         bar.set_position(if args.r#for.is_some() { seconds as u64 } else { sums.runs });
         bar.set_message(tell(sums, seconds));
+        signs.show(|| tell(sums, seconds));
     };
     let swarm = Swarm { space, nodes, from, seeds, jobs, stop: &stop, watch: &watch };
     let tally = swarm.run();

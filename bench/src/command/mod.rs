@@ -11,9 +11,11 @@ pub mod summary;
 pub mod test;
 
 use std::fmt::Display;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::arm::process::unix_millis;
 use crate::check::Verdict;
 
 /// How a command ends, as the shell sees it (Jepsen's exit statuses).
@@ -62,6 +64,40 @@ pub fn note(line: impl Display) {
         return eprintln!("{line}");
     }
     let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
+/// Signs of life for people who see no bar, as in a pipe: a line a few seconds apart.
+pub struct Signs {
+    is_wanted: bool,
+    next_ms: AtomicU64,
+}
+
+/// Milliseconds between two signs of life.
+const SIGN_MS: u64 = 5000;
+
+impl Default for Signs {
+    fn default() -> Signs {
+        let next_ms = AtomicU64::new(unix_millis() + SIGN_MS);
+        Signs { is_wanted: !io::stderr().is_terminal(), next_ms }
+    }
+}
+
+impl Signs {
+    /// Prints what `tell` says, if it is time for a line.
+    pub fn show<T: Display>(&self, tell: impl FnOnce() -> T) {
+        if !self.is_wanted {
+            return;
+        }
+        let (now, due) = (unix_millis(), self.next_ms.load(Ordering::Relaxed));
+        let take = || {
+            let next = now + SIGN_MS;
+            self.next_ms.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed)
+        };
+        // Of several threads one prints.
+        if now >= due && take().is_ok() {
+            note(tell());
+        }
+    }
 }
 
 #[allow(clippy::print_stderr, reason = "the test harness captures only the macros")]

@@ -1,14 +1,13 @@
 //! `seaworthy test`: one run, or several, with Maelstrom's flags.
 
 use std::fs;
-use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{Exit, crash, note, say, usage};
+use super::{Exit, Signs, crash, say, usage};
 use crate::arm::process::{Children, NodeCommand, resolve, unix_millis};
 use crate::check::{Outcome, Verdict, compose::results, reasons};
 use crate::config::{RunArgs, RunConfig};
@@ -107,8 +106,6 @@ impl TestArgs {
     }
 }
 
-/// Milliseconds between two signs of life.
-const SIGN_MS: u64 = 5000;
 const GOOD: &str = "Everything looks good! ヽ(‘ー`)ノ";
 const BAD: &str = "Analysis invalid! (ﾉಥ益ಥ）ﾉ ┻━┻";
 const UNSURE: &str = "Errors occurred during analysis, but no anomalies found. ಠ~ಠ";
@@ -257,10 +254,11 @@ fn execute(
         args.bin.is_some(),
     );
     let bar = progress_bar(config.time_limit);
-    let mut signs = Signs::new();
+    let signs = Signs::default();
     let mut watch = |progress: Progress| {
         show(&bar, progress);
-        signs.show(progress);
+        let seconds = progress.since_start.as_secs();
+        signs.show(|| format!("{seconds} s: {}", tell(progress)));
     };
     let finished = match &args.bin {
         None => simulate_until(config, journal, &mut watch, &|| children.interrupted()),
@@ -290,26 +288,6 @@ fn progress_bar(time_limit: Duration) -> ProgressBar {
 fn show(bar: &ProgressBar, progress: Progress) {
     bar.set_position(progress.since_start.as_secs());
     bar.set_message(tell(progress));
-}
-
-/// Signs of life for those who see no bar, as in a pipe: a line a few seconds apart.
-struct Signs {
-    is_wanted: bool,
-    next_ms: u64,
-}
-
-impl Signs {
-    fn new() -> Signs {
-        Signs { is_wanted: !io::stderr().is_terminal(), next_ms: unix_millis() + SIGN_MS }
-    }
-
-    fn show(&mut self, progress: Progress) {
-        if self.is_wanted && unix_millis() >= self.next_ms {
-            self.next_ms = unix_millis() + SIGN_MS;
-            let seconds = progress.since_start.as_secs();
-            note(format_args!("{seconds} s: {}", tell(progress)));
-        }
-    }
 }
 
 fn tell(progress: Progress) -> String {

@@ -33,8 +33,6 @@ pub enum Phase {
     Over,
 }
 
-/// How long a node may take to answer `init`.
-const INIT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long it may take to answer what a workload prepares (`topology`), a request like any
 /// other.
 const PREPARE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -82,7 +80,7 @@ impl<C: Cluster> World<C> {
         let src = self.clients.new_address();
         let dest = self.config.nodes[node].clone();
         let attempt = self.lifecycle.expect(src.clone(), node, expected);
-        self.queue.push(self.now + patience(expected), Event::Deadline(attempt));
+        self.queue.push(self.now + self.patience(expected), Event::Deadline(attempt));
         self.outgoing.push_back(Packet { src, dest, body });
     }
 
@@ -111,7 +109,7 @@ impl<C: Cluster> World<C> {
 
     pub(super) fn miss_deadline(&mut self, attempt: u64) {
         if let Some(expected) = self.lifecycle.missed(attempt) {
-            let seconds = patience(expected.kind).as_secs();
+            let seconds = self.patience(expected.kind).as_secs_f64();
             let why = self.why_unheard(expected.node);
             let reason = format!("no {} within {seconds} s{why}", expected.kind);
             self.blame(expected.node, NodeFault::NoInit { reason });
@@ -277,7 +275,8 @@ impl<C: Cluster> World<C> {
             Act::Resume => {
                 for node in 0..self.config.nodes.len() {
                     for attempt in self.lifecycle.resumed(node, self.now) {
-                        self.queue.push(self.now + INIT_TIMEOUT, Event::Deadline(attempt));
+                        let deadline = self.now + self.config.init_timeout;
+                        self.queue.push(deadline, Event::Deadline(attempt));
                     }
                     self.with_cluster(|c, now, out| c.resume(now, node, out));
                 }
@@ -292,6 +291,11 @@ impl<C: Cluster> World<C> {
         for flight in std::mem::take(&mut self.stalled) {
             self.queue.push(self.now, Event::Deliver(Box::new(flight)));
         }
+    }
+
+    /// How long the bench waits for an answer of this type.
+    fn patience(&self, kind: &str) -> Duration {
+        if kind == "init_ok" { self.config.init_timeout } else { PREPARE_TIMEOUT }
     }
 
     /// Issues operations as long as the generator has some that are due.
@@ -356,9 +360,4 @@ impl<C: Cluster> World<C> {
             self.queue.push(at, Event::Generate(at));
         }
     }
-}
-
-/// How long the bench waits for an answer of this type.
-fn patience(kind: &str) -> Duration {
-    if kind == "init_ok" { INIT_TIMEOUT } else { PREPARE_TIMEOUT }
 }

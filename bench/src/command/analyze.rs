@@ -98,7 +98,13 @@ fn described(dir: &Path) -> Result<(String, CheckOptions), String> {
     let config = RunConfig::new(run, Seed(0)).map_err(wrong)?;
     let mut txn = txn::Options::default();
     txn.models.clone_from(&config.models);
-    let options = CheckOptions { availability: config.args.availability.0, net: None, txn };
+    let options = CheckOptions {
+        availability: config.args.availability.0,
+        txn,
+        // Of foreign binaries it is reported, and not demanded.
+        commits_are_shared: test.get("binary?") != Some(&Edn::Bool(true)),
+        ..CheckOptions::default()
+    };
     Ok((config.args.workload, options))
 }
 

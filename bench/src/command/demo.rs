@@ -3,12 +3,13 @@
 use clap::Args;
 
 use super::{Exit, say, usage};
-use crate::check::{self, Verdict};
+use crate::check::Verdict;
 use crate::config::{RunArgs, RunConfig};
 use crate::explore::served;
 use crate::history::pairs;
 use crate::judge::{judge, reason};
 use crate::run::simulate;
+use crate::workload;
 use crate::world::journal::Journal;
 use crate::world::seed::Seed;
 
@@ -27,7 +28,7 @@ pub struct DemoArgs {
 /// Runs the command.
 pub fn run(args: &DemoArgs) -> Exit {
     let mut worst = Verdict::Valid;
-    for workload in check::workloads() {
+    for workload in workload::NAMES {
         match run_one(args, workload) {
             Ok(verdict) => worst = worst.max(verdict),
             Err(message) => return usage(&message),

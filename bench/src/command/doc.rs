@@ -50,7 +50,7 @@ mod tests {
 
     #[test]
     fn every_workload_has_a_section() {
-        for workload in crate::check::workloads() {
+        for workload in crate::workload::NAMES {
             assert!(section(workload).is_some_and(|text| text.contains("```")), "{workload}");
         }
         assert!(section("juggling").is_none());

@@ -149,7 +149,7 @@ fn run_one(args: &TestArgs, config: &RunConfig, children: &Children) -> Exit {
     };
     announce(args, config, &dir);
     let described = RunArgs { seed: Some(config.seed.0), ..config.args.clone() };
-    if let Err(e) = dir.write_test(&flags(&described)) {
+    if let Err(e) = dir.write_test(&flags(&described), args.bin.is_some()) {
         return crash(&format!("{}: {e}", dir.path().display()));
     }
     let (report, journal) = match execute(args, config, &dir, children) {

@@ -100,8 +100,9 @@ impl fmt::Display for NodeFault {
             }
             NodeFault::LateReply { client, body } => write!(
                 f,
-                "sent a message to {client}, which had given up waiting and closed its \
-                 connection; like Maelstrom, the bench does not read this node any more: {body}"
+                "sent a message to {client}, which has closed its connection (it got its answer \
+                 or gave up waiting); like Maelstrom, the bench does not read this node any \
+                 more: {body}"
             ),
             NodeFault::Exited { status } => write!(f, "exited by itself ({status})"),
             NodeFault::ClosedStdout { rest } if rest.is_empty() => {

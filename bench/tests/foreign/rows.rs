@@ -52,7 +52,12 @@ pub(super) const ROWS: &[Row] = &[
     ),
     row("init-text-reply-to", ECHO, 255, &["whose in_reply_to is \"1\"; it must hold the msg_id"]),
     // A late reply mutes the node where clients close after a timeout, and only there.
-    row("late", LATE_ECHO, 1, &["which had given up waiting and closed its connection"]),
+    row(
+        "late",
+        LATE_ECHO,
+        1,
+        &["which has closed its connection (it got its answer or gave up waiting)"],
+    ),
     row("late", LATE_IDS, 0, GOOD),
     // What is put on a line around the message, and bodies without fields, are survived.
     row("right", ECHO, 0, GOOD),

@@ -28,7 +28,8 @@ pub(super) fn read(line: &[u8]) -> Result<Packet, String> {
         Ok(envelope) => envelope.open(),
         Err(_) if str::from_utf8(line).is_err() => read(String::from_utf8_lossy(line).as_bytes()),
         Err(_) if line.trim_ascii().is_empty() => Err("the line is empty".into()),
-        Err(error) => Err(error.to_string()),
+        Err(error) if error.is_eof() => Err(format!("{error}; a message is one whole line")),
+        Err(error) => Err(format!("{error}; what is not a message belongs on stderr")),
     }
 }
 
@@ -166,11 +167,11 @@ mod tests {
         for (bad, why) in [
             ("", "empty"),
             ("   ", "empty"),
-            ("{\"src\":\"n0\"", "EOF"),
+            ("{\"src\":\"n0\"", "one whole line"),
             ("{\"src\":\"n0\"}", "dest is missing"),
             ("[{\"src\":\"n0\"}]", "expected an object"),
             ("\u{feff}{\"src\":\"n0\",\"dest\":\"c1\"}", "expected value"),
-            ("Node ready!", "expected value"),
+            ("Node ready!", "belongs on stderr"),
         ] {
             let error = read(bad.as_bytes()).expect_err(bad);
             assert!(error.contains(why), "{bad}: {error}");

@@ -9,7 +9,7 @@ mod generate;
 
 use generate::{Plan, correct, mutated};
 use seaworthy_bench::check::Verdict;
-use seaworthy_bench::check::linear::check_lin_kv;
+use seaworthy_bench::check::linear::{check, check_lin_kv, model};
 use seaworthy_bench::edn::parse;
 use seaworthy_bench::history;
 
@@ -109,4 +109,30 @@ fn wrong_reads_are_found() {
         let story = judgement.story.expect("it is invalid");
         assert!(story.lines().count() <= 40, "{story}");
     }
+}
+
+/// Writes of distinct values that time out, and a read of a value that was never written:
+/// telling the ways to the possible values must not cost more than finding the fault.
+#[test]
+fn a_story_with_many_pending_operations_is_bounded() {
+    let mut text = String::new();
+    for i in 0..2000 {
+        text += &format!("{{:process {i}, :type :invoke, :f :write, :value {i}}}\n");
+        text += &format!("{{:process {i}, :type :info, :f :write, :value {i}}}\n");
+    }
+    text += "{:process 9999, :type :invoke, :f :read, :value nil}\n";
+    text += "{:process 9999, :type :ok, :f :read, :value -1}\n";
+    let history = history::from_text(&text).expect("a history");
+    let judgement = check(model::by_name("cas-register").expect("a model"), &history);
+    assert_eq!(judgement.verdict, Verdict::Invalid);
+    let story = judgement.story.expect("it is invalid");
+    assert!(story.contains("... and 1991 more") && !story.contains("cut"), "{story}");
+    assert!(story.lines().count() <= 40, "{story}");
+}
+
+/// Few clients on one key, with indeterminate operations all along.
+#[test]
+fn a_long_history_of_few_clients_is_decided() {
+    let plan = Plan { operations: 20_000, keys: 1, processes: 5, info_percent: 1, ..PLAN };
+    assert_eq!(check_lin_kv(&correct(plan, 1)).verdict, Verdict::Valid);
 }

@@ -13,6 +13,7 @@ use clap::builder::PossibleValuesParser;
 use crate::check::linear::{self, model};
 use crate::check::txn::{self, Model, parse_models};
 use crate::check::{self, Availability, CheckOptions, Outcome, Verdict, bank, compose, long_fork};
+use crate::edn::{Edn, parse};
 use crate::history::{self, Hints, Op};
 
 /// Judge recorded histories, in EDN or JSON, of Jepsen, Maelstrom, elle-cli or this bench:
@@ -27,6 +28,10 @@ pub struct CheckArgs {
     #[arg(long, value_parser = PossibleValuesParser::new(model::NAMES))]
     #[arg(conflicts_with = "workload")]
     pub model: Option<String>,
+    /// The value that the object of `--model` begins with, as EDN: `0`, `{x 1}`, `[a b]`.
+    /// Without it, registers begin with nil, locks free, and the others empty.
+    #[arg(long, value_name = "VALUE", requires = "model", value_parser = initial)]
+    pub initial: Option<Edn>,
     /// The histories: files, directories of runs (store/latest), or - for standard input.
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
@@ -55,6 +60,10 @@ pub struct CheckArgs {
     pub long_fork: long_fork::Options,
 }
 
+fn initial(text: &str) -> Result<Edn, String> {
+    parse(text).map_err(|error| format!("not EDN: {error}"))
+}
+
 impl CheckArgs {
     fn options(&self) -> CheckOptions {
         let mut txn =
@@ -76,7 +85,7 @@ impl CheckArgs {
     /// What the files are to be judged as.
     fn subject(&self) -> Subject<'_> {
         match self.model.as_deref() {
-            Some(name) => Subject::Model(name),
+            Some(name) => Subject::Model(name, self.initial.as_ref().unwrap_or(&Edn::Nil)),
             None => Subject::Workload(self.workload.as_deref().unwrap_or_default()),
         }
     }
@@ -87,27 +96,28 @@ impl CheckArgs {
 enum Subject<'a> {
     /// What the clients of a workload did.
     Workload(&'a str),
-    /// One object of this kind.
-    Model(&'a str),
+    /// One object of this kind, with the value that it begins with.
+    Model(&'a str, &'a Edn),
 }
 
 impl Subject<'_> {
     fn hints(self) -> Hints {
-        let (Subject::Workload(name) | Subject::Model(name)) = self;
+        let (Subject::Workload(name) | Subject::Model(name, _)) = self;
         Hints::of(name)
     }
 
     fn judge(self, history: &[Op], options: &CheckOptions) -> Outcome {
         match self {
             Subject::Workload(name) => check::run(name, history, options),
-            Subject::Model(name) => judge_object(name, history),
+            Subject::Model(name, initial) => judge_object(name, initial, history),
         }
     }
 }
 
-fn judge_object(name: &str, history: &[Op]) -> Outcome {
-    let Some(model) = model::by_name(name) else {
-        return Outcome::unknown(format!("there is no model {name}"));
+fn judge_object(name: &str, initial: &Edn, history: &[Op]) -> Outcome {
+    let model = match model::from_initial(name, initial) {
+        Ok(model) => model,
+        Err(why) => return Outcome::unknown(why),
     };
     let outcome = linear::check(model, history);
     let details = [("linearizable", outcome.to_edn())];

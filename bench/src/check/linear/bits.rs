@@ -52,6 +52,18 @@ impl<const W: usize> Bits<W> {
         Bits(std::array::from_fn(|i| self.0[i] | other.0[i]))
     }
 
+    /// The members, the smallest first.
+    pub(super) fn iter(self) -> impl Iterator<Item = usize> {
+        let words = self.0.into_iter().enumerate();
+        words.flat_map(|(at, mut word)| {
+            std::iter::from_fn(move || {
+                let bit = (word != 0).then(|| word.trailing_zeros() as usize)?;
+                word &= word - 1;
+                Some(64 * at + bit)
+            })
+        })
+    }
+
     /// How many members there are.
     pub(super) fn len(&self) -> u32 {
         self.0.iter().map(|word| word.count_ones()).sum()
@@ -79,5 +91,6 @@ mod tests {
         assert!(b.is_subset(&a) && !a.is_subset(&b) && a.meets(&b));
         assert!(a.without(&b).has(64) && !a.without(&b).meets(&b));
         assert!(b.without(&a).is_empty());
+        assert_eq!(a.iter().collect::<Vec<_>>(), [3, 64, 127]);
     }
 }

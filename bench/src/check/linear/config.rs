@@ -16,10 +16,11 @@
 //! and can use a superset: whatever completes the other completes it too.
 
 use super::bits::Bits;
-use super::timeline::{CallId, State};
+use super::timeline::{CallId, Class, State};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-/// The slots are those of the search: small numbers of open calls.
+/// The slots are those of the frontier: small numbers of open calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Config<const W: usize> {
     /// The state of the object.
@@ -38,8 +39,9 @@ pub(super) struct Config<const W: usize> {
 }
 
 impl<const W: usize> Config<W> {
-    fn dominates(&self, other: &Config<W>, table: &SpentTable) -> bool {
-        self.owed.is_subset(&other.owed)
+    pub(super) fn dominates(&self, other: &Config<W>, table: &SpentTable) -> bool {
+        self.state == other.state
+            && self.owed.is_subset(&other.owed)
             && other.usable.is_subset(&self.usable)
             && self.productive >= other.productive
             && table.is_at_most(self.spent, other.spent)
@@ -48,7 +50,7 @@ impl<const W: usize> Config<W> {
     /// How unlikely it is to last. What it used up never comes back, so that it
     /// weighs more than what it owes: measured on 20 processes, 5 % of whose calls are
     /// indeterminate, equal weights fail even with 64 times as many configurations.
-    fn cost(&self, table: &SpentTable) -> (u32, u32) {
+    pub(super) fn cost(&self, table: &SpentTable) -> (u32, u32) {
         let spent = table.totals[self.spent.0 as usize];
         (self.owed.len() + 4 * spent, Bits::<W>::CAPACITY as u32 - self.usable.len())
     }
@@ -93,12 +95,18 @@ pub(super) struct Antichain<const W: usize> {
     overflow: Overflow,
     /// Whether nothing was dropped or joined so far.
     is_exact: bool,
+    /// Whether there were more states than a set that joins can hold.
+    is_overfull: bool,
 }
+
+/// How many times more configurations of all states are kept than of one state. Registers
+/// have few states; a queue has as many as there are orders of its elements.
+const STATES: usize = 256;
 
 impl<const W: usize> Antichain<W> {
     pub(super) fn new(max_per_state: usize, overflow: Overflow) -> Antichain<W> {
         let by_state = BTreeMap::new();
-        Antichain { by_state, len: 0, max_per_state, overflow, is_exact: true }
+        Antichain { by_state, len: 0, max_per_state, overflow, is_exact: true, is_overfull: false }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -107,6 +115,17 @@ impl<const W: usize> Antichain<W> {
 
     pub(super) fn is_exact(&self) -> bool {
         self.is_exact
+    }
+
+    /// Whether something was dropped that a join would have had to keep.
+    pub(super) fn is_overfull(&self) -> bool {
+        self.is_overfull
+    }
+
+    /// Takes over from a set on the way to this one that things were lost.
+    pub(super) fn inherit(&mut self, other: &Antichain<W>) {
+        self.is_exact &= other.is_exact;
+        self.is_overfull |= other.is_overfull;
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Config<W>> {
@@ -132,6 +151,11 @@ impl<const W: usize> Antichain<W> {
             return None;
         }
         let before = peers.len();
+        if before == 0 && self.len >= self.max_per_state.saturating_mul(STATES) {
+            self.is_exact = false;
+            self.is_overfull = self.overflow == Overflow::Join;
+            return None;
+        }
         peers.retain(|peer| !config.dominates(peer, table));
         if peers.len() >= self.max_per_state {
             self.is_exact = false;
@@ -167,60 +191,72 @@ impl Spent {
     pub(super) const NOTHING: Spent = Spent(0);
 }
 
-/// The vectors of counts behind [`Spent`]. Positions are classes with an
-/// indeterminate call, in order of appearance; trailing zeros are left out.
+/// Classes and how many indeterminate calls of each took effect, in order, without zeros.
+type Counts = Arc<[(Class, u32)]>;
+
+/// The counts behind [`Spent`].
 #[derive(Clone, Debug)]
 pub(super) struct SpentTable {
-    numbers: BTreeMap<Box<[u32]>, Spent>,
-    counts: Vec<Box<[u32]>>,
-    /// The sum of each vector.
+    numbers: BTreeMap<Counts, Spent>,
+    counts: Vec<Counts>,
+    /// The sum of each.
     totals: Vec<u32>,
+    /// Entries of all counts together: what the table holds in memory.
+    size: usize,
 }
 
 impl SpentTable {
     pub(super) fn new() -> SpentTable {
-        let mut table =
-            SpentTable { numbers: BTreeMap::new(), counts: Vec::new(), totals: Vec::new() };
+        let (numbers, counts) = (BTreeMap::new(), Vec::new());
+        let mut table = SpentTable { numbers, counts, totals: Vec::new(), size: 0 };
         assert_eq!(table.number(Vec::new()), Spent::NOTHING, "the first number is this one's");
         table
     }
 
-    /// How many vectors there are.
-    pub(super) fn len(&self) -> usize {
-        self.counts.len()
+    /// How large the table is: about 16 bytes each.
+    pub(super) fn size(&self) -> usize {
+        self.size
     }
 
-    /// How many calls of the class at `position` took effect.
-    pub(super) fn count(&self, spent: Spent, position: usize) -> u32 {
-        self.counts[spent.0 as usize].get(position).copied().unwrap_or(0)
+    /// How many calls of `class` took effect.
+    pub(super) fn count(&self, spent: Spent, class: Class) -> u32 {
+        let counts = &self.counts[spent.0 as usize];
+        counts.binary_search_by_key(&class, |entry| entry.0).map_or(0, |at| counts[at].1)
     }
 
-    /// `spent` and one more of the class at `position`.
-    pub(super) fn plus_one(&mut self, spent: Spent, position: usize) -> Spent {
+    /// `spent` and one more of `class`.
+    pub(super) fn plus_one(&mut self, spent: Spent, class: Class) -> Spent {
         let mut counts = self.counts[spent.0 as usize].to_vec();
-        counts.resize(counts.len().max(position + 1), 0);
-        counts[position] += 1;
+        match counts.binary_search_by_key(&class, |entry| entry.0) {
+            Ok(at) => counts[at].1 += 1,
+            Err(at) => counts.insert(at, (class, 1)),
+        }
         self.number(counts)
     }
 
     /// The smaller count of each class.
     fn least(&mut self, a: Spent, b: Spent) -> Spent {
-        let (a, b) = (&self.counts[a.0 as usize], &self.counts[b.0 as usize]);
-        let mut counts: Vec<u32> = a.iter().zip(b).map(|(a, b)| *a.min(b)).collect();
-        while counts.last() == Some(&0) {
-            counts.pop();
+        if a == b {
+            return a;
         }
+        let smaller = |(class, count): &(Class, u32)| {
+            let count = self.count(b, *class).min(*count);
+            (count > 0).then_some((*class, count))
+        };
+        let counts = self.counts[a.0 as usize].iter().filter_map(smaller).collect();
         self.number(counts)
     }
 
-    fn number(&mut self, counts: Vec<u32>) -> Spent {
+    fn number(&mut self, counts: Vec<(Class, u32)>) -> Spent {
         if let Some(number) = self.numbers.get(counts.as_slice()) {
             return *number;
         }
         let number = Spent(u32::try_from(self.counts.len()).expect("bounded by the limits"));
-        self.totals.push(counts.iter().sum());
-        self.counts.push(counts.clone().into());
-        self.numbers.insert(counts.into(), number);
+        self.totals.push(counts.iter().map(|entry| entry.1).sum());
+        self.size += counts.len() + 8;
+        let counts: Counts = counts.into();
+        self.counts.push(Arc::clone(&counts));
+        self.numbers.insert(counts, number);
         number
     }
 
@@ -228,8 +264,14 @@ impl SpentTable {
         if a == b || a == Spent::NOTHING {
             return true;
         }
-        let (a, b) = (&self.counts[a.0 as usize], &self.counts[b.0 as usize]);
-        a.len() <= b.len() && a.iter().zip(b).all(|(a, b)| a <= b)
+        if self.totals[a.0 as usize] > self.totals[b.0 as usize] {
+            return false;
+        }
+        let mut b = self.counts[b.0 as usize].iter();
+        let mut is_covered = |(class, count): &(Class, u32)| {
+            b.find(|other| other.0 >= *class).is_some_and(|(c, n)| c == class && n >= count)
+        };
+        self.counts[a.0 as usize].iter().all(&mut is_covered)
     }
 }
 
@@ -250,19 +292,21 @@ mod tests {
     #[test]
     fn the_counts_of_indeterminate_calls_are_compared_class_by_class() {
         let mut table = SpentTable::new();
-        let one = table.plus_one(Spent::NOTHING, 0);
-        let other = table.plus_one(Spent::NOTHING, 2);
-        let both = table.plus_one(one, 2);
-        assert_eq!(table.plus_one(other, 0), both);
+        let [first, second, third] = [0, 1, 2].map(Class);
+        let one = table.plus_one(Spent::NOTHING, first);
+        let other = table.plus_one(Spent::NOTHING, third);
+        let both = table.plus_one(one, third);
+        assert_eq!(table.plus_one(other, first), both);
         assert!(table.is_at_most(one, both) && table.is_at_most(other, both));
         assert!(!table.is_at_most(one, other) && !table.is_at_most(other, one));
-        assert_eq!((table.count(both, 0), table.count(both, 1), table.count(both, 2)), (1, 0, 1));
+        assert_eq!([first, second, third].map(|class| table.count(both, class)), [1, 0, 1]);
+        assert_eq!((table.least(one, other), table.least(both, other)), (Spent::NOTHING, other));
     }
 
     #[test]
     fn a_dominated_configuration_is_not_kept() {
         let mut table = SpentTable::new();
-        let one = table.plus_one(Spent::NOTHING, 0);
+        let one = table.plus_one(Spent::NOTHING, Class(0));
         let (mut set, mut work) = (Antichain::new(9, Overflow::Evict), 0);
         assert!(set.insert(config(&[1, 2], &[1], one), &mut table, &mut work).is_some());
         assert!(

@@ -7,25 +7,32 @@
 //! linearizable exactly if it is for every key.
 //!
 //! * [`timeline`]: operations as calls of small classes, in order.
-//! * [`model`]: what an object may do. `register`, `cas-register`, `multi-register`,
-//!   `mutex`.
-//! * [`search`]: the decision. Exact, or it gives up.
+//! * [`model`]: what an object may do: registers, locks, lists, sets, queues.
+//! * [`search`]: the decision. Exact, or it gives up. Two searches take turns, one in
+//!   breadth (`pass`) and one in depth; both are made of the same steps (`step`) at the
+//!   same places (`frontier`).
 //! * `report`, `story`: the result map for programs and the story for people.
+//! * [`referee`]: another search, which the first one is tested with, on what [`generate`]
+//!   makes.
 //!
-//! Deliberately missing: backtracking search (Wing and Gong), which needs memory for
-//! the whole history and wins only where this one is fast anyway, and the
-//! special algorithm for unique values, since Jepsen's registers repeat theirs.
+//! Deliberately missing: the special algorithm for unique values, since Jepsen's
+//! registers repeat theirs.
 
 mod bits;
 #[cfg(test)]
 mod brute;
 mod config;
+mod depth;
+mod frontier;
+pub mod generate;
 mod keyed;
 pub mod model;
 mod object;
 mod pass;
+pub mod referee;
 mod report;
 pub mod search;
+mod step;
 mod story;
 #[cfg(test)]
 mod tests;

@@ -4,13 +4,19 @@
 //! search handles small integers only, and tells which classes have the two simple
 //! effects that the search exploits (see [`Effect`]).
 
+mod append_kv;
 mod multi_register;
 mod mutex;
+mod queue;
 mod register;
+mod set;
 
+pub use append_kv::AppendKv;
 pub use multi_register::MultiRegister;
 pub use mutex::Mutex;
+pub use queue::Queue;
 pub use register::Register;
+pub use set::Set;
 
 use super::timeline::{Class, State};
 use crate::edn::Edn;
@@ -53,9 +59,22 @@ pub trait Model {
     /// How operations of `class` act.
     fn effect(&self, class: Class) -> Effect;
 
+    /// The only state in which `class` is possible, if there is exactly one. None where
+    /// several are, or where the model does not know.
+    fn needs(&self, class: Class) -> Option<State>;
+
+    /// The only state to which `class` leads, if there is exactly one. None where
+    /// several are, or where the model does not know.
+    fn leads_to(&self, class: Class) -> Option<State>;
+
     /// The state after an operation of `class`, or none if it is impossible in
     /// `state`. Agrees with [`Model::effect`].
     fn step(&mut self, state: State, class: Class) -> Option<State>;
+
+    /// About how many bytes the states take, where they grow with the history.
+    fn weight(&self) -> usize {
+        0
+    }
 
     /// A state as Knossos prints it: `#knossos.model.CASRegister{:value 3}`.
     fn state(&self, state: State) -> Edn;
@@ -69,17 +88,40 @@ pub trait Model {
 }
 
 /// The names that [`by_name`] knows.
-pub const NAMES: [&str; 4] = ["register", "cas-register", "multi-register", "mutex"];
+pub const NAMES: [&str; 9] = [
+    "register",
+    "cas-register",
+    "multi-register",
+    "mutex",
+    "append-kv",
+    "set",
+    "queue",
+    "fifo-queue",
+    "unordered-queue",
+];
 
-/// The model called `name`.
+/// The model called `name`, from its usual beginning: nil, free, empty.
 pub fn by_name(name: &str) -> Option<Box<dyn Model>> {
-    match name {
-        "register" => Some(Box::new(Register::plain())),
-        "cas-register" => Some(Box::new(Register::with_cas())),
-        "multi-register" => Some(Box::new(MultiRegister::default())),
-        "mutex" => Some(Box::new(Mutex)),
-        _ => None,
-    }
+    from_initial(name, &Edn::Nil).ok()
+}
+
+/// The model called `name`, which begins with `initial`; nil is the usual beginning. A
+/// `queue` is a `fifo-queue`.
+///
+/// # Errors
+/// A text if there is no such model, or it cannot begin like that.
+pub fn from_initial(name: &str, initial: &Edn) -> Result<Box<dyn Model>, String> {
+    Ok(match name {
+        "register" => Box::new(Register::plain().holding(initial)),
+        "cas-register" => Box::new(Register::with_cas().holding(initial)),
+        "multi-register" => Box::new(MultiRegister::new(initial)?),
+        "mutex" => Box::new(Mutex::new(initial)?),
+        "append-kv" => Box::new(AppendKv::new(initial)),
+        "set" => Box::new(Set::new(initial)?),
+        "queue" | "fifo-queue" => Box::new(Queue::new(true, initial)?),
+        "unordered-queue" => Box::new(Queue::new(false, initial)?),
+        _ => return Err(format!("there is no model {name}; there are {}", NAMES.join(", "))),
+    })
 }
 
 /// A state or its refusal as Knossos prints it.
@@ -101,6 +143,7 @@ mod tests {
         for name in NAMES {
             assert!(by_name(name).is_some(), "{name}");
         }
-        assert!(by_name("queue").is_none());
+        assert!(by_name("juggler").is_none());
+        assert!(from_initial("mutex", &Edn::Int(3)).is_err());
     }
 }

@@ -14,6 +14,9 @@ use crate::check::{Outcome, Verdict};
 use crate::edn::Edn;
 use crate::history::Op;
 
+/// Pending operations listed for one configuration at most.
+const MAX_PENDING: usize = 1000;
+
 /// The outcome for an object on which the search found `finding`.
 pub(super) fn outcome(object: &mut Object<'_>, finding: &Finding) -> Outcome {
     match finding {
@@ -51,7 +54,8 @@ fn violation(object: &mut Object<'_>, call: CallId, before: &[Possibility]) -> O
 fn configs(object: &Object<'_>, possibilities: &[Possibility]) -> Edn {
     let config = |possibility: &Possibility| {
         let last = possibility.last.map_or(Edn::Nil, |call| completed(object, call));
-        let pending = possibility.pending.iter().map(|call| invoked(object, *call));
+        let pending = possibility.pending.iter().take(MAX_PENDING);
+        let pending = pending.map(|call| invoked(object, *call));
         Edn::map([
             ("model", object.model.state(possibility.state)),
             ("last-op", last),
@@ -82,13 +86,14 @@ fn final_paths(object: &mut Object<'_>, call: CallId, before: &[Possibility]) ->
             let next = object.model.step(state, object.timeline.call(*other).class);
             let Some(next) = next.filter(|next| *next != state) else { continue };
             // No more than could be kept in the end.
-            if queue.len() + paths.len() < KEPT_MAX {
-                let mut rest = pending.clone();
-                rest.remove(i);
-                let mut path = path.clone();
-                path.push(step(completed(object, *other), object.model.state(next)));
-                queue.push_back((next, rest, path));
+            if queue.len() + paths.len() >= KEPT_MAX {
+                break;
             }
+            let mut rest = pending.clone();
+            rest.remove(i);
+            let mut path = path.clone();
+            path.push(step(completed(object, *other), object.model.state(next)));
+            queue.push_back((next, rest, path));
         }
         if object.model.step(state, class).is_none() {
             let mut path = path;

@@ -11,13 +11,17 @@
 //! * It *joins* two into one that dominates both. What is possible remains; if
 //!   nothing remains, the history is not linearizable.
 //!
-//! A pass that forgot nothing is conclusive either way. If neither concludes, the
-//! next pass keeps more; if the [`Limits`] are reached, the history does not tell. So the
-//! answer may be missing, but is never wrong.
+//! A pass that forgot nothing is conclusive either way. Between the passes a search in
+//! depth (see `depth.rs`) goes back where a pass would have had to keep more; it is exact.
+//! The first conclusive answer counts. If there is none, the next turn of each may do
+//! more; if the [`Limits`] are reached, the history does not tell. So the answer may be
+//! missing, but is never wrong: `step.rs` has the argument, and the referee the proof by test.
 
 use super::config::Overflow;
+use super::depth::Depth;
 use super::model::Model;
-use super::pass::{End, Pass};
+use super::pass::{End, pass};
+use super::step::Capacity;
 use super::timeline::{CallId, State, Timeline};
 
 /// Where to give up.
@@ -87,35 +91,57 @@ pub fn search(model: &mut dyn Model, timeline: &Timeline, limits: Limits) -> Fin
     }
 }
 
-/// Runs passes with more and more configurations until one is conclusive.
+/// Work of the first turn of the search in depth, for each event.
+const FIRST_DEPTH: u64 = 64;
+
+/// Runs passes with more and more configurations, and between them the search in depth
+/// for as much work, until one is conclusive.
+///
+/// The turns are measured in work, not in time, so that the same history always gets
+/// the same answer from the same search. The search in depth comes before the pass that joins:
+/// it decides histories of few clients with a small part of that one's work, and stops early on
+/// those of many.
 fn deepen<const W: usize>(model: &mut dyn Model, timeline: &Timeline, limits: Limits) -> Finding {
-    let mut work = 0;
+    let mut depth = Depth::<W>::new(model, timeline);
+    let (mut work, mut turn) = (0, FIRST_DEPTH * timeline.events.len() as u64);
     let mut max_per_state = FIRST_MAX_PER_STATE.min(limits.max_per_state);
+    let mut reason = None;
     loop {
-        for overflow in [Overflow::Evict, Overflow::Join] {
-            let pass = Pass::<W>::new(model, timeline, max_per_state, overflow);
+        let before = work;
+        for search in [Some(Overflow::Evict), None, Some(Overflow::Join)] {
             let budget = limits.max_work.saturating_sub(work);
-            let (end, spent) = pass.run(budget);
+            let (end, spent) = match search {
+                Some(overflow) => {
+                    let capacity = Capacity { max_per_state, overflow };
+                    pass::<W>(model, timeline, capacity, budget)
+                }
+                None => depth.run(model, turn.min(budget)),
+            };
             work += spent;
-            match (end, overflow) {
-                (End::Survived { possibilities, is_exact }, _)
-                    if is_exact || overflow == Overflow::Evict =>
+            match end {
+                End::Survived { possibilities, is_exact }
+                    if is_exact || search == Some(Overflow::Evict) =>
                 {
                     return Finding::Linearizable(possibilities);
                 }
-                (End::Died { call, before, is_exact }, _)
-                    if is_exact || overflow == Overflow::Join =>
+                End::Died { call, before, is_exact }
+                    if is_exact || search == Some(Overflow::Join) =>
                 {
                     return Finding::Violation { call, before, is_exact };
                 }
-                (End::Stopped(reason), _) => return Finding::GaveUp { reason },
+                // The next turn of the search in depth has more budget.
+                End::Stopped(why) if search.is_some() => reason = Some(why),
                 _ => {}
             }
+        }
+        if let Some(reason) = reason {
+            return Finding::GaveUp { reason };
         }
         if max_per_state >= limits.max_per_state {
             let reason = format!("more than {max_per_state} configurations of one state");
             return Finding::GaveUp { reason };
         }
+        turn = work - before;
         max_per_state = (max_per_state * GROWTH).min(limits.max_per_state);
     }
 }

@@ -4,26 +4,27 @@
 //! values the object could have had when it returned, through which operations, and why
 //! none fits; what was open at that time; and what went on just before.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use super::object::Object;
 use super::search::{Finding, Possibility};
-use super::timeline::{CallId, State};
+use super::timeline::{CallId, Class, State};
 
 /// Lines of each part at most, so that the whole fits on a screen.
 const MAX_LINES: usize = 10;
 
-/// Where the search for values gives up; more would not fit on the screen.
+/// Where the search for values is cut: ways to a value. More would not fit on the screen.
 const MAX_VISITED: usize = 10_000;
+
+/// Where the search for values is cut: steps tried.
+const MAX_TRIED: usize = 500_000;
 
 /// What there is to tell about `finding`, if it is not good. `name` is the object's.
 pub(super) fn tell(object: &mut Object<'_>, finding: &Finding, name: &str) -> Option<String> {
     match finding {
         Finding::Linearizable(_) => None,
-        Finding::GaveUp { reason } => {
-            Some(format!("{name}: nobody knows whether it is linearizable: {reason}\n"))
-        }
+        Finding::GaveUp { reason } => Some(format!("{name}: the search was given up: {reason}\n")),
         Finding::Violation { call, before, is_exact } => {
             Some(violation(object, *call, before, *is_exact, name))
         }
@@ -44,13 +45,16 @@ fn violation(
     }
     let values = values(object, call, before);
     story += "When it returned, the only possible values were\n";
-    for (state, path) in values.iter().take(MAX_LINES) {
+    for (state, path) in values.found.iter().take(MAX_LINES) {
         let class = object.timeline.call(call).class;
         let why = object.model.refusal(*state, class);
         let path = if path.is_empty() { "initially".into() } else { path.clone() };
         line(&mut story, &format!("{:<8} {path}: {why}", object.model.describe(*state)));
     }
-    more(&mut story, values.len());
+    more(&mut story, values.found.len());
+    if values.is_cut {
+        line(&mut story, "(cut: there were too many combinations to try them all)");
+    }
     list(&mut story, object, "Open at that time", &open(object, call));
     list(&mut story, object, "Returned before, the last one last", &earlier(object, call));
     story
@@ -95,35 +99,135 @@ fn sentence(object: &Object<'_>, call: CallId) -> String {
     format!("process {process:<4} {:<16} from {from} {to}", action(object, call))
 }
 
-/// Every state that the object can have had when `call` returned, each with a
-/// shortest way to it.
-fn values(object: &mut Object<'_>, call: CallId, before: &[Possibility]) -> Vec<(State, String)> {
-    let mut values: Vec<(State, String)> = Vec::new();
+/// States that the object can have had, each with a shortest way to it.
+struct Values {
+    found: Vec<(State, String)>,
+    /// Whether there may be more.
+    is_cut: bool,
+}
+
+/// A way to a state: the step that led there, and the way before.
+struct Step {
+    state: State,
+    /// Which of the possibilities it began with.
+    start: usize,
+    before: Option<usize>,
+    /// Position of the call in the possibility's pending ones.
+    pending: Option<usize>,
+}
+
+/// Every state that the object can have had when `call` returned.
+///
+/// Steps refer to the ones before, so that a way costs a few words however many calls
+/// are pending; of pending calls of one class only the first is tried. The search ends when every
+/// state was found that could be reached if calls could be used again and again, and it
+/// is cut after [`MAX_VISITED`] ways or [`MAX_TRIED`] attempts.
+fn values(object: &mut Object<'_>, call: CallId, before: &[Possibility]) -> Values {
+    let pending: Vec<Vec<(Class, CallId)>> =
+        before.iter().map(|p| usable(object, p, call)).collect();
+    let at_most = reachable(object, before, &pending);
+    let mut found: Vec<(State, usize)> = Vec::new();
+    let mut known = BTreeSet::new();
     let mut visited = BTreeSet::new();
-    let mut queue = VecDeque::new();
-    for Possibility { state, last, pending } in before {
-        let path = last.map_or(String::new(), |last| format!("after {}", action(object, last)));
-        let others = pending.iter().copied().filter(|other| *other != call);
-        queue.push_back((*state, others.collect::<Vec<_>>(), path));
+    let mut steps: Vec<Step> = Vec::new();
+    for (start, possibility) in before.iter().enumerate() {
+        steps.push(Step { state: possibility.state, start, before: None, pending: None });
     }
-    while let Some((state, pending, path)) = queue.pop_front() {
-        if visited.len() >= MAX_VISITED || !visited.insert((state, pending.clone())) {
-            continue;
+    let (mut at, mut tried) = (0, 0);
+    while at < steps.len() && at < MAX_VISITED && tried < MAX_TRIED {
+        let (state, start) = (steps[at].state, steps[at].start);
+        let used = used(&steps, at);
+        if known.insert(state) {
+            found.push((state, at));
         }
-        if values.iter().all(|(known, _)| *known != state) {
-            values.push((state, path.clone()));
+        if at_most.as_ref().is_some_and(|most| known.len() == most.len()) {
+            break;
         }
-        for (i, other) in pending.iter().enumerate() {
-            let next = object.model.step(state, object.timeline.call(*other).class);
-            let Some(next) = next.filter(|next| *next != state) else { continue };
-            let mut rest = pending.clone();
-            rest.remove(i);
-            let then = if path.is_empty() { "after" } else { ", then" };
-            let path = format!("{path}{then} {}", action(object, *other));
-            queue.push_back((next, rest, path));
+        if visited.insert((start, state, used.clone())) {
+            let mut classes = BTreeSet::new();
+            for (position, (class, _)) in pending[start].iter().enumerate() {
+                if used.contains(&position) || !classes.insert(*class) {
+                    continue;
+                }
+                tried += 1;
+                let next = object.model.step(state, *class).filter(|next| *next != state);
+                if let Some(state) = next.filter(|_| steps.len() < MAX_VISITED) {
+                    steps.push(Step { state, start, before: Some(at), pending: Some(position) });
+                }
+            }
+        }
+        at += 1;
+    }
+    let is_whole = at == steps.len() && steps.len() < MAX_VISITED && tried < MAX_TRIED;
+    let is_cut = !is_whole && at_most.is_none_or(|most| most.len() > known.len());
+    let told = |(state, at): (State, usize)| {
+        let last = before[steps[at].start].last;
+        let mut calls: Vec<CallId> = last.into_iter().collect();
+        calls.extend(
+            path(&steps, at)
+                .into_iter()
+                .map(|at| pending[steps[at].start][steps[at].pending.unwrap_or(0)].1),
+        );
+        let calls: Vec<String> = calls.into_iter().map(|call| action(object, call)).collect();
+        let way = if calls.is_empty() {
+            String::new()
+        } else {
+            format!("after {}", calls.join(", then "))
+        };
+        (state, way)
+    };
+    Values { found: found.into_iter().map(told).collect(), is_cut }
+}
+
+/// What was pending in `possibility`, but for `call`.
+fn usable(object: &Object<'_>, possibility: &Possibility, call: CallId) -> Vec<(Class, CallId)> {
+    let others = possibility.pending.iter().filter(|other| **other != call);
+    others.map(|other| (object.timeline.call(*other).class, *other)).collect()
+}
+
+/// The states that could be reached if every pending call could be used at any time;
+/// none if these are too many.
+fn reachable(
+    object: &mut Object<'_>,
+    before: &[Possibility],
+    pending: &[Vec<(Class, CallId)>],
+) -> Option<BTreeSet<State>> {
+    let classes: BTreeSet<Class> = pending.iter().flatten().map(|(class, _)| *class).collect();
+    let mut states: BTreeSet<State> = before.iter().map(|possibility| possibility.state).collect();
+    let mut open: Vec<State> = states.iter().copied().collect();
+    let mut tried = 0;
+    while let Some(state) = open.pop() {
+        for class in &classes {
+            tried += 1;
+            if tried > MAX_TRIED {
+                return None;
+            }
+            if let Some(next) = object.model.step(state, *class).filter(|next| states.insert(*next))
+            {
+                open.push(next);
+            }
         }
     }
-    values
+    Some(states)
+}
+
+/// The steps on the way to `at`, the first one first; without the beginning.
+fn path(steps: &[Step], mut at: usize) -> Vec<usize> {
+    let mut path = Vec::new();
+    while let Some(before) = steps[at].before {
+        path.push(at);
+        at = before;
+    }
+    path.reverse();
+    path
+}
+
+/// The pending calls that were used on the way to `at`, in order of position.
+fn used(steps: &[Step], at: usize) -> Vec<usize> {
+    let mut used: Vec<usize> =
+        path(steps, at).into_iter().filter_map(|at| steps[at].pending).collect();
+    used.sort_unstable();
+    used
 }
 
 /// The other calls that were open when `call` returned, by invocation.

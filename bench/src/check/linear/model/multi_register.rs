@@ -28,8 +28,10 @@ pub struct MultiRegister {
     values: Values,
     states: BTreeMap<Contents, State>,
     contents: Vec<Contents>,
+    weight: usize,
     classes: BTreeMap<Vec<MicroOp>, Class>,
     transactions: Vec<Vec<MicroOp>>,
+    initial: State,
 }
 
 /// The number of nil.
@@ -44,13 +46,32 @@ impl Default for MultiRegister {
             values,
             states: BTreeMap::from([(Contents::new(), State(0))]),
             contents: vec![Contents::new()],
+            weight: 0,
             classes: BTreeMap::new(),
             transactions: Vec::new(),
+            initial: State(0),
         }
     }
 }
 
 impl MultiRegister {
+    /// Registers with the values of the map `initial`; nil is an empty one.
+    ///
+    /// # Errors
+    /// A text if `initial` is not a map.
+    pub fn new(initial: &Edn) -> Result<MultiRegister, String> {
+        let mut model = MultiRegister::default();
+        let mut contents = Contents::new();
+        let entries = if initial.is_nil() { Some(&[][..]) } else { initial.entries() };
+        for (key, value) in entries.ok_or("the value of a multi-register must be a map")? {
+            if !value.is_nil() {
+                contents.insert(model.keys.number(key), model.values.number(value));
+            }
+        }
+        model.initial = model.state_of(contents);
+        Ok(model)
+    }
+
     fn parse(&mut self, value: &Edn) -> Option<Vec<MicroOp>> {
         let mut micro_ops = Vec::new();
         for micro_op in value.as_seq()? {
@@ -70,6 +91,7 @@ impl MultiRegister {
         let next = State(u32::try_from(self.contents.len()).expect("states fit into 32 bits"));
         let state = *self.states.entry(contents.clone()).or_insert(next);
         if state == next {
+            self.weight += 32 * contents.len() + 100;
             self.contents.push(contents);
         }
         state
@@ -96,7 +118,7 @@ impl MultiRegister {
 
 impl Model for MultiRegister {
     fn initial(&self) -> State {
-        State(0)
+        self.initial
     }
 
     fn classify(&mut self, op: Observed<'_>) -> Result<Option<Class>, String> {
@@ -130,9 +152,21 @@ impl Model for MultiRegister {
         if reads_only { Effect::Observe } else { Effect::Update }
     }
 
+    fn needs(&self, _: Class) -> Option<State> {
+        None
+    }
+
+    fn leads_to(&self, _: Class) -> Option<State> {
+        None
+    }
+
     fn step(&mut self, state: State, class: Class) -> Option<State> {
         let contents = self.run(state, class).ok()?;
         Some(self.state_of(contents))
+    }
+
+    fn weight(&self) -> usize {
+        self.weight
     }
 
     fn state(&self, state: State) -> Edn {

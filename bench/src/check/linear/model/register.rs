@@ -1,4 +1,4 @@
-//! One register: read, write and, if it has it, compare-and-set. Initially nil.
+//! One register: read, write and, if it has it, compare-and-set. Initially nil, unless said otherwise.
 //!
 //! Stricter than Knossos in one point, on purpose: a read that returned nil saw
 //! nil. Knossos lets it pass in every state.
@@ -25,6 +25,7 @@ pub struct Register {
     values: Values,
     classes: BTreeMap<Action, Class>,
     actions: Vec<Action>,
+    initial: State,
 }
 
 impl Register {
@@ -32,7 +33,15 @@ impl Register {
     pub fn plain() -> Register {
         let mut values = Values::default();
         assert_eq!(values.number(&Edn::Nil), 0, "the first number is the initial value's");
-        Register { has_cas: false, values, classes: BTreeMap::new(), actions: Vec::new() }
+        let (classes, actions) = (BTreeMap::new(), Vec::new());
+        Register { has_cas: false, values, classes, actions, initial: State(0) }
+    }
+
+    /// The same that holds `value` at the beginning.
+    #[must_use]
+    pub fn holding(mut self, value: &Edn) -> Register {
+        self.initial = State(self.values.number(value));
+        self
     }
 
     /// A register with read, write and compare-and-set.
@@ -84,7 +93,7 @@ impl Register {
 
 impl Model for Register {
     fn initial(&self) -> State {
-        State(0)
+        self.initial
     }
 
     fn classify(&mut self, op: Observed<'_>) -> Result<Option<Class>, String> {
@@ -97,6 +106,21 @@ impl Model for Register {
             Action::Read(_) => Effect::Observe,
             Action::Write(value) => Effect::Overwrite(State(value)),
             Action::Cas(..) => Effect::Update,
+        }
+    }
+
+    fn needs(&self, class: Class) -> Option<State> {
+        match self.action(class) {
+            Action::Read(value) | Action::Cas(value, _) => Some(State(value)),
+            Action::Write(_) => None,
+        }
+    }
+
+    fn leads_to(&self, class: Class) -> Option<State> {
+        match self.action(class) {
+            Action::Read(value) | Action::Write(value) | Action::Cas(_, value) => {
+                Some(State(value))
+            }
         }
     }
 

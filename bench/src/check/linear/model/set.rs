@@ -1,0 +1,171 @@
+//! A set: add an element, read them all. Knossos' `set`.
+//!
+//! `{:f :add :value x}`, `{:f :remove :value x}`, and `{:f :read}` of any collection, whose
+//! order does not matter.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Effect, Model, Observed, record};
+use crate::check::linear::timeline::{Class, State};
+use crate::check::linear::values::Values;
+use crate::edn::Edn;
+
+/// The elements, by number.
+type Contents = BTreeSet<u32>;
+
+/// What an operation does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Action {
+    Read(State),
+    Add(u32),
+    Remove(u32),
+}
+
+/// A set.
+#[derive(Clone, Debug)]
+pub struct Set {
+    values: Values,
+    states: BTreeMap<Contents, State>,
+    contents: Vec<Contents>,
+    weight: usize,
+    after: BTreeMap<(State, Class), State>,
+    classes: BTreeMap<Action, Class>,
+    actions: Vec<Action>,
+    initial: State,
+}
+
+impl Set {
+    /// A set of the elements of `initial`; nil is empty.
+    ///
+    /// # Errors
+    /// A text if `initial` is not a collection.
+    pub fn new(initial: &Edn) -> Result<Set, String> {
+        let (states, classes, after) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let (contents, actions, values) = (Vec::new(), Vec::new(), Values::default());
+        let weight = 0;
+        let mut set =
+            Set { values, states, contents, weight, after, classes, actions, initial: State(0) };
+        set.initial = set.parse(initial)?;
+        Ok(set)
+    }
+
+    fn parse(&mut self, value: &Edn) -> Result<State, String> {
+        let items = match value {
+            Edn::Nil => &[],
+            Edn::Set(items) => items.as_slice(),
+            other => other.as_seq().ok_or("the value of a set must be a collection")?,
+        };
+        let contents = items.iter().map(|item| self.values.number(item)).collect();
+        Ok(self.state_of(contents))
+    }
+
+    fn state_of(&mut self, contents: Contents) -> State {
+        let next = State(u32::try_from(self.contents.len()).expect("states fit into 32 bits"));
+        if let Some(state) = self.states.get(&contents) {
+            return *state;
+        }
+        self.weight += 12 * contents.len() + 100;
+        self.states.insert(contents.clone(), next);
+        self.contents.push(contents);
+        next
+    }
+
+    fn class(&mut self, action: Action) -> Class {
+        let next = Class(u32::try_from(self.actions.len()).expect("classes fit into 32 bits"));
+        let class = *self.classes.entry(action).or_insert(next);
+        if class == next {
+            self.actions.push(action);
+        }
+        class
+    }
+
+    fn action(&self, class: Class) -> Action {
+        self.actions[class.0 as usize]
+    }
+
+    fn elements(&self, state: State) -> Edn {
+        let contents = &self.contents[state.0 as usize];
+        Edn::Set(contents.iter().map(|number| self.values.value(*number).clone()).collect())
+    }
+}
+
+impl Model for Set {
+    fn initial(&self) -> State {
+        self.initial
+    }
+
+    fn classify(&mut self, op: Observed<'_>) -> Result<Option<Class>, String> {
+        if let ("add" | "remove", Some(completed)) = (op.f, op.completed)
+            && completed != op.invoked
+            && !completed.is_nil()
+        {
+            return Err(format!("{} completed with another argument than its own", op.f));
+        }
+        let action = match (op.f, op.completed) {
+            ("read", None) => return Ok(None),
+            ("read", Some(value)) => Action::Read(self.parse(value)?),
+            ("add", _) => Action::Add(self.values.number(op.invoked)),
+            ("remove", _) => Action::Remove(self.values.number(op.invoked)),
+            (f, _) => return Err(format!("a set has no operation {f}")),
+        };
+        Ok(Some(self.class(action)))
+    }
+
+    fn effect(&self, class: Class) -> Effect {
+        match self.action(class) {
+            Action::Read(_) => Effect::Observe,
+            Action::Add(_) | Action::Remove(_) => Effect::Update,
+        }
+    }
+
+    fn needs(&self, class: Class) -> Option<State> {
+        match self.action(class) {
+            Action::Read(state) => Some(state),
+            Action::Add(_) | Action::Remove(_) => None,
+        }
+    }
+
+    fn leads_to(&self, class: Class) -> Option<State> {
+        self.needs(class)
+    }
+
+    fn step(&mut self, state: State, class: Class) -> Option<State> {
+        let action = self.action(class);
+        if let Action::Read(there) = action {
+            return (there == state).then_some(state);
+        }
+        if let Some(after) = self.after.get(&(state, class)) {
+            return Some(*after);
+        }
+        let mut contents = self.contents[state.0 as usize].clone();
+        match action {
+            Action::Add(element) => contents.insert(element),
+            Action::Remove(element) => contents.remove(&element),
+            Action::Read(_) => false,
+        };
+        let after = self.state_of(contents);
+        self.after.insert((state, class), after);
+        Some(after)
+    }
+
+    fn weight(&self) -> usize {
+        self.weight
+    }
+
+    fn state(&self, state: State) -> Edn {
+        record("Set", vec![(Edn::keyword("s"), self.elements(state))])
+    }
+
+    fn describe(&self, state: State) -> String {
+        self.elements(state).to_string()
+    }
+
+    fn refusal(&self, state: State, class: Class) -> String {
+        let now = self.elements(state);
+        match self.action(class) {
+            Action::Read(read) => format!("can't read {} from {now}", self.elements(read)),
+            Action::Add(element) => format!("can't add {}", self.values.value(element)),
+            Action::Remove(element) => format!("can't remove {}", self.values.value(element)),
+        }
+    }
+}

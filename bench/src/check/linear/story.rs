@@ -7,7 +7,9 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
+use super::model::Effect;
 use super::object::Object;
+use super::pass::MAX_POSSIBILITIES;
 use super::search::{Finding, Possibility};
 use super::timeline::{CallId, Class, State};
 
@@ -131,15 +133,15 @@ fn values(object: &mut Object<'_>, call: CallId, before: &[Possibility]) -> Valu
     let mut visited = BTreeSet::new();
     let mut steps: Vec<Step> = Vec::new();
     for (start, possibility) in before.iter().enumerate() {
+        if known.insert(possibility.state) {
+            found.push((possibility.state, steps.len()));
+        }
         steps.push(Step { state: possibility.state, start, before: None, pending: None });
     }
     let (mut at, mut tried) = (0, 0);
     while at < steps.len() && at < MAX_VISITED && tried < MAX_TRIED {
         let (state, start) = (steps[at].state, steps[at].start);
         let used = used(&steps, at);
-        if known.insert(state) {
-            found.push((state, at));
-        }
         if at_most.as_ref().is_some_and(|most| known.len() == most.len()) {
             break;
         }
@@ -152,6 +154,9 @@ fn values(object: &mut Object<'_>, call: CallId, before: &[Possibility]) -> Valu
                 tried += 1;
                 let next = object.model.step(state, *class).filter(|next| *next != state);
                 if let Some(state) = next.filter(|_| steps.len() < MAX_VISITED) {
+                    if known.insert(state) {
+                        found.push((state, steps.len()));
+                    }
                     steps.push(Step { state, start, before: Some(at), pending: Some(position) });
                 }
             }
@@ -159,15 +164,16 @@ fn values(object: &mut Object<'_>, call: CallId, before: &[Possibility]) -> Valu
         at += 1;
     }
     let is_whole = at == steps.len() && steps.len() < MAX_VISITED && tried < MAX_TRIED;
-    let is_cut = !is_whole && at_most.is_none_or(|most| most.len() > known.len());
+    // A search keeps no more possibilities than that for the story.
+    let is_all = before.len() < MAX_POSSIBILITIES;
+    let is_all_found = is_whole || at_most.is_some_and(|most| most.len() == known.len());
+    let is_cut = !is_all || !is_all_found;
     let told = |(state, at): (State, usize)| {
         let last = before[steps[at].start].last;
         let mut calls: Vec<CallId> = last.into_iter().collect();
-        calls.extend(
-            path(&steps, at)
-                .into_iter()
-                .map(|at| pending[steps[at].start][steps[at].pending.unwrap_or(0)].1),
-        );
+        for Step { start, pending: at, .. } in path(&steps, at).into_iter().map(|at| &steps[at]) {
+            calls.extend(at.map(|at| pending[*start][at].1));
+        }
         let calls: Vec<String> = calls.into_iter().map(|call| action(object, call)).collect();
         let way = if calls.is_empty() {
             String::new()
@@ -185,15 +191,23 @@ fn usable(object: &Object<'_>, possibility: &Possibility, call: CallId) -> Vec<(
     others.map(|other| (object.timeline.call(*other).class, *other)).collect()
 }
 
-/// The states that could be reached if every pending call could be used at any time;
-/// none if these are too many.
+/// States among which are all that can be reached: those to which pending calls lead, or
+/// else those that are reached if every call can be used at any time. None if these are
+/// too many to try.
 fn reachable(
     object: &mut Object<'_>,
     before: &[Possibility],
     pending: &[Vec<(Class, CallId)>],
 ) -> Option<BTreeSet<State>> {
-    let classes: BTreeSet<Class> = pending.iter().flatten().map(|(class, _)| *class).collect();
+    let changes = |class: &Class| object.model.effect(*class) != Effect::Observe;
+    let classes = pending.iter().flatten().map(|(class, _)| *class);
+    let classes: BTreeSet<Class> = classes.filter(changes).collect();
     let mut states: BTreeSet<State> = before.iter().map(|possibility| possibility.state).collect();
+    let ends = classes.iter().map(|class| object.model.leads_to(*class));
+    if let Some(ends) = ends.collect::<Option<Vec<State>>>() {
+        states.extend(ends);
+        return Some(states);
+    }
     let mut open: Vec<State> = states.iter().copied().collect();
     let mut tried = 0;
     while let Some(state) = open.pop() {

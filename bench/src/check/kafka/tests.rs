@@ -76,6 +76,9 @@ fn hand_written_histories_keep_their_verdicts() {
             told += " ";
             told += kind;
         }
+        if outcome.stricter.is_some() {
+            told += ", stricter lost-commit";
+        }
         if told != pinned {
             wrong.push(format!("{}: pinned {pinned}, told {told}", file.display()));
         }

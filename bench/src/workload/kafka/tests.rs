@@ -174,7 +174,9 @@ fn a_poll_is_followed_by_the_commit_of_what_it_brought() {
     let list = r#"{"keys":["9","8"],"type":"list_committed_offsets"}"#;
     assert_eq!(client.invoke(&assign), request(list));
     let listed = r#"{"type":"list_committed_offsets_ok","offsets":{"9":4}}"#;
-    assert_eq!(reply(&mut client, &assign, listed), ok(r#"["9" "8"]"#));
+    let extra = vec![("committed".into(), parse(r#"{"9" 4}"#).unwrap())];
+    let told = Completion { extra, ..Completion::ok(assign.value.clone()) };
+    assert_eq!(reply(&mut client, &assign, listed), Step::Complete(told));
 
     assert_eq!(client.invoke(&poll), request(r#"{"offsets":{"8":0,"9":5},"type":"poll"}"#));
     let msgs = r#"{"type":"poll_ok","msgs":{"9":[[5,6],[6,7]],"8":[]}}"#;

@@ -15,7 +15,7 @@ thread_local! {
 /// A rare event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mark {
-    /// A server stood for election with a snapshot half received.
+    /// A term began, by this server or another, while this one had received a snapshot in part.
     ElectionDuringInstall,
     /// A snapshot replaced a follower's log.
     SnapshotInstalled,

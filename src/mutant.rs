@@ -94,6 +94,18 @@ pub enum Mutant {
     ReplyInOrder = 39,
     /// A snapshot of the logs leaves out what was committed of them.
     CommitsNotInSnapshot = 40,
+    /// A vote, or a request for votes, leaves before it is durable.
+    VoteBeforeDurable = 41,
+    /// A snapshot holds the newest configuration, committed or not.
+    SnapshotConfigAhead = 42,
+    /// In a joint configuration the new voters elect alone.
+    NewVotersElect = 43,
+    /// Agreement with an earlier leader's log counts for the present one.
+    VerifiedForever = 44,
+    /// What a peer echoed in one life counts as proof of another.
+    FloorOutlivesPeer = 46,
+    /// A read is confirmed by answers to messages that were sent before it came.
+    ReadInCurrentRound = 47,
 }
 
 /// Whether `mutant` is active in this thread.
@@ -145,7 +157,7 @@ mod active {
 #[cfg(feature = "mutants")]
 impl Mutant {
     /// All of them, by number.
-    pub const ALL: [Mutant; 40] = {
+    pub const ALL: [Mutant; 46] = {
         use Mutant::*;
         [
             LocalReadAtLeader,
@@ -188,6 +200,12 @@ impl Mutant {
             KeyByKey,
             ReplyInOrder,
             CommitsNotInSnapshot,
+            VoteBeforeDurable,
+            SnapshotConfigAhead,
+            NewVotersElect,
+            VerifiedForever,
+            FloorOutlivesPeer,
+            ReadInCurrentRound,
         ]
     };
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use super::version::{Boot, Rank, Versions};
 use super::wire::Echo;
-use crate::mutant::{self, Mutant};
+use crate::mutant::{self, Mutant, invariant};
 use crate::time::Time;
 
 /// How many messages to remember while they wait for their echo.
@@ -38,6 +38,9 @@ pub(super) struct Peer {
     pub(super) number: u64,
     /// Only echoes of later messages prove anything.
     floor: u64,
+    /// How many messages had been sent to it when its present life was first heard of,
+    /// unless that is the first life that was.
+    born: u64,
     /// The highest number seen from it, and when.
     heard: Option<(u64, Time)>,
     /// When to acknowledge, if nothing else is sent before.
@@ -86,8 +89,10 @@ impl Peer {
     fn switch(&mut self, boot: Boot) {
         let suspected = self.suspected;
         let (number, retry_at, attempts) = (self.number, self.retry_at, self.attempts);
-        *self = Peer { boot: Some(boot), suspected, number, retry_at, attempts, ..Peer::default() };
-        self.floor = number;
+        // Guard: messages that were sent before this life was heard of prove nothing of it.
+        let floor = if mutant::is(Mutant::FloorOutlivesPeer) { self.floor } else { number };
+        let life = Peer { boot: Some(boot), suspected, number, floor, ..Peer::default() };
+        *self = Peer { born: number, retry_at, attempts, ..life };
     }
 
     /// Whether it was heard at all.
@@ -106,6 +111,7 @@ impl Peer {
         if boot != mine || number <= self.floor || number > self.number {
             return None;
         }
+        invariant!(number > self.born, "an echo by a dead incarnation confirms another one");
         (self.confirmed, self.suspected) = (true, false);
         let mut round_trip = None;
         while let Some(flight) = self.flights.pop_front_if(|f| f.number <= number) {

@@ -8,6 +8,11 @@
 //! A vote is a promise, so it leaves only when it is durable. That includes the vote
 //! for oneself: a candidate's requests wait for its disk too, or it could win a term
 //! that it does not remember after a crash, and win it once more with another log.
+//!
+//! Disks may take longer than an election timeout. So nobody stands for election while its
+//! own vote is on its way to the disk, nor helps others to another term; a candidate that
+//! was refused by none asks again in the same term instead of starting the next; and while
+//! it asks whether it could win the next one, the votes that it has keep counting.
 
 use super::message::MessageKind;
 use super::quorum::{self, VoteResult};
@@ -17,6 +22,40 @@ use crate::mark::{self, Mark};
 use crate::mutant::{self, Mutant};
 
 impl Raft {
+    /// Does what is due when no leader was heard for an election timeout.
+    pub(super) fn time_out(&mut self) {
+        // Guard: the disk decides how long a vote takes, and to start another term before
+        // would throw the vote away. With a slow disk nobody would ever be elected.
+        if self.is_vote_under_way() {
+            return self.reset_election_timer();
+        }
+        match &self.role {
+            Role::Candidate(votes) if votes.values().all(|granted| *granted) => {
+                self.reset_election_timer();
+                self.ask_for_votes(false);
+            }
+            _ => self.campaign(),
+        }
+    }
+
+    /// Whether this server has given its vote, also to itself, but could still forget it.
+    fn is_vote_under_way(&self) -> bool {
+        self.hard.vote.is_some() && !self.is_hard_state_durable()
+    }
+
+    /// Starts to wait for the outcome of an election, now that the vote given in it is
+    /// durable and leaves.
+    pub(super) fn start_waiting(&mut self) {
+        if self.hard.vote.is_none() || !self.is_hard_state_durable() {
+            return;
+        }
+        let took_time = self.now > std::mem::replace(&mut self.voted_at, self.now);
+        let waits = matches!(self.role, Role::Follower | Role::Candidate(_));
+        if took_time && waits && self.leader.is_none() {
+            self.reset_election_timer();
+        }
+    }
+
     /// Stands for election now, if this server may.
     pub fn campaign(&mut self) {
         self.reset_election_timer();
@@ -30,9 +69,6 @@ impl Raft {
             return;
         }
         self.leader_heard = None;
-        if self.incoming.is_some() {
-            mark::hit(Mark::ElectionDuringInstall);
-        }
         if self.options.pre_vote {
             self.become_pre_candidate();
         } else {
@@ -48,6 +84,37 @@ impl Raft {
         may_vote && !self.options.abstain
     }
 
+    /// Begins to abstain: storage may have lost what this server promised.
+    ///
+    /// # Panics
+    /// If this server has promised something in this life.
+    pub fn abstain(&mut self) {
+        assert!(self.hard.term == Term::ZERO, "a server abstains before it takes part");
+        self.become_follower(self.hard.term, None);
+        self.options.abstain = true;
+    }
+
+    /// Whether this server abstains.
+    pub fn is_abstaining(&self) -> bool {
+        self.options.abstain
+    }
+
+    /// Takes part again. The caller has seen an entry applied here that was proposed
+    /// after this server lost its memory, so a quorum without this server holds it. That
+    /// is enough (an argument in `docs/storage.md`):
+    ///
+    /// * the log here holds all that was committed because of this server's lost copy;
+    /// * a candidate that won this server's lost vote in a later term cannot win any more,
+    ///   since its log lacks that entry;
+    /// * in this term, the vote may have been given: so it is not given again.
+    pub fn readmit(&mut self) {
+        self.options.abstain = false;
+        if self.hard.vote.is_none() {
+            let vote = self.leader.unwrap_or(self.id);
+            self.set_hard_state(HardState { vote: Some(vote), ..self.hard });
+        }
+    }
+
     fn forget_leader(&mut self) {
         if self.leader.take().is_some() {
             self.out.dropped_reads.extend(std::mem::take(&mut self.asked_reads));
@@ -55,7 +122,12 @@ impl Raft {
     }
 
     fn become_pre_candidate(&mut self) {
-        self.role = Role::PreCandidate(Votes::from([(self.id, true)]));
+        let stands = match std::mem::replace(&mut self.role, Role::Follower) {
+            Role::Candidate(votes) => Some(votes),
+            Role::PreCandidate { stands, .. } => stands,
+            _ => None,
+        };
+        self.role = Role::PreCandidate { answers: Votes::from([(self.id, true)]), stands };
         // Nothing is promised, so nothing has to be durable.
         let last = self.log.last();
         let request = MessageKind::RequestVote { pre: true, transfer: false, last };
@@ -73,9 +145,23 @@ impl Raft {
         self.reset_election_timer();
         self.set_hard_state(HardState { vote: Some(self.id), ..self.hard });
         self.role = Role::Candidate(Votes::new());
+        self.ask_for_votes(transfer);
+    }
+
+    fn ask_for_votes(&mut self, transfer: bool) {
         let last = self.log.last();
         for voter in self.other_voters() {
-            self.send_after(voter, MessageKind::RequestVote { pre: false, transfer, last });
+            self.promise(voter, MessageKind::RequestVote { pre: false, transfer, last });
+        }
+    }
+
+    /// Gives this server's vote in the current term away, to another or to itself.
+    fn promise(&mut self, to: RaftId, kind: MessageKind) {
+        // Guard: a vote that could be forgotten could be given away twice.
+        if mutant::is(Mutant::VoteBeforeDurable) {
+            self.send(to, kind);
+        } else {
+            self.send_after(to, kind);
         }
     }
 
@@ -100,6 +186,10 @@ impl Raft {
         last: LogId,
     ) {
         if self.options.abstain || (!transfer && self.protects_leader_from(from)) {
+            return;
+        }
+        // Guard: an election is under way. If this vote ever becomes durable, it may decide.
+        if pre && self.is_vote_under_way() {
             return;
         }
         // Guard: one vote a term; a pre-vote for a later term gives none away.
@@ -129,7 +219,7 @@ impl Raft {
         if granted {
             self.set_hard_state(HardState { vote: Some(from), ..self.hard });
             self.reset_election_timer();
-            self.send_after(from, MessageKind::Vote { pre, granted });
+            self.promise(from, MessageKind::Vote { pre, granted });
         } else {
             self.send(from, MessageKind::Vote { pre, granted });
         }
@@ -139,9 +229,15 @@ impl Raft {
     /// went on they would start the same term, and each would vote for itself; so the one
     /// with the shorter log, or the lower number, stands back until its next timeout.
     fn stand_back_for(&mut self, rival: RaftId, last: LogId) {
-        if matches!(self.role, Role::PreCandidate(_)) && (last, rival) > (self.log.last(), self.id)
-        {
-            self.role = Role::Follower;
+        if (last, rival) > (self.log.last(), self.id) {
+            self.stop_asking();
+        }
+    }
+
+    /// Gives up asking whether the next term could be won; the votes in this one count on.
+    fn stop_asking(&mut self) {
+        if let Role::PreCandidate { stands, .. } = &mut self.role {
+            self.role = stands.take().map_or(Role::Follower, Role::Candidate);
         }
     }
 
@@ -150,7 +246,10 @@ impl Raft {
         let from = self.voter_to_count(from, granted);
         match &mut self.role {
             // Guard: votes are kept by voter, so that a repeated one counts once.
-            Role::PreCandidate(votes) if pre && (term == next || !granted) => {
+            Role::PreCandidate { answers, .. } if pre && (term == next || !granted) => {
+                answers.entry(from).or_insert(granted);
+            }
+            Role::PreCandidate { stands: Some(votes), .. } if !pre && term == self.hard.term => {
                 votes.entry(from).or_insert(granted);
             }
             Role::Candidate(votes) if !pre && term == self.hard.term => {
@@ -167,7 +266,10 @@ impl Raft {
 
     /// Who is to be counted for a vote of `from`.
     fn voter_to_count(&self, from: RaftId, granted: bool) -> RaftId {
-        let (Role::PreCandidate(votes) | Role::Candidate(votes)) = &self.role else { return from };
+        let (Role::PreCandidate { answers: votes, .. } | Role::Candidate(votes)) = &self.role
+        else {
+            return from;
+        };
         if !mutant::is(Mutant::CountVotesTwice) || !granted || !votes.contains_key(&from) {
             return from;
         }
@@ -175,20 +277,26 @@ impl Raft {
     }
 
     fn count_votes(&mut self) {
-        let (Role::PreCandidate(votes) | Role::Candidate(votes)) = &self.role else { return };
-        let result = quorum::vote_result(self.config(), |id| votes.get(&id).copied());
-        let pre = matches!(self.role, Role::PreCandidate(_));
-        match result {
-            VoteResult::Pending => {}
-            VoteResult::Lost => {
+        let result =
+            |votes: &Votes| quorum::vote_result(self.config(), |id| votes.get(&id).copied());
+        let (answers, stands) = match &self.role {
+            Role::PreCandidate { answers, stands } => {
+                (Some(result(answers)), stands.as_ref().map(result))
+            }
+            Role::Candidate(votes) => (None, Some(result(votes))),
+            _ => return,
+        };
+        match (stands, answers) {
+            // The others may be a quorum without this server, but it must remember its
+            // own term before it can lead in it.
+            (Some(VoteResult::Won), _) if self.is_hard_state_durable() => self.become_leader(),
+            (_, Some(VoteResult::Won)) => self.become_candidate(false),
+            (Some(VoteResult::Pending), Some(VoteResult::Lost)) => self.stop_asking(),
+            (_, Some(VoteResult::Lost)) | (Some(VoteResult::Lost), None) => {
                 mark::hit(Mark::ElectionLost);
                 self.become_follower(self.hard.term, None);
             }
-            VoteResult::Won if pre => self.become_candidate(false),
-            // The others may be a quorum without this server, but it must remember its
-            // own term before it can lead in it.
-            VoteResult::Won if self.is_hard_state_durable() => self.become_leader(),
-            VoteResult::Won => {}
+            _ => {}
         }
     }
 

@@ -3,14 +3,17 @@
 //! An append is accepted if its `prev` is in the log; then the logs agree up to there,
 //! and after the append up to its end. Refusals carry a hint that lets the leader skip
 //! a whole term at a time. All appends of a turn are answered together, when what they
-//! brought is durable. An append that overtook the one before it is refused as well, for
+//! brought is durable. If the disk takes longer than heartbeats are apart, they are answered
+//! at once as well, with what is durable: a leader must not take a slow disk for a dead
+//! server, and a read waits for no disk. An append that overtook the one before it is refused as well, for
 //! that may be lost; but it is kept, and if the other comes, a round trip is saved.
 //!
-//! Snapshots come in pieces. A piece that does not fit is answered with the offset
-//! that is wanted, so lost, repeated and reordered pieces mend themselves, and a new
-//! leader that offers the same bytes goes on where the old one stopped.
+//! Snapshots come in pieces, many at a time. Each is answered with the offset up to which
+//! there is no gap; pieces beyond a gap are kept until it is filled. So lost, repeated and
+//! reordered pieces mend themselves, and a new leader that offers the same bytes goes on
+//! where the old one stopped.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use super::log::Log;
@@ -26,6 +29,17 @@ pub(super) struct Ack {
     to: RaftId,
     round: Round,
     matched: Index,
+}
+
+/// What the current leader will be told as soon as it is durable.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Owed {
+    /// Up to where.
+    pub(super) matched: Index,
+    /// Since when the disk has been busy with it; `None` once it is durable.
+    pub(super) since: Option<u64>,
+    /// How long the disk took for the last one, in ticks.
+    pub(super) took: u64,
 }
 
 /// An append.
@@ -74,6 +88,34 @@ impl Early {
 pub(super) struct Incoming {
     meta: SnapshotMeta,
     data: Vec<u8>,
+    /// Pieces beyond a gap, by offset in bytes.
+    early: BTreeMap<u64, Command>,
+}
+
+impl Incoming {
+    /// Takes a piece. Of those beyond a gap at most `max_early` are kept.
+    fn take(&mut self, offset: u64, piece: &Command, max_early: usize) {
+        if offset > self.data.len() as u64 && self.early.len() < max_early {
+            self.early.insert(offset, piece.clone());
+        }
+        self.extend(offset, piece);
+        while let Some((offset, piece)) = self.early.pop_first() {
+            if offset > self.data.len() as u64 {
+                self.early.insert(offset, piece);
+                break;
+            }
+            self.extend(offset, &piece);
+        }
+    }
+
+    /// Adds what of a piece is new, unless there is a gap before it.
+    fn extend(&mut self, offset: u64, piece: &Command) {
+        let known = (self.data.len() as u64).checked_sub(offset);
+        let known = known.and_then(|known| usize::try_from(known).ok());
+        if let Some(new) = known.and_then(|known| piece.as_bytes().get(known..)) {
+            self.data.extend_from_slice(new);
+        }
+    }
 }
 
 impl Raft {
@@ -84,10 +126,15 @@ impl Raft {
         if !self.log.matches(prev) && !known {
             let (hint, round) = (self.log.last_not_after(prev.term, prev.index), append.round);
             // A refusal promises nothing, so it need not wait.
-            if !self.options.abstain {
-                self.send(from, MessageKind::Rejected { round, prev: prev.index, hint });
-            }
-            if prev.index > self.log.last().index && !append.entries.is_empty() {
+            let prev = prev.index;
+            self.send(
+                from,
+                match self.options.abstain {
+                    true => MessageKind::Abstained { round, matched: None, prev, hint },
+                    false => MessageKind::Rejected { round, prev, hint },
+                },
+            );
+            if prev > self.log.last().index && !append.entries.is_empty() {
                 self.early.keep(self.hard.term, append, self.options.max_early_appends);
             }
             return;
@@ -156,18 +203,50 @@ impl Raft {
     /// Sends the answer that is due.
     pub(super) fn send_ack(&mut self) {
         let Some(Ack { to, round, matched }) = self.ack.take() else { return };
-        if self.options.abstain {
-            return;
-        }
-        let reply = MessageKind::Appended { round, matched };
+        let abstain = self.options.abstain;
+        // Guard: a server that may have voted for another leader, and forgotten it, must
+        // not be counted for this one.
+        let reply = |matched| match abstain {
+            true => {
+                let (prev, hint) = (Index::ZERO, LogId::default());
+                MessageKind::Abstained { round, matched: Some(matched), prev, hint }
+            }
+            false => MessageKind::Appended { round, matched },
+        };
         // Guard: entries are acknowledged when they are durable, not before.
         let early = mutant::is(Mutant::AckBeforeDurable)
             || (mutant::is(Mutant::SnapshotNotPersisted) && self.pending_snapshot.is_some());
-        if early || (matched <= self.log.durable() && self.is_hard_state_durable()) {
-            self.send(to, reply);
-        } else {
-            self.send_after(to, reply);
+        let durable = self.log.durable();
+        if early || (matched <= durable && self.is_hard_state_durable()) {
+            return self.send(to, reply(matched));
         }
+        // Guard: a lease is made of promises that survive a restart, and only a server that
+        // remembers a term will keep quiet after one.
+        let may_answer = self.is_hard_state_durable() || !self.options.lease_reads;
+        let at_once = may_answer && self.is_disk_slow();
+        if at_once {
+            self.send(to, reply(matched.min(durable)));
+        }
+        // What is owed already will be said without being asked again.
+        if matched > self.owed.matched || !at_once {
+            self.owed.matched = self.owed.matched.max(matched);
+            self.owed.since.get_or_insert(self.now);
+            self.send_after(to, reply(matched));
+        }
+    }
+
+    /// Notes that what was owed to the leader is durable, and how long that took.
+    pub(super) fn settle_owed(&mut self) {
+        let is_settled = self.log.durable() >= self.owed.matched && self.is_hard_state_durable();
+        if is_settled && let Some(since) = self.owed.since.take() {
+            self.owed.took = self.now - since;
+        }
+    }
+
+    /// Whether the disk takes, or took the last time, longer than heartbeats are apart.
+    fn is_disk_slow(&self) -> bool {
+        let Owed { since, took, .. } = self.owed;
+        took.max(since.map_or(0, |at| self.now - at)) >= self.options.heartbeat_ticks
     }
 
     pub(super) fn handle_snapshot(
@@ -178,6 +257,7 @@ impl Raft {
         data: &Command,
         round: Round,
     ) {
+        let round_to_count = if self.options.abstain { Round::default() } else { round };
         // Guard: a snapshot of the committed past must not undo what came after it.
         if meta.last.index <= self.log.commit() && !mutant::is(Mutant::OldSnapshot) {
             self.incoming = None;
@@ -191,19 +271,19 @@ impl Raft {
             return self.acknowledge(from, round, meta.last.index);
         }
         if self.incoming.as_ref().is_none_or(|i| i.meta != meta) {
-            self.incoming = Some(Incoming { meta: meta.clone(), data: Vec::new() });
+            let (data, early) = (Vec::new(), BTreeMap::new());
+            self.incoming = Some(Incoming { meta: meta.clone(), data, early });
         }
         let incoming = self.incoming.as_mut().expect("set a line ago");
-        if incoming.data.len() as u64 == offset {
-            incoming.data.extend_from_slice(data.as_bytes());
-        }
+        incoming.take(offset, data, self.options.max_inflight_messages);
         let received = incoming.data.len() as u64;
         if received < meta.len_bytes {
             let last_index = meta.last.index;
+            let round = round_to_count;
             let progress = MessageKind::SnapshotProgress { last_index, offset: received, round };
             return self.send(from, progress);
         }
-        let Incoming { meta, data } = self.incoming.take().expect("set above");
+        let Incoming { meta, data, .. } = self.incoming.take().expect("set above");
         self.install(from, &meta, data, round);
     }
 

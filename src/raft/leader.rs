@@ -17,6 +17,9 @@ use super::types::{Entry, Index, LogId, Payload, RaftId};
 use crate::mark::{self, Mark};
 use crate::mutant::{self, Mutant, invariant};
 
+/// For how many election timeouts the log is kept for a follower that does not answer.
+const KEPT_FOR_TIMEOUTS: u64 = 4;
+
 /// What only a leader knows.
 #[derive(Debug)]
 pub(super) struct Leader {
@@ -69,7 +72,9 @@ impl Options {
 
 impl Raft {
     pub(super) fn become_leader(&mut self) {
-        assert!(matches!(self.role, Role::Candidate(_)), "only a candidate can win");
+        let took = self.now - self.voted_at;
+        let stands = matches!(self.role, Role::Candidate(_) | Role::PreCandidate { .. });
+        assert!(stands && self.hard.vote == Some(self.id), "only a candidate can win");
         invariant!(self.is_hard_state_durable(), "leads in a term that it could forget");
         let last = self.log.last().index;
         self.leader = Some(self.id);
@@ -80,7 +85,9 @@ impl Raft {
             first_index: last.next(),
             uncommitted_bytes: 0,
             reads: Reads::default(),
-            check_due: self.now + self.options.election_timeout_ticks,
+            // Guard: an answer may take as long as the votes did, and who was never given
+            // the time to answer is not silent.
+            check_due: self.now + self.options.election_timeout_ticks + took,
             transfer: None,
             lease_void: false,
         }));
@@ -174,7 +181,7 @@ impl Raft {
                 true
             }
             ProgressState::Replicate { .. } => self.stream_to(to),
-            ProgressState::Snapshot { .. } => self.send_piece(to),
+            ProgressState::Snapshot { .. } => self.send_pieces(to),
         };
         if !sent && (due || ping) {
             self.send_heartbeat(to, due);
@@ -238,24 +245,28 @@ impl Raft {
         self.send(to, MessageKind::Append { prev, commit, round, entries });
     }
 
-    /// Sends the next piece of a snapshot, if none is on the way.
+    /// Sends as many pieces of a snapshot as may be on the way. Returns whether that was any.
+    fn send_pieces(&mut self, to: RaftId) -> bool {
+        let mut sent = false;
+        while self.send_piece(to) {
+            sent = true;
+        }
+        sent
+    }
+
     fn send_piece(&mut self, to: RaftId) -> bool {
-        let (now, retry) = (self.now, self.options.snapshot_retry_ticks());
-        let heartbeat_due = now + self.options.heartbeat_ticks;
+        let (now, heartbeat_due) = (self.now, self.now + self.options.heartbeat_ticks);
         let Role::Leader(leader) = &mut self.role else { return false };
         let round = leader.round;
         let peer = leader.peers.get_mut(&to).expect("only peers are sent to");
-        let ProgressState::Snapshot { snapshot, meta, offset, sent_at } = &mut peer.state else {
+        let ProgressState::Snapshot { snapshot, meta, pieces } = &mut peer.state else {
             return false;
         };
-        if sent_at.is_some_and(|at| now < at + retry) {
-            return false;
-        }
         let all = snapshot.data.as_bytes();
-        let start = usize::try_from(*offset).unwrap_or(usize::MAX).min(all.len());
+        let Some(offset) = pieces.take(now, all.len() as u64, &self.options) else { return false };
+        let start = usize::try_from(offset).unwrap_or(usize::MAX).min(all.len());
         let end = all.len().min(start + self.options.snapshot_chunk_bytes);
-        let (meta, offset, data) = (meta.clone(), *offset, all[start..end].to_vec().into());
-        *sent_at = Some(now);
+        let (meta, data) = (meta.clone(), all[start..end].to_vec().into());
         peer.heartbeat_due = heartbeat_due;
         peer.asked = round;
         self.send(to, MessageKind::Snapshot { meta, offset, data, round });
@@ -267,13 +278,14 @@ impl Raft {
             !self.leads() || matched <= self.log.last().index,
             "{from} holds {matched}, which this leader never had: {MEMORY_LOST}"
         );
-        let base = self.log.base().index;
+        let (base, commit) = (self.log.base().index, self.log.commit());
         let Some((now, peer)) = self.heard(from, round) else { return };
         // Guard: what counts is what the follower had when it answered, not what it has
         // been sent since.
         let stale = mutant::is(Mutant::StaleAck);
         let matched = if stale { matched.max(peer.next.prev()) } else { matched };
         let news = peer.accept(matched, now, base);
+        peer.catching_up &= peer.matched < commit;
         if news {
             self.advance_commit();
             self.continue_transfer();
@@ -287,16 +299,28 @@ impl Raft {
         let candidate = self.log.last_not_after(hint.term, hint.index).index.min(hint.index);
         let next = self.log.last().index.next();
         let Some((_, peer)) = self.heard(from, round) else { return };
-        // A log that agrees up to `matched` has an entry there that it could name. So this
-        // follower is back without what it had acknowledged, unless it was asked before that
-        // was known here, and another append overtook the question. All this leader can do
-        // is to begin again with it; what was committed because of it is not taken back.
-        if hint.index < peer.matched && round > peer.matched_in {
-            mark::hit(Mark::MemoryLost);
-            peer.reset(next);
-        }
-        peer.reject(prev, candidate);
+        peer.refused(round, prev, hint, candidate, next);
         self.confirm_reads();
+    }
+
+    /// Goes on sending to a server that abstains. Its answers are not counted: neither
+    /// for a commit, nor for a read, nor for the quorum that a leader must hear.
+    pub(super) fn handle_abstained(
+        &mut self,
+        from: RaftId,
+        round: Round,
+        matched: Option<Index>,
+        prev: Index,
+        hint: LogId,
+    ) {
+        let candidate = self.log.last_not_after(hint.term, hint.index).index.min(hint.index);
+        let (base, next) = (self.log.base().index, self.log.last().index.next());
+        let Role::Leader(leader) = &mut self.role else { return };
+        let Some(peer) = leader.peers.get_mut(&from) else { return };
+        match matched {
+            Some(matched) => peer.advance(matched, base),
+            None => peer.refused(round, prev, hint, candidate, next),
+        }
     }
 
     pub(super) fn handle_snapshot_progress(
@@ -306,13 +330,12 @@ impl Raft {
         wanted: u64,
         round: Round,
     ) {
-        let Some((_, peer)) = self.heard(from, round) else { return };
-        if let ProgressState::Snapshot { meta, offset, sent_at, .. } = &mut peer.state
+        let tick = self.now;
+        let Some((now, peer)) = self.heard(from, round) else { return };
+        if let ProgressState::Snapshot { meta, pieces, .. } = &mut peer.state
             && meta.last.index == last_index
-            && *offset != wanted
         {
-            *offset = wanted.min(meta.len_bytes);
-            *sent_at = None;
+            pieces.answered(wanted.min(meta.len_bytes), round, now, tick);
         }
         self.confirm_reads();
     }
@@ -325,6 +348,19 @@ impl Raft {
         peer.last_heard = now;
         peer.acked = peer.acked.max(round);
         Some((leader.round, peer))
+    }
+
+    /// Up to where the log may be dropped: what followers need that catch up after a
+    /// snapshot stays, as long as they answer, and as long as it is not too much.
+    pub(super) fn droppable(&self) -> Index {
+        let Role::Leader(leader) = &self.role else { return Index::MAX };
+        let patience = KEPT_FOR_TIMEOUTS * self.options.election_timeout_ticks;
+        let answers = |peer: &&Progress| self.now < peer.last_heard + patience;
+        let wanted = leader.peers.values().filter(answers).map(Progress::droppable).min();
+        let wanted = wanted.unwrap_or(Index::MAX);
+        let bytes = self.log.entries().filter(|entry| entry.id.index > wanted);
+        let bytes: usize = bytes.map(Entry::size_bytes).sum();
+        if bytes > self.options.max_kept_bytes { Index::MAX } else { wanted }
     }
 
     pub(super) fn leads(&self) -> bool {

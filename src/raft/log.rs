@@ -256,13 +256,17 @@ impl Log {
     }
 
     /// Makes `data` the snapshot of everything applied up to `index`, and drops the
-    /// entries before it except the last `keep`.
-    pub(super) fn compact(&mut self, index: Index, data: super::Command, keep: u64) {
+    /// entries up to `drop_to`.
+    pub(super) fn compact(&mut self, index: Index, data: super::Command, drop_to: Index) {
         assert!(index <= self.applied, "a snapshot of what is not applied");
         let last = self.id(index).expect("a snapshot of what is compacted already");
-        let config = self.config_at(index);
+        // Guard: a later configuration may yet be taken back.
+        let config = match mutant::is(Mutant::SnapshotConfigAhead) {
+            true => self.newest_config().1.clone(),
+            false => self.config_at(index),
+        };
         self.snapshot = Some(Arc::new(Snapshot { last, config, data }));
-        let base = Index(index.0.saturating_sub(keep)).max(self.base.index);
+        let base = drop_to.min(index).max(self.base.index);
         let Some(id) = self.id(base) else { return };
         let config = self.config_at(base);
         self.configs.retain(|(i, _)| *i > base);

@@ -32,15 +32,52 @@ pub struct Message {
 #[serde(transparent)]
 pub struct Round(pub u64);
 
-/// The caller's own name for a read; must be unique among those outstanding.
+/// The caller's own name for a read. A server must not use one twice, neither in a later
+/// life: an answer that was held up would be taken for the answer to the later read.
+/// Different servers may use the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ReadContext(pub u64);
 
+impl Message {
+    /// Whether a server in term `current` can have been sent this. A term at the end of all
+    /// numbers, by a mistake on the way or in a sender, would leave no term for another
+    /// election, and an index there no place for another entry: they must not spread.
+    pub(super) fn is_plausible(&self, current: Term) -> bool {
+        let highest = match &self.kind {
+            MessageKind::RequestVote { last, .. } => last.index,
+            MessageKind::Append { prev, commit, .. } => prev.index.max(*commit),
+            MessageKind::Appended { matched, .. } => *matched,
+            MessageKind::Rejected { prev, hint, .. } => hint.index.max(*prev),
+            MessageKind::Abstained { matched, prev, hint, .. } => {
+                hint.index.max(*prev).max(matched.unwrap_or_default())
+            }
+            MessageKind::Snapshot { meta, .. } => meta.last.index,
+            MessageKind::SnapshotProgress { last_index, .. } => *last_index,
+            MessageKind::ReadIndexReply { index, .. } => *index,
+            _ => Index::ZERO,
+        };
+        let terms = match &self.kind {
+            MessageKind::RequestVote { last, .. } => last.term <= self.term,
+            MessageKind::Append { prev, entries, .. } => {
+                let newest = entries.iter().map(|e| e.id.term).max().unwrap_or_default();
+                newest.max(prev.term) <= self.term
+            }
+            MessageKind::Snapshot { meta, .. } => meta.last.term <= self.term,
+            _ => true,
+        };
+        let jump = self.term.0.saturating_sub(current.0);
+        jump <= Term::MAX_JUMP && terms && highest <= Index::LAST_PLAUSIBLE
+    }
+}
+
 impl MessageKind {
     /// Whether it answers another message, and asks for nothing.
     pub(super) fn is_answer(&self) -> bool {
-        use MessageKind::{Appended, ReadIndexReply, Rejected, SnapshotProgress, Vote};
+        use MessageKind::{Abstained, Appended, ReadIndexReply, Rejected, SnapshotProgress, Vote};
+        if matches!(self, Abstained { .. }) {
+            return true;
+        }
         let answers = matches!(self, Vote { .. } | Appended { .. } | Rejected { .. });
         answers || matches!(self, SnapshotProgress { .. } | ReadIndexReply { .. })
     }
@@ -90,6 +127,18 @@ pub enum MessageKind {
         /// The `prev` that was refused.
         prev: Index,
         /// The last entry that could be in both logs, going by its term.
+        hint: LogId,
+    },
+    /// Answers an `Append` for a server that abstains: the leader may go on sending, but
+    /// must count this for nothing.
+    Abstained {
+        /// The round of what this answers.
+        round: Round,
+        /// Up to where the logs are known to agree; `None` if `prev` is not in the log.
+        matched: Option<Index>,
+        /// The `prev` that was refused, if it was.
+        prev: Index,
+        /// The last entry that could be in both logs, if it was refused.
         hint: LogId,
     },
     /// A piece of a snapshot.

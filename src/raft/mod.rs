@@ -58,6 +58,7 @@
 mod config;
 mod election;
 mod follower;
+mod hard;
 mod leader;
 mod log;
 mod membership;
@@ -76,7 +77,7 @@ pub use config::{Change, Config};
 pub use membership::ChangeError;
 pub use message::{Message, MessageKind, ReadContext, Round};
 pub use options::Options;
-pub use progress::{Inflight, Progress, ProgressState};
+pub use progress::{Inflight, Pieces, Progress, ProgressState};
 pub use read::ReadError;
 pub use ready::{Persist, PersistId, Read, Ready};
 pub use server::{ProposeError, Raft, Restored};

@@ -17,15 +17,17 @@ pub struct Options {
     pub check_quorum: bool,
     /// Answer reads without asking anyone while a quorum has promised not to elect
     /// another leader (thesis §6.4.1). Needs clocks whose rates differ by less than
-    /// the margin; therefore off by default.
+    /// the margin, and the same `election_timeout_ticks` on all servers, which is what
+    /// they promise; therefore off by default.
     pub lease_reads: bool,
     /// How much earlier than the promises a lease ends, for clocks that drift.
     pub lease_margin_ticks: u64,
     /// The largest size of the entries in one `Append`, in bytes. One entry always fits.
     pub max_append_bytes: usize,
-    /// How many appends may be on the way to one follower.
+    /// How many appends, or pieces of a snapshot, may be on the way to one follower. Also
+    /// how many pieces that came before those they follow a follower keeps.
     pub max_inflight_messages: usize,
-    /// How many bytes of entries may be on the way to one follower.
+    /// How many bytes of entries, or of a snapshot, may be on the way to one follower.
     pub max_inflight_bytes: usize,
     /// How many appends that came before those they follow a follower keeps; they are
     /// refused all the same.
@@ -34,10 +36,14 @@ pub struct Options {
     pub max_uncommitted_bytes: usize,
     /// The size of a piece of a snapshot, in bytes.
     pub snapshot_chunk_bytes: usize,
+    /// How many bytes of applied entries compaction leaves, at most, for a follower that
+    /// catches up after a snapshot. If it needs more, it is sent a newer snapshot.
+    pub max_kept_bytes: usize,
     /// How many applied entries compaction leaves for followers that are a little behind.
     pub keep_entries: u64,
     /// Never vote and never stand for election: for a server that may have lost what
-    /// it once promised. It receives entries but does not acknowledge them.
+    /// it once promised. It receives entries but what it says of them is not counted. See
+    /// [`Raft::readmit`](super::Raft::readmit).
     pub abstain: bool,
 }
 
@@ -56,6 +62,7 @@ impl Default for Options {
             max_early_appends: 16,
             max_uncommitted_bytes: 16 << 20,
             snapshot_chunk_bytes: 128 << 10,
+            max_kept_bytes: 64 << 20,
             keep_entries: 1000,
             abstain: false,
         }

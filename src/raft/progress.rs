@@ -4,14 +4,17 @@
 //! append at a time. Once an append has been accepted it is *replicated* to: entries
 //! are sent as they come, without waiting for answers (pipelining), up to a limit of
 //! messages and bytes on the way. If what it needs is compacted it is sent the
-//! *snapshot*, one piece at a time. The names are etcd's; thesis §10.2.1 has the idea.
+//! *snapshot* in pieces, within the same limits; and until it has caught up the leader keeps
+//! the entries that it will need next, or a busy leader's log would be gone before the
+//! snapshot has arrived. The names are etcd's; thesis §10.2.1 has the idea.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::message::Round;
 use super::options::Options;
-use super::types::{Index, Snapshot, SnapshotMeta};
+use super::types::{Index, LogId, Snapshot, SnapshotMeta};
+use crate::mark::{self, Mark};
 
 /// What a leader knows about one follower.
 #[derive(Clone, Debug)]
@@ -35,6 +38,8 @@ pub struct Progress {
     pub(super) heartbeat_due: u64,
     /// No longer a member, kept only until it has learnt so.
     pub(super) departing: bool,
+    /// It was sent a snapshot, and has not caught up since.
+    pub(super) catching_up: bool,
 }
 
 /// How entries are sent to a follower.
@@ -56,11 +61,69 @@ pub enum ProgressState {
         snapshot: Arc<Snapshot>,
         /// What identifies it.
         meta: SnapshotMeta,
-        /// The next piece, in bytes.
-        offset: u64,
-        /// When the piece at `offset` was sent, if it was.
-        sent_at: Option<u64>,
+        /// What is on the way.
+        pieces: Pieces,
     },
+}
+
+/// The pieces of a snapshot that are on the way. Offsets are in bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Pieces {
+    /// The follower has everything before.
+    pub acked: u64,
+    /// The round in which the leader learnt of `acked`.
+    acked_in: Round,
+    /// Everything before was sent.
+    pub next: u64,
+    /// When a piece was last sent again, or `acked` moved; `None` before the first piece.
+    moved_at: Option<u64>,
+    /// A piece was lost, and more of those sent before this offset may be.
+    recover: u64,
+    /// Send the piece at `acked` again.
+    again: bool,
+}
+
+impl Pieces {
+    /// The offset of a piece to be sent at the tick `now`, of a snapshot of `len` bytes of
+    /// which `window` may be on the way, and a piece without an answer for `retry` ticks.
+    pub(super) fn take(&mut self, now: u64, len: u64, options: &Options) -> Option<u64> {
+        let chunk = options.snapshot_chunk_bytes as u64;
+        let window = (options.max_inflight_messages as u64).saturating_mul(chunk);
+        let window = window.min(options.max_inflight_bytes as u64).max(chunk);
+        let Some(moved_at) = self.moved_at else {
+            // Also of a snapshot without any bytes there is a first piece.
+            (self.moved_at, self.next) = (Some(now), chunk.min(len));
+            return Some(0);
+        };
+        if now >= moved_at + options.snapshot_retry_ticks() {
+            (self.again, self.recover) = (true, self.next);
+        }
+        if std::mem::take(&mut self.again) {
+            self.moved_at = Some(now);
+            self.next = self.next.max(len.min(self.acked + chunk));
+            return Some(self.acked);
+        }
+        if self.next >= len || self.next - self.acked >= window {
+            return None;
+        }
+        let offset = self.next;
+        self.next = len.min(offset + chunk);
+        Some(offset)
+    }
+
+    /// The follower wants `wanted` next, in answer to `round`; the leader is in round `now`.
+    pub(super) fn answered(&mut self, wanted: u64, round: Round, now: Round, tick: u64) {
+        if wanted > self.acked {
+            (self.acked, self.acked_in, self.moved_at) = (wanted, now, Some(tick));
+            self.next = self.next.max(wanted);
+            // The follower keeps what came after a gap; if there is another one, it shows.
+            self.again = wanted < self.recover;
+        } else if wanted < self.acked && round > self.acked_in {
+            // Guard: asked after it had more, it would know; so it has lost what it had.
+            *self = Pieces { acked: wanted, next: wanted, acked_in: now, ..Pieces::default() };
+            (self.again, self.moved_at) = (true, Some(tick));
+        }
+    }
 }
 
 /// Appends that have been sent and not been answered.
@@ -121,6 +184,7 @@ impl Progress {
             last_heard: now,
             heartbeat_due: now,
             departing: false,
+            catching_up: false,
         }
     }
 
@@ -133,6 +197,13 @@ impl Progress {
         if news {
             (self.matched, self.matched_in) = (matched, now);
         }
+        self.advance(matched, base);
+        news
+    }
+
+    /// Decides what to send next to a follower whose log agrees up to `matched`, when
+    /// the leader has no entries up to `base`.
+    pub(super) fn advance(&mut self, matched: Index, base: Index) {
         match &mut self.state {
             ProgressState::Replicate { inflight } => {
                 inflight.acknowledge(matched);
@@ -153,7 +224,28 @@ impl Progress {
                 self.state = ProgressState::Replicate { inflight: Inflight::default() };
             }
         }
-        news
+    }
+
+    /// The follower has refused an append after `prev` that was sent in `round`, because
+    /// its log ends, or differs, after `hint`. It can agree with the leader's log, which
+    /// ends before `next`, at `candidate` at the latest.
+    pub(super) fn refused(
+        &mut self,
+        round: Round,
+        prev: Index,
+        hint: LogId,
+        candidate: Index,
+        next: Index,
+    ) {
+        // A log that agrees up to `matched` has an entry there that it could name. So this
+        // follower is back without what it had acknowledged, unless it was asked before that
+        // was known here, and another append overtook the question. All this leader can do
+        // is to begin again with it; what was committed because of it is not taken back.
+        if hint.index < self.matched && round > self.matched_in {
+            mark::hit(Mark::MemoryLost);
+            self.reset(next);
+        }
+        self.reject(prev, candidate);
     }
 
     /// The follower has refused an append after `prev`; it can agree with the leader's
@@ -175,7 +267,18 @@ impl Progress {
     /// Starts sending a snapshot.
     pub(super) fn send_snapshot(&mut self, snapshot: Arc<Snapshot>) {
         let meta = snapshot.meta();
-        self.state = ProgressState::Snapshot { snapshot, meta, offset: 0, sent_at: None };
+        self.catching_up = true;
+        self.state = ProgressState::Snapshot { snapshot, meta, pieces: Pieces::default() };
+    }
+
+    /// Up to where the log may be dropped for this follower's sake: not beyond what it needs
+    /// next, while it catches up after a snapshot.
+    pub(super) fn droppable(&self) -> Index {
+        match &self.state {
+            _ if !self.catching_up => Index::MAX,
+            ProgressState::Snapshot { meta, .. } => meta.last.index.max(self.matched),
+            _ => self.matched,
+        }
     }
 
     /// Forgets what the follower has: it came back without its log.

@@ -48,6 +48,13 @@ pub fn has_quorum(config: &Config, is_in: impl Fn(RaftId) -> bool) -> bool {
 
 /// How an election stands in which `vote` tells each voter's answer, if there is one.
 pub fn vote_result(config: &Config, vote: impl Fn(RaftId) -> Option<bool>) -> VoteResult {
+    let new_voters;
+    let config = if mutant::is(Mutant::NewVotersElect) {
+        new_voters = Config { outgoing: BTreeSet::new(), ..config.clone() };
+        &new_voters
+    } else {
+        config
+    };
     if has_quorum(config, |id| vote(id) == Some(true)) {
         VoteResult::Won
     } else if has_quorum(config, |id| vote(id) != Some(false)) {

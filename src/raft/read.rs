@@ -11,9 +11,11 @@
 //! read at a follower needs no further message.
 //!
 //! With a *lease* a quorum's promise not to elect another leader for a while takes the
-//! place of the confirmation (thesis §6.4.1). That trades messages for trust in clocks.
+//! place of the confirmation (thesis §6.4.1). That trades messages for trust in clocks. All
+//! servers promise the same: the election timeout that they began with. Timeouts that are
+//! adapted later ([`Raft::set_timing`]) are longer, differ between servers, and do not count.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::leader::Leader;
 use super::message::{MessageKind, ReadContext, Round};
@@ -35,8 +37,10 @@ pub enum ReadError {
 pub(super) struct Reads {
     /// They came before anything of this term was committed.
     early: Vec<Pending>,
-    /// They wait for a quorum's confirmation.
-    pending: Vec<Pending>,
+    /// They wait for a quorum's confirmation: by voucher, and then in the order in which
+    /// they came, so that rounds ascend. What has to be confirmed is then at the front of
+    /// few queues, however many reads wait.
+    pending: BTreeMap<RaftId, VecDeque<Pending>>,
     /// When rounds were begun, oldest first; kept only for leases.
     begun: VecDeque<(Round, u64)>,
 }
@@ -69,7 +73,8 @@ impl Raft {
             self.take_up(context, self.id, self.id);
             return Ok(());
         }
-        let leader = self.leader.ok_or(ReadError::NoLeader)?;
+        // Who asks for a read confirms that it follows, which counts.
+        let leader = self.leader.filter(|_| !self.options.abstain).ok_or(ReadError::NoLeader)?;
         self.asked_reads.insert(context);
         self.send(leader, MessageKind::ReadIndex { context });
         Ok(())
@@ -131,12 +136,15 @@ impl Raft {
     fn admit(&mut self, mut read: Pending) {
         let Role::Leader(leader) = &mut self.role else { return };
         read.index = self.log.commit();
-        // What was sent before now says nothing about now.
-        read.round = Round(leader.round.0 + 1);
-        leader.reads.pending.push(read);
+        // Guard: answers to messages that were sent before now say nothing about now.
+        let next = Round(leader.round.0 + 1);
+        let early = mutant::is(Mutant::ReadInCurrentRound);
+        read.round = if early { leader.round } else { next };
+        let voucher = read.voucher;
+        leader.reads.pending.entry(voucher).or_default().push_back(read);
         if self.has_lease() || mutant::is(Mutant::LocalReadAtLeader) {
-            self.release(|_| true);
-        } else {
+            self.release(|_| Round(u64::MAX));
+        } else if early || quorum::has_quorum(self.config(), |id| id == self.id || id == voucher) {
             self.confirm_reads();
         }
     }
@@ -157,26 +165,28 @@ impl Raft {
             return;
         }
         let (own, config, peers) = (self.id, self.config().clone(), &leader.peers);
-        let acked = |id: RaftId| peers.get(&id).map_or(Round::default(), |p| p.acked);
-        let confirmed: Vec<ReadContext> = leader
-            .reads
-            .pending
-            .iter()
-            .filter(|read| {
-                let follows = |id| id == own || id == read.voucher || acked(id) >= read.round;
-                quorum::has_quorum(&config, follows)
-            })
-            .map(|read| read.context)
-            .collect();
-        if !confirmed.is_empty() {
-            self.release(|read| confirmed.contains(&read.context));
-        }
+        let acked: BTreeMap<RaftId, Round> = peers.iter().map(|(id, p)| (*id, p.acked)).collect();
+        self.release(|voucher| {
+            let reached = |id: RaftId| match id == own || id == voucher {
+                true => Round(u64::MAX),
+                false => acked.get(&id).copied().unwrap_or_default(),
+            };
+            quorum::reached(&config, reached).unwrap_or_default()
+        });
     }
 
-    fn release(&mut self, is_confirmed: impl Fn(&Pending) -> bool) {
+    /// Serves the reads of each voucher up to the round that is confirmed with its help.
+    /// Reads are told apart by their place here and not by their contexts: two servers may
+    /// use the same one.
+    fn release(&mut self, confirmed: impl Fn(RaftId) -> Round) {
         let Role::Leader(leader) = &mut self.role else { return };
-        let released: Vec<Pending> =
-            leader.reads.pending.extract_if(.., |read| is_confirmed(read)).collect();
+        let mut released = Vec::new();
+        leader.reads.pending.retain(|voucher, reads| {
+            let upto = confirmed(*voucher);
+            let count = reads.partition_point(|read| read.round <= upto);
+            released.extend(reads.drain(..count));
+            !reads.is_empty()
+        });
         for Pending { context, reader, index, .. } in released {
             if reader == self.id {
                 self.out.reads.push(Read { context, index });
@@ -188,9 +198,9 @@ impl Raft {
 
     /// Begins the round of this turn.
     pub(super) fn begin_round(&mut self) {
-        let (now, timeout) = (self.now, self.options.election_timeout_ticks);
+        let (now, promise) = (self.now, self.promise_ticks);
         let leases = self.options.lease_reads;
-        let kept = if mutant::is(Mutant::LongLease) { 4 * timeout } else { timeout };
+        let kept = if mutant::is(Mutant::LongLease) { 4 * promise } else { promise };
         let Role::Leader(leader) = &mut self.role else { return };
         leader.round.0 += 1;
         let begun = &mut leader.reads.begun;
@@ -214,9 +224,10 @@ impl Raft {
         let Role::Leader(leader) = &self.role else { return None };
         let (own, config) = (self.id, self.config());
         let asked = |id: RaftId| leader.peers.get(&id).is_some_and(|p| p.asked == leader.round);
-        let lacks_quorum = |read: &Pending| {
-            let counts = |id| id == own || id == read.voucher || asked(id);
-            read.round == leader.round && !quorum::has_quorum(config, counts)
+        let lacks_quorum = |(voucher, reads): (&RaftId, &VecDeque<Pending>)| {
+            let counts = |id| id == own || id == *voucher || asked(id);
+            let waits = reads.back().is_some_and(|read| read.round == leader.round);
+            waits && !quorum::has_quorum(config, counts)
         };
         if !leader.reads.pending.iter().any(lacks_quorum) {
             return None;
@@ -240,8 +251,10 @@ impl Raft {
         let Some(round) = quorum::reached(self.config(), acked) else { return false };
         // A promise runs from when the leader asked for it at the latest.
         let begun = leader.reads.begun.iter().rev().find(|(begun, _)| *begun <= round);
-        // Guard: the lease ends before the promises do, also on clocks that differ.
-        let length = self.options.election_timeout_ticks - self.options.lease_margin_ticks;
+        // Guard: the lease ends before the promises do, also on clocks that differ. What
+        // counts is what all have promised, and not this server's own timeout: a follower
+        // close by has a shorter one.
+        let length = self.promise_ticks - self.options.lease_margin_ticks;
         let length = if mutant::is(Mutant::LongLease) { 4 * length } else { length };
         begun.is_some_and(|(_, at)| self.now < at + length)
     }
@@ -249,7 +262,8 @@ impl Raft {
     /// Leadership is lost: the reads must be asked again elsewhere.
     pub(super) fn drop_reads(&mut self, leader: Leader) {
         let own = self.id;
-        let reads = leader.reads.early.into_iter().chain(leader.reads.pending);
+        let pending = leader.reads.pending.into_values().flatten();
+        let reads = leader.reads.early.into_iter().chain(pending);
         let dropped = reads.filter(|read| read.reader == own).map(|read| read.context);
         self.out.dropped_reads.extend(dropped);
     }

@@ -8,13 +8,15 @@ use rand_core::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
 use super::config::Config;
-use super::follower::{Ack, Append, Early, Incoming};
+use super::follower::{Ack, Append, Early, Incoming, Owed};
+use super::hard::HardWrites;
 use super::leader::Leader;
 use super::log::Log;
 use super::message::{Message, MessageKind, ReadContext};
 use super::options::Options;
 use super::ready::{Persist, PersistId, Read, Ready};
 use super::types::{Command, Entry, HardState, Index, LogId, Payload, RaftId, Snapshot, Term};
+use crate::mark::{self, Mark};
 use crate::mutant::{self, Mutant, invariant};
 
 /// What stable storage held when the server started. The default is a server that
@@ -57,7 +59,11 @@ pub(super) type Votes = BTreeMap<RaftId, bool>;
 pub(super) enum Role {
     Follower,
     /// Asks whether an election could be won.
-    PreCandidate(Votes),
+    PreCandidate {
+        answers: Votes,
+        /// The votes in the current term, if this server stands in it: they still count.
+        stands: Option<Votes>,
+    },
     Candidate(Votes),
     Leader(Box<Leader>),
 }
@@ -77,6 +83,9 @@ pub struct Raft {
     pub(super) log: Log,
     /// When to start an election, if nothing happens before.
     pub(super) election_due: u64,
+    /// For how long after hearing a leader each server of the cluster refuses to vote for
+    /// another, at least, in ticks: the election timeout that all began with.
+    pub(super) promise_ticks: u64,
     /// When a leader was last heard.
     pub(super) leader_heard: Option<u64>,
     /// A snapshot that is being received.
@@ -87,15 +96,17 @@ pub struct Raft {
     pub(super) verified: Index,
     /// The answer to the leader that is due at the end of the turn.
     pub(super) ack: Option<Ack>,
+    /// Answers to the leader that wait for the disk.
+    pub(super) owed: Owed,
+    /// When the newest vote was given, or, once it is durable, when it left.
+    pub(super) voted_at: u64,
     /// Reads that other servers have given an index for, until it is applied.
     pub(super) remote_reads: Vec<Read>,
     /// Reads that the leader was asked for an index for.
     pub(super) asked_reads: BTreeSet<ReadContext>,
     last_persist: PersistId,
     confirmed_persist: PersistId,
-    /// The write that carries the current hard state; `None` if storage has not been
-    /// told of it yet.
-    hard_persist: Option<PersistId>,
+    hard_writes: HardWrites,
     pub(super) out: Ready,
     pub(super) pending_snapshot: Option<Arc<Snapshot>>,
 }
@@ -116,6 +127,7 @@ impl Raft {
         // An earlier life may have promised a leader not to elect another one. Only a
         // server that has never voted cannot have promised anything.
         let leader_heard = (hard_state.term > Term::ZERO && options.lease_reads).then_some(0);
+        let promise_ticks = options.election_timeout_ticks;
         let mut raft = Raft {
             id,
             options,
@@ -126,16 +138,19 @@ impl Raft {
             leader: None,
             log,
             election_due: 0,
+            promise_ticks,
             leader_heard,
             incoming: None,
             early: Early::default(),
             verified: Index::ZERO,
             ack: None,
+            owed: Owed::default(),
+            voted_at: 0,
             remote_reads: Vec::new(),
             asked_reads: BTreeSet::new(),
             last_persist: PersistId::default(),
             confirmed_persist: PersistId::default(),
-            hard_persist: Some(PersistId::default()),
+            hard_writes: HardWrites::new(hard_state),
             out: Ready::default(),
             pending_snapshot: None,
         };
@@ -148,7 +163,7 @@ impl Raft {
         self.now += ticks;
         match &self.role {
             Role::Leader(_) => self.tick_leader(),
-            _ if self.now >= self.election_due => self.campaign(),
+            _ if self.now >= self.election_due => self.time_out(),
             _ => {}
         }
     }
@@ -163,20 +178,27 @@ impl Raft {
     }
 
     /// Changes the timing, for a caller that has measured the network. Timers that run
-    /// are only touched if they would now be too long.
+    /// are only touched if they would now be too long. An election timeout below the one
+    /// this server began with counts as that one, because it is a promise to the others
+    /// (see `read`).
     pub fn set_timing(&mut self, election_timeout_ticks: u64, heartbeat_ticks: u64) {
+        // Guard: leases of other servers rely on the promise.
+        let election_timeout_ticks = election_timeout_ticks.max(self.promise_ticks);
         self.options.election_timeout_ticks = election_timeout_ticks;
         self.options.heartbeat_ticks = heartbeat_ticks;
-        self.options.lease_margin_ticks =
-            self.options.lease_margin_ticks.min(election_timeout_ticks - 1);
         self.options.validate();
         if self.election_due > self.now + 2 * election_timeout_ticks {
             self.reset_election_timer();
         }
     }
 
-    /// Handles a message from another server.
+    /// Handles a message from another server. One whose term is more than
+    /// [`Term::MAX_JUMP`] ahead, or whose numbers no log could have, counts as lost.
     pub fn step(&mut self, message: Message) {
+        // Guard: one wrong number must not take the terms away from all.
+        if !message.is_plausible(self.hard.term) {
+            return;
+        }
         let Message { from, to, term, kind } = message;
         if to != self.id || from == self.id {
             return;
@@ -217,6 +239,9 @@ impl Raft {
             MessageKind::Appended { round, matched } => self.handle_appended(from, round, matched),
             MessageKind::Rejected { round, prev, hint } => {
                 self.handle_rejected(from, round, prev, hint);
+            }
+            MessageKind::Abstained { round, matched, prev, hint } => {
+                self.handle_abstained(from, round, matched, prev, hint);
             }
             MessageKind::SnapshotProgress { last_index, offset, round } => {
                 self.handle_snapshot_progress(from, last_index, offset, round);
@@ -317,8 +342,14 @@ impl Raft {
     /// Storage has made everything up to and including `id` durable.
     pub fn persisted(&mut self, id: PersistId) {
         assert!(id <= self.last_persist, "durable before it was to be persisted");
+        let knew_vote = self.is_hard_state_durable();
         self.confirmed_persist = self.confirmed_persist.max(id);
+        self.hard_writes.persisted(id);
         self.log.persisted(id);
+        if !knew_vote {
+            self.start_waiting();
+        }
+        self.settle_owed();
         self.count_own_vote();
         self.advance_commit();
     }
@@ -344,7 +375,7 @@ impl Raft {
     }
 
     fn take_persist(&mut self) -> Option<Persist> {
-        let told = self.hard_persist.is_some();
+        let told = self.hard_writes.knows(self.hard);
         let snapshot = self.pending_snapshot.clone();
         if told && snapshot.is_none() && !self.log.has_untold() {
             return None;
@@ -354,18 +385,23 @@ impl Raft {
         let hard = self.hard;
         let kept = if mutant::is(Mutant::VoteNotPersisted) { None } else { hard.vote };
         let hard_state = (!told).then_some(HardState { vote: kept, ..hard });
-        self.hard_persist.get_or_insert(id);
+        self.hard_writes.tell(id, hard);
         Some(Persist { id, hard_state, snapshot, entries: self.log.take_untold(id) })
     }
 
     /// Whether storage has confirmed everything it was told.
     pub(super) fn is_durable(&self) -> bool {
-        self.confirmed_persist == self.last_persist && self.hard_persist.is_some()
+        self.confirmed_persist == self.last_persist && self.is_hard_state_durable()
+    }
+
+    /// Term and vote as they are on stable storage.
+    pub fn durable_hard_state(&self) -> HardState {
+        self.hard_writes.durable()
     }
 
     /// Whether term and vote are on stable storage.
     pub(super) fn is_hard_state_durable(&self) -> bool {
-        self.hard_persist.is_some_and(|id| id <= self.confirmed_persist)
+        self.durable_hard_state() == self.hard
     }
 
     pub(super) fn set_hard_state(&mut self, hard: HardState) {
@@ -373,16 +409,22 @@ impl Raft {
         invariant!(hard.term >= self.hard.term, "the term goes back");
         invariant!(!revote || hard.vote == self.hard.vote, "a second vote in term {}", hard.term);
         if hard != self.hard {
-            self.hard = hard;
-            self.hard_persist = None;
+            (self.hard, self.voted_at) = (hard, self.now);
         }
     }
 
     pub(super) fn become_follower(&mut self, term: Term, leader: Option<RaftId>) {
         if term > self.hard.term {
             self.set_hard_state(HardState { term, vote: None });
-            self.verified = Index::ZERO;
+            // Guard: agreement with an earlier leader says nothing about this one.
+            if !mutant::is(Mutant::VerifiedForever) {
+                self.verified = Index::ZERO;
+            }
             self.ack = None;
+            self.owed = Owed { took: self.owed.took, ..Owed::default() };
+            if self.incoming.is_some() {
+                mark::hit(Mark::ElectionDuringInstall);
+            }
         }
         if let Role::Leader(led) = std::mem::replace(&mut self.role, Role::Follower) {
             self.leader_heard = None;

@@ -75,18 +75,13 @@ impl Raft {
         self.has_lease()
     }
 
-    /// Whether term and vote, as they are now, are on stable storage.
-    pub fn has_durable_vote(&self) -> bool {
-        self.is_hard_state_durable()
-    }
-
     /// Everything that fits on a page.
     pub fn status(&self) -> Status {
         Status {
             id: self.id,
             role: match self.role {
                 Role::Follower => RoleName::Follower,
-                Role::PreCandidate(_) => RoleName::PreCandidate,
+                Role::PreCandidate { .. } => RoleName::PreCandidate,
                 Role::Candidate(_) => RoleName::Candidate,
                 Role::Leader(_) => RoleName::Leader,
             },
@@ -131,14 +126,15 @@ impl Raft {
     }
 
     /// Makes `data` the snapshot of the state machine after applying everything up to
-    /// `index`, and drops the entries that it makes unnecessary. What is then to be kept
+    /// `index`, and drops the entries that it makes unnecessary here and for the followers
+    /// that are catching up. What is then to be kept
     /// on stable storage is [`Raft::to_restore`].
     ///
     /// # Panics
     /// If `index` is not applied, or older than the last snapshot.
     pub fn compact(&mut self, index: Index, data: Command) {
-        let keep = self.options.keep_entries;
-        self.log.compact(index, data, keep);
+        let keep = Index(index.0.saturating_sub(self.options.keep_entries));
+        self.log.compact(index, data, keep.min(self.droppable()));
     }
 
     /// Everything a new life needs, if the server stopped at this moment.

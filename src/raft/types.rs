@@ -36,6 +36,9 @@ pub struct Index(pub u64);
 impl Term {
     /// The term before the first election.
     pub const ZERO: Term = Term(0);
+    /// How far the term of a message may be ahead of that of its receiver. A hundred
+    /// elections a second take more than a year to get there.
+    pub const MAX_JUMP: u64 = 1 << 32;
 
     /// The term after this one.
     pub const fn next(self) -> Term {
@@ -48,6 +51,8 @@ impl Index {
     pub const ZERO: Index = Index(0);
     /// Beyond every log.
     pub const MAX: Index = Index(u64::MAX);
+    /// What a message names beyond this is a mistake, and not a position in a log.
+    pub const LAST_PLAUSIBLE: Index = Index(1 << 62);
 
     /// The position after this one.
     pub const fn next(self) -> Index {

@@ -73,6 +73,7 @@ impl<S: StateMachine> Replica<S> {
             self.apply_command(cx, entry.id, envelope);
         } else if let Ok((nonce, origin)) = serde_json::from_slice::<(u64, RaftId)>(bytes) {
             let client = self.sessions.open(entry.id.index);
+            self.session_opened(cx, nonce, origin);
             let nonce = to_raw_value(&nonce).expect("a number is plain data");
             self.answer(cx, entry.id, origin, client, Sequence(0), nonce);
         }
@@ -158,16 +159,18 @@ impl<S: StateMachine> Replica<S> {
         }
     }
 
-    /// The whole replicated state: sessions and machine.
+    /// The whole replicated state: identity, sessions and machine.
     pub(super) fn snapshot(&self) -> Vec<u8> {
-        let sessions = serde_json::to_vec(&self.sessions).expect("sessions are plain data");
-        join(&sessions, &self.machine.snapshot())
+        let head = (self.standing.cluster, &self.sessions);
+        let head = serde_json::to_vec(&head).expect("sessions are plain data");
+        join(&head, &self.machine.snapshot())
     }
 
     /// Becomes what [`Replica::snapshot`] saw.
     pub(super) fn restore(&mut self, snapshot: &[u8]) {
-        let (sessions, machine) = split(snapshot).expect("a replica wrote the snapshot");
-        self.sessions = serde_json::from_slice(sessions).expect("a replica wrote the sessions");
+        let (head, machine) = split(snapshot).expect("a replica wrote the snapshot");
+        (self.standing.cluster, self.sessions) =
+            serde_json::from_slice(head).expect("a replica wrote the sessions");
         // Guard: without the sessions a command that comes again is not known any more.
         if mutant::is(Mutant::OldSnapshot) {
             self.sessions = Sessions::new(MAX_SESSIONS, SESSION_WINDOW);

@@ -82,6 +82,11 @@ impl Client {
         }
     }
 
+    /// Whether this life's session is the one with this nonce.
+    pub(super) fn has_nonce(&self, nonce: u64) -> bool {
+        self.nonce == nonce
+    }
+
     /// Whether somebody waits for an answer.
     pub(super) fn has_requests(&self) -> bool {
         !self.commands.is_empty() || !self.others.is_empty()
@@ -194,7 +199,7 @@ impl<S: StateMachine> Replica<S> {
         let Some(started) = &mut self.started else { return };
         let client = &mut started.client;
         let name = client.next_name;
-        client.next_name += 1;
+        client.next_name = client.next_name.wrapping_add(1);
         let pending = Pending { request, ask, since: cx.now(), vague: false, sent: None };
         client.others.insert(name, pending);
         client.unsent_others.insert(name);
@@ -426,7 +431,7 @@ impl super::Started {
     /// Asks the core for a read. `voucher`, who brought it, was in `term` when it did.
     pub(super) fn read(&mut self, reader: Reader, voucher: RaftId, term: Term) {
         let context = self.next_read;
-        self.next_read += 1;
+        self.next_read = self.next_read.wrapping_add(1);
         let origin = reader.origin;
         let taken = match origin == self.own {
             true => self.raft.read(ReadContext(context)),

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::identity::Standing;
 use super::wire::{Parcel, pack};
 use super::{BATCH, FLUSH, RAFT, Replica, StateMachine, record};
 use crate::node::{Context, Ticket};
-use crate::raft::{Index, Persist, RaftId, Ready};
+use crate::raft::{Index, Persist, RaftId, Ready, Term};
 use crate::time::Time;
 
 /// A parcel as a message body.
@@ -39,6 +40,10 @@ impl<S: StateMachine> Replica<S> {
             self.begin_batch(cx);
             let Some(ready) = self.ready() else { break };
             self.carry_out(cx, ready);
+        }
+        // Usually it went along with what raft appended.
+        if std::mem::take(&mut self.standing_changed) {
+            cx.persist(record::encode_standing(self.standing));
         }
         self.compact(cx);
         self.send(cx);
@@ -74,7 +79,8 @@ impl<S: StateMachine> Replica<S> {
         }
         let Some(started) = &mut self.started else { return };
         if let Some(persist) = &ready.persist {
-            let ticket = started.persist(cx, persist);
+            let changed = std::mem::take(&mut self.standing_changed);
+            let ticket = started.persist(cx, persist, self.standing, changed);
             started.last_ticket = Some(ticket);
             started.tickets.push_back((persist.id, ticket));
         }
@@ -114,7 +120,10 @@ impl<S: StateMachine> Replica<S> {
     ) {
         let Some(started) = &mut self.started else { return };
         for (to, mut parcel) in parcels.into_iter().filter(|(_, p)| !p.is_empty()) {
-            parcel.term = started.raft.term();
+            parcel.cluster = self.standing.cluster;
+            // Guard: a voucher of a server that abstains is none.
+            let abstains = started.raft.is_abstaining();
+            parcel.term = if abstains { Term::ZERO } else { started.raft.term() };
             parcel.clocks = started.timing.send(to, cx.now());
             let place = usize::try_from(to.0).unwrap_or(usize::MAX).wrapping_sub(1);
             let Some(dest) = started.ids.get(place).cloned() else { continue };
@@ -127,10 +136,13 @@ impl<S: StateMachine> Replica<S> {
     }
 
     /// Makes a snapshot when the log has grown by as much as the last one was large, so
-    /// that snapshots cost a constant share of the work.
+    /// that snapshots cost a constant share of the work; and by up to half as much again,
+    /// each replica at another place: a node stands still meanwhile, and not all at once.
     fn compact(&mut self, cx: &mut Context<'_>) {
         let Some(started) = &self.started else { return };
         let threshold = self.options.compact_bytes.max(started.snapshot_bytes);
+        let last = started.raft.snapshot().map_or(0, |snapshot| snapshot.last.index.0);
+        let threshold = threshold + spread(started.own, last) % (threshold / 2 + 1);
         let applied = started.raft.status().applied;
         if started.applied_bytes < threshold || applied == Index::ZERO {
             return;
@@ -140,7 +152,7 @@ impl<S: StateMachine> Replica<S> {
         started.applied_bytes = 0;
         started.snapshot_bytes = data.len() as u64;
         started.raft.compact(applied, data.into());
-        cx.checkpoint(record::encode_checkpoint(&started.raft.to_restore()));
+        cx.checkpoint(record::encode_checkpoint(&started.raft.to_restore(), self.standing));
     }
 
     /// Fits the core's timeouts to the network.
@@ -155,13 +167,28 @@ impl<S: StateMachine> Replica<S> {
     }
 }
 
+/// A number that looks random, and is another one for each replica and each snapshot.
+fn spread(own: RaftId, last: u64) -> u64 {
+    // The finalizer of SplitMix64 (Steele, Lea, Flood, 2014).
+    let x = (own.0 << 48) ^ last ^ 0x9e37_79b9_7f4a_7c15;
+    let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
+}
+
 impl super::Started {
-    fn persist(&mut self, cx: &mut Context<'_>, persist: &Persist) -> Ticket {
+    fn persist(
+        &mut self,
+        cx: &mut Context<'_>,
+        persist: &Persist,
+        standing: Standing,
+        changed: bool,
+    ) -> Ticket {
         if persist.snapshot.is_some() {
             // A snapshot replaces everything before it, so the whole state is written.
             self.applied_bytes = 0;
-            return cx.checkpoint(record::encode_checkpoint(&self.raft.to_restore()));
+            return cx.checkpoint(record::encode_checkpoint(&self.raft.to_restore(), standing));
         }
-        cx.persist(record::encode_record(persist))
+        cx.persist(record::encode_record(persist, changed.then_some(standing)))
     }
 }

@@ -38,7 +38,9 @@ mod apply;
 mod client;
 mod detour;
 mod flush;
+mod identity;
 mod membership;
+mod promise;
 mod record;
 #[cfg(test)]
 mod tests;
@@ -52,7 +54,7 @@ use rand_core::Rng;
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
-use crate::message::{Message, NodeId, RpcError};
+use crate::message::{ErrorCode, Message, NodeId, RpcError};
 use crate::mutant::{self, Mutant};
 use crate::node::{Context, DEFAULT_STREAM, Event, Ticket, Token};
 use crate::raft::{self, Config, LogId, PersistId, Raft, RaftId, RoleName, Sessions, Term};
@@ -60,9 +62,12 @@ use crate::storage::Recovered;
 use crate::time::Time;
 use client::Client;
 use detour::Detour;
+use identity::{Foreign, Standing};
 use membership::Changes;
 use timing::Timing;
 use wire::{Parcel, Replies};
+
+pub use promise::{Promise, promises};
 
 /// What is replicated: a deterministic machine. Two that apply the same commands in
 /// the same order must give the same answers; so no clock, no randomness, no address
@@ -187,6 +192,9 @@ pub struct Replica<S> {
     options: Options,
     machine: S,
     sessions: Sessions<Answer>,
+    standing: Standing,
+    /// Storage has not been told of `standing`.
+    standing_changed: bool,
     started: Option<Started>,
 }
 
@@ -216,6 +224,9 @@ struct Started {
     applied_bytes: u64,
     snapshot_bytes: u64,
     flushing: bool,
+    /// A voter of the first configuration that began with nothing.
+    is_blank: bool,
+    foreign: Foreign,
 }
 
 /// Who reads, and what.
@@ -230,7 +241,16 @@ impl<S: StateMachine> Replica<S> {
     /// other in messages of type `kind`.
     pub fn new(kind: &'static str, machine: S, options: Options) -> Replica<S> {
         let sessions = Sessions::new(MAX_SESSIONS, SESSION_WINDOW);
-        Replica { kind, options, machine, sessions, started: None }
+        let standing = Standing::default();
+        Replica {
+            kind,
+            options,
+            machine,
+            sessions,
+            standing,
+            standing_changed: false,
+            started: None,
+        }
     }
 
     /// The state machine, as far as it is applied here.
@@ -269,6 +289,10 @@ impl<S: StateMachine> Replica<S> {
             Event::Message(message) if message.body.kind == self.kind => {
                 self.receive(cx, &message);
             }
+            Event::Message(message) if let Some(why) = self.cut_off(cx) => {
+                let error = RpcError::new(ErrorCode::TEMPORARILY_UNAVAILABLE, why);
+                cx.error(&message.request(), &error);
+            }
             Event::Message(message) => match message.body.kind.as_str() {
                 "add_member" => self.request_change(cx, &message, true),
                 "remove_member" => self.request_change(cx, &message, false),
@@ -285,8 +309,8 @@ impl<S: StateMachine> Replica<S> {
     fn start(&mut self, cx: &mut Context<'_>, mut recovered: Recovered) {
         let log = recovered.take(DEFAULT_STREAM);
         let is_new = log.is_empty();
-        let restored = match record::decode(&log) {
-            Ok(restored) => restored,
+        let (restored, standing) = match record::decode(&log) {
+            Ok(decoded) => decoded,
             Err(why) => panic!("storage was not written by a replica: {why}"),
         };
         let mut ids = cx.node_ids().to_vec();
@@ -301,6 +325,12 @@ impl<S: StateMachine> Replica<S> {
         if let Some(snapshot) = restored.snapshot.clone() {
             self.restore(snapshot.data.as_bytes());
         }
+        self.standing = standing;
+        if let Some(why) = &log.lost {
+            tracing::error!("{} abstains until it has caught up with its leader: {why}", cx.id());
+            self.standing.abstains = true;
+            self.standing_changed = true;
+        }
         let options = raft::Options {
             election_timeout_ticks: self.options.election_timeout_ms,
             heartbeat_ticks: self.options.heartbeat_ms,
@@ -311,13 +341,19 @@ impl<S: StateMachine> Replica<S> {
             max_inflight_messages: self.options.max_inflight,
             max_early_appends: self.options.max_early,
             snapshot_chunk_bytes: self.options.snapshot_chunk_bytes,
+            abstain: self.standing.abstains,
             pre_vote: !mutant::is(Mutant::NoPreVote),
             check_quorum: !mutant::is(Mutant::NoPreVote),
             ..raft::Options::default()
         };
         let seed = cx.rng().next_u64();
-        let nonce = u64::from(cx.rng().next_u32());
+        let nonce = cx.rng().next_u64();
         let mut raft = Raft::new(own, initial, seed, options, restored);
+        if let Some(why) = &log.lost
+            && raft.configuration().1.voters.len() <= 2
+        {
+            return cx.refuse(alone(why));
+        }
         // In a new cluster there is nobody to wait for.
         if is_new && is_first {
             raft.campaign();
@@ -333,7 +369,8 @@ impl<S: StateMachine> Replica<S> {
             detour: Detour::default(),
             changes: Changes::default(),
             reads: BTreeMap::new(),
-            next_read: 0,
+            // Answers to reads of an earlier life must match none of this one.
+            next_read: nonce,
             batch: Vec::new(),
             outbox: BTreeMap::new(),
             tickets: VecDeque::new(),
@@ -341,6 +378,8 @@ impl<S: StateMachine> Replica<S> {
             applied_bytes: 0,
             snapshot_bytes: 0,
             flushing: false,
+            is_blank: is_new && is_member,
+            foreign: Foreign::default(),
         });
         self.flush_soon(cx);
     }
@@ -405,6 +444,10 @@ impl<S: StateMachine> Replica<S> {
                 return;
             }
         };
+        if !self.admit(cx, from, &message.src, parcel.cluster) {
+            return;
+        }
+        let Some(started) = &mut self.started else { return };
         started.timing.receive(from, cx.now(), parcel.clocks);
         for say in parcel.raft {
             match wire::unpack(from, started.own, say) {
@@ -435,6 +478,15 @@ impl<S: StateMachine> Replica<S> {
             self.finish(cx, name, Answer(result));
         }
     }
+}
+
+/// Why a node does not start whose cluster cannot bring it back.
+fn alone(why: &str) -> String {
+    format!(
+        "what this node acknowledged is missing, and without it the others are no quorum that \
+         could bring it back: {why}. Give it the directory as it was; or remove the directories \
+         of all nodes, and the records beside them, to begin a new cluster with nothing in it"
+    )
 }
 
 /// The number of the node called `id`.

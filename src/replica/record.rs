@@ -9,12 +9,13 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::identity::{ClusterId, Standing};
 use super::wire::{WireEntry, pack_entry, unpack_entry};
 use crate::raft::{Command, Config, Entry, HardState, Index, LogId, Persist, Restored, Snapshot};
 use crate::storage::Log;
 
-/// One [`Persist`] without a snapshot.
-#[derive(Serialize, Deserialize)]
+/// One [`Persist`] without a snapshot, and what changed of the node's standing.
+#[derive(Default, Serialize, Deserialize)]
 struct Record {
     #[serde(rename = "h", default, skip_serializing_if = "Option::is_none")]
     hard_state: Option<HardState>,
@@ -23,6 +24,11 @@ struct Record {
     first: Option<Index>,
     #[serde(rename = "e", default, skip_serializing_if = "Vec::is_empty")]
     entries: Vec<WireEntry>,
+    #[serde(rename = "c", default, skip_serializing_if = "Option::is_none")]
+    cluster: Option<ClusterId>,
+    /// Absent if it did not change.
+    #[serde(rename = "a", default, skip_serializing_if = "Option::is_none")]
+    abstains: Option<bool>,
 }
 
 /// A whole state, but for the snapshot's data.
@@ -33,11 +39,15 @@ struct Header {
     base: LogId,
     base_config: Option<Config>,
     entries: Vec<WireEntry>,
+    cluster: Option<ClusterId>,
+    abstains: bool,
 }
 
-/// The record of what a turn appended.
-pub(super) fn encode_record(persist: &Persist) -> Vec<u8> {
+/// The record of what a turn appended, and of the standing if it changed.
+pub(super) fn encode_record(persist: &Persist, standing: Option<Standing>) -> Vec<u8> {
     let record = Record {
+        cluster: standing.and_then(|s| s.cluster),
+        abstains: standing.map(|s| s.abstains),
         hard_state: persist.hard_state,
         first: persist.entries.first().map(|e| e.id.index),
         entries: persist.entries.iter().map(pack_entry).collect(),
@@ -45,9 +55,18 @@ pub(super) fn encode_record(persist: &Persist) -> Vec<u8> {
     serde_json::to_vec(&record).expect("records are plain data")
 }
 
+/// The record of a standing that changed when nothing was appended.
+pub(super) fn encode_standing(standing: Standing) -> Vec<u8> {
+    let (cluster, abstains) = (standing.cluster, Some(standing.abstains));
+    let record = Record { cluster, abstains, ..Record::default() };
+    serde_json::to_vec(&record).expect("records are plain data")
+}
+
 /// The checkpoint of a whole state: the length of the JSON, the JSON, the data.
-pub(super) fn encode_checkpoint(state: &Restored) -> Vec<u8> {
+pub(super) fn encode_checkpoint(state: &Restored, standing: Standing) -> Vec<u8> {
     let header = Header {
+        cluster: standing.cluster,
+        abstains: standing.abstains,
         hard_state: state.hard_state,
         snapshot: state.snapshot.as_ref().map(|s| (s.last, (*s.config).clone())),
         base: state.base,
@@ -62,16 +81,18 @@ pub(super) fn encode_checkpoint(state: &Restored) -> Vec<u8> {
 ///
 /// # Errors
 /// Says what is wrong if it was not written by a replica.
-pub(super) fn decode(log: &Log) -> Result<Restored, String> {
-    let mut state = match &log.checkpoint {
+pub(super) fn decode(log: &Log) -> Result<(Restored, Standing), String> {
+    let (mut state, mut standing) = match &log.checkpoint {
         Some(bytes) => decode_checkpoint(bytes)?,
-        None => Restored::default(),
+        None => Default::default(),
     };
     for bytes in &log.records {
         let record: Record = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
         if let Some(hard_state) = record.hard_state {
             state.hard_state = hard_state;
         }
+        standing.cluster = record.cluster.or(standing.cluster);
+        standing.abstains = record.abstains.unwrap_or(standing.abstains);
         if let Some(first) = record.first {
             // Entries are in order, so only those that are replaced are looked at.
             let kept = state.entries.partition_point(|e| e.id.index < first);
@@ -79,23 +100,25 @@ pub(super) fn decode(log: &Log) -> Result<Restored, String> {
             state.entries.extend(unpack_entries(first, record.entries)?);
         }
     }
-    Ok(state)
+    Ok((state, standing))
 }
 
-fn decode_checkpoint(bytes: &[u8]) -> Result<Restored, String> {
+fn decode_checkpoint(bytes: &[u8]) -> Result<(Restored, Standing), String> {
     let (header, data) = split(bytes).ok_or("a checkpoint is too short")?;
     let header: Header = serde_json::from_slice(header).map_err(|e| e.to_string())?;
     let snapshot = header.snapshot.map(|(last, config)| {
         let data = Command::from(data.to_vec());
         Arc::new(Snapshot { last, config: Arc::new(config), data })
     });
-    Ok(Restored {
+    let standing = Standing { cluster: header.cluster, abstains: header.abstains };
+    let state = Restored {
         hard_state: header.hard_state,
         snapshot,
         base: header.base,
         base_config: header.base_config.map(Arc::new),
         entries: unpack_entries(header.base.index.next(), header.entries)?,
-    })
+    };
+    Ok((state, standing))
 }
 
 fn unpack_entries(first: Index, entries: Vec<WireEntry>) -> Result<Vec<Entry>, String> {
@@ -143,18 +166,21 @@ mod tests {
         };
         let persist = |hard_state, entries| {
             let persist = Persist { id: PersistId(1), hard_state, snapshot: None, entries };
-            encode_record(&persist)
+            encode_record(&persist, None)
         };
+        let cluster = Some(ClusterId::of_first_session(1 << 40 | 7));
+        let standing = Standing { cluster, abstains: true };
         let later = HardState { term: Term(4), vote: None };
         let log = Log {
-            checkpoint: Some(encode_checkpoint(&state)),
+            checkpoint: Some(encode_checkpoint(&state, standing)),
             records: vec![
                 persist(None, vec![entry(2, 7, command("[9]")), entry(2, 8, Payload::Noop)]),
                 persist(Some(later), vec![entry(3, 7, Payload::Config(config))]),
             ],
             lost: None,
         };
-        let restored = decode(&log).unwrap();
+        let (restored, found) = decode(&log).unwrap();
+        assert_eq!(found, standing);
         assert_eq!(restored.hard_state, later);
         assert_eq!(restored.snapshot, state.snapshot);
         assert_eq!(restored.base, state.base);

@@ -14,6 +14,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
+use super::identity::ClusterId;
 use crate::raft::{
     Command, Config, Entry, Index, LogId, Message, MessageKind, Payload, RaftId, ReadContext,
     Round, SnapshotMeta, Term,
@@ -26,7 +27,10 @@ pub(super) struct Parcel {
     /// it has kept it: both in milliseconds. Gives the round trip.
     #[serde(rename = "w")]
     pub(super) clocks: (u64, Option<u64>),
-    /// The sender's term.
+    /// The sender's cluster, if it knows it.
+    #[serde(rename = "i", default, skip_serializing_if = "Option::is_none")]
+    pub(super) cluster: Option<ClusterId>,
+    /// The sender's term; zero if it abstains, and so confirms nothing.
     #[serde(rename = "t")]
     pub(super) term: Term,
     /// Messages of the consensus core.
@@ -139,6 +143,9 @@ pub(super) enum Say {
     /// round, prev, hint
     #[serde(rename = "R")]
     Rejected(Round, Index, Id),
+    /// round, matched, prev, hint
+    #[serde(rename = "N")]
+    Abstained(Round, Option<Index>, Index, Id),
     /// last, configuration, length, checksum, offset, data in base64, round
     #[serde(rename = "s")]
     Snapshot(Id, Config, u64, u32, u64, String, Round),
@@ -206,6 +213,9 @@ pub(super) fn pack(message: &Message) -> (Term, Say) {
         }
         MessageKind::Appended { round, matched } => Say::Appended(*round, *matched),
         MessageKind::Rejected { round, prev, hint } => Say::Rejected(*round, *prev, id(*hint)),
+        MessageKind::Abstained { round, matched, prev, hint } => {
+            Say::Abstained(*round, *matched, *prev, id(*hint))
+        }
         MessageKind::Snapshot { meta, offset, data, round } => Say::Snapshot(
             id(meta.last),
             (*meta.config).clone(),
@@ -234,7 +244,7 @@ pub(super) fn unpack(from: RaftId, to: RaftId, (term, say): (Term, Say)) -> Opti
         }
         Say::Vote(pre, granted) => MessageKind::Vote { pre, granted },
         Say::Append(prev, commit, round, entries) => {
-            let first = prev.1.next();
+            let first = Index(prev.1.0.checked_add(1)?);
             let entries = entries.into_iter().zip(first.0..);
             let entries = entries.map(|(e, index)| unpack_entry(Index(index), e));
             let entries = entries.collect::<Option<Vec<Entry>>>()?;
@@ -243,6 +253,9 @@ pub(super) fn unpack(from: RaftId, to: RaftId, (term, say): (Term, Say)) -> Opti
         Say::Appended(round, matched) => MessageKind::Appended { round, matched },
         Say::Rejected(round, prev, hint) => {
             MessageKind::Rejected { round, prev, hint: log_id(hint) }
+        }
+        Say::Abstained(round, matched, prev, hint) => {
+            MessageKind::Abstained { round, matched, prev, hint: log_id(hint) }
         }
         Say::Snapshot(last, config, len_bytes, checksum, offset, data, round) => {
             let meta =

@@ -6,7 +6,10 @@
 //! the code that reads them back are those of the real disk, so every simulated
 //! crash tests the real recovery.
 //!
-//! Deliberately missing: damage to flushed data. A node has to refuse that, not to
+//! Durable data can be taken away from its end ([`MemoryStorage::roll_back`]); the disk
+//! remembers how far it was durable, as the real one does, and tells the next start.
+//!
+//! Deliberately missing: other damage to flushed data. A node has to refuse that, not to
 //! survive it, and the tests of the format hold it to that.
 
 #[cfg(test)]
@@ -18,8 +21,8 @@ use async_trait::async_trait;
 use rand_core::Rng;
 
 use super::format::{
-    Place, RECORD_HEADER_BYTES, Sequence, checkpoint_header, encode_record, read_checkpoint,
-    segment_header,
+    HEADER_BYTES, Place, RECORD_HEADER_BYTES, Sequence, checkpoint_header, encode_record,
+    read_checkpoint, segment_header,
 };
 use super::scan::{Tail, scan};
 use super::{Log, Recovered, Storage, StorageError, Write, WriteData, assert_stream_name};
@@ -63,6 +66,10 @@ pub struct Lost {
 #[derive(Clone, Debug, Default)]
 pub struct MemoryStorage {
     disk: BTreeMap<&'static str, Image>,
+    /// The number of the first record of each stream that was never flushed.
+    durable: BTreeMap<&'static str, Sequence>,
+    /// Streams that lost something, and have not been written to since.
+    lost: BTreeMap<&'static str, String>,
     staged: VecDeque<(Position, Write)>,
     last: Position,
     free_bytes: Option<u64>,
@@ -119,7 +126,11 @@ impl MemoryStorage {
         }
         while self.staged.front().is_some_and(|(at, _)| *at <= position) {
             let (_, write) = self.staged.pop_front().expect("there is a front");
-            self.image(write.stream).apply(write.stream, &write.data, 0);
+            let image = self.image(write.stream);
+            image.apply(write.stream, &write.data, 0);
+            let next = image.next;
+            self.durable.insert(write.stream, next);
+            self.lost.remove(write.stream);
         }
         Ok(())
     }
@@ -180,11 +191,30 @@ impl MemoryStorage {
             if torn {
                 mark::hit(Mark::TornRecordRepaired);
             }
+            let durable = self.durable.get(stream).copied().unwrap_or(Sequence::FIRST);
+            if image.next < durable {
+                let (from, to) = (image.next.0, durable.0 - 1);
+                let why = format!("records {from} to {to}, which were durable, are gone");
+                self.lost.insert(stream, why);
+            }
+            let log = Log { lost: self.lost.get(stream).cloned(), ..log };
             if !log.is_empty() {
                 recovered.insert(*stream, log);
             }
         }
         recovered
+    }
+
+    /// Takes durable records away from the end of every stream, a random number of them,
+    /// and sometimes all with the checkpoint: a file system that was rolled back. Returns
+    /// how many writes are gone.
+    ///
+    /// # Panics
+    /// If something is still waiting to be flushed: a crash has to come first.
+    pub fn roll_back(&mut self, rng: &mut impl Rng) -> u64 {
+        assert!(self.staged.is_empty(), "only a disk that nobody uses is rolled back");
+        let images = self.disk.iter_mut();
+        images.map(|(stream, image)| image.roll_back(stream, rng)).sum()
     }
 
     /// How many torn records were cut off since this disk was made.
@@ -291,6 +321,24 @@ impl Image {
         }
         self.segment.extend_from_slice(&bytes);
         true
+    }
+
+    fn roll_back(&mut self, stream: &str, rng: &mut impl Rng) -> u64 {
+        // What a crash tore is gone in any case.
+        self.recover(stream);
+        let records = self.next.0 - self.first.0;
+        let before = self.next;
+        let keep = below(rng, records as usize + 1);
+        if keep == records as usize || below(rng, 4) == 0 {
+            *self = Image::new(stream);
+        } else {
+            let scan = scan(stream, &self.segment).expect("nothing damages the header");
+            let kept = scan.records[..keep].iter();
+            let bytes: usize = kept.map(|record| RECORD_HEADER_BYTES + record.len()).sum();
+            self.segment.truncate(HEADER_BYTES + bytes);
+            self.next = self.first.plus(keep);
+        }
+        before.0 - self.next.0
     }
 
     fn recover(&mut self, stream: &str) -> (Log, bool) {

@@ -147,10 +147,10 @@ fn a_follower_that_comes_back_without_its_memory_gets_everything_again() {
     assert_eq!(net.call(1, read())["list"], json!([0, 1, 2, 3, 4, 5]));
 }
 
-/// The leader has what was acknowledged; the others are a majority and have not.
+/// The leader has what was acknowledged; the others are a majority, and found a cluster
+/// of their own while they cannot hear it.
 #[test]
-#[should_panic(expected = "a majority of the cluster has lost what it had acknowledged")]
-fn a_majority_that_comes_back_without_its_memory_stops_whoever_remembers() {
+fn two_clusters_do_not_listen_to_each_other() {
     let mut net = Net::new(3, 10);
     (0..20).for_each(|value| drop(net.call(1, append(value))));
     net.isolate(0, true);
@@ -164,4 +164,62 @@ fn a_majority_that_comes_back_without_its_memory_stops_whoever_remembers() {
     net.call(1, append(99));
     net.isolate(0, false);
     net.run_ms(5000);
+    let refused = net.call(0, read());
+    assert_eq!(refused["code"], 11);
+    let text = refused["text"].as_str().unwrap();
+    assert!(text.contains("n0 is of cluster") && text.contains("neither listens"), "{text}");
+    assert_eq!(net.call(1, read())["list"], json!([99]), "no history overwrote the other");
+}
+
+#[test]
+fn a_majority_that_comes_back_without_its_memory_waits() {
+    let mut net = Net::new(3, 10);
+    (0..20).for_each(|value| drop(net.call(1, append(value))));
+    (1..3).for_each(|node| net.wipe(node));
+    (1..3).for_each(|node| net.start(node));
+    net.run_ms(3000);
+    for node in 0..3 {
+        assert_ne!(net.call(node, append(99))["type"], "append_ok");
+    }
+}
+
+/// n1 and n0 committed what n2 has not; n1 loses it.
+#[test]
+fn a_tail_that_is_gone_does_not_vote() {
+    for seed in 0..8 {
+        let mut net = Net::new(3, 10);
+        net.isolate(2, true);
+        (0..20).for_each(|value| drop(net.call(0, append(value))));
+        (0..2).for_each(|node| net.kill(node));
+        net.isolate(2, false);
+        assert!(net.roll_back(1, seed) > 0);
+        net.start(1);
+        net.run_ms(3000);
+        assert_ne!(net.call(2, append(77))["type"], "append_ok", "seed {seed}: n1 voted");
+        // It is told once more, now that something was written.
+        net.kill(1);
+        net.start(1);
+        net.run_ms(3000);
+        assert_ne!(net.call(2, append(77))["type"], "append_ok", "seed {seed}: n1 forgot");
+        net.start(0);
+        net.run_ms(3000);
+        // It has everything again, and is counted.
+        net.kill(2);
+        let list = net.call(1, read())["list"].clone();
+        let expected: Vec<u64> = (0..20).collect();
+        assert_eq!(list.as_array().unwrap()[..20], *json!(expected).as_array().unwrap());
+        assert_eq!(net.call(1, append(78))["type"], "append_ok", "seed {seed}: n1 still abstains");
+    }
+}
+
+#[test]
+fn one_that_nobody_can_bring_back_refuses() {
+    let mut net = Net::new(1, 10);
+    (0..5).for_each(|value| drop(net.call(0, append(value))));
+    net.kill(0);
+    assert!(net.roll_back(0, 1) > 0);
+    net.start(0);
+    let refused = net.call(0, read());
+    assert_eq!(refused["code"], 11);
+    assert!(refused["text"].as_str().unwrap().contains("which were durable, are gone"));
 }

@@ -2,8 +2,10 @@
 
 mod detour;
 mod faults;
+mod leases;
 mod membership;
 mod net;
+mod snapshots;
 mod timing;
 
 use serde_json::{Value, json};

@@ -3,11 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use rand_core::SeedableRng;
+use rand_pcg::Pcg64Mcg;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::message::{Message, Packet};
 use crate::node::{Context, Effect, Event, Input, Node, Workload};
+use crate::raft::{Raft, Status};
 use crate::replica::{Answer, Options, Replica, StateMachine};
 use crate::storage::MemoryStorage;
 use crate::time::Time;
@@ -39,6 +42,10 @@ impl StateMachine for List {
 struct ListNode(Replica<List>);
 
 impl Workload for ListNode {
+    fn raft(&self) -> Option<&Raft> {
+        self.0.raft()
+    }
+
     fn handle(&mut self, cx: &mut Context<'_>, event: Event) {
         let Some(message) = self.0.handle(cx, event) else { return };
         let value = |name| message.body.field(name).map(ToOwned::to_owned);
@@ -66,6 +73,8 @@ pub(super) struct Net {
     /// Every message between nodes comes twice.
     pub(super) repeat: bool,
     latency: Duration,
+    /// Latencies of single links, in milliseconds, by their ends, the lower one first.
+    pub(super) links: BTreeMap<(usize, usize), u64>,
     now: Time,
     machines: Vec<Machine>,
     flights: BTreeMap<(Time, u64), Packet>,
@@ -94,6 +103,7 @@ impl Net {
             initial: None,
             repeat: false,
             latency: Duration::from_millis(latency_ms),
+            links: BTreeMap::new(),
             now: Time::ZERO,
             machines: (0..size).map(|_| Machine::default()).collect(),
             flights: BTreeMap::new(),
@@ -140,6 +150,11 @@ impl Net {
         self.machines[node].disk = MemoryStorage::default();
     }
 
+    /// Takes durable records from the disk of a node that is down; how many.
+    pub(super) fn roll_back(&mut self, node: usize, seed: u64) -> u64 {
+        self.machines[node].disk.roll_back(&mut Pcg64Mcg::seed_from_u64(seed))
+    }
+
     /// Cuts a node off from all others, or, with `false`, joins it again.
     pub(super) fn isolate(&mut self, node: usize, cut: bool) {
         for other in (0..self.machines.len()).filter(|o| *o != node) {
@@ -176,6 +191,22 @@ impl Net {
     pub(super) fn answer(&self, request: u64) -> Value {
         let answer = self.replies.get(&request);
         answer.unwrap_or_else(|| panic!("request {request} was not answered")).1.clone()
+    }
+
+    /// The answer to a request, if there was one.
+    pub(super) fn peek(&self, request: u64) -> Option<Value> {
+        self.replies.get(&request).map(|(_, answer)| answer.clone())
+    }
+
+    /// How the core of a node stands, if it runs.
+    pub(super) fn status(&self, node: usize) -> Option<Status> {
+        Some(self.machines[node].node.as_ref()?.workload().raft()?.status())
+    }
+
+    /// The index of a node's latest snapshot; zero without one.
+    pub(super) fn snapshot_at(&self, node: usize) -> u64 {
+        let raft = self.machines[node].node.as_ref().and_then(|node| node.workload().raft());
+        raft.and_then(|raft| raft.snapshot()).map_or(0, |snapshot| snapshot.last.index.0)
     }
 
     /// When a request was answered, if it was.
@@ -265,9 +296,12 @@ impl Net {
     }
 
     fn launch(&mut self, packet: Packet) {
-        let between_nodes =
-            node_index(packet.src.as_str()).is_some() && node_index(packet.dest.as_str()).is_some();
-        let at = if between_nodes { self.now + self.latency } else { self.now };
+        let (from, to) = (node_index(packet.src.as_str()), node_index(packet.dest.as_str()));
+        let link = from.zip(to).map(|(from, to)| (from.min(to), from.max(to)));
+        let between_nodes = link.is_some();
+        let own = link.and_then(|link| self.links.get(&link)).copied();
+        let latency = own.map_or(self.latency, Duration::from_millis);
+        let at = if between_nodes { self.now + latency } else { self.now };
         self.messages += u64::from(between_nodes);
         let copies = if self.repeat && between_nodes { 2 } else { 1 };
         for _ in 0..copies {

@@ -64,7 +64,7 @@ fn main() -> ExitCode {
         .filter(|m| args.only.is_empty() || args.only.contains(&m.number()))
         .collect();
     if chosen.is_empty() {
-        say("--only: the mutants have the numbers 1 to 39");
+        say("--only: the mutants are numbered as in docs/mutants.md");
         return ExitCode::FAILURE;
     }
     match &args.replay {

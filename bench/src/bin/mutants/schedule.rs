@@ -92,11 +92,18 @@ fn slow_disks(run: &mut RunArgs, draw: &mut Draw) {
     run.chaos.fsync = *draw.pick(&[10.0, 50.0, 100.0]);
 }
 
-/// Clocks that differ less than the margin of a lease allows for.
+/// Clocks that differ less than the margin of a lease allows for, and nodes that measure
+/// different round trips.
 fn leases(run: &mut RunArgs, draw: &mut Draw) {
     stormy(run, draw);
+    let spread: f64 = *draw.pick(&[1.0, 1.0, 16.0, 48.0]);
+    run.latency_spread = spread.min(FARTHEST_MS / run.latency);
+    run.chaos.quiet_phase = 15.0;
     run.chaos.clock_skew = *draw.pick(&[0.0, 0.05]);
 }
+
+/// The longest link between nodes that hold leases.
+const FARTHEST_MS: f64 = 240.0;
 
 /// Members come and go in bad weather.
 fn changing(run: &mut RunArgs, draw: &mut Draw) {
@@ -121,6 +128,15 @@ fn busy(run: &mut RunArgs, draw: &mut Draw) {
     run.concurrency = Concurrency::PerNode(2);
     run.nemesis_interval = *draw.pick(&[0.6, 1.0, 2.0]);
     run.chaos.fsync = *draw.pick(&[10.0, 50.0, 100.0]);
+}
+
+/// As [`busy`], and messages of a dead incarnation arrive after the next one's.
+fn late(run: &mut RunArgs, draw: &mut Draw) {
+    busy(run, draw);
+    run.latency = *draw.pick(&[20.0, 100.0]);
+    run.latency_dist = LatencyDist::Exponential;
+    run.chaos.reorder = *draw.pick(&[0.1, 0.5]);
+    run.chaos.fsync = 1.0;
 }
 
 /// As [`busy`], where a compare-and-set that another overtakes costs a round trip.
@@ -190,20 +206,23 @@ impl Schedule {
             LocalReadAtLeader | ReadBeforeOwnCommit | CommitBeyondAppend => raft,
             LocalReadAnywhere => Schedule { needs: &[], fix: as_drawn, ..raft },
             CommitEarlierTerm => Schedule { needs: &[Partition, Kill, OneWay], ..piecemeal },
-            VoteNotPersisted => Schedule { needs: &[Kill, OneWay, Stall], ..hasty },
+            VoteNotPersisted | VoteBeforeDurable => {
+                Schedule { needs: &[Kill, OneWay, Stall], ..hasty }
+            }
             AckBeforeDurable | AnswerOnAppend => {
                 Schedule { needs: &[Kill, Partition], fix: slow_disks, ..raft }
             }
             VoteByLengthOnly => piecemeal,
             KeepConflict | IgnorePrevTerm => Schedule { needs: &[Partition, OneWay], ..hasty },
             TruncateAlways => Schedule { needs: &[Partition, Kill], fix: doubled, ..hasty },
-            StaleAck => Schedule { needs: &[Partition, Stall], ..hasty },
+            StaleAck | ReadInCurrentRound => Schedule { needs: &[Partition, Stall], ..hasty },
             CountVotesTwice => {
                 Schedule { nodes: &[4, 5, 5], needs: &[Partition, Kill], fix: doubled, ..hasty }
             }
             HalfIsQuorum => Schedule { nodes: &[4, 4, 2, 6], ..raft },
             LeaderIgnoresTerm => Schedule { needs: &[Partition, OneWay], ..hasty },
-            EarlyChange | ConfigAtCommit | NewVotersCommit => members,
+            EarlyChange | ConfigAtCommit | NewVotersCommit | NewVotersElect => members,
+            SnapshotConfigAhead => Schedule { args: SNAPSHOTS, ..members },
             LearnersCount => Schedule { nodes: &[4], ..members },
             NoPreVote | NoCheckQuorum | FixedTimeout => {
                 Schedule { needs: &[], fix: lasting, ..raft }
@@ -231,11 +250,12 @@ impl Schedule {
 
     /// The space of a mutant of the other engine, the runtime or a workload.
     fn beyond_raft(mutant: Mutant) -> Schedule {
-        use Fault::{Kill, Partition};
+        use Fault::{Kill, Partition, Stall};
         use Mutant::*;
         let raft = RAFT;
         let gossip = Schedule { workload: "g-set", needs: &[Kill, Partition], fix: busy, ..RAFT };
         match mutant {
+            FloorOutlivesPeer => Schedule { needs: &[Kill, Stall], fix: late, ..gossip },
             IgnoreIncarnation => {
                 Schedule { workload: "broadcast", needs: &[], fix: replaced, ..gossip }
             }
@@ -266,6 +286,8 @@ impl Schedule {
             [served(self.workload)].iter().chain(self.args).map(|arg| (*arg).to_owned()).collect();
         let space = Space { args, ..Space::of(self.workload) };
         let mut run = derive(&space, seed);
+        // All links are as long, unless the space says otherwise.
+        run.latency_spread = 1.0;
         let mut draw = seed.stream("mutants", 0);
         run.node_count = Some(*draw.pick(self.nodes));
         for fault in self.needs {

@@ -1,0 +1,125 @@
+//! Whose log this is, and whether this node may be counted.
+//!
+//! A cluster has no command that founds it, so its identity comes out of its own log: the
+//! nonce of the first session that the log opened. It is random, the same on every replica
+//! that applied it, and decided once, as everything in a log is. It travels with every
+//! parcel. A parcel of another cluster is dropped, on both sides.
+//!
+//! A node that may have lost what it promised *abstains*: it receives the log, and is
+//! counted for nothing. It knows that from its storage, or because it begins with nothing
+//! although the others are a cluster already. It takes part again once the session that it
+//! opened in this life is applied here: see [`Raft::readmit`](crate::raft::Raft::readmit)
+//! and `docs/storage.md`.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Replica, StateMachine};
+use crate::message::NodeId;
+use crate::node::Context;
+use crate::raft::{RaftId, Term};
+
+/// What tells the logs of two clusters apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(super) struct ClusterId(u32);
+
+impl ClusterId {
+    /// The identity that a log has whose first session has this nonce.
+    pub(super) fn of_first_session(nonce: u64) -> ClusterId {
+        // The upper bits are as random, if there are any; 32 bits keep parcels small.
+        ClusterId((nonce ^ (nonce >> 32)) as u32)
+    }
+}
+
+impl std::fmt::Display for ClusterId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:08x}", self.0)
+    }
+}
+
+/// What a node must remember of itself besides raft's state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Standing {
+    /// The identity of the cluster's log, once it is known.
+    pub(super) cluster: Option<ClusterId>,
+    /// This node is not counted.
+    pub(super) abstains: bool,
+}
+
+/// The nodes whose parcels were of another cluster, and of which.
+pub(super) type Foreign = BTreeMap<RaftId, ClusterId>;
+
+impl<S: StateMachine> Replica<S> {
+    /// Whether the sender of a parcel is of this cluster. If this node has no past, and
+    /// the sender has one, this node may have lost it.
+    pub(super) fn admit(
+        &mut self,
+        cx: &Context<'_>,
+        from: RaftId,
+        name: &NodeId,
+        theirs: Option<ClusterId>,
+    ) -> bool {
+        let own = self.standing.cluster;
+        let Some(started) = &mut self.started else { return false };
+        match (own, theirs) {
+            (Some(own), Some(theirs)) if own != theirs => {
+                // Said once: they will go on sending.
+                if started.foreign.insert(from, theirs) != Some(theirs) {
+                    tracing::error!("{}", mixed_up(cx.id(), own, name, theirs));
+                }
+                return false;
+            }
+            (None, Some(theirs)) if started.is_blank && started.raft.term() == Term::ZERO => {
+                tracing::warn!(
+                    "{} begins with nothing, and cluster {theirs} of {name} does not: it \
+                     abstains until it has caught up",
+                    cx.id()
+                );
+                started.raft.abstain();
+                self.standing.abstains = true;
+                self.standing_changed = true;
+            }
+            _ => {}
+        }
+        started.foreign.remove(&from);
+        true
+    }
+
+    /// The log has opened a session, the first one perhaps, with this nonce.
+    pub(super) fn session_opened(&mut self, cx: &Context<'_>, nonce: u64, origin: RaftId) {
+        if self.standing.cluster.is_none() {
+            self.standing.cluster = Some(ClusterId::of_first_session(nonce));
+            self.standing_changed = true;
+        }
+        let Some(started) = &mut self.started else { return };
+        let own = origin == started.own && started.client.has_nonce(nonce);
+        if own && started.raft.is_abstaining() {
+            tracing::warn!("{} has caught up, and takes part again", cx.id());
+            started.raft.readmit();
+            self.standing.abstains = false;
+            self.standing_changed = true;
+        }
+    }
+
+    /// Why nobody leads this node, if others are of another cluster.
+    pub(super) fn cut_off(&self, cx: &Context<'_>) -> Option<String> {
+        let started = self.started.as_ref()?;
+        let (id, theirs) = started.foreign.first_key_value()?;
+        if started.raft.status().leader.is_some() {
+            return None;
+        }
+        let place = usize::try_from(id.0).ok()?.checked_sub(1)?;
+        Some(mixed_up(cx.id(), self.standing.cluster?, started.ids.get(place)?, *theirs))
+    }
+}
+
+fn mixed_up(own: &NodeId, cluster: ClusterId, other: &NodeId, theirs: ClusterId) -> String {
+    format!(
+        "the data directory of {own} is of cluster {cluster}, that of {other} is of cluster \
+         {theirs}: neither listens to the other. Give each node the directory that it used in \
+         this cluster; or remove the directory and the record beside it on the nodes that do \
+         not belong, one after the other, and let them catch up"
+    )
+}

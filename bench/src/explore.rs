@@ -141,6 +141,11 @@ fn options(workload: &str, draw: &mut Draw) -> Vec<String> {
                 "lin-kv" => ("--snapshot-chunk", &["30", "100", "500"]),
                 _ => ("--snapshot-chunk", &["2000", "5000"]),
             },
+            // Few pieces at a time take many round trips, in which leaders can change.
+            match workload {
+                "lin-kv" => ("--max-inflight", &["1", "2", "8"]),
+                _ => ("--max-inflight", &["8"]),
+            },
         ],
         "broadcast" | "g-set" | "g-counter" | "pn-counter" => {
             &[("--keep-deltas", &["1", "10", "100"])]

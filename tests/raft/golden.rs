@@ -53,6 +53,10 @@ pub(crate) enum Command {
         #[arg(key, optional)]
         on: Option<u64>,
     },
+    /// Lets ticks pass, and delivers everything after each.
+    Run(u64),
+    /// Changes a server's election timeout and heartbeat interval.
+    Timing(u64, u64, u64),
     /// Proposes commands, all in one turn.
     Propose(u64, Vec<String>),
     /// Proposes a change of configuration, such as `add-4 learn-5 remove-1`.
@@ -143,6 +147,15 @@ impl Lab {
             }
             Command::Campaign(n) => drop(self.act(id(n), |raft| raft.campaign())),
             Command::Tick { ticks, on } => self.pass(*ticks, on.map(RaftId)),
+            Command::Run(ticks) => {
+                for _ in 0..*ticks {
+                    self.pass(1, None);
+                    while self.deliver(|_| true) {}
+                }
+            }
+            Command::Timing(n, election, heartbeat) => {
+                self.act(id(n), |raft| raft.set_timing(*election, *heartbeat));
+            }
             Command::Propose(n, commands) => {
                 return Ok(refused(self.act(id(n), |raft| {
                     commands.iter().try_for_each(|c| raft.propose(Data::from(&**c)).map(drop))

@@ -230,6 +230,10 @@ fn describe(message: &Message) -> String {
         }
         MessageKind::Appended { matched, .. } => format!("agrees up to {matched}"),
         MessageKind::Rejected { prev, hint, .. } => format!("lacks {prev}, perhaps {hint}"),
+        MessageKind::Abstained { matched: Some(matched), .. } => format!("abstains at {matched}"),
+        MessageKind::Abstained { prev, hint, .. } => {
+            format!("abstains, lacks {prev}, perhaps {hint}")
+        }
         MessageKind::Snapshot { meta, offset, data, .. } => {
             let end = offset + data.as_bytes().len() as u64;
             format!("sends snapshot {}, bytes {offset}..{end} of {}", meta.last, meta.len_bytes)

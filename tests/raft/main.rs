@@ -7,3 +7,4 @@ mod disk;
 mod golden;
 mod invariants;
 mod lab;
+mod limits;

@@ -1,0 +1,91 @@
+//! Lin-kv on disks that take longer than timeouts: who leads must not depend on them.
+
+// A test may fail by unwrapping; its helpers are not known to be tests.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+
+use seaworthy::node::{Context, Event, Workload};
+use seaworthy::raft::Raft;
+use seaworthy_bench::check::Verdict;
+use seaworthy_bench::config::{RunArgs, RunConfig};
+use seaworthy_bench::history::{OpType, Process};
+use seaworthy_bench::judge::{judge, reason};
+use seaworthy_bench::run::{inspector, simulate_nodes};
+use seaworthy_bench::world::journal::Journal;
+use seaworthy_bench::world::seed::Seed;
+use seaworthy_workloads::Options;
+use seaworthy_workloads::lin_kv::LinKv;
+
+/// The terms in which there was a leader.
+type Terms = Arc<Mutex<BTreeSet<u64>>>;
+
+/// Lin-kv on a node that notes in which terms it led.
+struct Watched {
+    inner: LinKv,
+    terms: Terms,
+}
+
+impl Workload for Watched {
+    fn handle(&mut self, cx: &mut Context<'_>, event: Event) {
+        self.inner.handle(cx, event);
+        if let Some(raft) = self.inner.raft().filter(|raft| raft.is_leader()) {
+            self.terms.lock().unwrap().insert(raft.term().0);
+        }
+    }
+
+    fn raft(&self) -> Option<&Raft> {
+        self.inner.raft()
+    }
+}
+
+/// What became of a run.
+struct Run {
+    /// The terms in which there was a leader.
+    terms: BTreeSet<u64>,
+    reads: (usize, usize),
+    writes: (usize, usize),
+}
+
+/// A minute on disks whose fsyncs take `fsync_ms` on average, exponentially distributed.
+fn run(fsync_ms: u64, seed: u64, more: &str) -> Run {
+    let flags = format!(
+        "-w lin-kv --node-count 3 --concurrency 2n --rate 5 --time-limit 60 \
+         --fsync {fsync_ms} --seed {seed} {more}"
+    );
+    let args = RunArgs::from_flags(flags.split_whitespace()).unwrap();
+    let config = RunConfig::new(args, Seed(seed)).unwrap();
+    let terms = Terms::default();
+    let seen = terms.clone();
+    let factory = Box::new(move || {
+        let watched = Watched { inner: LinKv::new(&Options::default()), terms: seen.clone() };
+        Box::new(watched) as Box<dyn Workload + Send>
+    });
+    let journal = Journal::off();
+    let (report, _) =
+        simulate_nodes(&config, factory, inspector(&config), journal, &mut |_| {}).unwrap();
+    let outcome = judge(&config, &report).without("stats");
+    assert_eq!(outcome.verdict, Verdict::Valid, "{flags}: {}", reason(&outcome, &report));
+    let of = |kinds: &[OpType], reads: bool| {
+        let clients = report.history.iter().filter(|op| matches!(op.process, Process::Client(_)));
+        clients.filter(|op| kinds.contains(&op.kind) && (op.f == "read") == reads).count()
+    };
+    let counts = |reads| (of(&[OpType::Ok, OpType::Fail], reads), of(&[OpType::Invoke], reads));
+    let terms = terms.lock().unwrap().clone();
+    Run { terms, reads: counts(true), writes: counts(false) }
+}
+
+#[test]
+fn a_leader_on_slow_disks_is_not_deposed_and_its_reads_do_not_wait() {
+    for fsync_ms in [600, 1200, 2500] {
+        for seed in 1..=4 {
+            let Run { terms, reads, writes } = run(fsync_ms, seed, "");
+            let what = format!(
+                "--fsync {fsync_ms} --seed {seed}: terms {terms:?}, reads {reads:?}, writes {writes:?}"
+            );
+            println!("{what}");
+            assert_eq!(terms.len(), 1, "{what}");
+        }
+    }
+}

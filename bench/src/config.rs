@@ -145,6 +145,10 @@ pub struct RunArgs {
     /// Distribution of that latency
     #[arg(long, value_enum, default_value = "constant")]
     pub latency_dist: LatencyDist,
+    /// Draw for each pair of nodes a mean of its own, up to this many times --latency:
+    /// near and far sites
+    #[arg(long, default_value_t = 1.0, value_name = "FACTOR")]
+    pub latency_spread: f64,
     /// Faults to inject, separated by commas, or none
     #[arg(long, value_parser = Listed::<Fault>::default())]
     #[arg(default_value = "", hide_default_value = true)]
@@ -262,7 +266,8 @@ pub struct ChaosArgs {
     #[arg(long)]
     pub no_disk: bool,
     /// After the operations end all faults, go on for this many seconds, and demand
-    /// that from the third second on every operation gets an answer
+    /// that from the third second on (later if messages take more than 100 ms on average)
+    /// every operation gets an answer
     #[arg(long, default_value_t = 0.0)]
     pub quiet_phase: f64,
     /// In the quiet phase leave a random minority deaf, mute, cut off or switched off, and
@@ -286,6 +291,8 @@ const WORKERS_MAX: usize = 100_000;
 /// Operations a second for which the pauses between them fit a clock of nanoseconds.
 const RATES: RangeInclusive<f64> = 1e-6..=1e6;
 const NEMESIS_INTERVAL_MIN_S: f64 = 0.001;
+/// How many times as long as the shortest link the longest may be.
+const SPREADS: RangeInclusive<f64> = 1.0..=10_000.0;
 
 /// Whether a node can be called so: everybody in a network has a name of their own,
 /// and a node's is that of its log file, too.
@@ -333,6 +340,13 @@ impl RunArgs {
             run: RunArgs,
         }
         Flags::try_parse_from(words).map(|flags| flags.run)
+    }
+}
+
+impl RunArgs {
+    /// The mean latency of the longest link that there may be, in milliseconds.
+    pub fn farthest_ms(&self) -> f64 {
+        self.latency * self.latency_spread
     }
 }
 
@@ -387,6 +401,16 @@ impl RunConfig {
         for (flag, value) in [("latency", args.latency), ("fsync", args.chaos.fsync)] {
             seconds(flag, value / 1000.0).map_err(|e| e.replace("seconds", "milliseconds"))?;
         }
+        if !SPREADS.contains(&args.latency_spread) {
+            let (from, to) = (SPREADS.start(), SPREADS.end());
+            return Err(format!("--latency-spread must be from {from} to {to}"));
+        }
+        if args.latency_spread > 1.0 && args.latency <= 0.0 {
+            return Err("--latency-spread multiplies --latency: give that as well".into());
+        }
+        let farthest = args.farthest_ms() / 1000.0;
+        seconds("latency-spread", farthest)
+            .map_err(|_| "--latency-spread makes links too long for a clock".to_owned())?;
         let models = parse_models(&args.consistency_models)?;
         Ok(RunConfig {
             models,
@@ -427,6 +451,10 @@ mod tests {
             ("--nemesis-interval NaN", "--nemesis-interval"),
             ("--time-limit inf", "--time-limit"),
             ("--latency 1e300", "--latency"),
+            ("--latency 5 --latency-spread 0.5", "--latency-spread"),
+            ("--latency 5 --latency-spread NaN", "--latency-spread"),
+            ("--latency 1e11 --latency-spread 1e4", "--latency-spread"),
+            ("--latency-spread 10", "--latency: give"),
             ("--node-count 0", "--node-count"),
             ("--node-count 18446744073709551615", "--node-count"),
             ("--concurrency 18446744073709551615n", "--concurrency"),
@@ -441,7 +469,13 @@ mod tests {
             let error = config(flags).expect_err(flags);
             assert!(error.contains(complaint), "{flags}: {error}");
         }
-        for flags in ["", "--time-limit 0", "--nemesis-interval 0", "--nodes a,c,n1.example"] {
+        for flags in [
+            "",
+            "--latency-spread 1",
+            "--time-limit 0",
+            "--nemesis-interval 0",
+            "--nodes a,c,n1.example",
+        ] {
             assert!(config(flags).is_ok(), "{flags}");
         }
     }

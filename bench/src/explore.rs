@@ -19,6 +19,7 @@ use clap::ValueEnum;
 use crate::config::{
     ChaosArgs, Concurrency, Demand, Fault, LatencyDist, RunArgs, RunConfig, Topology,
 };
+use crate::judge::slowness;
 use crate::world::seed::{Draw, Seed};
 
 pub use library::{Explore, Failed};
@@ -79,6 +80,8 @@ pub fn derive(space: &Space, seed: Seed) -> RunArgs {
     // A multiple of 2n, which lin-kv demands and the others do not mind.
     let concurrency = Concurrency::PerNode(*draw.pick(&[2, 2, 4]));
     let latency = *draw.pick(&[0.0, 0.0, 1.0, 5.0, 20.0, 100.0]);
+    let latency_spread = spread(latency, &mut seed.stream("explore", 2));
+    let farthest = latency * latency_spread;
     // Its own stream: what came later leaves the rest of a seed's run as it was.
     let extra = &mut seed.stream("explore", 1);
     let mut nemesis = some_of(draw, &FAULTS);
@@ -92,16 +95,18 @@ pub fn derive(space: &Space, seed: Seed) -> RunArgs {
     nemesis.extend(extra.chance(0.25).then_some(Fault::Stall));
     // It must be noticed and dealt with in the time to recover: not by nodes that have just
     // learned to be patient.
-    let is_swift = latency <= 20.0 && !nemesis.contains(&Fault::Slow);
+    let is_swift = farthest <= 20.0 && !nemesis.contains(&Fault::Slow);
     let lasting_fault = extra.chance(0.3) && is_swift && !nemesis.contains(&Fault::Membership);
     // Whoever is down answers nobody, however available the others are.
     let stops = lasting_fault || nemesis.contains(&Fault::Kill) || nemesis.contains(&Fault::Pause);
     let mut args = space.args.clone();
     // Whoever has fallen behind must be able to catch up with a log that goes on growing: a
-    // snapshot goes piece by piece, a round trip each.
+    // snapshot goes in few and small pieces, a round trip each.
     if space.tuned && is_swift {
         args.extend(options(&space.workload, extra));
     }
+    // Leases rely on clocks that differ by less than their margin.
+    let skew = if args.iter().any(|arg| arg == "--lease-reads") { LEASE_SKEW } else { 1.0 };
     RunArgs {
         workload: space.workload.clone(),
         node_count: Some(nodes),
@@ -110,6 +115,7 @@ pub fn derive(space: &Space, seed: Seed) -> RunArgs {
         time_limit: *draw.pick(&[5.0, 10.0, 20.0]),
         rate: *draw.pick(&[5.0, 20.0, 50.0, 100.0]),
         latency,
+        latency_spread,
         latency_dist: *draw.pick(LatencyDist::value_variants()),
         nemesis,
         nemesis_interval: *draw.pick(&[0.3, 1.0, 2.0, 5.0]),
@@ -122,9 +128,20 @@ pub fn derive(space: &Space, seed: Seed) -> RunArgs {
         lenient_responses: false,
         init_timeout: 10.0,
         seed: Some(seed.0),
-        chaos: chaos(draw, lasting_fault),
+        chaos: chaos(draw, lasting_fault, farthest, skew),
         args,
     }
+}
+
+/// The longest link that is drawn, in milliseconds: from one continent to another.
+const FARTHEST_MS: f64 = 250.0;
+/// The largest error of clocks by which leases are right.
+const LEASE_SKEW: f64 = 0.05;
+
+/// How many times as long as the shortest link the longest may be; 1 where all are the same.
+fn spread(latency: f64, draw: &mut Draw) -> f64 {
+    let (far, factor) = (draw.chance(0.5), *draw.pick(&[4.0, 16.0, 50.0]));
+    if far && latency > 0.0 { f64::min(factor, FARTHEST_MS / latency).max(1.0) } else { 1.0 }
 }
 
 /// Options of our own nodes under which what takes a long log or a large state happens in
@@ -164,17 +181,17 @@ fn options(workload: &str, draw: &mut Draw) -> Vec<String> {
     options
 }
 
-fn chaos(draw: &mut Draw, lasting_fault: bool) -> ChaosArgs {
+fn chaos(draw: &mut Draw, lasting_fault: bool, farthest_ms: f64, skew_max: f64) -> ChaosArgs {
     ChaosArgs {
         loss: sometimes(draw, &[0.01, 0.05, 0.15, 0.3]),
         duplicate: sometimes(draw, &[0.01, 0.1, 0.3]),
         reorder: sometimes(draw, &[0.01, 0.1, 0.5]),
-        clock_skew: sometimes(draw, &[0.01, 0.1, 0.3]),
+        clock_skew: sometimes(draw, &[0.01, 0.1, 0.3]).min(skew_max),
         fsync: sometimes(draw, &[0.1, 1.0, 10.0, 50.0]),
         torn_writes: sometimes(draw, &[0.1, 0.5, 1.0]),
         no_disk: false,
         // Long enough to be asked something after the time to recover.
-        quiet_phase: if lasting_fault { 9.0 } else { 6.0 },
+        quiet_phase: slowness(farthest_ms) * if lasting_fault { 9.0 } else { 6.0 },
         lasting_fault,
     }
 }
@@ -207,6 +224,7 @@ pub fn flags(run: &RunArgs) -> Vec<String> {
     flag("time-limit", run.time_limit.to_string(), "60");
     flag("rate", run.rate.to_string(), "5");
     flag("latency", run.latency.to_string(), "0");
+    flag("latency-spread", run.latency_spread.to_string(), "1");
     flag("latency-dist", name(run.latency_dist), "constant");
     let nemesis: Vec<String> = run.nemesis.iter().copied().map(name).collect();
     flag("nemesis", nemesis.join(","), "");

@@ -28,10 +28,19 @@ use crate::world::{Blame, Report};
 /// * once more a part of a timeout if the votes were split.
 ///
 /// With 3 s, everything but a second split vote at the highest latency fits; a cluster
-/// on a fast network has time for three elections.
+/// on a fast network has time for three elections. Where links are longer than that, all of
+/// it takes longer by [`slowness`].
 const GRACE_NANOS: i64 = 3_000_000_000;
+/// The mean latency for which that is enough.
+const GRACE_LATENCY_MS: f64 = 100.0;
 /// The same if one fault remains, which has to be noticed first.
 const GRACE_LASTING_NANOS: i64 = 6_000_000_000;
+
+/// How many times as long as usual a cluster may be finding itself whose longest link takes
+/// `farthest_ms` on average.
+pub fn slowness(farthest_ms: f64) -> f64 {
+    (farthest_ms / GRACE_LATENCY_MS).max(1.0)
+}
 
 /// Judges a run.
 pub fn judge(config: &RunConfig, report: &Report) -> Outcome {
@@ -84,7 +93,10 @@ fn judge_nodes(config: &RunConfig, report: &Report, commits_are_shared: bool) ->
     if let Some(quiet_from) = report.quiet_from {
         let may_ask = |op: &Op| !report.out_of_reach.contains(&node_of(config, op));
         let is_quiet = report.out_of_reach.is_empty();
-        let from = quiet_from + if is_quiet { GRACE_NANOS } else { GRACE_LASTING_NANOS };
+        let grace = if is_quiet { GRACE_NANOS } else { GRACE_LASTING_NANOS };
+        // Exact for any time that a run takes.
+        let grace = grace as f64 * slowness(config.args.farthest_ms());
+        let from = quiet_from + grace as i64;
         add("progress", progress(&report.history, from, may_ask));
     }
     outcome

@@ -30,6 +30,13 @@ pub trait Inspect {
     /// Which invariant is broken.
     fn stepped(&mut self, index: usize, node: &Node) -> Result<(), String>;
 
+    /// A message has left the node of this index. What was durable by then has been
+    /// shown to [`Inspect::stepped`].
+    ///
+    /// # Errors
+    /// Which invariant is broken.
+    fn left(&mut self, index: usize, packet: &Packet) -> Result<(), String>;
+
     /// The node of this index was killed.
     fn killed(&mut self, index: usize);
 }
@@ -171,6 +178,16 @@ impl Watch {
             self.violation = inspector.stepped(index, node).err();
         }
     }
+
+    /// Looks at the messages among `acts`, which have just left the node.
+    fn look_at_mail(&mut self, index: usize, acts: &[(usize, Act)]) {
+        let Some(inspector) = &mut self.inspector else { return };
+        for (_, act) in acts {
+            if let (Act::Send(packet), None) = (act, &self.violation) {
+                self.violation = inspector.left(index, packet).err();
+            }
+        }
+    }
 }
 
 impl Cluster for SimCluster {
@@ -289,6 +306,7 @@ impl Machine {
     ) {
         let mut inputs = VecDeque::from([input]);
         let mut effects = Vec::new();
+        let before = out.acts.len();
         while let Some(input) = inputs.pop_front() {
             // One that panicked runs no more, whatever the world believes.
             let Some(node) = self.node.as_mut() else { return };
@@ -308,6 +326,7 @@ impl Machine {
                 inputs.push_back(answer);
             }
         }
+        watch.look_at_mail(index, &out.acts[before..]);
         self.ask_for_wake(now, index, out);
     }
 
@@ -403,8 +422,11 @@ impl Machine {
             return;
         }
         self.fsync = None;
+        let before = out.acts.len();
         let input = self.become_durable(ticket, position, index, out);
+        let released = before..out.acts.len();
         self.step(now, input, disks, index, out, watch);
+        watch.look_at_mail(index, &out.acts[released]);
     }
 
     fn ask_for_wake(&mut self, now: Time, index: usize, out: &mut Outbox) {

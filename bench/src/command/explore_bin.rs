@@ -69,6 +69,8 @@ pub(super) fn run(args: &ExploreArgs, bin: &Path) -> Exit {
 fn real(run: &mut RunArgs) {
     run.time_limit = TIME_LIMIT_S;
     run.latency = run.latency.min(LATENCY_MAX_MS);
+    run.latency_spread =
+        f64::min(run.latency_spread, LATENCY_MAX_MS / run.latency.max(1.0)).max(1.0);
     run.nemesis_interval = run.nemesis_interval.min(TIME_LIMIT_S / 3.0);
     let chaos = &mut run.chaos;
     chaos.quiet_phase = QUIET_PHASE_S;

@@ -142,7 +142,9 @@ impl Shrinker<'_> {
                 plan.script.acts.retain(|(_, act)| act.fault().or(ends(act)) != Some(fault));
             });
         }
+        self.try_change(|plan| plan.run.latency_spread = 1.0);
         self.try_change(|plan| {
+            plan.run.latency_spread = 1.0;
             plan.run.latency = 0.0;
             plan.run.latency_dist = LatencyDist::Constant;
         });
@@ -220,6 +222,9 @@ impl Shrinker<'_> {
             }
         }
         self.try_change(|plan| plan.run.latency /= 2.0);
+        self.try_change(|plan| {
+            plan.run.latency_spread = (plan.run.latency_spread / 2.0).max(1.0);
+        });
         self.try_change(|plan| plan.run.chaos.fsync /= 2.0);
         let milder = |p: f64| if p > 0.01 { p / 2.0 } else { p };
         self.try_change(|plan| plan.run.chaos.loss = milder(plan.run.chaos.loss));

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use seaworthy::raft::{Config, Entry, Index, LogId, Payload, Status, Term};
+use seaworthy::raft::{Config, Entry, Index, LogId, Payload, Raft, Status, Term};
 
 use super::node::Seen;
 use super::{Check, demand};
@@ -29,6 +29,8 @@ pub(super) struct Logs {
     entries: BTreeMap<LogId, Known>,
     /// By index, from 1.
     committed: Vec<Committed>,
+    /// The committed configurations, and the one that the cluster began with, at 0.
+    configs: BTreeMap<Index, Arc<Config>>,
 }
 
 impl Logs {
@@ -56,6 +58,9 @@ impl Logs {
         let place = usize::try_from(id.index.0 - 1).expect("a log fits in memory");
         if place == self.committed.len() {
             self.committed.push(Committed { term: id.term, committed_in: term });
+            if let Some(config) = self.config(id) {
+                self.configs.insert(id.index, config);
+            }
         }
         let Some(known) = self.committed.get(place) else {
             return Err(format!("{id} is committed, but not everything before it"));
@@ -79,6 +84,30 @@ impl Logs {
         let has = seen.id(index).is_none_or(|own| own == id) && leader.last.index >= index;
         demand(has, || {
             format!("leader completeness: {} leads in term {term} without {id}", leader.id)
+        })
+    }
+
+    /// Notes the configuration that the cluster began with. A server that is to be added
+    /// later begins with an empty one.
+    pub(super) fn note_beginning(&mut self, raft: &Raft) {
+        let (index, config) = raft.configuration();
+        if index == Index::ZERO && !config.voters.is_empty() {
+            self.configs.entry(index).or_insert_with(|| config.clone());
+        }
+    }
+
+    /// A snapshot holds the configuration that was in force at its last entry, and no
+    /// later one, which may yet be taken back (§7).
+    pub(super) fn check_snapshot(&self, raft: &Raft) -> Check {
+        let Some(snapshot) = raft.snapshot() else { return Ok(()) };
+        let Some((at, config)) = self.configs.range(..=snapshot.last.index).next_back() else {
+            return Ok(());
+        };
+        demand(**config == *snapshot.config, || {
+            let (id, last, other) = (raft.id(), snapshot.last, &snapshot.config);
+            format!(
+                "the snapshot of {id} at {last} holds {other}, but {config} of {at} was in force"
+            )
         })
     }
 

@@ -5,9 +5,10 @@
 //! after every input that a node handles. What is checked is Figure 3 of the Raft paper
 //! (election safety, log matching, leader completeness, state machine safety), and
 //! what the proofs rest on: terms, votes and commit indices do not go back, nothing that
-//! was acknowledged is lost in a crash, a leader counts only its own term's entries and
-//! only quorums of the configuration in force, and configurations take effect as
-//! they are appended, one joint phase at a time.
+//! was acknowledged is lost in a crash, no vote and no request for votes leaves before it
+//! is durable, a leader was elected by a quorum of the configuration in force and counts
+//! only its own term's entries and only such quorums, configurations take effect as they
+//! are appended, one joint phase at a time, and a snapshot holds the one at its last entry.
 //!
 //! It is cheap enough to stay on: only the node that has stepped is looked at, and of
 //! its log only what was not there before. By log matching a log whose last entry has
@@ -16,15 +17,19 @@
 //! Deliberately missing: the state machines themselves, which the checkers judge; and
 //! clusters without disks, of which none of this can be demanded.
 
+mod ballot;
 mod log;
 mod node;
 
 use std::collections::BTreeMap;
 
+use seaworthy::message::Packet;
 use seaworthy::node::Node;
 use seaworthy::raft::{Config, LogId, Raft, RaftId, RoleName, Status, Term};
+use seaworthy::replica::promises;
 
 use crate::arm::sim::Inspect;
+use ballot::Ballots;
 use log::Logs;
 use node::{Marks, Seen};
 
@@ -32,6 +37,7 @@ use node::{Marks, Seen};
 #[derive(Default)]
 pub struct RaftInvariants {
     leaders: BTreeMap<Term, RaftId>,
+    ballots: Ballots,
     logs: Logs,
     nodes: BTreeMap<RaftId, Seen>,
     /// Whose core runs in the node of an index.
@@ -52,7 +58,8 @@ impl Inspect for RaftInvariants {
         let status = raft.status();
         self.owners.insert(index, status.id);
         let seen = self.nodes.entry(status.id).or_default();
-        if !seen.has_changed(&status, raft.has_durable_vote()) && status.role != RoleName::Leader {
+        if !seen.has_changed(&status, raft.durable_hard_state()) && status.role != RoleName::Leader
+        {
             return Ok(());
         }
         // Taken out, so that the others can be looked at meanwhile.
@@ -60,6 +67,18 @@ impl Inspect for RaftInvariants {
         let result = self.check(&mut seen, raft, &status);
         self.nodes.insert(status.id, seen);
         result
+    }
+
+    fn left(&mut self, index: usize, packet: &Packet) -> Result<(), String> {
+        let Some(seen) = self.owners.get(&index).and_then(|id| self.nodes.get(id)) else {
+            return Ok(());
+        };
+        promises(&packet.body).into_iter().try_for_each(|promise| {
+            demand(seen.has_promised(promise.term), || {
+                let (src, term) = (&packet.src, promise.term);
+                format!("{src} gave away its vote in term {term} before that was durable (§5.2)")
+            })
+        })
     }
 
     fn killed(&mut self, index: usize) {
@@ -72,10 +91,12 @@ impl Inspect for RaftInvariants {
 impl RaftInvariants {
     fn check(&mut self, seen: &mut Seen, raft: &Raft, status: &Status) -> Check {
         let before = seen.marks();
-        seen.check_hard_state(status, raft.has_durable_vote())?;
+        seen.check_hard_state(status, raft.durable_hard_state())?;
+        self.ballots.note(status.id, seen.promised());
         seen.check_indices(status)?;
         seen.take_in_log(raft, status, &mut self.logs)?;
         seen.check_configuration(raft)?;
+        self.logs.note_beginning(raft);
         seen.remember(raft, status);
         let leads = status.role == RoleName::Leader;
         if leads {
@@ -84,6 +105,7 @@ impl RaftInvariants {
         if status.commit > before.commit {
             self.check_commit(seen, &before, status)?;
         }
+        self.logs.check_snapshot(raft)?;
         if leads { self.check_acknowledgements(raft, status) } else { Ok(()) }
     }
 
@@ -96,6 +118,12 @@ impl RaftInvariants {
         })?;
         if before.led_in == Some(term) {
             return Ok(());
+        }
+        demand(seen.has_promised(term), || {
+            format!("{leader} leads in term {term}, which its disk does not know (§5.2)")
+        })?;
+        if let Some((_, config)) = &before.config {
+            self.ballots.check_election(leader, term, config)?;
         }
         self.logs.check_complete(status, seen)
     }

@@ -10,7 +10,7 @@ use super::{Check, demand};
 /// What was seen of a node.
 #[derive(Default)]
 pub(super) struct Seen {
-    status: Option<(Status, bool)>,
+    status: Option<(Status, HardState)>,
     marks: Marks,
     /// Term and vote as seen last; after a kill, as they were last durable.
     hard: HardState,
@@ -36,8 +36,8 @@ pub(super) struct Marks {
 
 impl Seen {
     /// Whether anything but a leader's view of others is not as it was.
-    pub(super) fn has_changed(&self, status: &Status, durable_vote: bool) -> bool {
-        self.status.as_ref().is_none_or(|(old, vote)| old != status || *vote != durable_vote)
+    pub(super) fn has_changed(&self, status: &Status, durable: HardState) -> bool {
+        self.status.as_ref().is_none_or(|(old, hard)| old != status || *hard != durable)
     }
 
     pub(super) fn marks(&self) -> Marks {
@@ -46,6 +46,17 @@ impl Seen {
 
     pub(super) fn term(&self) -> Term {
         self.hard.term
+    }
+
+    /// Term and vote as they are on its disk.
+    pub(super) fn promised(&self) -> HardState {
+        self.promised
+    }
+
+    /// Whether its disk rules out that it gives its vote in `term` away once more.
+    pub(super) fn has_promised(&self, term: Term) -> bool {
+        let HardState { term: durable, vote } = self.promised;
+        durable > term || (durable == term && vote.is_some())
     }
 
     pub(super) fn durable(&self) -> Index {
@@ -77,7 +88,7 @@ impl Seen {
     }
 
     /// Terms do not go back and votes do not change, in one life or from one to the next.
-    pub(super) fn check_hard_state(&mut self, status: &Status, is_durable: bool) -> Check {
+    pub(super) fn check_hard_state(&mut self, status: &Status, durable: HardState) -> Check {
         let (old, new) = (self.hard, status.hard_state);
         demand(new.term >= old.term, || {
             format!("the term of {} went back from {} to {}", status.id, old.term, new.term)
@@ -85,9 +96,7 @@ impl Seen {
         let kept = new.term > old.term || old.vote.is_none() || new.vote == old.vote;
         demand(kept, || format!("{} changed its vote in term {}", status.id, new.term))?;
         self.hard = new;
-        if is_durable {
-            self.promised = new;
-        }
+        self.promised = durable;
         Ok(())
     }
 
@@ -196,6 +205,6 @@ impl Seen {
         if status.durable >= status.base.index || status.durable > self.durable {
             self.durable = status.durable;
         }
-        self.status = Some((status.clone(), raft.has_durable_vote()));
+        self.status = Some((status.clone(), raft.durable_hard_state()));
     }
 }

@@ -73,7 +73,7 @@ pub struct Clients {
 
 /// A client's usual patience (Maelstrom's default RPC timeout).
 const TIMEOUT_MS: u64 = 5000;
-/// A lin-kv client's least patience, and its multiple of the mean latency.
+/// A lin-kv client's least patience, and its multiple of the longest link's mean latency.
 const LIN_KV_TIMEOUT_MS: f64 = 1000.0;
 const LIN_KV_TIMEOUT_LATENCIES: f64 = 10.0;
 
@@ -81,7 +81,7 @@ impl Clients {
     /// Workers spread over the nodes, not connected yet.
     pub fn new(config: &RunConfig, workload: Box<dyn Workload>) -> Clients {
         let timeout = if config.args.workload == "lin-kv" {
-            let ms = (LIN_KV_TIMEOUT_LATENCIES * config.args.latency).max(LIN_KV_TIMEOUT_MS);
+            let ms = (LIN_KV_TIMEOUT_LATENCIES * config.args.farthest_ms()).max(LIN_KV_TIMEOUT_MS);
             Duration::from_secs_f64(ms / 1000.0)
         } else {
             Duration::from_millis(TIMEOUT_MS)

@@ -14,6 +14,7 @@ mod addresses;
 pub mod clients;
 pub mod journal;
 mod lifecycle;
+pub mod links;
 mod membership;
 pub mod nemesis;
 pub mod net;
@@ -22,6 +23,7 @@ mod phases;
 pub mod queue;
 pub mod script;
 pub mod seed;
+pub mod shapes;
 
 use std::collections::VecDeque;
 use std::time::Duration;

@@ -1,17 +1,18 @@
 //! The nemesis: what is broken when.
 //!
 //! As Jepsen's combined nemesis package: partitions come and go in one flow, kills
-//! and pauses in another, each act a random time of mean `--nemesis-interval`
-//! after the one before. What the simulation adds (one-way cuts, slow spells) has
-//! flows of its own. Every flow draws from its own stream, so that leaving one out
-//! does not change the others.
+//! and pauses in another. The first act of a flow comes at once, each later one a random
+//! time of mean `--nemesis-interval` after the one before (`jepsen.generator/stagger`).
+//! What Maelstrom does not have (one-way cuts, slow spells) has flows of its own. Every
+//! flow draws from its own stream, so that leaving one out does not change the others.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use seaworthy::message::NodeId;
 
 use super::seed::Draw;
+use super::shapes::{Grudge, partition, targets};
 use crate::config::{Fault, RunConfig};
 use crate::edn::Edn;
 
@@ -19,7 +20,7 @@ use crate::edn::Edn;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Act {
     /// Each key stops hearing the nodes in its set.
-    Partition(BTreeMap<usize, BTreeSet<usize>>),
+    Partition(Grudge),
     /// All nodes hear each other again.
     Heal,
     /// SIGKILL.
@@ -149,7 +150,14 @@ impl Nemesis {
         self.flows.len()
     }
 
-    /// How long flow `index` waits before its next act (Jepsen's stagger:
+    /// How long flow `index` waits for its first act: not at all, as with Jepsen. What asks
+    /// something of the cluster waits for a cluster that can answer.
+    pub fn first_delay(&mut self, index: usize) -> Duration {
+        let asks = |fault: &Fault| matches!(fault, Fault::Membership | Fault::Replace);
+        if self.flows[index].fault.iter().any(asks) { self.delay(index) } else { Duration::ZERO }
+    }
+
+    /// How long flow `index` waits after an act for its next one (Jepsen's stagger:
     /// uniform between 0 and twice the interval).
     pub fn delay(&mut self, index: usize) -> Duration {
         self.interval.mul_f64(2.0 * self.flows[index].draw.unit())
@@ -189,19 +197,19 @@ pub fn relief(fault: Fault) -> Deed {
 }
 
 fn inflict(fault: Fault, nodes: &[NodeId], draw: &mut Draw) -> Deed {
-    let all: Vec<usize> = (0..nodes.len()).collect();
+    let kind = |kind: Option<&str>| kind.map_or(Edn::Nil, Edn::keyword);
     let (asked, act) = match fault {
         Fault::Partition => {
-            let (target, grudge) = partition(nodes.len(), draw);
-            (Edn::keyword(target), Act::Partition(grudge))
+            let (shape, grudge) = partition(nodes.len(), draw);
+            (Edn::keyword(shape), Act::Partition(grudge))
         }
         Fault::Kill => {
-            let (target, chosen) = choose(&all, draw);
-            (Edn::keyword(target), Act::Kill(chosen))
+            let (target, chosen) = targets(nodes.len(), draw);
+            (kind(target), Act::Kill(chosen))
         }
         Fault::Pause => {
-            let (target, chosen) = choose(&all, draw);
-            (Edn::keyword(target), Act::Pause(chosen))
+            let (target, chosen) = targets(nodes.len(), draw);
+            (kind(target), Act::Pause(chosen))
         }
         Fault::OneWay => (Edn::Nil, Act::CutOneWay(one_way(nodes.len(), draw))),
         Fault::Membership => (Edn::Nil, Act::RemoveMember(draw.below(nodes.len()))),
@@ -237,64 +245,6 @@ pub fn tell(act: Act, nodes: &[NodeId]) -> Deed {
         Act::Replace => Edn::keyword("replaced"),
     };
     Deed { f: act.name(), act, asked: Edn::Nil, done }
-}
-
-/// Random nodes as Jepsen's `db-nodes` picks them: one, a minority, a majority, all.
-fn choose(all: &[usize], draw: &mut Draw) -> (&'static str, Vec<usize>) {
-    let n = all.len();
-    let (target, count) = match draw.below(4) {
-        0 => ("one", 1),
-        1 => ("minority", n.div_ceil(2) - 1),
-        2 => ("majority", n / 2 + 1),
-        _ => ("all", n),
-    };
-    let mut shuffled = all.to_vec();
-    draw.shuffle(&mut shuffled);
-    shuffled.truncate(count);
-    shuffled.sort_unstable();
-    (target, shuffled)
-}
-
-type Grudge = BTreeMap<usize, BTreeSet<usize>>;
-
-/// Jepsen's shapes: one node alone, two halves, a minority against the rest, and
-/// the ring in which every node sees a majority but no two see the same one.
-fn partition(n: usize, draw: &mut Draw) -> (&'static str, Grudge) {
-    let mut nodes: Vec<usize> = (0..n).collect();
-    draw.shuffle(&mut nodes);
-    match draw.below(4) {
-        0 => ("one", split(&nodes, 1.min(n))),
-        1 => ("majority", split(&nodes, n / 2)),
-        2 => ("minority-third", split(&nodes, (n.saturating_sub(1)) / 3)),
-        _ if n > 3 => ("majorities-ring", majorities_ring(&nodes)),
-        _ => ("majorities-ring", split(&nodes, n / 2)),
-    }
-}
-
-/// The first `count` nodes against the others.
-fn split(nodes: &[usize], count: usize) -> Grudge {
-    let (a, b) = nodes.split_at(count);
-    let against = |own: &[usize], others: &[usize]| -> Vec<(usize, BTreeSet<usize>)> {
-        own.iter().map(|n| (*n, others.iter().copied().collect())).collect()
-    };
-    against(a, b).into_iter().chain(against(b, a)).collect()
-}
-
-/// Node i of the ring hears itself and the majority - 1 nodes nearest to it.
-fn majorities_ring(ring: &[usize]) -> Grudge {
-    let n = ring.len();
-    let majority = n / 2 + 1;
-    let reach = majority / 2;
-    let mut grudge = Grudge::new();
-    for i in 0..n {
-        let near = |j: usize| {
-            let distance = (i + n - j) % n;
-            distance.min(n - distance) <= reach
-        };
-        let far = (0..n).filter(|j| !near(*j)).map(|j| ring[j]);
-        grudge.insert(ring[i], far.collect());
-    }
-    grudge
 }
 
 /// A random non-empty set of directions between different nodes; often the kind
@@ -337,32 +287,17 @@ mod tests {
     use crate::world::seed::Seed;
 
     #[test]
-    fn a_ring_leaves_everybody_a_majority() {
-        for n in 4..9 {
-            let ring: Vec<usize> = (0..n).collect();
-            for (node, unheard) in majorities_ring(&ring) {
-                assert!(n - unheard.len() > n / 2, "{node} of {n} hears too few");
-                // Hearing is mutual: the cut is the same from both sides.
-                for other in &unheard {
-                    assert!(majorities_ring(&ring)[other].contains(&node));
-                }
-            }
-        }
-    }
-
-    #[test]
     fn flows_flip_and_flop() {
-        let mut draw = Seed(1).stream("x", 0);
+        let draw = Seed(1).stream("x", 0);
         let mut flow_on = false;
         let nodes: Vec<NodeId> = ["n0", "n1", "n2"].map(NodeId::from).to_vec();
         let fault = vec![Fault::Partition];
-        let flows = vec![Flow { fault, draw: draw.clone(), on: BTreeSet::new() }];
+        let flows = vec![Flow { fault, draw, on: BTreeSet::new() }];
         let mut nemesis = Nemesis { nodes, interval: Duration::from_secs(1), flows };
         for _ in 0..10 {
             let healed = nemesis.next(0).act == Act::Heal;
             assert_eq!(healed, flow_on);
             flow_on = !flow_on;
         }
-        assert!(choose(&[0, 1, 2], &mut draw).1.len() <= 3);
     }
 }

@@ -15,6 +15,7 @@ use std::time::Duration;
 use seaworthy::message::NodeId;
 use seaworthy::time::Time;
 
+use super::links::Links;
 use super::seed::{Draw, Moment, Seed};
 use crate::config::{LatencyDist, RunConfig};
 
@@ -67,6 +68,8 @@ pub(crate) const CALM_FACTOR: f64 = 2.0;
 pub struct Network {
     dist: LatencyDist,
     mean_ms: f64,
+    /// How far apart the nodes are.
+    links: Links,
     loss: f64,
     duplicate: f64,
     reorder: f64,
@@ -94,6 +97,7 @@ impl Network {
         Network {
             dist: config.args.latency_dist,
             mean_ms: config.args.latency,
+            links: Links::new(config.seed, config.args.latency_spread),
             loss: config.args.chaos.loss,
             duplicate: config.args.chaos.duplicate,
             reorder: config.args.chaos.reorder,
@@ -125,11 +129,11 @@ impl Network {
             return (Some(Duration::ZERO), None);
         }
         if self.is_plain() {
-            return (Some(self.plain_latency()), None);
+            return (Some(self.plain_latency(src, dest)), None);
         }
         let draw = &mut self.draw(now, src, dest);
-        let (Party::Node(_), Party::Node(_)) = (src, dest) else {
-            return (Some(self.latency(draw)), None);
+        let (Party::Node(from), Party::Node(to)) = (src, dest) else {
+            return (Some(self.latency(draw, 1.0)), None);
         };
         // Losing or doubling a message to a service would break the service's
         // promise, which is not the fault under test: only nodes get these.
@@ -137,8 +141,9 @@ impl Network {
             return (None, None);
         }
         let twice = draw.chance(self.duplicate);
-        let first = self.latency(draw) + self.detour(draw);
-        (Some(first), twice.then(|| self.latency(draw) + self.detour(draw)))
+        let length = self.links.length(from, to);
+        let first = self.latency(draw, length) + self.detour(draw);
+        (Some(first), twice.then(|| self.latency(draw, length) + self.detour(draw)))
     }
 
     /// The numbers of the next message from `src` to `dest`.
@@ -165,12 +170,17 @@ impl Network {
         if slow { self.mean_ms.max(1.0) * self.slowdown } else { self.mean_ms }
     }
 
-    fn plain_latency(&self) -> Duration {
-        Duration::from_secs_f64(self.mean().max(0.0) / 1000.0)
+    fn plain_latency(&self, src: Party, dest: Party) -> Duration {
+        let length = match (src, dest) {
+            (Party::Node(from), Party::Node(to)) => self.links.length(from, to),
+            _ => 1.0,
+        };
+        Duration::from_secs_f64(self.mean().max(0.0) * length / 1000.0)
     }
 
-    fn latency(&self, draw: &mut Draw) -> Duration {
-        let mean = self.mean();
+    /// The latency of one message on a link that is `length` times as long as the shortest.
+    fn latency(&self, draw: &mut Draw, length: f64) -> Duration {
+        let mean = self.mean() * length;
         if mean <= 0.0 {
             return Duration::ZERO;
         }

@@ -170,7 +170,7 @@ impl<C: Cluster> World<C> {
             self.schedule_script();
         } else {
             for flow in 0..self.nemesis.flows() {
-                let delay = self.nemesis.delay(flow);
+                let delay = self.nemesis.first_delay(flow);
                 self.queue.push(self.now + delay, Event::Nemesis(flow));
             }
         }

@@ -1,0 +1,33 @@
+//! Who voted for whom: by what a leader was elected.
+
+use std::collections::BTreeMap;
+
+use seaworthy::raft::{Config, HardState, RaftId, Term};
+
+use super::{Check, demand, is_quorum};
+
+/// The votes of all servers, as far as they are durable.
+#[derive(Default)]
+pub(super) struct Ballots {
+    /// By term and voter, the candidate.
+    votes: BTreeMap<Term, BTreeMap<RaftId, RaftId>>,
+}
+
+impl Ballots {
+    /// Notes the vote that is on a server's disk.
+    pub(super) fn note(&mut self, voter: RaftId, durable: HardState) {
+        if let Some(candidate) = durable.vote {
+            self.votes.entry(durable.term).or_default().insert(voter, candidate);
+        }
+    }
+
+    /// A leader has the votes of a quorum of its configuration, of both halves if that is
+    /// joint (§6), and the votes are durable.
+    pub(super) fn check_election(&self, leader: RaftId, term: Term, config: &Config) -> Check {
+        let votes = self.votes.get(&term);
+        let elects = |voter| votes.and_then(|votes| votes.get(&voter)) == Some(&leader);
+        demand(is_quorum(config, elects), || {
+            format!("{leader} leads in term {term} without the votes of a quorum of {config}")
+        })
+    }
+}

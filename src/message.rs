@@ -20,7 +20,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 pub use body::{Body, Malformed, encode, encode_reply};
-pub use error::{ErrorCode, RpcError};
+pub use error::{ErrorCode, RpcError, brief};
+
+/// The longest line that a node reads, in bytes. A longer one is skipped, whatever it says.
+pub const MAX_LINE_BYTES: usize = 64 << 20;
 
 /// The address of a node (`n0`), a client (`c3`) or a service (`lin-kv`).
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

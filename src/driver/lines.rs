@@ -1,10 +1,8 @@
 //! Cutting a stream of bytes into lines, with bounded memory.
 
 use super::Arrival;
-use crate::message::{Malformed, Message};
+use crate::message::{MAX_LINE_BYTES, Malformed, Message};
 
-/// A longer line is skipped: far beyond any message, far below what hurts.
-pub(super) const MAX_LINE_BYTES: usize = 64 << 20;
 /// How much to read at once: what a pipe holds by default on Linux.
 const CHUNK_BYTES: usize = 64 << 10;
 /// A buffer that grew beyond this for a long line is given back afterwards.

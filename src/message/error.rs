@@ -1,5 +1,6 @@
 //! Refusals: the protocol's error codes, and which of them are promises.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -72,11 +73,29 @@ pub struct RpcError {
     pub text: String,
 }
 
+/// The longest explanation of a refusal, in bytes. Some quote what a client sent, and a
+/// refusal is kept, replicated and sent like any other answer.
+const TEXT_BYTES_MAX: usize = 512;
+
 impl RpcError {
-    /// A refusal with `code`, explained by `text`.
+    /// A refusal with `code`, explained by `text`, of which at most 512 bytes are kept.
     pub fn new(code: ErrorCode, text: impl Into<String>) -> RpcError {
-        RpcError { code, text: text.into() }
+        let text = text.into();
+        let text = match text.len() > TEXT_BYTES_MAX {
+            true => brief(&text, TEXT_BYTES_MAX).into_owned(),
+            false => text,
+        };
+        RpcError { code, text }
     }
+}
+
+/// `text`, or its first bytes, at most `max_bytes` of them, and how many are left out.
+pub fn brief(text: &str, max_bytes: usize) -> Cow<'_, str> {
+    if text.len() <= max_bytes {
+        return Cow::Borrowed(text);
+    }
+    let head = &text[..text.floor_char_boundary(max_bytes)];
+    Cow::Owned(format!("{head}... ({} bytes more)", text.len() - head.len()))
 }
 
 impl fmt::Display for RpcError {
@@ -89,3 +108,16 @@ impl fmt::Display for RpcError {
 }
 
 impl std::error::Error for RpcError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_texts_are_cut_between_characters() {
+        assert_eq!(brief("ä", 2), "ä");
+        assert_eq!(brief("aäb", 2), "a... (3 bytes more)");
+        let error = RpcError::new(ErrorCode::ABORT, "x".repeat(3 << 20));
+        assert!(error.text.len() < 600 && error.text.ends_with("(3145216 bytes more)"));
+    }
+}

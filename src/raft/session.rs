@@ -111,6 +111,16 @@ impl<R: Clone> Sessions<R> {
         }
     }
 
+    /// What is known about the command `sequence` of `client`; `None` if it is new, or if
+    /// nothing is known.
+    pub fn recall(&self, client: ClientId, sequence: Sequence) -> Option<Outcome<R>> {
+        let session = self.sessions.get(&client)?;
+        if sequence < session.floor {
+            return Some(Outcome::Settled);
+        }
+        session.answers.get(&sequence).cloned().map(Outcome::Repeated)
+    }
+
     /// Remembers the answer to a command that was [`Outcome::New`].
     pub fn record(&mut self, client: ClientId, sequence: Sequence, answer: R) {
         let session = self.sessions.get_mut(&client).expect("the session was there to check");

@@ -3,18 +3,25 @@
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::record::{join, split};
+use super::repeats::Key;
 use super::wire::Requests;
-use super::{Answer, MAX_SESSIONS, Reader, Replica, SESSION_WINDOW, StateMachine};
+use super::{Answer, Reader, Replica, SESSION_WINDOW, StateMachine};
 use crate::mark::{self, Mark};
 use crate::mutant::{self, Mutant};
 use crate::node::Context;
 use crate::raft::{
-    ClientId, Command, Entry, LogId, Outcome, Payload, RaftId, Read, ReadContext, Sequence,
-    Sessions, Term,
+    ClientId, Command, Entry, LogId, Outcome, Payload, ProposeError, RaftId, Read, ReadContext,
+    Sequence, Sessions, Term,
 };
 
+/// The longest answer that a session keeps, in bytes. A node answers its clients when it
+/// applies their commands, and has a kept answer's use only if it is sent a snapshot in
+/// the place of the log. If the answer was longer the client is told that the outcome is
+/// not known.
+const KEPT_ANSWER_BYTES: usize = 4 << 10;
+
 /// A command as it stands in the log: session, number, floor, origin, command.
-type Envelope<'a> = (u64, u64, u64, RaftId, &'a RawValue);
+pub(super) type Envelope<'a> = (u64, u64, u64, RaftId, &'a RawValue);
 
 /// The machine's command in an entry, if there is one.
 pub(super) fn command_of(entry: &Entry) -> Option<&RawValue> {
@@ -42,16 +49,32 @@ impl<S: StateMachine> Replica<S> {
         }
     }
 
-    /// Gives the commands of a batch to the core. If it does not take them, they are
-    /// in no log; whoever sent them will send them again.
+    /// Gives the commands of a batch to the core, as long as it takes them. What this
+    /// node does not lead is in no log by its doing; whoever sent it will send it again.
     pub(super) fn propose_batch(&mut self, cx: &mut Context<'_>) {
         let Some(started) = &mut self.started else { return };
         let mut early = Vec::new();
-        for command in std::mem::take(&mut started.batch) {
+        let mut batch = std::mem::take(&mut started.batch).into_iter();
+        while let Some(command) = batch.next() {
+            let key = Key::of(command.as_bytes());
+            // Guard: what is in the log or applied already is not appended again.
+            if key.is_some_and(|(key, origin)| self.is_known(key, origin)) {
+                continue;
+            }
+            let Some(started) = &mut self.started else { return };
             match started.raft.propose(command.clone()) {
-                // Guard: nothing happens, and nothing is answered, before it is committed.
-                Ok(id) if mutant::is(Mutant::AnswerOnAppend) => early.push((id, command)),
-                Ok(_) => {}
+                Ok(id) => {
+                    key.into_iter().for_each(|(key, _)| started.is_appended(key));
+                    // Guard: nothing happens, and nothing is answered, before it is committed.
+                    if mutant::is(Mutant::AnswerOnAppend) {
+                        early.push((id, command));
+                    }
+                }
+                Err(ProposeError::Overloaded) => {
+                    // When something is committed there is room for the rest.
+                    started.batch = std::iter::once(command).chain(batch).collect();
+                    break;
+                }
                 Err(_) => tracing::debug!("a command was not taken up"),
             }
         }
@@ -62,6 +85,30 @@ impl<S: StateMachine> Replica<S> {
         }
     }
 
+    /// Whether a command is in this leader's log, or was applied. In the second case its
+    /// node gets the answer, in case the first one was lost.
+    fn is_known(&mut self, key: Key, origin: RaftId) -> bool {
+        let Some(started) = &mut self.started else { return false };
+        if !started.raft.is_leader() || mutant::is(Mutant::NoSessions) {
+            return false;
+        }
+        let is_waiting = started.is_waiting(key);
+        let Key::Command(session, number) = key else { return is_waiting };
+        let answer = match self.sessions.recall(ClientId(session), Sequence(number)) {
+            None => return is_waiting,
+            Some(Outcome::Repeated(answer)) => answer,
+            Some(_) => None,
+        };
+        mark::hit(Mark::CommandRepeated);
+        // A node that wants to read its own writes answers when it has applied them.
+        if let Some(answer) = answer.filter(|_| !self.options.read_your_writes)
+            && origin != started.own
+        {
+            started.replies_to(origin).answers.push((session, number, answer.0));
+        }
+        true
+    }
+
     /// Carries out one committed entry.
     pub(super) fn apply(&mut self, cx: &mut Context<'_>, entry: &Entry) {
         let Payload::Command(command) = &entry.payload else { return };
@@ -70,8 +117,14 @@ impl<S: StateMachine> Replica<S> {
             started.applied_bytes += bytes.len() as u64;
         }
         if let Ok(envelope) = serde_json::from_slice::<Envelope<'_>>(bytes) {
+            if let Some(started) = &mut self.started {
+                started.is_applied(Key::Command(envelope.0, envelope.1));
+            }
             self.apply_command(cx, entry.id, envelope);
         } else if let Ok((nonce, origin)) = serde_json::from_slice::<(u64, RaftId)>(bytes) {
+            if let Some(started) = &mut self.started {
+                started.is_applied(Key::Open(nonce, origin));
+            }
             let client = self.sessions.open(entry.id.index);
             self.session_opened(cx, nonce, origin);
             let nonce = to_raw_value(&nonce).expect("a number is plain data");
@@ -90,12 +143,17 @@ impl<S: StateMachine> Replica<S> {
             // Guard: only what is new is applied.
             Outcome::New => {
                 let answer = self.machine.apply(command);
-                self.sessions.record(client, sequence, answer.clone());
+                let is_small = answer.as_str().len() <= KEPT_ANSWER_BYTES;
+                self.sessions.record(client, sequence, is_small.then(|| answer.clone()));
                 answer.0
             }
             Outcome::Repeated(answer) => {
                 mark::hit(Mark::CommandRepeated);
-                answer.0
+                match answer {
+                    Some(answer) => answer.0,
+                    // Its node has the answer from its own copy of the log, or has given up.
+                    None => return,
+                }
             }
             Outcome::Expired => RawValue::NULL.to_owned(),
             Outcome::Settled | Outcome::TooFarAhead => return,
@@ -173,7 +231,7 @@ impl<S: StateMachine> Replica<S> {
             serde_json::from_slice(head).expect("a replica wrote the sessions");
         // Guard: without the sessions a command that comes again is not known any more.
         if mutant::is(Mutant::OldSnapshot) {
-            self.sessions = Sessions::new(MAX_SESSIONS, SESSION_WINDOW);
+            self.sessions = Sessions::new(self.options.max_sessions, SESSION_WINDOW);
         }
         let restored = self.machine.restore(machine);
         restored.expect("a machine of this kind wrote the snapshot");

@@ -11,18 +11,22 @@ use std::time::Duration;
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::detour::Way;
+use super::pace::{Pace, RESEND};
+use super::pending::{Ask, Pending};
+use super::wire::MAX_COMMAND_BYTES;
 use super::{Answer, RETRIES, RETRY, Reader, Replica, SESSION_WINDOW, StateMachine};
 use crate::mark::{self, Mark};
 use crate::message::{ErrorCode, Request, RpcError};
 use crate::mutant::{self, Mutant};
 use crate::node::Context;
-use crate::raft::{Command, RaftId, ReadContext, Term};
+use crate::raft::{ClientId, Command, Outcome, RaftId, ReadContext, Sequence, Term};
 use crate::time::Time;
 
 /// How long a request is kept: longer than any client of the protocol waits.
 const KEEP: Duration = Duration::from_secs(10);
-/// How long a request that was sent waits before it is sent again, at least.
-const RESEND: Duration = Duration::from_millis(400);
+/// How long a request waits for a leader that a majority, which this node hears, has yet
+/// to elect: as long as a client of the protocol listens, which is 5 s.
+const ELECTION: Duration = Duration::from_millis(4500);
 /// How often a query is sent before it is refused.
 const QUERY_ATTEMPTS: u32 = 4;
 
@@ -44,24 +48,9 @@ pub(super) struct Client {
     unsent_others: BTreeSet<u64>,
     /// The term in which things were last sent, and the way they went.
     seen: (Term, Option<Way>),
-}
-
-/// A request that has not been answered.
-pub(super) struct Pending {
-    request: Request,
-    ask: Ask,
-    since: Time,
-    /// Refuse it only in doubt, whatever is known.
-    vague: bool,
-    /// When it was last sent; `None` if it has never left this node.
-    sent: Option<Time>,
-}
-
-/// What is asked.
-enum Ask {
-    Command(Box<RawValue>),
-    Query(Box<RawValue>),
-    Change { add: bool, id: RaftId },
+    /// When commands could last be sent.
+    ready_at: Time,
+    pace: Pace,
 }
 
 impl Client {
@@ -79,6 +68,8 @@ impl Client {
             unsent_commands: BTreeSet::new(),
             unsent_others: BTreeSet::new(),
             seen: (Term::ZERO, None),
+            ready_at: Time::ZERO,
+            pace: Pace::default(),
         }
     }
 
@@ -109,6 +100,8 @@ impl Client {
         if mutant::is(Mutant::RetryIsNew) {
             self.renumber();
         }
+        self.commands.values_mut().for_each(|pending| pending.leave(&mut self.pace));
+        self.others.values_mut().for_each(|pending| pending.leave(&mut self.pace));
         self.unsent_commands = self.commands.keys().copied().collect();
         self.unsent_others = self.others.keys().copied().collect();
         self.asked = None;
@@ -165,12 +158,15 @@ impl<S: StateMachine> Replica<S> {
         if self.refuse_outsider(cx, &request) {
             return;
         }
+        if command.get().len() > MAX_COMMAND_BYTES {
+            let text = format!("larger than {MAX_COMMAND_BYTES} bytes: no message could hold it");
+            return cx.error(&request, &RpcError::new(ErrorCode::NOT_SUPPORTED, text));
+        }
         let Some(started) = &mut self.started else { return };
         let client = &mut started.client;
         let number = client.next_number;
         client.next_number += 1;
-        let (ask, since) = (Ask::Command(command), cx.now());
-        let pending = Pending { request, ask, since, vague, sent: None };
+        let pending = Pending::new(request, Ask::Command(command), cx.now(), vague);
         client.commands.insert(number, pending);
         client.unsent_commands.insert(number);
         self.flush_soon(cx);
@@ -200,7 +196,7 @@ impl<S: StateMachine> Replica<S> {
         let client = &mut started.client;
         let name = client.next_name;
         client.next_name = client.next_name.wrapping_add(1);
-        let pending = Pending { request, ask, since: cx.now(), vague: false, sent: None };
+        let pending = Pending::new(request, ask, cx.now(), false);
         client.others.insert(name, pending);
         client.unsent_others.insert(name);
         self.flush_soon(cx);
@@ -237,6 +233,9 @@ impl<S: StateMachine> Replica<S> {
             cx.set_timer_if_unset(RETRIES, RETRY);
         }
         let Some(Way::Direct(to) | Way::By(to)) = way else { return };
+        if client.session.is_some() {
+            client.ready_at = cx.now();
+        }
         self.send_commands(cx.now(), to);
         self.send_others(cx.now(), to);
         if let Some(Way::By(other)) = way
@@ -254,14 +253,15 @@ impl<S: StateMachine> Replica<S> {
         if let Some(session) = client.session {
             let horizon = client.floor() + SESSION_WINDOW;
             while let Some(number) = client.unsent_commands.first().copied() {
-                if number >= horizon {
+                let bytes = client.commands.get(&number).map_or(0, Pending::size_bytes);
+                if number >= horizon || !client.pace.has_room(bytes) {
                     break;
                 }
                 client.unsent_commands.remove(&number);
                 let Some(envelope) = client.envelope(session, number) else { continue };
                 envelopes.push(envelope);
                 if let Some(pending) = client.commands.get_mut(&number) {
-                    pending.sent = Some(now);
+                    pending.send(now, &mut client.pace);
                 }
             }
         } else if client.asked.is_none_or(|at| now - at >= RESEND) {
@@ -280,8 +280,9 @@ impl<S: StateMachine> Replica<S> {
         let Some(started) = &mut self.started else { return };
         let own = started.own;
         for name in std::mem::take(&mut started.client.unsent_others) {
-            let Some(pending) = started.client.others.get_mut(&name) else { continue };
-            pending.sent = Some(now);
+            let client = &mut started.client;
+            let Some(pending) = client.others.get_mut(&name) else { continue };
+            pending.send(now, &mut client.pace);
             match &pending.ask {
                 Ask::Query(query) if to == own || mutant::is(Mutant::LocalReadAnywhere) => {
                     let reader = Reader { origin: own, name, query: query.clone() };
@@ -308,10 +309,14 @@ impl<S: StateMachine> Replica<S> {
     pub(super) fn retry(&mut self, cx: &mut Context<'_>) {
         let leaderless = Duration::from_millis(self.options.leaderless_ms);
         let Some(started) = &mut self.started else { return };
-        let resend = RESEND.max(Duration::from_millis(3 * started.timing.rtt_ms(cx.now())));
         let now = cx.now();
         started.consider_detour(now);
+        let rtt_ms = started.timing.rtt_ms(now);
+        // Whoever hears a majority expects that it elects a leader.
+        let leaderless = if started.hears_majority(now) { ELECTION } else { leaderless };
         let client = &mut started.client;
+        let ready_at = client.ready_at;
+        let pace = &mut client.pace;
         let mut refused = Vec::new();
         for commands in [true, false] {
             let (all, unsent) = match commands {
@@ -322,22 +327,29 @@ impl<S: StateMachine> Replica<S> {
                 let waited = now - pending.since;
                 let rash = mutant::is(Mutant::DefiniteRefusal);
                 let harmless = pending.sent.is_none() || matches!(pending.ask, Ask::Query(_));
-                let give_up = match pending.ask {
-                    _ if pending.sent.is_none() || rash => leaderless,
+                let harmless = harmless || rash;
+                let waits_too_long = match pending.ask {
+                    _ if rash => waited >= leaderless,
+                    // While there is a leader it waits for others to be answered.
+                    _ if pending.sent.is_none() => now - pending.since.max(ready_at) >= leaderless,
                     // There was a leader to ask. Where messages get lost it takes more
                     // than one attempt to be heard.
-                    Ask::Query(_) => leaderless.max(resend * QUERY_ATTEMPTS),
-                    _ => KEEP,
+                    Ask::Query(_) => {
+                        waited >= leaderless.max(pace.patience(1, rtt_ms) * QUERY_ATTEMPTS)
+                    }
+                    _ => false,
                 };
-                let harmless = harmless || rash;
-                if waited >= give_up {
+                if waits_too_long || waited >= KEEP {
                     refused.push((pending.request.clone(), harmless && !pending.vague));
+                    pending.leave(pace);
                     unsent.remove(key);
                     return false;
                 }
                 // A change is not repeated while it may be under way.
                 let repeatable = !matches!(pending.ask, Ask::Change { .. });
-                if repeatable && pending.sent.is_some_and(|at| now - at >= resend) {
+                let patience = pace.patience(pending.copies, rtt_ms);
+                if repeatable && pending.sent.is_some_and(|at| now - at >= patience) {
+                    pending.leave(pace);
                     unsent.insert(*key);
                     started.detour.stays_unanswered();
                 }
@@ -378,9 +390,33 @@ impl<S: StateMachine> Replica<S> {
         if answer.get() == "null" {
             return self.session_ended(cx);
         }
-        if let Some(pending) = client.commands.remove(&number) {
+        if let Some(mut pending) = client.commands.remove(&number) {
             client.unsent_commands.remove(&number);
+            pending.leave(&mut client.pace);
+            if let (Some(sent), 1) = (pending.sent, pending.copies) {
+                client.pace.answered(cx.now(), cx.now() - sent);
+            }
+            // The window has room again.
+            if !client.unsent_commands.is_empty() {
+                self.flush_soon(cx);
+            }
             cx.reply(&pending.request, &Answer(answer));
+        }
+    }
+
+    /// A snapshot came in the place of entries, some of which may be this node's commands.
+    /// Its sessions know the answers, unless they are too large to be kept.
+    pub(super) fn recall(&mut self, cx: &mut Context<'_>) {
+        let Some(started) = &mut self.started else { return };
+        let Some(session) = started.client.session else { return };
+        let numbers: Vec<u64> = started.client.commands.keys().copied().collect();
+        for number in numbers {
+            if let Some(Outcome::Repeated(answer)) =
+                self.sessions.recall(ClientId(session), Sequence(number))
+            {
+                let answer = answer.unwrap_or_else(|| Answer::error(&give_up(false)));
+                self.complete(cx, session, number, answer.0);
+            }
         }
     }
 
@@ -401,7 +437,8 @@ impl<S: StateMachine> Replica<S> {
             client.commands.insert(client.next_number, pending);
             client.next_number += 1;
         }
-        for (_, pending) in sent {
+        for (_, mut pending) in sent {
+            pending.leave(&mut client.pace);
             cx.error(&pending.request, &give_up(false));
         }
     }
@@ -409,7 +446,8 @@ impl<S: StateMachine> Replica<S> {
     /// The result of a query or a change has come.
     pub(super) fn finish(&mut self, cx: &mut Context<'_>, name: u64, answer: Answer) {
         let Some(started) = &mut self.started else { return };
-        if let Some(pending) = started.client.others.remove(&name) {
+        if let Some(mut pending) = started.client.others.remove(&name) {
+            pending.leave(&mut started.client.pace);
             started.client.unsent_others.remove(&name);
             cx.reply(&pending.request, &answer);
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::identity::Standing;
-use super::wire::{Parcel, pack};
+use super::wire::{PARCEL_BYTES, Parcel, pack};
 use super::{BATCH, FLUSH, RAFT, Replica, StateMachine, record};
 use crate::node::{Context, Ticket};
 use crate::raft::{Index, Persist, RaftId, Ready, Term};
@@ -76,6 +76,7 @@ impl<S: StateMachine> Replica<S> {
     fn carry_out(&mut self, cx: &mut Context<'_>, ready: Ready) {
         if let Some(snapshot) = &ready.restore {
             self.restore(snapshot.data.as_bytes());
+            self.recall(cx);
         }
         let Some(started) = &mut self.started else { return };
         if let Some(persist) = &ready.persist {
@@ -119,7 +120,10 @@ impl<S: StateMachine> Replica<S> {
         after: Option<Ticket>,
     ) {
         let Some(started) = &mut self.started else { return };
-        for (to, mut parcel) in parcels.into_iter().filter(|(_, p)| !p.is_empty()) {
+        let parcels = parcels.into_iter().filter(|(_, p)| !p.is_empty());
+        let split =
+            |(to, p): (RaftId, Parcel)| p.split(PARCEL_BYTES).into_iter().map(move |p| (to, p));
+        for (to, mut parcel) in parcels.flat_map(split) {
             parcel.cluster = self.standing.cluster;
             // Guard: a voucher of a server that abstains is none.
             let abstains = started.raft.is_abstaining();

@@ -40,8 +40,11 @@ mod detour;
 mod flush;
 mod identity;
 mod membership;
+mod pace;
+mod pending;
 mod promise;
 mod record;
+mod repeats;
 #[cfg(test)]
 mod tests;
 mod timing;
@@ -64,6 +67,7 @@ use client::Client;
 use detour::Detour;
 use identity::{Foreign, Standing};
 use membership::Changes;
+use repeats::Waiting;
 use timing::Timing;
 use wire::{Parcel, Replies};
 
@@ -144,6 +148,10 @@ pub struct Options {
     pub max_early: usize,
     /// The size of a piece of a snapshot on its way to another replica, in bytes.
     pub snapshot_chunk_bytes: usize,
+    /// How many sessions are remembered; each start of a node opens one. What decides is
+    /// the number with which the cluster began: it is part of the replicated state, and
+    /// must be the same on every node of a new cluster.
+    pub max_sessions: usize,
 }
 
 impl Default for Options {
@@ -162,6 +170,7 @@ impl Default for Options {
             max_inflight: raft.max_inflight_messages,
             max_early: raft.max_early_appends,
             snapshot_chunk_bytes: raft.snapshot_chunk_bytes,
+            max_sessions: 1024,
         }
     }
 }
@@ -180,9 +189,8 @@ const BATCH: Token = Token(2);
 const RETRIES: Token = Token(3);
 const CAMPAIGN: Token = Token(4);
 
-/// How many sessions are remembered, and how many answers in each. Part of the
-/// replicated state: the same everywhere.
-const MAX_SESSIONS: usize = 1024;
+/// How many commands of a session may be without an answer. Part of the replicated state:
+/// the same everywhere.
 const SESSION_WINDOW: u64 = 1 << 16;
 
 /// A state machine, replicated.
@@ -191,7 +199,8 @@ pub struct Replica<S> {
     kind: &'static str,
     options: Options,
     machine: S,
-    sessions: Sessions<Answer>,
+    /// None in the place of an answer that is too large to be kept.
+    sessions: Sessions<Option<Answer>>,
     standing: Standing,
     /// Storage has not been told of `standing`.
     standing_changed: bool,
@@ -215,6 +224,8 @@ struct Started {
     next_read: u64,
     /// Commands that wait for the end of the batch.
     batch: Vec<raft::Command>,
+    /// Commands in this leader's log.
+    waiting: Waiting,
     /// What to send at the end of the turn.
     outbox: BTreeMap<RaftId, Parcel>,
     /// Writes that are not durable.
@@ -240,7 +251,7 @@ impl<S: StateMachine> Replica<S> {
     /// A replica of `machine`, which must be in its first state. Replicas talk to each
     /// other in messages of type `kind`.
     pub fn new(kind: &'static str, machine: S, options: Options) -> Replica<S> {
-        let sessions = Sessions::new(MAX_SESSIONS, SESSION_WINDOW);
+        let sessions = Sessions::new(options.max_sessions, SESSION_WINDOW);
         let standing = Standing::default();
         Replica {
             kind,
@@ -372,6 +383,7 @@ impl<S: StateMachine> Replica<S> {
             // Answers to reads of an earlier life must match none of this one.
             next_read: nonce,
             batch: Vec::new(),
+            waiting: Waiting::default(),
             outbox: BTreeMap::new(),
             tickets: VecDeque::new(),
             last_ticket: None,

@@ -15,10 +15,18 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::identity::ClusterId;
+use crate::message::MAX_LINE_BYTES;
 use crate::raft::{
     Command, Config, Entry, Index, LogId, Message, MessageKind, Payload, RaftId, ReadContext,
     Round, SnapshotMeta, Term,
 };
+
+/// The largest command that a message between nodes has room for, in bytes. The rest is
+/// for what stands around it.
+pub(super) const MAX_COMMAND_BYTES: usize = MAX_LINE_BYTES - (64 << 10);
+/// The size from which a parcel is sent as several, in bytes. A single item larger than
+/// this travels alone.
+pub(super) const PARCEL_BYTES: usize = 1 << 20;
 
 /// Everything one replica tells another in one turn.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -74,7 +82,79 @@ impl Parcel {
             && !self.hears
             && !self.wake
     }
+
+    fn size_bytes(&self) -> usize {
+        let passed_on: usize = self.passed_on.iter().map(|(_, r)| r.size_bytes()).sum();
+        let back: usize = self.replies_back.iter().map(|(_, r)| r.size_bytes()).sum();
+        let raft: usize = self.raft.iter().map(|(_, say)| say.size_bytes()).sum();
+        raft + self.requests.size_bytes() + passed_on + self.replies.size_bytes() + back
+    }
+
+    /// The same as parcels of at most `max_bytes`, in order; an item that is larger has a
+    /// parcel of its own. A receiver skips what is longer than a line may be, and
+    /// whatever comes behind a long line waits for it.
+    pub(super) fn split(self, max_bytes: usize) -> Vec<Parcel> {
+        if self.size_bytes() <= max_bytes {
+            return vec![self];
+        }
+        let mut top = self;
+        let raft = std::mem::take(&mut top.raft);
+        let (requests, pass_on) = (std::mem::take(&mut top.requests), top.pass_on);
+        let passed_on = std::mem::take(&mut top.passed_on);
+        let replies = std::mem::take(&mut top.replies);
+        let replies_back = std::mem::take(&mut top.replies_back);
+        let mut pile = Pile { max_bytes, full: Vec::new(), top, bytes: 0 };
+        for (term, say) in raft {
+            pile.room(say.size_bytes()).raft.push((term, say));
+        }
+        requests.each(|bytes, put| {
+            let parcel = pile.room(bytes);
+            parcel.pass_on = pass_on;
+            put(&mut parcel.requests);
+        });
+        for (origin, requests) in passed_on {
+            requests.each(|bytes, put| put(entry(&mut pile.room(bytes).passed_on, origin)));
+        }
+        replies.each(|bytes, put| put(&mut pile.room(bytes).replies));
+        for (origin, replies) in replies_back {
+            replies.each(|bytes, put| put(entry(&mut pile.room(bytes).replies_back, origin)));
+        }
+        pile.full.push(pile.top);
+        pile.full
+    }
 }
+
+/// Parcels that are being filled, one after the other.
+struct Pile {
+    max_bytes: usize,
+    full: Vec<Parcel>,
+    top: Parcel,
+    bytes: usize,
+}
+
+impl Pile {
+    /// The parcel that has room for `bytes` more.
+    fn room(&mut self, bytes: usize) -> &mut Parcel {
+        if self.bytes > 0 && self.bytes + bytes > self.max_bytes {
+            self.full.push(std::mem::take(&mut self.top));
+            self.bytes = 0;
+        }
+        self.bytes += bytes;
+        &mut self.top
+    }
+}
+
+/// What is listed for `id`, from now on at least.
+pub(super) fn entry<T: Default>(list: &mut Vec<(RaftId, T)>, id: RaftId) -> &mut T {
+    let place = list.iter().position(|(other, _)| *other == id).unwrap_or_else(|| {
+        list.push((id, T::default()));
+        list.len() - 1
+    });
+    &mut list[place].1
+}
+
+/// What an item takes besides its text, in bytes: an estimate.
+const ITEM_BYTES: usize = 64;
 
 /// What one replica asks of the leader.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -94,6 +174,28 @@ impl Requests {
     /// Whether there is nothing in it.
     pub(super) fn is_empty(&self) -> bool {
         self.commands.is_empty() && self.queries.is_empty() && self.changes.is_empty()
+    }
+
+    fn size_bytes(&self) -> usize {
+        let commands: usize = self.commands.iter().map(|c| ITEM_BYTES + c.get().len()).sum();
+        let queries: usize = self.queries.iter().map(|(_, q)| ITEM_BYTES + q.get().len()).sum();
+        commands + queries + ITEM_BYTES * self.changes.len()
+    }
+
+    /// Hands out every item with its size and with what puts it elsewhere.
+    fn each(self, mut take: impl FnMut(usize, &mut dyn FnMut(&mut Requests))) {
+        for command in self.commands {
+            let (bytes, mut command) = (ITEM_BYTES + command.get().len(), Some(command));
+            take(bytes, &mut |to| to.commands.extend(command.take()));
+        }
+        for query in self.queries {
+            let (bytes, mut query) = (ITEM_BYTES + query.1.get().len(), Some(query));
+            take(bytes, &mut |to| to.queries.extend(query.take()));
+        }
+        for change in self.changes {
+            let mut change = Some(change);
+            take(ITEM_BYTES, &mut |to| to.changes.extend(change.take()));
+        }
     }
 }
 
@@ -115,6 +217,27 @@ impl Replies {
     /// Whether there is nothing in it.
     pub(super) fn is_empty(&self) -> bool {
         self.answers.is_empty() && self.committed.is_none() && self.results.is_empty()
+    }
+
+    fn size_bytes(&self) -> usize {
+        let answers: usize = self.answers.iter().map(|(_, _, a)| ITEM_BYTES + a.get().len()).sum();
+        let results: usize = self.results.iter().map(|(_, r)| ITEM_BYTES + r.get().len()).sum();
+        answers + results + ITEM_BYTES
+    }
+
+    /// Hands out every item with its size and with what puts it elsewhere.
+    fn each(self, mut take: impl FnMut(usize, &mut dyn FnMut(&mut Replies))) {
+        for answer in self.answers {
+            let (bytes, mut answer) = (ITEM_BYTES + answer.2.get().len(), Some(answer));
+            take(bytes, &mut |to| to.answers.extend(answer.take()));
+        }
+        for result in self.results {
+            let (bytes, mut result) = (ITEM_BYTES + result.1.get().len(), Some(result));
+            take(bytes, &mut |to| to.results.extend(result.take()));
+        }
+        if let Some(id) = self.committed {
+            take(ITEM_BYTES, &mut |to| to.committed = Some(id));
+        }
     }
 
     /// Adds `other`, which is younger.
@@ -160,6 +283,19 @@ pub(super) enum Say {
     TimeoutNow,
     #[serde(rename = "o")]
     Outsider(RaftId),
+}
+
+impl Say {
+    fn size_bytes(&self) -> usize {
+        ITEM_BYTES
+            + match self {
+                Say::Append(_, _, _, entries) => {
+                    entries.iter().map(|(_, payload)| ITEM_BYTES + payload.get().len()).sum()
+                }
+                Say::Snapshot(.., data, _) => data.len(),
+                _ => 0,
+            }
+    }
 }
 
 /// Term and index of an entry.

@@ -101,6 +101,12 @@ pub struct Options {
     #[arg(value_parser = at_least_one())]
     pub snapshot_chunk: usize,
 
+    /// How many starts of nodes are remembered, so that what they ask for twice happens
+    /// once; the same on all nodes
+    #[arg(long, value_name = "COUNT", default_value_t = replica::Options::default().max_sessions)]
+    #[arg(value_parser = at_least_one())]
+    pub max_sessions: usize,
+
     /// How many changes broadcast, g-set and the counters keep for nodes that are behind;
     /// those that lack more are sent everything
     #[arg(long, value_name = "COUNT", default_value_t = gossip::Config::default().keep_deltas)]
@@ -157,6 +163,7 @@ impl Options {
             max_inflight: self.max_inflight,
             max_early: self.max_early,
             snapshot_chunk_bytes: self.snapshot_chunk,
+            max_sessions: self.max_sessions,
             ..replica::Options::default()
         }
     }

@@ -10,7 +10,7 @@
 
 use std::collections::BTreeMap;
 
-use seaworthy::message::{ErrorCode, Message, RpcError};
+use seaworthy::message::{ErrorCode, Message, RpcError, brief};
 use seaworthy::node::{Context, Event, Workload};
 use seaworthy::raft::Raft;
 use seaworthy::replica::{Answer, Replica, StateMachine};
@@ -20,6 +20,9 @@ use serde_json::value::{RawValue, to_raw_value};
 use crate::Options;
 use crate::canonical::{canonical, same};
 use crate::table::not_supported;
+
+/// How many bytes of a key or value an error quotes.
+const QUOTED: usize = 100;
 
 /// The workload.
 pub struct LinKv {
@@ -146,6 +149,7 @@ impl Registers {
         match self.0.get_mut(&canonical(key)) {
             Some(value) if same(value, from) => *value = to.to_owned(),
             Some(value) => {
+                let (from, value) = (brief(from.get(), QUOTED), brief(value.get(), QUOTED));
                 let text = format!("expected {from}, but had {value}");
                 return Answer::error(&RpcError::new(ErrorCode::PRECONDITION_FAILED, text));
             }
@@ -157,7 +161,7 @@ impl Registers {
 }
 
 fn missing(key: &RawValue) -> Answer {
-    let text = format!("there is no key {key}");
+    let text = format!("there is no key {}", brief(key.get(), QUOTED));
     Answer::error(&RpcError::new(ErrorCode::KEY_DOES_NOT_EXIST, text))
 }
 

@@ -3,6 +3,7 @@
 mod detour;
 mod faults;
 mod leases;
+mod load;
 mod membership;
 mod net;
 mod snapshots;

@@ -21,8 +21,13 @@ pub(super) struct List(Vec<Value>);
 
 impl StateMachine for List {
     fn apply(&mut self, command: &RawValue) -> Answer {
-        self.0.push(serde_json::from_str(command.get()).unwrap());
-        Answer::new(&json!({"type": "append_ok", "len": self.0.len()}))
+        let value: Value = serde_json::from_str(command.get()).unwrap();
+        // A command may ask for an answer of so many bytes.
+        let padding = value["answer"].as_u64().map(|bytes| "x".repeat(bytes as usize));
+        self.0.push(value);
+        let mut answer = json!({"type": "append_ok", "len": self.0.len()});
+        padding.into_iter().for_each(|padding| answer["padding"] = json!(padding));
+        Answer::new(&answer)
     }
 
     fn query(&self, _: &RawValue) -> Answer {
@@ -81,6 +86,11 @@ pub(super) struct Net {
     sent: u64,
     /// How many messages between nodes were sent.
     pub(super) messages: u64,
+    /// The bytes of their bodies, and of the longest.
+    pub(super) bytes: usize,
+    pub(super) longest: usize,
+    /// Receivers skip longer messages.
+    pub(super) max_line_bytes: usize,
     /// Directions in which nothing arrives.
     cut: BTreeSet<(usize, usize)>,
     asked: u64,
@@ -109,6 +119,9 @@ impl Net {
             flights: BTreeMap::new(),
             sent: 0,
             messages: 0,
+            bytes: 0,
+            longest: 0,
+            max_line_bytes: usize::MAX,
             cut: BTreeSet::new(),
             asked: 0,
             replies: BTreeMap::new(),
@@ -218,6 +231,12 @@ impl Net {
         self.now
     }
 
+    /// The core's state on a node that runs.
+    pub(super) fn raft(&self, node: usize) -> &Raft {
+        let node = self.machines[node].node.as_ref().expect("it runs");
+        node.workload().raft().expect("it has started")
+    }
+
     /// How many records a node's disk holds besides its checkpoint.
     pub(super) fn disk_records(&mut self, node: usize) -> usize {
         let mut recovered = self.machines[node].disk.recover();
@@ -302,7 +321,14 @@ impl Net {
         let own = link.and_then(|link| self.links.get(&link)).copied();
         let latency = own.map_or(self.latency, Duration::from_millis);
         let at = if between_nodes { self.now + latency } else { self.now };
-        self.messages += u64::from(between_nodes);
+        if between_nodes {
+            self.messages += 1;
+            self.bytes += packet.body.len();
+            self.longest = self.longest.max(packet.body.len());
+            if packet.body.len() > self.max_line_bytes {
+                return;
+            }
+        }
         let copies = if self.repeat && between_nodes { 2 } else { 1 };
         for _ in 0..copies {
             self.sent += 1;

@@ -4,8 +4,9 @@
 //! the bench can see has keys of its own, which a run without trouble does not have:
 //! `:stricter` (what the reference does not look for), `:nodes` (a node broke the protocol),
 //! `:responses` (replies of a structure that is not documented), `:hints` (why a node was not
-//! understood; never a verdict), `:invariants` (a white-box check failed) and `:progress` (no
-//! answers although all faults were over).
+//! understood; never a verdict), `:invariants` (a white-box check failed), `:members` (an answer
+//! about a change of members was false) and `:progress` (no answers although all faults were
+//! over).
 
 use crate::check::{self, CheckOptions, NetStats, Outcome, Verdict, net::MessageCounts, txn};
 use crate::config::RunConfig;
@@ -89,6 +90,10 @@ fn judge_nodes(config: &RunConfig, report: &Report, commits_are_shared: bool) ->
     }
     if let Some(violation) = &report.violation {
         add("invariants", Outcome::new(Verdict::Invalid, [("broken", Edn::str(violation))]));
+    }
+    if !report.member_lies.is_empty() {
+        let lies = Edn::vector(report.member_lies.iter().map(Edn::str));
+        add("members", Outcome::new(Verdict::Invalid, [("lies", lies)]));
     }
     if let Some(quiet_from) = report.quiet_from {
         let may_ask = |op: &Op| !report.out_of_reach.contains(&node_of(config, op));

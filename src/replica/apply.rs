@@ -5,7 +5,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use super::record::{join, split};
 use super::repeats::Key;
 use super::wire::Requests;
-use super::{Answer, Reader, Replica, SESSION_WINDOW, StateMachine};
+use super::{Answer, Reader, Replica, SESSION_WINDOW, StateMachine, Wanted};
 use crate::mark::{self, Mark};
 use crate::mutant::{self, Mutant};
 use crate::node::Context;
@@ -42,10 +42,11 @@ impl<S: StateMachine> Replica<S> {
         let Requests { commands, queries, changes } = requests;
         started.batch.extend(commands.iter().map(|c| Command::from(c.get())));
         for (name, query) in queries {
-            started.read(Reader { origin: from, name, query }, voucher, term);
+            let wanted = Wanted::Answer(query);
+            started.read(Reader { origin: from, name, wanted }, voucher, term);
         }
-        for (name, add, id) in changes {
-            started.change(from, name, add, id);
+        for (name, term, goal) in changes {
+            started.change(started.ticked, (from, name), term, goal);
         }
     }
 
@@ -190,8 +191,13 @@ impl<S: StateMachine> Replica<S> {
     pub(super) fn serve_read(&mut self, cx: &mut Context<'_>, read: &Read) {
         let Some(started) = &mut self.started else { return };
         let Some(reader) = started.reads.remove(&read.context.0) else { return };
-        let answer = self.machine.query(&reader.query);
-        self.result(cx, reader.origin, reader.name, answer);
+        match reader.wanted {
+            Wanted::Answer(query) => {
+                let answer = self.machine.query(&query);
+                self.result(cx, reader.origin, reader.name, answer);
+            }
+            Wanted::Leadership => started.changes.checked(read.context.0),
+        }
     }
 
     /// Forgets a read that cannot be served here. Whoever asked will ask again.

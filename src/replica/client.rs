@@ -11,10 +11,11 @@ use std::time::Duration;
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::detour::Way;
-use super::pace::{Pace, RESEND};
+use super::membership::translate;
+use super::pace::{Pace, RESEND, moving_time};
 use super::pending::{Ask, Pending};
 use super::wire::MAX_COMMAND_BYTES;
-use super::{Answer, RETRIES, RETRY, Reader, Replica, SESSION_WINDOW, StateMachine};
+use super::{Answer, RETRIES, RETRY, Reader, Replica, SESSION_WINDOW, StateMachine, Wanted};
 use crate::mark::{self, Mark};
 use crate::message::{ErrorCode, Request, RpcError};
 use crate::mutant::{self, Mutant};
@@ -24,9 +25,6 @@ use crate::time::Time;
 
 /// How long a request is kept: longer than any client of the protocol waits.
 const KEEP: Duration = Duration::from_secs(10);
-/// How long a request waits for a leader that a majority, which this node hears, has yet
-/// to elect: as long as a client of the protocol listens, which is 5 s.
-const ELECTION: Duration = Duration::from_millis(4500);
 /// How often a query is sent before it is refused.
 const QUERY_ATTEMPTS: u32 = 4;
 
@@ -180,18 +178,8 @@ impl<S: StateMachine> Replica<S> {
         }
     }
 
-    /// Asks the leader for a change of membership.
-    pub(super) fn ask_change(
-        &mut self,
-        cx: &mut Context<'_>,
-        request: Request,
-        add: bool,
-        id: RaftId,
-    ) {
-        self.ask(cx, request, Ask::Change { add, id });
-    }
-
-    fn ask(&mut self, cx: &mut Context<'_>, request: Request, ask: Ask) {
+    /// Asks the leader for something that is not a command.
+    pub(super) fn ask(&mut self, cx: &mut Context<'_>, request: Request, ask: Ask) {
         let Some(started) = &mut self.started else { return };
         let client = &mut started.client;
         let name = client.next_name;
@@ -283,22 +271,27 @@ impl<S: StateMachine> Replica<S> {
             let client = &mut started.client;
             let Some(pending) = client.others.get_mut(&name) else { continue };
             pending.send(now, &mut client.pace);
-            match &pending.ask {
+            match &mut pending.ask {
                 Ask::Query(query) if to == own || mutant::is(Mutant::LocalReadAnywhere) => {
-                    let reader = Reader { origin: own, name, query: query.clone() };
+                    let wanted = Wanted::Answer(query.clone());
+                    let reader = Reader { origin: own, name, wanted };
                     started.read(reader, own, Term::ZERO);
                 }
                 Ask::Query(query) => {
                     let parcel = started.outbox.entry(to).or_default();
                     parcel.requests.queries.push((name, query.clone()));
                 }
-                Ask::Change { add, id } if to == own => {
-                    let (add, id) = (*add, *id);
-                    started.change(own, name, add, id);
-                }
-                Ask::Change { add, id } => {
-                    let parcel = started.outbox.entry(to).or_default();
-                    parcel.requests.changes.push((name, *add, *id));
+                Ask::Change { goal, sent_in, .. } => {
+                    let (goal, term) = (goal.clone(), started.raft.term());
+                    if sent_in.last() != Some(&term) {
+                        sent_in.push(term);
+                    }
+                    if to == own {
+                        started.change(now, (own, name), term, goal);
+                    } else {
+                        let parcel = started.outbox.entry(to).or_default();
+                        parcel.requests.changes.push((name, term, goal));
+                    }
                 }
                 Ask::Command(_) => unreachable!("commands are kept by number"),
             }
@@ -312,9 +305,10 @@ impl<S: StateMachine> Replica<S> {
         let now = cx.now();
         started.consider_detour(now);
         let rtt_ms = started.timing.rtt_ms(now);
-        // Whoever hears a majority expects that it elects a leader.
-        let leaderless = if started.hears_majority(now) { ELECTION } else { leaderless };
         let client = &mut started.client;
+        // What clients send keeps this node from hearing the others, and takes time to pass on.
+        let load = moving_time(client.commands.values().map(Pending::size_bytes).sum());
+        let (leaderless, keep) = (leaderless + load, KEEP + load);
         let ready_at = client.ready_at;
         let pace = &mut client.pace;
         let mut refused = Vec::new();
@@ -339,16 +333,14 @@ impl<S: StateMachine> Replica<S> {
                     }
                     _ => false,
                 };
-                if waits_too_long || waited >= KEEP {
+                if waits_too_long || waited >= keep {
                     refused.push((pending.request.clone(), harmless && !pending.vague));
                     pending.leave(pace);
                     unsent.remove(key);
                     return false;
                 }
-                // A change is not repeated while it may be under way.
-                let repeatable = !matches!(pending.ask, Ask::Change { .. });
                 let patience = pace.patience(pending.copies, rtt_ms);
-                if repeatable && pending.sent.is_some_and(|at| now - at >= patience) {
+                if pending.sent.is_some_and(|at| now - at >= patience) {
                     pending.leave(pace);
                     unsent.insert(*key);
                     started.detour.stays_unanswered();
@@ -449,6 +441,10 @@ impl<S: StateMachine> Replica<S> {
         if let Some(mut pending) = started.client.others.remove(&name) {
             pending.leave(&mut started.client.pace);
             started.client.unsent_others.remove(&name);
+            let answer = match &pending.ask {
+                Ask::Change { done, sent_in, .. } => translate(done, sent_in, answer),
+                Ask::Command(_) | Ask::Query(_) => answer,
+            };
             cx.reply(&pending.request, &answer);
         }
     }
@@ -467,7 +463,8 @@ fn give_up(harmless: bool) -> RpcError {
 
 impl super::Started {
     /// Asks the core for a read. `voucher`, who brought it, was in `term` when it did.
-    pub(super) fn read(&mut self, reader: Reader, voucher: RaftId, term: Term) {
+    /// Returns whether the core took it.
+    pub(super) fn read(&mut self, reader: Reader, voucher: RaftId, term: Term) -> bool {
         let context = self.next_read;
         self.next_read = self.next_read.wrapping_add(1);
         let origin = reader.origin;
@@ -478,5 +475,6 @@ impl super::Started {
         if taken.is_ok() {
             self.reads.insert(context, reader);
         }
+        taken.is_ok()
     }
 }

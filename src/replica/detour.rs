@@ -27,15 +27,13 @@ use std::time::Duration;
 use super::wire::{Replies, Requests, entry};
 use super::{RETRY, Replica, Started, StateMachine};
 use crate::mark::{self, Mark};
-use crate::raft::{RaftId, Term, quorum};
+use crate::raft::{RaftId, Term};
 use crate::time::Time;
 
 /// How long a detour is used before the direct way is tried again.
 const LASTS: Duration = Duration::from_secs(5);
 /// How often the others are asked, at most.
 const SEEK: Duration = Duration::from_millis(200);
-/// How lately a replica must have been heard for this one to reckon with it.
-const PRESENT: Duration = Duration::from_secs(1);
 /// How many heartbeats in a row may be missed by somebody who hears a leader.
 const HEARTBEATS: u32 = 3;
 
@@ -114,14 +112,6 @@ impl Started {
         for member in members.into_iter().filter(|id| *id != self.own) {
             self.outbox.entry(member).or_default().seeks = true;
         }
-    }
-
-    /// Whether this replica and those that it heard lately are a majority, which will elect
-    /// a leader if there is none.
-    pub(super) fn hears_majority(&self, now: Time) -> bool {
-        let is_present =
-            |id| id == self.own || self.timing.heard(id).is_some_and(|at| now - at <= PRESENT);
-        quorum::has_quorum(self.raft.configuration().1, is_present)
     }
 
     /// Whether this replica can pass on the requests of `asker`.

@@ -1,39 +1,110 @@
-//! Members come and go: requests to add and to remove nodes.
+//! Members come and go: requests to add and to remove nodes, one or several at once.
 //!
 //! A node that is to be added first learns (it gets the log and decides nothing), and
-//! becomes a voter when it has caught up, so that nobody waits for it. Both steps, and
-//! the joint phase of the second, are the leader's affair; whoever asked is answered
-//! when the cluster has the new configuration. One change at a time; a second one is
-//! refused while the first is under way.
+//! becomes a voter when it has caught up, so that nobody waits for it. All voters that a
+//! change adds and removes change together, in one joint phase. Whoever asked is
+//! answered when the cluster has the new configuration.
+//!
+//! # What an answer promises
+//!
+//! A request may reach several leaders, and each of them more than once. So it has an
+//! identity, its node's number and name for it, and every copy carries the term in which
+//! it was sent: only the leader of that term, of which there is one, takes it up. What
+//! that leader has refused it refuses again, whatever has changed since. A node whose
+//! request was sent in a single term therefore believes a refusal, and passes it on as
+//! definite; one that has sent it in two terms says that the outcome is not known.
+//!
+//! An `ok` means that the configuration was in force at some moment between request and
+//! answer: because the leader has committed it itself, or because it has made sure,
+//! like for a read, that it still leads.
+//!
+//! # One change at a time
+//!
+//! A request for what is under way joins it, a different one is refused. As long as the
+//! nodes that a change adds are only learning, a request to remove them cancels it; and
+//! if one of them is not heard or does not get on, the leader gives up by itself and
+//! removes them again. What is in its joint phase can only be completed, by whoever
+//! leads.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Answer, Replica, Started, StateMachine};
+use super::pending::Ask;
+use super::{Answer, Reader, Replica, Started, StateMachine, Wanted};
 use crate::message::{ErrorCode, Message, NodeId, RpcError};
 use crate::node::Context;
-use crate::raft::{Change, ChangeError, RaftId, Term};
+use crate::raft::{Change, ChangeError, Config, Index, RaftId, Term};
+use crate::time::Time;
 
 /// How many entries a learner may lack when it becomes a voter.
 const CLOSE: u64 = 64;
+/// How long a node that is to be added may be silent until the leader gives up.
+const SILENCE: Duration = Duration::from_secs(3);
+/// How long it may be heard and get nowhere.
+const STANDSTILL: Duration = Duration::from_secs(60);
 
-/// The change that this leader carries out, and refusals on their way.
-#[derive(Default)]
-pub(super) struct Changes {
-    current: Option<Current>,
-    refused: Vec<(RaftId, u64, &'static str)>,
+/// What the cluster is to become: these are to be voters, and those no members.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Goal {
+    #[serde(rename = "a", default, skip_serializing_if = "BTreeSet::is_empty")]
+    add: BTreeSet<RaftId>,
+    #[serde(rename = "r", default, skip_serializing_if = "BTreeSet::is_empty")]
+    remove: BTreeSet<RaftId>,
 }
 
-struct Current {
-    origin: RaftId,
-    name: u64,
-    add: bool,
-    id: RaftId,
+/// Who asks: the node, and its name for the request.
+type Asker = (RaftId, u64);
+
+/// The changes that this node has dealt with as the leader of `term`.
+#[derive(Default)]
+pub(super) struct Changes {
     term: Term,
+    current: Option<Current>,
+    /// What was answered in this term. A request that comes again gets it again.
+    answered: BTreeMap<Asker, Verdict>,
+    /// Answers on their way.
+    unsent: Vec<Asker>,
+}
+
+/// How a request has ended.
+type Verdict = Result<(), &'static str>;
+
+/// The change that is under way.
+struct Current {
+    goal: Goal,
+    askers: Vec<Asker>,
+    /// The nodes that it has made learners.
+    taught: BTreeSet<RaftId>,
+    /// This leader has appended a configuration for it.
+    has_appended: bool,
+    /// Why it is being undone, if it is.
+    given_up: Option<&'static str>,
+    /// The read by which the leader makes sure that it still leads.
+    check: Option<Check>,
+    since: Time,
+    /// What the learners had when one of them last got on, and when.
+    got: (Vec<Index>, Time),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Check {
+    Asked(u64),
+    Passed,
 }
 
 #[derive(Deserialize)]
 struct Named {
     node_id: NodeId,
+}
+
+#[derive(Deserialize)]
+struct Lists {
+    #[serde(default)]
+    add: Vec<NodeId>,
+    #[serde(default)]
+    remove: Vec<NodeId>,
 }
 
 #[derive(Serialize)]
@@ -42,103 +113,277 @@ struct Done {
     kind: &'static str,
 }
 
+/// The requests for changes, and what they are answered with.
+pub(super) fn answer_to(kind: &str) -> Option<&'static str> {
+    match kind {
+        "add_member" => Some("add_member_ok"),
+        "remove_member" => Some("remove_member_ok"),
+        "change_members" => Some("change_members_ok"),
+        _ => None,
+    }
+}
+
+fn parse(message: &Message, ids: &[NodeId]) -> Result<Goal, RpcError> {
+    let number = |id: &NodeId| {
+        let text = || format!("there is no node {id}");
+        super::raft_id(ids, id).ok_or_else(|| RpcError::new(ErrorCode::NODE_NOT_FOUND, text()))
+    };
+    let lists = match message.body.kind.as_str() {
+        "change_members" => message.body.parse::<Lists>()?,
+        kind => {
+            let one = vec![message.body.parse::<Named>()?.node_id];
+            match kind {
+                "add_member" => Lists { add: one, remove: Vec::new() },
+                _ => Lists { add: Vec::new(), remove: one },
+            }
+        }
+    };
+    let goal = Goal {
+        add: lists.add.iter().map(number).collect::<Result<_, _>>()?,
+        remove: lists.remove.iter().map(number).collect::<Result<_, _>>()?,
+    };
+    if goal.add.is_empty() && goal.remove.is_empty() || !goal.add.is_disjoint(&goal.remove) {
+        let text = "a change adds or removes nodes, and none of them both";
+        return Err(RpcError::new(ErrorCode::MALFORMED_REQUEST, text));
+    }
+    Ok(goal)
+}
+
 impl<S: StateMachine> Replica<S> {
-    /// A client asks to add or remove a node.
-    pub(super) fn request_change(&mut self, cx: &mut Context<'_>, message: &Message, add: bool) {
+    /// A client asks for a change, which is answered with `done` if it succeeds.
+    pub(super) fn request_change(
+        &mut self,
+        cx: &mut Context<'_>,
+        message: &Message,
+        done: &'static str,
+    ) {
         let request = message.request();
         if self.refuse_outsider(cx, &request) {
             return;
         }
         let Some(started) = &self.started else { return };
-        match message.body.parse::<Named>() {
+        match parse(message, &started.ids) {
             Err(error) => cx.error(&request, &error),
-            Ok(Named { node_id }) => match super::raft_id(&started.ids, &node_id) {
-                Some(id) => self.ask_change(cx, request, add, id),
-                None => {
-                    let text = format!("there is no node {node_id}");
-                    cx.error(&request, &RpcError::new(ErrorCode::NODE_NOT_FOUND, text));
-                }
-            },
+            Ok(goal) => self.ask(cx, request, Ask::Change { done, goal, sent_in: Vec::new() }),
         }
     }
 
     /// Takes the current change one step further, and answers what is decided.
     pub(super) fn settle_changes(&mut self, cx: &mut Context<'_>) {
         let Some(started) = &mut self.started else { return };
-        for (origin, name, why) in std::mem::take(&mut started.changes.refused) {
-            let error = RpcError::new(ErrorCode::TEMPORARILY_UNAVAILABLE, why);
-            self.result(cx, origin, name, Answer::error(&error));
+        started.advance(cx.now());
+        for asker in std::mem::take(&mut started.changes.unsent) {
+            let Some(started) = &self.started else { return };
+            let answer = match started.changes.answered.get(&asker) {
+                None => continue,
+                Some(Ok(())) => Answer::new(&Done { kind: "done" }),
+                Some(Err(why)) => {
+                    Answer::error(&RpcError::new(ErrorCode::TEMPORARILY_UNAVAILABLE, *why))
+                }
+            };
+            self.result(cx, asker.0, asker.1, answer);
         }
-        let Some(started) = &mut self.started else { return };
-        let Some(current) = &started.changes.current else { return };
-        let (origin, name, add) = (current.origin, current.name, current.add);
-        if started.raft.term() != current.term || started.is_settled(current) {
-            // In another term somebody else goes on, or nobody; the asker gets no answer.
-            let settled = started.is_settled(current);
-            started.changes.current = None;
-            if settled {
-                let kind = if add { "add_member_ok" } else { "remove_member_ok" };
-                self.result(cx, origin, name, Answer::new(&Done { kind }));
-            }
-            return;
+    }
+}
+
+/// What a client is told about its change, where the leader has answered `answer`.
+pub(super) fn translate(done: &'static str, sent_in: &[Term], answer: Answer) -> Answer {
+    match serde_json::from_str::<RpcError>(answer.as_str()) {
+        Err(_) => Answer::new(&Done { kind: done }),
+        // Guard: the leader of another term may have taken up another copy.
+        Ok(error) if sent_in.len() > 1 => {
+            let text = format!("the outcome is not known; one leader said: {}", error.text);
+            Answer::error(&RpcError::new(ErrorCode::TIMEOUT, text))
         }
-        started.promote();
+        Ok(_) => answer,
+    }
+}
+
+impl Changes {
+    /// A leader of another term knows nothing of what was before it.
+    fn enter(&mut self, term: Term) {
+        if self.term != term {
+            *self = Changes { term, ..Changes::default() };
+        }
+    }
+
+    fn answer(&mut self, askers: impl IntoIterator<Item = Asker>, verdict: Verdict) {
+        for asker in askers {
+            self.answered.entry(asker).or_insert(verdict);
+            self.unsent.push(asker);
+        }
+    }
+
+    /// Ends the current change.
+    fn end(&mut self, verdict: Verdict) {
+        if let Some(current) = self.current.take() {
+            self.answer(current.askers, verdict);
+        }
+    }
+
+    /// The read `context` was confirmed.
+    pub(super) fn checked(&mut self, context: u64) {
+        if let Some(current) = &mut self.current
+            && current.check == Some(Check::Asked(context))
+        {
+            current.check = Some(Check::Passed);
+        }
+    }
+}
+
+impl Current {
+    fn new(goal: Goal, asker: Asker, now: Time) -> Current {
+        Current {
+            goal,
+            askers: vec![asker],
+            taught: BTreeSet::new(),
+            has_appended: false,
+            given_up: None,
+            check: None,
+            since: now,
+            got: (Vec::new(), now),
+        }
+    }
+
+    /// Whether `goal` takes back everything that this change is about to do, and nothing of
+    /// it is done in `config`, the last one in the log.
+    fn is_cancelled_by(&self, goal: &Goal, config: &Config) -> bool {
+        let is_about_to_add = !config.is_joint() && self.goal.add.is_disjoint(&config.voters);
+        is_about_to_add && !self.goal.add.is_empty() && goal.remove.is_superset(&self.goal.add)
     }
 }
 
 impl Started {
-    /// Begins a change, if none is under way.
-    pub(super) fn change(&mut self, origin: RaftId, name: u64, add: bool, id: RaftId) {
-        let term = self.raft.term();
-        let current = Current { origin, name, add, id, term };
-        if self.changes.current.is_some() {
-            return self.changes.refused.push((origin, name, "another change is under way"));
+    /// Takes up a copy of a request that was sent in `term`.
+    pub(super) fn change(&mut self, now: Time, asker: Asker, term: Term, goal: Goal) {
+        // Guard: only the leader of that term, who remembers what it has refused.
+        if !self.raft.is_leader() || self.raft.term() != term {
+            return;
         }
-        if !self.is_settled(&current) {
-            let is_learner = self.raft.configuration().1.learners.contains(&id);
-            let begun = match (add, is_learner) {
-                (true, true) => Ok(()),
-                (true, false) => self.raft.propose_change(&[Change::AddLearner(id)]).map(drop),
-                (false, _) => self.raft.propose_change(&[Change::Remove(id)]).map(drop),
-            };
-            if let Err(error) = begun {
-                return self.changes.refused.push((origin, name, explain(error)));
-            }
+        let changes = &mut self.changes;
+        changes.enter(term);
+        if changes.answered.contains_key(&asker) {
+            return changes.unsent.push(asker);
         }
-        self.changes.current = Some(current);
-    }
-
-    /// Whether the cluster has the configuration that was asked for.
-    fn is_settled(&self, current: &Current) -> bool {
-        let (index, config) = self.raft.configuration();
-        let is_there = match current.add {
-            true => config.voters.contains(&current.id),
-            false => !config.contains(current.id),
+        let Some(current) = &mut changes.current else {
+            changes.current = Some(Current::new(goal, asker, now));
+            return;
         };
-        is_there && !config.is_joint() && index <= self.raft.status().commit
-    }
-
-    /// Makes the learner that was added a voter, once it has caught up.
-    fn promote(&mut self) {
-        let Some(Current { add: true, id, .. }) = &self.changes.current else { return };
-        let id = *id;
-        let commit = self.raft.status().commit;
-        let is_learner = self.raft.configuration().1.learners.contains(&id);
-        let matched = self.raft.progress().find(|(peer, _)| *peer == id).map(|(_, p)| p.matched);
-        if is_learner && matched.is_some_and(|m| m + CLOSE >= commit && m.0 > 0) {
-            // Refused while the learner's own entry is not committed; then it is tried
-            // again in the next turn.
-            let begun = self.raft.propose_change(&[Change::AddVoter(id)]);
-            tracing::debug!(%id, ?begun, "a learner has caught up");
+        if current.askers.contains(&asker) {
+            return;
+        }
+        if current.goal == goal && current.given_up.is_none() {
+            current.askers.push(asker);
+        } else if current.is_cancelled_by(&goal, self.raft.configuration().1) {
+            changes.end(Err("the change was cancelled: the nodes are to be removed"));
+            changes.current = Some(Current::new(goal, asker, now));
+        } else {
+            changes.answer([asker], Err("another change is under way"));
         }
     }
-}
 
-fn explain(error: ChangeError) -> &'static str {
-    match error {
-        ChangeError::Propose(_) => "this node leads no more",
-        ChangeError::TooEarly => "the leader is new; ask again",
-        ChangeError::InProgress => "another change is under way",
-        ChangeError::Invalid(why) => why,
+    /// Does what is next for the current change.
+    fn advance(&mut self, now: Time) {
+        // In another term whoever asked asks again.
+        self.changes.enter(self.raft.term());
+        let Some(mut current) = self.changes.current.take() else { return };
+        let verdict = self.step_change(&mut current, now);
+        self.changes.current = Some(current);
+        if let Some(verdict) = verdict {
+            self.changes.end(verdict);
+        }
+    }
+
+    fn step_change(&mut self, current: &mut Current, now: Time) -> Option<Verdict> {
+        let (index, config) = self.raft.configuration();
+        if index > self.raft.status().commit || config.is_joint() {
+            return None;
+        }
+        let config = config.clone();
+        let goal = &current.goal;
+        let is_settled = goal.add.is_subset(&config.voters)
+            && !goal.remove.iter().any(|id| config.contains(*id));
+        if is_settled {
+            // Guard: another leader may have changed again what this one knows.
+            return (current.has_appended || self.still_leads(current)).then_some(Ok(()));
+        }
+        if !self.raft.is_leader() {
+            return None;
+        }
+        if let Some(why) = current.given_up {
+            let gone = current.taught.intersection(&config.learners).map(|id| Change::Remove(*id));
+            let gone: Vec<Change> = gone.collect();
+            return if gone.is_empty() { Some(Err(why)) } else { self.begin(current, &gone) };
+        }
+        let new: Vec<RaftId> =
+            goal.add.iter().copied().filter(|id| !config.contains(*id)).collect();
+        if !new.is_empty() {
+            current.taught.extend(&new);
+            let changes: Vec<Change> = new.into_iter().map(Change::AddLearner).collect();
+            return self.begin(current, &changes);
+        }
+        let learners: Vec<RaftId> = goal.add.intersection(&config.learners).copied().collect();
+        if !learners.iter().all(|id| self.has_caught_up(*id)) {
+            current.given_up = self.hopeless(current, &learners, now);
+            return None;
+        }
+        let leave = goal.remove.iter().copied().filter(|id| config.contains(*id));
+        let changes: Vec<Change> =
+            learners.into_iter().map(Change::AddVoter).chain(leave.map(Change::Remove)).collect();
+        self.begin(current, &changes)
+    }
+
+    /// Appends a configuration, if that is possible already.
+    fn begin(&mut self, current: &mut Current, changes: &[Change]) -> Option<Verdict> {
+        match self.raft.propose_change(changes) {
+            Ok(_) => current.has_appended = true,
+            Err(ChangeError::Invalid(why)) if current.taught.is_empty() => return Some(Err(why)),
+            Err(ChangeError::Invalid(why)) => current.given_up = Some(why),
+            // Tried again in the next turn.
+            Err(ChangeError::Propose(_) | ChangeError::TooEarly | ChangeError::InProgress) => {}
+        }
+        None
+    }
+
+    /// Whether a read has confirmed that this node led when it looked.
+    fn still_leads(&mut self, current: &mut Current) -> bool {
+        if current.check.is_none() {
+            let context = self.next_read;
+            let reader = Reader { origin: self.own, name: 0, wanted: Wanted::Leadership };
+            let taken = self.read(reader, self.own, Term::ZERO);
+            current.check = taken.then_some(Check::Asked(context));
+        }
+        current.check == Some(Check::Passed)
+    }
+
+    fn matched(&self, id: RaftId) -> Index {
+        let progress = self.raft.progress().find(|(peer, _)| *peer == id);
+        progress.map_or(Index::ZERO, |(_, progress)| progress.matched)
+    }
+
+    fn has_caught_up(&self, learner: RaftId) -> bool {
+        let matched = self.matched(learner);
+        matched > Index::ZERO && matched + CLOSE >= self.raft.status().commit
+    }
+
+    /// Why the learners will not catch up, if that is so.
+    fn hopeless(
+        &self,
+        current: &mut Current,
+        learners: &[RaftId],
+        now: Time,
+    ) -> Option<&'static str> {
+        let progress: Vec<Index> = learners.iter().map(|id| self.matched(*id)).collect();
+        if progress != current.got.0 {
+            current.got = (progress, now);
+        }
+        let heard = |id: &RaftId| self.timing.heard(*id).unwrap_or_default().max(current.since);
+        if learners.iter().any(|id| now - heard(id) >= SILENCE) {
+            Some("a node that was to be added cannot be reached")
+        } else if now - current.got.1 >= STANDSTILL {
+            Some("a node that was to be added does not catch up")
+        } else {
+            None
+        }
     }
 }

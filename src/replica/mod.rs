@@ -244,7 +244,15 @@ struct Started {
 struct Reader {
     origin: RaftId,
     name: u64,
-    query: Box<RawValue>,
+    wanted: Wanted,
+}
+
+/// What a read is for.
+enum Wanted {
+    /// The answer to a query.
+    Answer(Box<RawValue>),
+    /// Only that this node led when it asked.
+    Leadership,
 }
 
 impl<S: StateMachine> Replica<S> {
@@ -304,10 +312,9 @@ impl<S: StateMachine> Replica<S> {
                 let error = RpcError::new(ErrorCode::TEMPORARILY_UNAVAILABLE, why);
                 cx.error(&message.request(), &error);
             }
-            Event::Message(message) => match message.body.kind.as_str() {
-                "add_member" => self.request_change(cx, &message, true),
-                "remove_member" => self.request_change(cx, &message, false),
-                _ => own = Some(message),
+            Event::Message(message) => match membership::answer_to(&message.body.kind) {
+                Some(done) => self.request_change(cx, &message, done),
+                None => own = Some(message),
             },
             Event::Timer(token) => self.timer(cx, token),
             Event::Durable(ticket) => self.durable(ticket),

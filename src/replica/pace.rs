@@ -26,6 +26,11 @@ const SLOW_BYTES_PER_MS: usize = 4 << 10;
 /// How long a measurement counts: one to two of these.
 const SPAN: Duration = Duration::from_secs(5);
 
+/// How long a slow pipe takes to move so many bytes.
+pub(super) fn moving_time(bytes: usize) -> Duration {
+    Duration::from_millis((bytes / SLOW_BYTES_PER_MS) as u64)
+}
+
 /// What is on the way, and how long answers take.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
@@ -67,8 +72,7 @@ impl Pace {
         let measured = self.shortest.iter().flatten().min().map_or(Duration::ZERO, |s| *s * 2);
         let first = RESEND.max(Duration::from_millis(3 * rtt_ms)).max(measured);
         let backoff = 1_u32.checked_shl(copies.saturating_sub(1)).unwrap_or(BACKOFF_MAX);
-        let moving = (self.on_the_way / SLOW_BYTES_PER_MS) as u64;
-        first * backoff.clamp(1, BACKOFF_MAX) + Duration::from_millis(moving)
+        first * backoff.clamp(1, BACKOFF_MAX) + moving_time(self.on_the_way)
     }
 }
 

@@ -2,9 +2,10 @@
 
 use serde_json::value::RawValue;
 
+use super::membership::Goal;
 use super::pace::Pace;
 use crate::message::Request;
-use crate::raft::RaftId;
+use crate::raft::Term;
 use crate::time::Time;
 
 /// A request that has not been answered.
@@ -54,5 +55,11 @@ impl Pending {
 pub(super) enum Ask {
     Command(Box<RawValue>),
     Query(Box<RawValue>),
-    Change { add: bool, id: RaftId },
+    /// A change of members, what it is answered with when it has succeeded, and the terms
+    /// in which it was sent.
+    Change {
+        done: &'static str,
+        goal: Goal,
+        sent_in: Vec<Term>,
+    },
 }

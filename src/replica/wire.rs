@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::identity::ClusterId;
+use super::membership::Goal;
 use crate::message::MAX_LINE_BYTES;
 use crate::raft::{
     Command, Config, Entry, Index, LogId, Message, MessageKind, Payload, RaftId, ReadContext,
@@ -165,9 +166,9 @@ pub(super) struct Requests {
     /// Queries: the asking replica's name for each, and the query.
     #[serde(rename = "q", default, skip_serializing_if = "Vec::is_empty")]
     pub(super) queries: Vec<(u64, Box<RawValue>)>,
-    /// Changes of membership: name, whether to add, and whom.
+    /// Changes of membership: name, the term whose leader is asked, and what is to be.
     #[serde(rename = "c", default, skip_serializing_if = "Vec::is_empty")]
-    pub(super) changes: Vec<(u64, bool, RaftId)>,
+    pub(super) changes: Vec<(u64, Term, Goal)>,
 }
 
 impl Requests {

@@ -12,6 +12,8 @@ pub mod sim;
 use seaworthy::message::Packet;
 use seaworthy::time::Time;
 
+use crate::world::Members;
+
 pub use fault::NodeFault;
 
 /// Nodes that can be started, talked to, hurt and healed. Nodes are named by
@@ -50,6 +52,11 @@ pub trait Cluster {
     /// White-box check after a step; the text says which invariant broke.
     fn violation(&self) -> Option<String> {
         None
+    }
+
+    /// The members that were committed since the last call, as seen from inside.
+    fn new_members(&mut self) -> Vec<Members> {
+        Vec::new()
     }
 
     /// The last lines a node wrote to its log, for a report.

@@ -16,6 +16,7 @@ use seaworthy::time::Time;
 use super::guard::guard;
 use super::{Act, Cluster, NodeFault, Outbox};
 use crate::config::RunConfig;
+use crate::world::Members;
 use crate::world::net::CALM_FACTOR;
 use crate::world::seed::{Draw, Moment, Seed};
 
@@ -36,6 +37,11 @@ pub trait Inspect {
     /// # Errors
     /// Which invariant is broken.
     fn left(&mut self, index: usize, packet: &Packet) -> Result<(), String>;
+
+    /// The members that were committed since the last call; none where there are none.
+    fn new_members(&mut self) -> Vec<Members> {
+        Vec::new()
+    }
 
     /// The node of this index was killed.
     fn killed(&mut self, index: usize);
@@ -280,6 +286,10 @@ impl Cluster for SimCluster {
 
     fn violation(&self) -> Option<String> {
         self.watch.violation.clone()
+    }
+
+    fn new_members(&mut self) -> Vec<Members> {
+        self.watch.inspector.as_mut().map(|inspector| inspector.new_members()).unwrap_or_default()
     }
 
     fn last_lines(&self, node: usize) -> Vec<String> {

@@ -25,10 +25,11 @@ use std::collections::BTreeMap;
 
 use seaworthy::message::Packet;
 use seaworthy::node::Node;
-use seaworthy::raft::{Config, LogId, Raft, RaftId, RoleName, Status, Term};
+use seaworthy::raft::{Config, Index, LogId, Raft, RaftId, RoleName, Status, Term};
 use seaworthy::replica::promises;
 
 use crate::arm::sim::Inspect;
+use crate::world::Members;
 use ballot::Ballots;
 use log::Logs;
 use node::{Marks, Seen};
@@ -42,6 +43,10 @@ pub struct RaftInvariants {
     nodes: BTreeMap<RaftId, Seen>,
     /// Whose core runs in the node of an index.
     owners: BTreeMap<usize, RaftId>,
+    /// Where the last configuration stands that was committed and taken note of.
+    config_at: Option<Index>,
+    /// What is not handed out yet.
+    new_members: Vec<Members>,
 }
 
 /// What came of a check; the text says which invariant is broken.
@@ -57,6 +62,11 @@ impl Inspect for RaftInvariants {
         let Some(raft) = node.workload().raft() else { return Ok(()) };
         let status = raft.status();
         self.owners.insert(index, status.id);
+        let (at, config) = raft.configuration();
+        if self.config_at.is_none() && at == Index::ZERO && !config.is_empty() {
+            self.config_at = Some(at);
+            self.new_members.push(members(config));
+        }
         let seen = self.nodes.entry(status.id).or_default();
         if !seen.has_changed(&status, raft.durable_hard_state()) && status.role != RoleName::Leader
         {
@@ -79,6 +89,10 @@ impl Inspect for RaftInvariants {
                 format!("{src} gave away its vote in term {term} before that was durable (§5.2)")
             })
         })
+    }
+
+    fn new_members(&mut self) -> Vec<Members> {
+        std::mem::take(&mut self.new_members)
     }
 
     fn killed(&mut self, index: usize) {
@@ -145,7 +159,22 @@ impl RaftInvariants {
             self.check_quorum(status.id, seen, before, last)?;
         }
         let term = led_in.unwrap_or(status.hard_state.term);
-        seen.check_committed(before.commit, term, status, &mut self.logs)
+        seen.check_committed(before.commit, term, status, &mut self.logs)?;
+        self.note_members(seen, status);
+        Ok(())
+    }
+
+    /// Takes note of the configurations that are newly committed. A joint one is only on
+    /// the way to the next.
+    fn note_members(&mut self, seen: &Seen, status: &Status) {
+        while let Some(at) = seen.config_after(self.config_at.unwrap_or(Index::ZERO)) {
+            if at.index > status.commit {
+                break;
+            }
+            self.config_at = Some(at.index);
+            let config = self.logs.config(at).filter(|config| !config.is_joint());
+            self.new_members.extend(config.map(|config| members(&config)));
+        }
     }
 
     /// Whether the entry `last`, and so all before it, is where it must be.
@@ -187,6 +216,15 @@ impl RaftInvariants {
             })?;
         }
         Ok(())
+    }
+}
+
+/// The servers of a configuration, by the index of their nodes.
+fn members(config: &Config) -> Members {
+    let index = |id: &RaftId| usize::try_from(id.0).unwrap_or(usize::MAX).wrapping_sub(1);
+    Members {
+        voters: config.voters.iter().map(index).collect(),
+        all: config.members().iter().map(index).collect(),
     }
 }
 

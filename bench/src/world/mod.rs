@@ -15,6 +15,7 @@ pub mod clients;
 pub mod journal;
 mod lifecycle;
 pub mod links;
+mod members;
 mod membership;
 pub mod nemesis;
 pub mod net;
@@ -40,6 +41,7 @@ use addresses::Standing;
 use clients::{Clients, Outgoing, RequestId};
 use journal::Journal;
 use lifecycle::Lifecycle;
+pub use members::Members;
 use membership::Membership;
 use nemesis::Nemesis;
 use net::{Counts, Directory, Network, Party};
@@ -164,6 +166,8 @@ pub struct Report {
     pub violation: Option<String>,
     /// Whether the run was ended before its time.
     pub interrupted: bool,
+    /// What the cluster answered about its members that is not so.
+    pub member_lies: Vec<String>,
     /// What happened, if it was to be written down; else empty.
     pub script: Script,
     /// How many times the nemesis acted.
@@ -299,6 +303,7 @@ impl<C: Cluster> World<C> {
             hints: self.hints,
             violation: self.violation,
             interrupted: self.interrupted,
+            member_lies: self.membership.lies(),
             script: self.written,
             acts: self.acts,
             origin,
@@ -314,6 +319,9 @@ impl<C: Cluster> World<C> {
         self.journal.follow(self.clients.history());
         if self.violation.is_none() {
             self.violation = self.cluster.violation();
+        }
+        for members in self.cluster.new_members() {
+            self.membership.note(self.now, members);
         }
         self.check_phase();
     }

@@ -253,7 +253,7 @@ impl<C: Cluster> World<C> {
             Act::HealOneWay => self.network.cut_one_way(Default::default()),
             Act::Slow(factor) => self.network.slow(f64::from(factor)),
             Act::Fast => self.network.slow(1.0),
-            Act::RemoveMember(node) => self.request_change("remove_member", node),
+            Act::RemoveMember(node) => self.request_removal(node),
             Act::RestoreMembers => self.restore_members(),
             Act::Stall(links) => self.network.stall(links),
             Act::Release => self.release_stalled(),

@@ -81,3 +81,101 @@ fn the_last_member_cannot_be_removed() {
     assert_eq!(net.call(0, change("remove_member", "n0"))["type"], "error");
     assert_eq!(plain(net.call(0, append(1))), appended(1));
 }
+
+fn change_members(add: &[&str], remove: &[&str]) -> Value {
+    json!({"type": "change_members", "add": add, "remove": remove})
+}
+
+/// Whether the last configuration that n`node` knows has these voters and nobody else.
+fn has_voters(net: &Net, node: usize, numbers: &[u64]) -> bool {
+    let (_, config) = net.raft(node).configuration();
+    let voters: Vec<u64> = config.voters.iter().map(|id| id.0 - 1).collect();
+    voters == numbers && config.learners.is_empty() && !config.is_joint()
+}
+
+#[test]
+fn a_change_that_arrives_twice_is_not_refused() {
+    let mut net = Net::new(3, 10);
+    net.repeat = true;
+    assert_eq!(net.call(1, change("remove_member", "n2"))["type"], "remove_member_ok");
+    assert_eq!(net.call(1, change("add_member", "n2"))["type"], "add_member_ok");
+    assert!(has_voters(&net, 0, &[0, 1, 2]));
+}
+
+#[test]
+fn a_change_whose_leader_dies_is_never_refused_for_certain_if_it_takes_effect() {
+    for wait_ms in 5..45 {
+        let mut net = Net::new(5, 10);
+        let request = net.ask(1, change("remove_member", "n4"));
+        net.run_ms(wait_ms);
+        net.kill(0);
+        net.run_ms(9000);
+        let answer = net.answer(request);
+        let happened = has_voters(&net, 1, &[0, 1, 2, 3]);
+        match answer["type"].as_str() {
+            Some("remove_member_ok") => assert!(happened, "after {wait_ms} ms: {answer}"),
+            _ => assert!(answer["code"] == 0 || !happened, "after {wait_ms} ms: {answer}"),
+        }
+    }
+}
+
+#[test]
+fn adding_a_dead_node_is_given_up_and_blocks_nothing() {
+    let mut net = Net::stopped(4, 10);
+    net.initial = Some(vec!["n0", "n1", "n2"]);
+    net.boot();
+    net.kill(3);
+    let add = net.ask(0, change("add_member", "n3"));
+    let joined = net.ask(1, change("add_member", "n3"));
+    net.run_ms(500);
+    assert_eq!(net.call(1, change("remove_member", "n2"))["code"], 11, "one at a time");
+    net.run_ms(3500);
+    assert_eq!(net.answer(add)["code"], 11);
+    assert_eq!(net.answer(joined)["code"], 11);
+    assert_eq!(net.call(1, change("remove_member", "n2"))["type"], "remove_member_ok");
+    assert!(has_voters(&net, 0, &[0, 1]));
+    // What was given up stays so when the node comes back; asked again it succeeds.
+    net.start(3);
+    net.run_ms(3000);
+    assert!(has_voters(&net, 0, &[0, 1]));
+    assert_eq!(net.call(1, change("add_member", "n3"))["type"], "add_member_ok");
+}
+
+#[test]
+fn adding_a_dead_node_can_be_cancelled() {
+    let mut net = Net::stopped(4, 10);
+    net.initial = Some(vec!["n0", "n1", "n2"]);
+    net.boot();
+    net.kill(3);
+    let add = net.ask(0, change("add_member", "n3"));
+    net.run_ms(200);
+    assert_eq!(net.call(1, change("remove_member", "n3"))["type"], "remove_member_ok");
+    assert_eq!(net.answer(add)["code"], 11);
+    assert!(has_voters(&net, 0, &[0, 1, 2]));
+}
+
+#[test]
+fn several_members_are_replaced_at_once() {
+    let mut net = Net::stopped(5, 10);
+    net.initial = Some(vec!["n0", "n1", "n2"]);
+    net.boot();
+    net.call(1, append(1));
+    let answer = net.call(1, change_members(&["n3", "n4"], &["n1", "n2"]));
+    assert_eq!(answer["type"], "change_members_ok");
+    assert!(has_voters(&net, 0, &[0, 3, 4]));
+    assert_eq!(net.call(3, read())["list"], json!([1]));
+    assert_eq!(net.call(0, change_members(&["n1"], &["n1"]))["code"], 12);
+    assert_eq!(net.call(0, change_members(&[], &[]))["code"], 12);
+}
+
+#[test]
+fn a_leader_that_was_replaced_unknowingly_does_not_say_who_is_a_member() {
+    let mut net = Net::new(5, 10);
+    net.isolate(0, true);
+    // n0 still believes that it leads, and that n4 is a member.
+    net.run_ms(300);
+    let stale = net.ask(0, change("add_member", "n4"));
+    net.run_ms(2000);
+    assert_eq!(net.call(1, change("remove_member", "n4"))["type"], "remove_member_ok");
+    assert_eq!(net.answered_at(stale), None);
+}

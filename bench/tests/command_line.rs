@@ -13,7 +13,9 @@ use nix::unistd::Pid;
 
 fn seaworthy(store: &Path, line: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_seaworthy"));
-    command.args(line).arg("--store").arg(store).current_dir(store);
+    let (name, flags) = line.split_first().unwrap();
+    // Before the flags, since behind `--` it would be the node's.
+    command.arg(name).arg("--store").arg(store).args(flags).current_dir(store);
     command
 }
 

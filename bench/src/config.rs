@@ -262,6 +262,10 @@ pub struct ChaosArgs {
     /// Probability that a kill tears the last unsynced record (simulation only)
     #[arg(long, default_value_t = 0.0, value_parser = probability)]
     pub torn_writes: f64,
+    /// Probability that a kill also takes durable records from the end of the node's disk;
+    /// at most a minority at a time, and only of consensus (simulation only)
+    #[arg(long, default_value_t = 0.0, value_parser = probability)]
+    pub roll_back: f64,
     /// Give simulated nodes no disk: a kill loses everything
     #[arg(long)]
     pub no_disk: bool,

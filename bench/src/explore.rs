@@ -198,6 +198,7 @@ fn chaos(draw: &mut Draw, lasting_fault: bool, farthest_ms: f64, skew_max: f64) 
         clock_skew: sometimes(draw, &[0.01, 0.1, 0.3]).min(skew_max),
         fsync: sometimes(draw, &[0.1, 1.0, 10.0, 50.0]),
         torn_writes: sometimes(draw, &[0.1, 0.5, 1.0]),
+        roll_back: 0.0,
         no_disk: false,
         // Long enough to be asked something after the time to recover.
         quiet_phase: slowness(farthest_ms) * if lasting_fault { 9.0 } else { 6.0 },
@@ -252,6 +253,7 @@ pub fn flags(run: &RunArgs) -> Vec<String> {
     flag("clock-skew", chaos.clock_skew.to_string(), "0");
     flag("fsync", chaos.fsync.to_string(), "0");
     flag("torn-writes", chaos.torn_writes.to_string(), "0");
+    flag("roll-back", chaos.roll_back.to_string(), "0");
     flag("quiet-phase", chaos.quiet_phase.to_string(), "0");
     flag("seed", run.seed.map_or_else(String::new, |s| s.to_string()), "");
     for (name, given) in [("no-disk", chaos.no_disk), ("lasting-fault", chaos.lasting_fault)] {

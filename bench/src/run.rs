@@ -132,7 +132,8 @@ pub fn run_processes(
     watch: &mut dyn FnMut(Progress),
 ) -> Result<Finished, String> {
     let chaos = &config.args.chaos;
-    if chaos.clock_skew > 0.0 || chaos.fsync > 0.0 || chaos.torn_writes > 0.0 || chaos.no_disk {
+    let disk = chaos.fsync > 0.0 || chaos.torn_writes > 0.0 || chaos.roll_back > 0.0;
+    if chaos.clock_skew > 0.0 || disk || chaos.no_disk {
         return Err("faults of clock and disk need the simulation, without --bin".into());
     }
     let workload = workload::build(config)?;

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use seaworthy::message::{Message, Packet};
 use seaworthy::node::{Effect, Input, Node, Ticket, Workload};
+use seaworthy::raft::Raft;
 use seaworthy::storage::{CrashModel, MemoryStorage, Position, StorageError, Unsynced};
 use seaworthy::time::Time;
 
@@ -45,6 +46,9 @@ pub trait Inspect {
 
     /// The node of this index was killed.
     fn killed(&mut self, index: usize);
+
+    /// The disk of the node of this index, which was just killed, forgot durable data.
+    fn rolled_back(&mut self, _index: usize) {}
 }
 
 /// Something that looks into nodes during a run.
@@ -75,6 +79,7 @@ struct DiskModel {
     /// The longest one; bounded in the quiet phase alone.
     fsync_max_ms: f64,
     torn_writes: f64,
+    roll_back: f64,
 }
 
 struct Machine {
@@ -87,6 +92,8 @@ struct Machine {
     paused: bool,
     /// Whether its last life ended in a panic that no kill has cleared away.
     panicked: bool,
+    /// Its disk was rolled back, and it was not seen to take part since.
+    rolled_back: bool,
     inbox: VecDeque<Packet>,
     /// Held back until their ticket is durable, tickets ascending per insertion.
     held: Vec<(Ticket, Packet)>,
@@ -142,6 +149,7 @@ impl SimCluster {
             clock: Clock { boot: Time::ZERO, rate: 1.0 },
             paused: false,
             panicked: false,
+            rolled_back: false,
             inbox: VecDeque::new(),
             held: Vec::new(),
             durable: Ticket(0),
@@ -160,6 +168,7 @@ impl SimCluster {
                 fsync_mean_ms: chaos.fsync,
                 fsync_max_ms: f64::INFINITY,
                 torn_writes: chaos.torn_writes,
+                roll_back: chaos.roll_back,
             },
             max_skew: chaos.clock_skew,
             watch: Watch::default(),
@@ -174,6 +183,25 @@ impl SimCluster {
     fn step(&mut self, now: Time, index: usize, input: Input, out: &mut Outbox) {
         let disks = self.disks;
         self.machines[index].step(now, input, disks, index, out, &mut self.watch);
+    }
+}
+
+impl SimCluster {
+    /// Whether the disk of this node may lose something that was durable: only one of a
+    /// Raft group, which can be told by the others, and only while these are a quorum that
+    /// has lost nothing.
+    fn may_roll_back(&mut self, node: usize) -> bool {
+        if self.disks.roll_back <= 0.0 {
+            return false;
+        }
+        for machine in &mut self.machines {
+            let raft = machine.node.as_ref().and_then(|node| node.workload().raft());
+            machine.rolled_back &= raft.is_none_or(Raft::is_abstaining);
+        }
+        let others = self.machines.iter().enumerate().filter(|(i, m)| *i != node && m.rolled_back);
+        let has_raft =
+            self.machines[node].node.as_ref().is_some_and(|n| n.workload().raft().is_some());
+        has_raft && others.count() + 1 < self.machines.len().div_ceil(2)
     }
 }
 
@@ -232,6 +260,7 @@ impl Cluster for SimCluster {
     fn kill(&mut self, now: Time, node: usize) {
         let tear_percent = (self.disks.torn_writes * 100.0) as u8;
         let model = CrashModel { unsynced: Unsynced::Prefix, tear_percent };
+        let may_roll_back = self.may_roll_back(node);
         let machine = &mut self.machines[node];
         if machine.node.take().is_none() && !std::mem::take(&mut machine.panicked) {
             return;
@@ -242,6 +271,13 @@ impl Cluster for SimCluster {
         if self.disks.present {
             let mut draw = machine.draw(now, node);
             machine.storage.crash(draw.rng(), model);
+            if may_roll_back && draw.chance(self.disks.roll_back) {
+                machine.rolled_back = machine.storage.roll_back(draw.rng()) > 0;
+                machine.note(now, "rolled back");
+                if let Some(inspector) = &mut self.watch.inspector {
+                    inspector.rolled_back(node);
+                }
+            }
         } else {
             machine.storage = MemoryStorage::default();
         }

@@ -75,6 +75,7 @@ fn real(run: &mut RunArgs) {
     let chaos = &mut run.chaos;
     chaos.quiet_phase = QUIET_PHASE_S;
     (chaos.clock_skew, chaos.fsync, chaos.torn_writes) = (0.0, 0.0, 0.0);
+    chaos.roll_back = 0.0;
 }
 
 fn run_one(run: &RunArgs, bin: &Path, children: &Children) -> Result<Exit, String> {

@@ -155,6 +155,7 @@ impl Shrinker<'_> {
         self.try_change(|plan| plan.run.chaos.clock_skew = 0.0);
         self.try_change(|plan| plan.run.chaos.fsync = 0.0);
         self.try_change(|plan| plan.run.chaos.torn_writes = 0.0);
+        self.try_change(|plan| plan.run.chaos.roll_back = 0.0);
         self.try_change(|plan| plan.run.chaos.lasting_fault = false);
     }
 

@@ -100,6 +100,12 @@ impl Inspect for RaftInvariants {
             seen.die();
         }
     }
+
+    fn rolled_back(&mut self, index: usize) {
+        if let Some(seen) = self.owners.get(&index).and_then(|id| self.nodes.get_mut(id)) {
+            seen.forget();
+        }
+    }
 }
 
 impl RaftInvariants {

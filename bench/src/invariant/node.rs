@@ -63,6 +63,11 @@ impl Seen {
         self.durable
     }
 
+    /// The node was killed, and its disk forgot durable data.
+    pub(super) fn forget(&mut self) {
+        *self = Seen::default();
+    }
+
     /// The node was killed. What it may forget is forgotten; the disk remains.
     pub(super) fn die(&mut self) {
         self.hard = self.promised;

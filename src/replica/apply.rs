@@ -30,6 +30,12 @@ pub(super) fn command_of(entry: &Entry) -> Option<&RawValue> {
     Some(envelope.4)
 }
 
+/// The nonce and the origin of a session that an entry opens, if it does.
+pub(super) fn session_of(entry: &Entry) -> Option<(u64, RaftId)> {
+    let Payload::Command(command) = &entry.payload else { return None };
+    serde_json::from_slice(command.as_bytes()).ok()
+}
+
 impl<S: StateMachine> Replica<S> {
     /// Takes up what the replica `from` asks of its leader. If this is not the leader, it
     /// will find out, and ask again elsewhere. `voucher`, who brought it, was in `term`
@@ -223,9 +229,9 @@ impl<S: StateMachine> Replica<S> {
         }
     }
 
-    /// The whole replicated state: identity, sessions and machine.
+    /// The whole replicated state: identity, known nodes, sessions and machine.
     pub(super) fn snapshot(&self) -> Vec<u8> {
-        let head = (self.standing.cluster, &self.sessions);
+        let head = (self.standing.cluster, &self.known, &self.sessions);
         let head = serde_json::to_vec(&head).expect("sessions are plain data");
         join(&head, &self.machine.snapshot())
     }
@@ -233,7 +239,7 @@ impl<S: StateMachine> Replica<S> {
     /// Becomes what [`Replica::snapshot`] saw.
     pub(super) fn restore(&mut self, snapshot: &[u8]) {
         let (head, machine) = split(snapshot).expect("a replica wrote the snapshot");
-        (self.standing.cluster, self.sessions) =
+        (self.standing.cluster, self.known, self.sessions) =
             serde_json::from_slice(head).expect("a replica wrote the sessions");
         // Guard: without the sessions a command that comes again is not known any more.
         if mutant::is(Mutant::OldSnapshot) {

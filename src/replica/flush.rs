@@ -125,6 +125,8 @@ impl<S: StateMachine> Replica<S> {
             |(to, p): (RaftId, Parcel)| p.split(PARCEL_BYTES).into_iter().map(move |p| (to, p));
         for (to, mut parcel) in parcels.flat_map(split) {
             parcel.cluster = self.standing.cluster;
+            let is_known = self.known.contains(&to) || started.logged.contains(&to);
+            parcel.new = parcel.cluster.is_some() && !is_known;
             // Guard: a voucher of a server that abstains is none.
             let abstains = started.raft.is_abstaining();
             parcel.term = if abstains { Term::ZERO } else { started.raft.term() };

@@ -5,20 +5,23 @@
 //! that applied it, and decided once, as everything in a log is. It travels with every
 //! parcel. A parcel of another cluster is dropped, on both sides.
 //!
+//! The log also tells which nodes have ever taken part: those that opened a session. A node
+//! that none is known of is told so (`new`), and believes that it begins.
+//!
 //! A node that may have lost what it promised *abstains*: it receives the log, and is
 //! counted for nothing. It knows that from its storage, or because it begins with nothing
-//! although the others are a cluster already. It takes part again once the session that it
+//! although another node knows that it has taken part. It takes part again once the session that it
 //! opened in this life is applied here: see [`Raft::readmit`](crate::raft::Raft::readmit)
 //! and `docs/storage.md`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Replica, StateMachine};
+use super::{Replica, StateMachine, apply};
 use crate::message::NodeId;
 use crate::node::Context;
-use crate::raft::{RaftId, Term};
+use crate::raft::{RaftId, Restored, Term};
 
 /// What tells the logs of two clusters apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,13 +56,14 @@ pub(super) type Foreign = BTreeMap<RaftId, ClusterId>;
 
 impl<S: StateMachine> Replica<S> {
     /// Whether the sender of a parcel is of this cluster. If this node has no past, and
-    /// the sender has one, this node may have lost it.
+    /// the sender knows of one, this node has lost it.
     pub(super) fn admit(
         &mut self,
         cx: &Context<'_>,
         from: RaftId,
         name: &NodeId,
         theirs: Option<ClusterId>,
+        is_new: bool,
     ) -> bool {
         let own = self.standing.cluster;
         let Some(started) = &mut self.started else { return false };
@@ -71,10 +75,12 @@ impl<S: StateMachine> Replica<S> {
                 }
                 return false;
             }
-            (None, Some(theirs)) if started.is_blank && started.raft.term() == Term::ZERO => {
+            (None, Some(theirs))
+                if started.is_blank && !is_new && started.raft.term() == Term::ZERO =>
+            {
                 tracing::warn!(
-                    "{} begins with nothing, and cluster {theirs} of {name} does not: it \
-                     abstains until it has caught up",
+                    "{} begins with nothing, but {name} knows that it has taken part in \
+                     cluster {theirs}: it abstains until it has caught up",
                     cx.id()
                 );
                 started.raft.abstain();
@@ -93,6 +99,7 @@ impl<S: StateMachine> Replica<S> {
             self.standing.cluster = Some(ClusterId::of_first_session(nonce));
             self.standing_changed = true;
         }
+        self.known.insert(origin);
         let Some(started) = &mut self.started else { return };
         let own = origin == started.own && started.client.has_nonce(nonce);
         if own && started.raft.is_abstaining() {
@@ -113,6 +120,20 @@ impl<S: StateMachine> Replica<S> {
         let place = usize::try_from(id.0).ok()?.checked_sub(1)?;
         Some(mixed_up(cx.id(), self.standing.cluster?, started.ids.get(place)?, *theirs))
     }
+}
+
+/// The nodes that opened a session in a log, whether that is committed or not.
+pub(super) fn sessions_in(log: &Restored) -> BTreeSet<RaftId> {
+    log.entries.iter().filter_map(apply::session_of).map(|(_, origin)| origin).collect()
+}
+
+/// Why a node does not start whose cluster cannot bring it back.
+pub(super) fn alone(why: &str) -> String {
+    format!(
+        "what this node acknowledged is missing, and without it the others are no quorum that \
+         could bring it back: {why}. Give it the directory as it was; or remove the directories \
+         of all nodes, and the records beside them, to begin a new cluster with nothing in it"
+    )
 }
 
 fn mixed_up(own: &NodeId, cluster: ClusterId, other: &NodeId, theirs: ClusterId) -> String {

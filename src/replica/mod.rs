@@ -40,6 +40,7 @@ mod detour;
 mod flush;
 mod identity;
 mod membership;
+mod options;
 mod pace;
 mod pending;
 mod promise;
@@ -50,7 +51,7 @@ mod tests;
 mod timing;
 mod wire;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use rand_core::Rng;
@@ -67,6 +68,7 @@ use client::Client;
 use detour::Detour;
 use identity::{Foreign, Standing};
 use membership::Changes;
+pub use options::Options;
 use repeats::Waiting;
 use timing::Timing;
 use wire::{Parcel, Replies};
@@ -119,62 +121,6 @@ impl Answer {
     }
 }
 
-/// How a replica behaves. Times are in milliseconds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Options {
-    /// How long a leader collects commands before it replicates them.
-    pub batch_delay_ms: u64,
-    /// How long without heartbeats until an election, at least; twice this at most.
-    /// Longer if the network is slower.
-    pub election_timeout_ms: u64,
-    /// How long a leader is silent at most.
-    pub heartbeat_ms: u64,
-    /// How long a request waits for a leader before it is refused.
-    pub leaderless_ms: u64,
-    /// Serve reads from leases; trusts clocks.
-    pub lease_reads: bool,
-    /// Answer a command only once it is applied on the node that was asked, so that the
-    /// node's own state shows it. Costs nothing while that node keeps up.
-    pub read_your_writes: bool,
-    /// How much a log grows, at least, before it is compacted, in bytes.
-    pub compact_bytes: u64,
-    /// How many entries stay in the log for replicas that are a little behind.
-    pub keep_entries: u64,
-    /// The size of the entries in one message to another replica, in bytes.
-    pub append_bytes: usize,
-    /// How many of those messages may be on the way to one replica.
-    pub max_inflight: usize,
-    /// How many of those messages a replica keeps that came before what they follow.
-    pub max_early: usize,
-    /// The size of a piece of a snapshot on its way to another replica, in bytes.
-    pub snapshot_chunk_bytes: usize,
-    /// How many sessions are remembered; each start of a node opens one. What decides is
-    /// the number with which the cluster began: it is part of the replicated state, and
-    /// must be the same on every node of a new cluster.
-    pub max_sessions: usize,
-}
-
-impl Default for Options {
-    fn default() -> Options {
-        let raft = raft::Options::default();
-        Options {
-            batch_delay_ms: 0,
-            election_timeout_ms: raft.election_timeout_ticks,
-            heartbeat_ms: raft.heartbeat_ticks,
-            leaderless_ms: 900,
-            lease_reads: raft.lease_reads,
-            read_your_writes: false,
-            compact_bytes: 1 << 20,
-            keep_entries: raft.keep_entries,
-            append_bytes: raft.max_append_bytes,
-            max_inflight: raft.max_inflight_messages,
-            max_early: raft.max_early_appends,
-            snapshot_chunk_bytes: raft.snapshot_chunk_bytes,
-            max_sessions: 1024,
-        }
-    }
-}
-
 /// One tick of the core is a millisecond.
 const TICK: Duration = Duration::from_millis(1);
 /// How often what waits is looked at.
@@ -202,6 +148,8 @@ pub struct Replica<S> {
     /// None in the place of an answer that is too large to be kept.
     sessions: Sessions<Option<Answer>>,
     standing: Standing,
+    /// The nodes that have opened a session, as far as that is applied here.
+    known: BTreeSet<RaftId>,
     /// Storage has not been told of `standing`.
     standing_changed: bool,
     started: Option<Started>,
@@ -238,6 +186,8 @@ struct Started {
     /// A voter of the first configuration that began with nothing.
     is_blank: bool,
     foreign: Foreign,
+    /// The nodes that opened a session in the log that storage held.
+    logged: BTreeSet<RaftId>,
 }
 
 /// Who reads, and what.
@@ -267,6 +217,7 @@ impl<S: StateMachine> Replica<S> {
             machine,
             sessions,
             standing,
+            known: BTreeSet::new(),
             standing_changed: false,
             started: None,
         }
@@ -344,6 +295,7 @@ impl<S: StateMachine> Replica<S> {
             self.restore(snapshot.data.as_bytes());
         }
         self.standing = standing;
+        let logged = identity::sessions_in(&restored);
         if let Some(why) = &log.lost {
             tracing::error!("{} abstains until it has caught up with its leader: {why}", cx.id());
             self.standing.abstains = true;
@@ -370,7 +322,7 @@ impl<S: StateMachine> Replica<S> {
         if let Some(why) = &log.lost
             && raft.configuration().1.voters.len() <= 2
         {
-            return cx.refuse(alone(why));
+            return cx.refuse(identity::alone(why));
         }
         // In a new cluster there is nobody to wait for.
         if is_new && is_first {
@@ -399,6 +351,7 @@ impl<S: StateMachine> Replica<S> {
             flushing: false,
             is_blank: is_new && is_member,
             foreign: Foreign::default(),
+            logged,
         });
         self.flush_soon(cx);
     }
@@ -463,7 +416,7 @@ impl<S: StateMachine> Replica<S> {
                 return;
             }
         };
-        if !self.admit(cx, from, &message.src, parcel.cluster) {
+        if !self.admit(cx, from, &message.src, parcel.cluster, parcel.new) {
             return;
         }
         let Some(started) = &mut self.started else { return };
@@ -497,15 +450,6 @@ impl<S: StateMachine> Replica<S> {
             self.finish(cx, name, Answer(result));
         }
     }
-}
-
-/// Why a node does not start whose cluster cannot bring it back.
-fn alone(why: &str) -> String {
-    format!(
-        "what this node acknowledged is missing, and without it the others are no quorum that \
-         could bring it back: {why}. Give it the directory as it was; or remove the directories \
-         of all nodes, and the records beside them, to begin a new cluster with nothing in it"
-    )
 }
 
 /// The number of the node called `id`.

@@ -39,6 +39,9 @@ pub(super) struct Parcel {
     /// The sender's cluster, if it knows it.
     #[serde(rename = "i", default, skip_serializing_if = "Option::is_none")]
     pub(super) cluster: Option<ClusterId>,
+    /// The sender knows of no session that the receiver ever opened.
+    #[serde(rename = "n", default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) new: bool,
     /// The sender's term; zero if it abstains, and so confirms nothing.
     #[serde(rename = "t")]
     pub(super) term: Term,

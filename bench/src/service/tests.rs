@@ -1,3 +1,5 @@
+//! What the services promise, and what they may do.
+
 use std::collections::BTreeMap;
 
 use seaworthy::message::Packet;

@@ -1,6 +1,7 @@
 //! A large graph of small numbers, and whether it has cycles.
 
 use std::collections::VecDeque;
+use std::collections::btree_map::Entry;
 
 /// From how many nodes a short cycle is looked for, unless none has been found by then.
 const TRIED: usize = 32;
@@ -112,8 +113,8 @@ impl Graph {
                     way.reverse();
                     return Some(way);
                 }
-                if !from.contains_key(&next) {
-                    from.insert(next, node);
+                if let Entry::Vacant(place) = from.entry(next) {
+                    place.insert(node);
                     queue.push_back(next);
                 }
             }

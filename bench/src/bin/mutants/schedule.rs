@@ -265,9 +265,14 @@ impl Schedule {
             MergeByAdding => Schedule { workload: "pn-counter", ..gossip },
             IdsFromZero => Schedule { workload: "unique-ids", fix: as_drawn, ..gossip },
             PollUncommitted => Schedule { workload: "kafka", ..raft },
-            CommitsNotInSnapshot => {
-                Schedule { workload: "kafka", args: SNAPSHOTS, needs: &[Kill], fix: busy, ..raft }
-            }
+            // Not on disks slower than the elections of this space, which would never end.
+            CommitsNotInSnapshot => Schedule {
+                workload: "kafka",
+                args: SNAPSHOTS,
+                needs: &[Partition, Kill],
+                fix: hasty,
+                ..raft
+            },
             KeyByKey => Schedule { workload: "txn-rw-register", needs: &[], fix: as_drawn, ..raft },
             ReplyInOrder => Schedule {
                 workload: "pn-counter",

@@ -102,6 +102,8 @@ pub enum Mutant {
     NewVotersElect = 43,
     /// Agreement with an earlier leader's log counts for the present one.
     VerifiedForever = 44,
+    /// A command of a session that has expired is applied all the same.
+    ExpiredApplies = 45,
     /// What a peer echoed in one life counts as proof of another.
     FloorOutlivesPeer = 46,
     /// A read is confirmed by answers to messages that were sent before it came.
@@ -157,7 +159,7 @@ mod active {
 #[cfg(feature = "mutants")]
 impl Mutant {
     /// All of them, by number.
-    pub const ALL: [Mutant; 46] = {
+    pub const ALL: [Mutant; 47] = {
         use Mutant::*;
         [
             LocalReadAtLeader,
@@ -204,6 +206,7 @@ impl Mutant {
             SnapshotConfigAhead,
             NewVotersElect,
             VerifiedForever,
+            ExpiredApplies,
             FloorOutlivesPeer,
             ReadInCurrentRound,
         ]

@@ -105,10 +105,6 @@ pub fn derive(space: &Space, seed: Seed) -> RunArgs {
     if space.tuned && is_swift {
         args.extend(options(&space.workload, extra));
     }
-    if space.tuned && is_replicated(&space.workload) && extra.chance(0.3) {
-        // Sessions end when nodes start anew, but those of the nodes that run fit.
-        args.extend(["--max-sessions".to_owned(), nodes.to_string()]);
-    }
     // Leases rely on clocks that differ by less than their margin.
     let skew = if args.iter().any(|arg| arg == "--lease-reads") { LEASE_SKEW } else { 1.0 };
     RunArgs {
@@ -146,11 +142,6 @@ const LEASE_SKEW: f64 = 0.05;
 fn spread(latency: f64, draw: &mut Draw) -> f64 {
     let (far, factor) = (draw.chance(0.5), *draw.pick(&[4.0, 16.0, 50.0]));
     if far && latency > 0.0 { f64::min(factor, FARTHEST_MS / latency).max(1.0) } else { 1.0 }
-}
-
-/// Whether a workload is replicated by Raft.
-fn is_replicated(workload: &str) -> bool {
-    matches!(workload, "lin-kv" | "kafka" | "txn-list-append" | "txn-rw-register")
 }
 
 /// Options of our own nodes under which what takes a long log or a large state happens in

@@ -162,6 +162,9 @@ impl<S: StateMachine> Replica<S> {
                     None => return,
                 }
             }
+            // Guard: whether the command was applied before the session expired, its state
+            // cannot tell any more.
+            Outcome::Expired if mutant::is(Mutant::ExpiredApplies) => self.machine.apply(command).0,
             Outcome::Expired => RawValue::NULL.to_owned(),
             Outcome::Settled | Outcome::TooFarAhead => return,
         };

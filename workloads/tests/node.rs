@@ -266,11 +266,14 @@ fn a_reader_that_went_away_is_no_failure() {
     assert_eq!(status.code(), Some(0));
 }
 
-/// Runs a node that must fail with a word on stderr and nothing on stdout.
+/// Runs a node that must fail with a word on stderr, and refuse what it is asked.
 fn refused(dir: &Path, input: &str) -> String {
     let output = run(&["--data-dir", dir.to_str().unwrap()], input.as_bytes());
     assert_eq!(output.status.code(), Some(1));
-    assert_eq!(messages(&output), Vec::<Value>::new(), "no init_ok without storage");
+    for reply in messages(&output) {
+        assert_eq!(reply["body"]["type"], "error", "no init_ok without storage: {reply}");
+        assert_eq!(reply["body"]["code"], 11, "{reply}");
+    }
     String::from_utf8(output.stderr).unwrap()
 }
 

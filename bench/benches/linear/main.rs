@@ -25,7 +25,7 @@ fn main() {
     let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
     if let [command, count, first] = args.as_slice()
         && command == "sweep"
-        && let (Ok(count), Ok(first)) = (count.parse(), first.parse())
+        && let (Ok(count), Ok(first)) = (count.parse::<u64>(), first.parse::<u64>())
     {
         sweep::run(first..first + count);
         return;

@@ -47,7 +47,7 @@ pub(crate) fn run(seeds: Range<u64>) {
 fn judge(seed: u64, tally: &mut Tally) {
     let mut rng = Pcg64Mcg::seed_from_u64(seed);
     let mut below = |bound: u64| (rng.next_u64() % bound) as usize;
-    let is_large = seed % 4 == 0;
+    let is_large = seed.is_multiple_of(4);
     let name = match (is_large, seed / 4) {
         (true, at) if at % 3 > 0 => NAMES[0],
         // The larger states of sets and queues are for the small histories.
@@ -67,7 +67,7 @@ fn judge(seed: u64, tally: &mut Tally) {
     let (certain, crashed) = (&workload.certain, &workload.crashed);
     let mut timeline = generate::linearizable(model, certain, crashed, &shape, &mut rng);
     let mut expected = Some(true);
-    if !is_large && seed % 3 > 0 {
+    if !is_large && !seed.is_multiple_of(3) {
         let count = 1 + (rng.next_u64() % 3) as usize;
         timeline = generate::corrupted(&timeline, certain, count, &mut rng);
         expected = referee::is_linearizable(model, &timeline, 200_000);

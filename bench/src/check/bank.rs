@@ -36,7 +36,7 @@ impl Default for Options {
 }
 
 /// What is wrong with a read.
-enum Wrong {
+enum BadRead {
     UnexpectedKey(Vec<Edn>),
     NilBalance(Vec<(Edn, Edn)>),
     WrongTotal(i128),
@@ -45,7 +45,7 @@ enum Wrong {
 
 /// A read that is wrong.
 struct Error<'a> {
-    wrong: Wrong,
+    wrong: BadRead,
     op: &'a Op,
 }
 
@@ -95,7 +95,7 @@ fn judge(operations: &[Pair<'_>], options: &Options) -> Result<Outcome, String> 
 }
 
 /// Jepsen's order of questions; only the first fault of a read counts.
-fn wrong(op: &Op, accounts: &BTreeSet<&str>, options: &Options) -> Result<Option<Wrong>, String> {
+fn wrong(op: &Op, accounts: &BTreeSet<&str>, options: &Options) -> Result<Option<BadRead>, String> {
     let balances = match &op.value {
         Edn::Nil => &[],
         value => value.entries().ok_or_else(|| {
@@ -110,11 +110,11 @@ fn wrong(op: &Op, accounts: &BTreeSet<&str>, options: &Options) -> Result<Option
     let strange = balances.iter().map(|(key, _)| key).filter(|key| !is_account(key));
     let strange: Vec<Edn> = strange.cloned().collect();
     if !strange.is_empty() {
-        return Ok(Some(Wrong::UnexpectedKey(strange)));
+        return Ok(Some(BadRead::UnexpectedKey(strange)));
     }
     let nils: Vec<_> = balances.iter().filter(|(_, balance)| balance.is_nil()).cloned().collect();
     if !nils.is_empty() {
-        return Ok(Some(Wrong::NilBalance(nils)));
+        return Ok(Some(BadRead::NilBalance(nils)));
     }
     let amount = |(_, balance): &(Edn, Edn)| {
         balance.as_int().map(i128::from).ok_or_else(|| {
@@ -124,36 +124,36 @@ fn wrong(op: &Op, accounts: &BTreeSet<&str>, options: &Options) -> Result<Option
     let amounts: Vec<i128> = balances.iter().map(amount).collect::<Result<_, _>>()?;
     let total = amounts.iter().sum();
     if total != i128::from(options.total_amount) {
-        return Ok(Some(Wrong::WrongTotal(total)));
+        return Ok(Some(BadRead::WrongTotal(total)));
     }
     let negative: Vec<i128> = amounts.into_iter().filter(|amount| *amount < 0).collect();
     let is_wrong = !options.negative_balances && !negative.is_empty();
-    Ok(is_wrong.then_some(Wrong::NegativeValue(negative)))
+    Ok(is_wrong.then_some(BadRead::NegativeValue(negative)))
 }
 
-impl Wrong {
+impl BadRead {
     fn name(&self) -> &'static str {
         match self {
-            Wrong::UnexpectedKey(_) => "unexpected-key",
-            Wrong::NilBalance(_) => "nil-balance",
-            Wrong::WrongTotal(_) => "wrong-total",
-            Wrong::NegativeValue(_) => "negative-value",
+            BadRead::UnexpectedKey(_) => "unexpected-key",
+            BadRead::NilBalance(_) => "nil-balance",
+            BadRead::WrongTotal(_) => "wrong-total",
+            BadRead::NegativeValue(_) => "negative-value",
         }
     }
 
     /// Larger numbers are worse; only those of one type are compared.
     fn badness(&self, options: &Options) -> i128 {
         match self {
-            Wrong::UnexpectedKey(keys) => keys.len() as i128,
-            Wrong::NilBalance(nils) => nils.len() as i128,
-            Wrong::WrongTotal(total) => (total - i128::from(options.total_amount)).abs(),
-            Wrong::NegativeValue(amounts) => -amounts.iter().sum::<i128>(),
+            BadRead::UnexpectedKey(keys) => keys.len() as i128,
+            BadRead::NilBalance(nils) => nils.len() as i128,
+            BadRead::WrongTotal(total) => (total - i128::from(options.total_amount)).abs(),
+            BadRead::NegativeValue(amounts) => -amounts.iter().sum::<i128>(),
         }
     }
 
     fn total(&self) -> Option<i128> {
         match self {
-            Wrong::WrongTotal(total) => Some(*total),
+            BadRead::WrongTotal(total) => Some(*total),
             _ => None,
         }
     }
@@ -162,10 +162,10 @@ impl Wrong {
 impl Error<'_> {
     fn to_edn(&self) -> Edn {
         let (key, value) = match &self.wrong {
-            Wrong::UnexpectedKey(keys) => ("unexpected", Edn::List(keys.clone())),
-            Wrong::NilBalance(nils) => ("nils", Edn::Map(nils.clone())),
-            Wrong::WrongTotal(total) => ("total", int(*total)),
-            Wrong::NegativeValue(amounts) => {
+            BadRead::UnexpectedKey(keys) => ("unexpected", Edn::List(keys.clone())),
+            BadRead::NilBalance(nils) => ("nils", Edn::Map(nils.clone())),
+            BadRead::WrongTotal(total) => ("total", int(*total)),
+            BadRead::NegativeValue(amounts) => {
                 ("negative", Edn::List(amounts.iter().map(|amount| int(*amount)).collect()))
             }
         };

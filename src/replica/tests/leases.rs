@@ -14,7 +14,8 @@ const STEPS: u64 = 250;
 /// moment. Returns how many reads at n0 missed a write that was acknowledged before.
 fn stale_reads(net: &mut Net) -> usize {
     let cut = net.now();
-    let (mut writes, mut reads): (Vec<(u64, u64)>, Vec<(u64, Vec<u64>, u64)>) = Default::default();
+    let mut writes: Vec<(u64, u64)> = Vec::new();
+    let mut reads: Vec<(u64, Vec<u64>, u64)> = Vec::new();
     for step in 0..STEPS {
         if step % 5 == 0 {
             writes.push((100 + step, net.ask(1, append(100 + step))));

@@ -43,6 +43,9 @@ const PIECEMEAL: &[&str] = &[
     "0",
 ];
 
+/// Fewer sessions than nodes open.
+const FEW_SESSIONS: &[&str] = &["--max-sessions", "3"];
+
 /// Nothing beyond.
 fn as_drawn(_: &mut RunArgs, _: &mut Draw) {}
 
@@ -176,9 +179,10 @@ pub(crate) fn is_about_progress(mutant: Mutant) -> bool {
 
 impl Schedule {
     /// Whether operations must be answered in this space: not where a node may replicate
-    /// only one entry in a round trip, and gets more than that.
+    /// only one entry in a round trip, and gets more than that; nor where sessions expire
+    /// while their commands wait, which are then answered with error 0.
     pub(crate) fn promises_progress(&self) -> bool {
-        self.args != PIECEMEAL
+        self.args != PIECEMEAL && self.args != FEW_SESSIONS
     }
 
     /// The space of a mutant.
@@ -239,6 +243,12 @@ impl Schedule {
             SnapshotNotPersisted => {
                 Schedule { args: SNAPSHOTS, needs: &[Partition, Kill], ..hasty }
             }
+            ExpiredApplies => Schedule {
+                workload: "txn-list-append",
+                args: FEW_SESSIONS,
+                needs: &[Partition, Kill],
+                ..raft
+            },
             NoSessions | RetryIsNew => {
                 Schedule { workload: "txn-list-append", needs: &[Partition, Pause], ..raft }
             }

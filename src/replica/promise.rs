@@ -11,8 +11,10 @@ use crate::raft::Term;
 /// is updated before responding).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Promise {
-    /// The term whose vote is given away, to the addressee or to the sender itself.
+    /// The term whose vote is given away.
     pub term: Term,
+    /// Whether the sender keeps the vote for itself; else the addressee has it.
+    pub is_candidacy: bool,
 }
 
 /// The messages of the core in a body; everything else in it is skipped.
@@ -33,7 +35,8 @@ pub fn promises(body: &str) -> Vec<Promise> {
     }
     let Ok(core) = serde_json::from_str::<Core>(body) else { return Vec::new() };
     let promise = |(term, say)| match say {
-        Say::Vote(false, true) | Say::RequestVote(false, ..) => Some(Promise { term }),
+        Say::Vote(false, true) => Some(Promise { term, is_candidacy: false }),
+        Say::RequestVote(false, ..) => Some(Promise { term, is_candidacy: true }),
         _ => None,
     };
     core.raft.into_iter().filter_map(promise).collect()
@@ -56,9 +59,9 @@ mod tests {
         let last = LogId::default();
         let ask = |pre| MessageKind::RequestVote { pre, transfer: false, last };
         let vote = |pre, granted| MessageKind::Vote { pre, granted };
-        let found = vec![Promise { term: Term(7) }];
-        assert_eq!(promises(&body(ask(false))), found);
-        assert_eq!(promises(&body(vote(false, true))), found);
+        let found = |is_candidacy| vec![Promise { term: Term(7), is_candidacy }];
+        assert_eq!(promises(&body(ask(false))), found(true));
+        assert_eq!(promises(&body(vote(false, true))), found(false));
         for kind in [ask(true), vote(true, true), vote(false, false), MessageKind::TimeoutNow] {
             assert_eq!(promises(&body(kind)), []);
         }

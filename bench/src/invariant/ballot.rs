@@ -2,13 +2,17 @@
 
 use std::collections::BTreeMap;
 
+use seaworthy::message::{NodeId, Packet};
 use seaworthy::raft::{Config, HardState, RaftId, Term};
+use seaworthy::replica::Promise;
 
 use super::{Check, demand, is_quorum};
 
 /// The votes of all servers, as far as they are durable.
 #[derive(Default)]
 pub(super) struct Ballots {
+    /// The servers by the names under which they stood for election.
+    names: BTreeMap<NodeId, RaftId>,
     /// By term and voter, the candidate.
     votes: BTreeMap<Term, BTreeMap<RaftId, RaftId>>,
 }
@@ -18,6 +22,18 @@ impl Ballots {
     pub(super) fn note(&mut self, voter: RaftId, durable: HardState) {
         if let Some(candidate) = durable.vote {
             self.votes.entry(durable.term).or_default().insert(voter, candidate);
+        }
+    }
+
+    /// Notes a vote that has left. It is durable, or a vote in a later term is; in that
+    /// case no disk ever held it by itself.
+    pub(super) fn left(&mut self, voter: RaftId, packet: &Packet, promise: Promise) {
+        if promise.is_candidacy {
+            self.names.insert(packet.src.clone(), voter);
+        }
+        let name = if promise.is_candidacy { &packet.src } else { &packet.dest };
+        if let Some(candidate) = self.names.get(name) {
+            self.votes.entry(promise.term).or_default().insert(voter, *candidate);
         }
     }
 

@@ -80,19 +80,19 @@ impl Inspect for RaftInvariants {
     }
 
     fn left(&mut self, index: usize, packet: &Packet) -> Result<(), String> {
-        let Some(seen) = self.owners.get(&index).and_then(|id| self.nodes.get(id)) else {
+        let Some((id, seen)) = self.owners.get(&index).and_then(|id| self.nodes.get_key_value(id))
+        else {
             return Ok(());
         };
-        promises(&packet.body).into_iter().try_for_each(|promise| {
-            demand(seen.has_promised(promise.term), || {
-                let (src, term) = (&packet.src, promise.term);
+        for promise in promises(&packet.body) {
+            let term = promise.term;
+            demand(seen.has_promised(term), || {
+                let src = &packet.src;
                 format!("{src} gave away its vote in term {term} before that was durable (§5.2)")
-            })
-        })
-    }
-
-    fn new_members(&mut self) -> Vec<Members> {
-        std::mem::take(&mut self.new_members)
+            })?;
+            self.ballots.left(*id, packet, promise);
+        }
+        Ok(())
     }
 
     fn killed(&mut self, index: usize) {

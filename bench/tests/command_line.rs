@@ -50,8 +50,10 @@ fn every_flag_of_jepsens_tests_is_taken() {
     logs.sort();
     assert_eq!(logs, ["a1.log", "a2.log", "b1.log", "b2.log"]);
 
-    let blank = ["test", "-w", "unique-ids", "--time-limit", "1", "--node-count", "3", "--nemesis"];
-    let output = seaworthy(store.path(), &[&blank[..], &["partition, kill"]].concat()).output();
+    // The nemesis acts at once, so a second could pass without an answer.
+    let blank = "test -w unique-ids --time-limit 20 --node-count 3 --seed 1 --nemesis";
+    let words: Vec<&str> = blank.split(' ').chain(["partition, kill"]).collect();
+    let output = seaworthy(store.path(), &words).output();
     assert_eq!(told(&output.unwrap()).0, Some(0));
 }
 

@@ -21,6 +21,7 @@
 mod bits;
 #[cfg(test)]
 mod brute;
+mod classes;
 mod config;
 mod depth;
 mod frontier;

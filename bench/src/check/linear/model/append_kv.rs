@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 
+use super::super::classes::Classes;
 use super::{Effect, Model, Observed, record};
 use crate::check::linear::timeline::{Class, State};
 use crate::check::linear::values::Values;
@@ -29,8 +30,7 @@ pub struct AppendKv {
     contents: Values,
     pieces: Values,
     appended: BTreeMap<(u32, u32), u32>,
-    classes: BTreeMap<Action, Class>,
-    actions: Vec<Action>,
+    classes: Classes<Action>,
     initial: u32,
     weight: usize,
 }
@@ -41,21 +41,8 @@ impl AppendKv {
         let mut contents = Values::default();
         let initial = contents.number(&normal(initial));
         let (pieces, appended) = (Values::default(), BTreeMap::new());
-        let (classes, actions) = (BTreeMap::new(), Vec::new());
-        AppendKv { contents, pieces, appended, classes, actions, initial, weight: 0 }
-    }
-
-    fn class(&mut self, action: Action) -> Class {
-        let next = Class(u32::try_from(self.actions.len()).expect("classes fit into 32 bits"));
-        let class = *self.classes.entry(action).or_insert(next);
-        if class == next {
-            self.actions.push(action);
-        }
-        class
-    }
-
-    fn action(&self, class: Class) -> Action {
-        self.actions[class.0 as usize]
+        let classes = Classes::default();
+        AppendKv { contents, pieces, appended, classes, initial, weight: 0 }
     }
 }
 
@@ -116,11 +103,11 @@ impl Model for AppendKv {
             },
             f => return Err(format!("an append-kv has no operation {f}")),
         };
-        Ok(Some(self.class(action)))
+        Ok(Some(self.classes.number(action)))
     }
 
     fn effect(&self, class: Class) -> Effect {
-        match self.action(class) {
+        match *self.classes.action(class) {
             Action::Get(_) => Effect::Observe,
             Action::Put(value) => Effect::Overwrite(State(value)),
             Action::Append(_) => Effect::Update,
@@ -128,21 +115,21 @@ impl Model for AppendKv {
     }
 
     fn needs(&self, class: Class) -> Option<State> {
-        match self.action(class) {
+        match *self.classes.action(class) {
             Action::Get(value) => Some(State(value)),
             Action::Put(_) | Action::Append(_) => None,
         }
     }
 
     fn leads_to(&self, class: Class) -> Option<State> {
-        match self.action(class) {
+        match *self.classes.action(class) {
             Action::Get(value) | Action::Put(value) => Some(State(value)),
             Action::Append(_) => None,
         }
     }
 
     fn step(&mut self, state: State, class: Class) -> Option<State> {
-        match self.action(class) {
+        match *self.classes.action(class) {
             Action::Get(value) => (state.0 == value).then_some(state),
             Action::Put(value) => Some(State(value)),
             Action::Append(piece) => {
@@ -172,7 +159,7 @@ impl Model for AppendKv {
 
     fn refusal(&self, state: State, class: Class) -> String {
         let now = self.contents.value(state.0);
-        match self.action(class) {
+        match *self.classes.action(class) {
             Action::Get(value) => format!("can't read {} from {now}", self.contents.value(value)),
             Action::Put(value) => format!("can't write {}", self.contents.value(value)),
             Action::Append(piece) => format!("can't append {}", self.pieces.value(piece)),

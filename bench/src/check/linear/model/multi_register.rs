@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use super::super::classes::Classes;
 use super::{Effect, Model, Observed, record};
 use crate::check::linear::timeline::{Class, State};
 use crate::check::linear::values::Values;
@@ -29,8 +30,7 @@ pub struct MultiRegister {
     states: BTreeMap<Contents, State>,
     contents: Vec<Contents>,
     weight: usize,
-    classes: BTreeMap<Vec<MicroOp>, Class>,
-    transactions: Vec<Vec<MicroOp>>,
+    classes: Classes<Vec<MicroOp>>,
     initial: State,
 }
 
@@ -47,8 +47,7 @@ impl Default for MultiRegister {
             states: BTreeMap::from([(Contents::new(), State(0))]),
             contents: vec![Contents::new()],
             weight: 0,
-            classes: BTreeMap::new(),
-            transactions: Vec::new(),
+            classes: Classes::default(),
             initial: State(0),
         }
     }
@@ -100,7 +99,7 @@ impl MultiRegister {
     /// The contents after `class`, or the read that does not fit and what was there.
     fn run(&self, state: State, class: Class) -> Result<Contents, (MicroOp, u32)> {
         let mut contents = self.contents[state.0 as usize].clone();
-        for micro_op in &self.transactions[class.0 as usize] {
+        for micro_op in self.classes.action(class) {
             let there = contents.get(&micro_op.key).copied().unwrap_or(NIL);
             if !micro_op.is_write {
                 if there != micro_op.value {
@@ -139,16 +138,11 @@ impl Model for MultiRegister {
         if micro_ops.is_empty() {
             return Ok(None);
         }
-        let next = Class(u32::try_from(self.transactions.len()).expect("classes fit into 32 bits"));
-        let class = *self.classes.entry(micro_ops.clone()).or_insert(next);
-        if class == next {
-            self.transactions.push(micro_ops);
-        }
-        Ok(Some(class))
+        Ok(Some(self.classes.number(micro_ops)))
     }
 
     fn effect(&self, class: Class) -> Effect {
-        let reads_only = self.transactions[class.0 as usize].iter().all(|m| !m.is_write);
+        let reads_only = self.classes.action(class).iter().all(|m| !m.is_write);
         if reads_only { Effect::Observe } else { Effect::Update }
     }
 

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 
+use super::super::classes::Classes;
 use super::{Effect, Model, Observed, record};
 use crate::check::linear::timeline::{Class, State};
 use crate::check::linear::values::Values;
@@ -32,8 +33,7 @@ pub struct Queue {
     contents: Vec<Vec<u32>>,
     weight: usize,
     after: BTreeMap<(State, Class), Option<State>>,
-    classes: BTreeMap<Action, Class>,
-    actions: Vec<Action>,
+    classes: Classes<Action>,
     initial: State,
     /// Whether a dequeue of unknown result was left out.
     is_vague: bool,
@@ -52,8 +52,7 @@ impl Queue {
             contents: Vec::new(),
             weight: 0,
             after: BTreeMap::new(),
-            classes: BTreeMap::new(),
-            actions: Vec::new(),
+            classes: Classes::default(),
             initial: State(0),
             is_vague: false,
         };
@@ -78,19 +77,6 @@ impl Queue {
         self.states.insert(contents.clone(), next);
         self.contents.push(contents);
         next
-    }
-
-    fn class(&mut self, action: Action) -> Class {
-        let next = Class(u32::try_from(self.actions.len()).expect("classes fit into 32 bits"));
-        let class = *self.classes.entry(action).or_insert(next);
-        if class == next {
-            self.actions.push(action);
-        }
-        class
-    }
-
-    fn action(&self, class: Class) -> Action {
-        self.actions[class.0 as usize]
     }
 
     /// What is in the queue after `action`; none if it is impossible.
@@ -146,12 +132,12 @@ impl Model for Queue {
             ("dequeue", Some(value)) => Action::Dequeue(self.values.number(value)),
             (f, _) => return Err(format!("a queue has no operation {f}")),
         };
-        let class = self.class(action);
+        let class = self.classes.number(action);
         self.refuse().map(|()| Some(class))
     }
 
     fn effect(&self, class: Class) -> Effect {
-        match self.action(class) {
+        match *self.classes.action(class) {
             Action::FindEmpty => Effect::Observe,
             Action::Enqueue(_) | Action::Dequeue(_) | Action::Drop => Effect::Update,
         }
@@ -169,7 +155,7 @@ impl Model for Queue {
         if let Some(after) = self.after.get(&(state, class)) {
             return *after;
         }
-        let after = self.changed(&self.contents[state.0 as usize], self.action(class));
+        let after = self.changed(&self.contents[state.0 as usize], *self.classes.action(class));
         let after = after.map(|contents| self.state_of(contents));
         self.weight += 64;
         self.after.insert((state, class), after);
@@ -191,7 +177,7 @@ impl Model for Queue {
 
     fn refusal(&self, state: State, class: Class) -> String {
         let now = self.elements(state);
-        match self.action(class) {
+        match *self.classes.action(class) {
             Action::Enqueue(value) => format!("can't enqueue {}", self.values.value(value)),
             Action::Dequeue(value) => {
                 format!("can't dequeue {} from {now}", self.values.value(value))
@@ -205,7 +191,7 @@ impl Model for Queue {
 impl Queue {
     /// Refuses a history of which leaving out vague dequeues would be wrong.
     fn refuse(&self) -> Result<(), String> {
-        let finds_empty = self.classes.contains_key(&Action::FindEmpty);
+        let finds_empty = self.classes.knows(&Action::FindEmpty);
         if self.is_vague && finds_empty {
             return Err(
                 "an unordered queue with dequeues of unknown result and others that found \

@@ -3,8 +3,7 @@
 //! Stricter than Knossos in one point, on purpose: a read that returned nil saw
 //! nil. Knossos lets it pass in every state.
 
-use std::collections::BTreeMap;
-
+use super::super::classes::Classes;
 use super::{Effect, Model, Observed, record};
 use crate::check::linear::timeline::{Class, State};
 use crate::check::linear::values::Values;
@@ -23,8 +22,7 @@ enum Action {
 pub struct Register {
     has_cas: bool,
     values: Values,
-    classes: BTreeMap<Action, Class>,
-    actions: Vec<Action>,
+    classes: Classes<Action>,
     initial: State,
 }
 
@@ -33,8 +31,8 @@ impl Register {
     pub fn plain() -> Register {
         let mut values = Values::default();
         assert_eq!(values.number(&Edn::Nil), 0, "the first number is the initial value's");
-        let (classes, actions) = (BTreeMap::new(), Vec::new());
-        Register { has_cas: false, values, classes, actions, initial: State(0) }
+        let classes = Classes::default();
+        Register { has_cas: false, values, classes, initial: State(0) }
     }
 
     /// The same that holds `value` at the beginning.
@@ -47,19 +45,6 @@ impl Register {
     /// A register with read, write and compare-and-set.
     pub fn with_cas() -> Register {
         Register { has_cas: true, ..Register::plain() }
-    }
-
-    fn class(&mut self, action: Action) -> Class {
-        let next = Class(u32::try_from(self.actions.len()).expect("classes fit into 32 bits"));
-        let class = *self.classes.entry(action).or_insert(next);
-        if class == next {
-            self.actions.push(action);
-        }
-        class
-    }
-
-    fn action(&self, class: Class) -> Action {
-        self.actions[class.0 as usize]
     }
 
     /// Turns an operation into an action; none for an indeterminate read.
@@ -98,11 +83,11 @@ impl Model for Register {
 
     fn classify(&mut self, op: Observed<'_>) -> Result<Option<Class>, String> {
         let action = self.parse(op)?;
-        Ok(action.map(|action| self.class(action)))
+        Ok(action.map(|action| self.classes.number(action)))
     }
 
     fn effect(&self, class: Class) -> Effect {
-        match self.action(class) {
+        match *self.classes.action(class) {
             Action::Read(_) => Effect::Observe,
             Action::Write(value) => Effect::Overwrite(State(value)),
             Action::Cas(..) => Effect::Update,
@@ -110,14 +95,14 @@ impl Model for Register {
     }
 
     fn needs(&self, class: Class) -> Option<State> {
-        match self.action(class) {
+        match *self.classes.action(class) {
             Action::Read(value) | Action::Cas(value, _) => Some(State(value)),
             Action::Write(_) => None,
         }
     }
 
     fn leads_to(&self, class: Class) -> Option<State> {
-        match self.action(class) {
+        match *self.classes.action(class) {
             Action::Read(value) | Action::Write(value) | Action::Cas(_, value) => {
                 Some(State(value))
             }
@@ -125,7 +110,7 @@ impl Model for Register {
     }
 
     fn step(&mut self, state: State, class: Class) -> Option<State> {
-        match self.action(class) {
+        match *self.classes.action(class) {
             Action::Read(value) => (state.0 == value).then_some(state),
             Action::Write(value) => Some(State(value)),
             Action::Cas(from, to) => (state.0 == from).then_some(State(to)),
@@ -144,7 +129,7 @@ impl Model for Register {
     fn refusal(&self, state: State, class: Class) -> String {
         let text = |value| self.values.value(value);
         let now = text(state.0);
-        match self.action(class) {
+        match *self.classes.action(class) {
             Action::Read(value) => format!("can't read {} from register {now}", text(value)),
             Action::Write(value) => format!("can't write {}", text(value)),
             Action::Cas(from, to) => format!("can't CAS {now} from {} to {}", text(from), text(to)),

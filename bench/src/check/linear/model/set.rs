@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::super::classes::Classes;
 use super::{Effect, Model, Observed, record};
 use crate::check::linear::timeline::{Class, State};
 use crate::check::linear::values::Values;
@@ -29,8 +30,7 @@ pub struct Set {
     contents: Vec<Contents>,
     weight: usize,
     after: BTreeMap<(State, Class), State>,
-    classes: BTreeMap<Action, Class>,
-    actions: Vec<Action>,
+    classes: Classes<Action>,
     initial: State,
 }
 
@@ -40,11 +40,10 @@ impl Set {
     /// # Errors
     /// A text if `initial` is not a collection.
     pub fn new(initial: &Edn) -> Result<Set, String> {
-        let (states, classes, after) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        let (contents, actions, values) = (Vec::new(), Vec::new(), Values::default());
+        let (states, classes, after) = (BTreeMap::new(), Classes::default(), BTreeMap::new());
+        let (contents, values) = (Vec::new(), Values::default());
         let weight = 0;
-        let mut set =
-            Set { values, states, contents, weight, after, classes, actions, initial: State(0) };
+        let mut set = Set { values, states, contents, weight, after, classes, initial: State(0) };
         set.initial = set.parse(initial)?;
         Ok(set)
     }
@@ -68,19 +67,6 @@ impl Set {
         self.states.insert(contents.clone(), next);
         self.contents.push(contents);
         next
-    }
-
-    fn class(&mut self, action: Action) -> Class {
-        let next = Class(u32::try_from(self.actions.len()).expect("classes fit into 32 bits"));
-        let class = *self.classes.entry(action).or_insert(next);
-        if class == next {
-            self.actions.push(action);
-        }
-        class
-    }
-
-    fn action(&self, class: Class) -> Action {
-        self.actions[class.0 as usize]
     }
 
     fn elements(&self, state: State) -> Edn {
@@ -108,18 +94,18 @@ impl Model for Set {
             ("remove", _) => Action::Remove(self.values.number(op.invoked)),
             (f, _) => return Err(format!("a set has no operation {f}")),
         };
-        Ok(Some(self.class(action)))
+        Ok(Some(self.classes.number(action)))
     }
 
     fn effect(&self, class: Class) -> Effect {
-        match self.action(class) {
+        match *self.classes.action(class) {
             Action::Read(_) => Effect::Observe,
             Action::Add(_) | Action::Remove(_) => Effect::Update,
         }
     }
 
     fn needs(&self, class: Class) -> Option<State> {
-        match self.action(class) {
+        match *self.classes.action(class) {
             Action::Read(state) => Some(state),
             Action::Add(_) | Action::Remove(_) => None,
         }
@@ -130,7 +116,7 @@ impl Model for Set {
     }
 
     fn step(&mut self, state: State, class: Class) -> Option<State> {
-        let action = self.action(class);
+        let action = *self.classes.action(class);
         if let Action::Read(there) = action {
             return (there == state).then_some(state);
         }
@@ -162,7 +148,7 @@ impl Model for Set {
 
     fn refusal(&self, state: State, class: Class) -> String {
         let now = self.elements(state);
-        match self.action(class) {
+        match *self.classes.action(class) {
             Action::Read(read) => format!("can't read {} from {now}", self.elements(read)),
             Action::Add(element) => format!("can't add {}", self.values.value(element)),
             Action::Remove(element) => format!("can't remove {}", self.values.value(element)),

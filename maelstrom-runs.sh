@@ -22,13 +22,13 @@ echo           | 1  | -w echo --node-count 1 --time-limit 10 |
 unique-ids     | 1  | -w unique-ids --node-count 3 --time-limit 30 --rate 1000 --availability total --nemesis partition |
 broadcast-3a   | 1  | -w broadcast --node-count 1 --time-limit 20 --rate 10 |
 broadcast-3b   | 1  | -w broadcast --node-count 5 --time-limit 20 --rate 10 |
-broadcast-3c   | 1  | -w broadcast --node-count 5 --time-limit 20 --rate 10 --nemesis partition |
+broadcast-3c   | 1  | -w broadcast --node-count 5 --time-limit 20 --rate 10 --availability total --nemesis partition | broadcast
 broadcast-3d   | 1  | -w broadcast --node-count 25 --time-limit 20 --rate 100 --latency 100 |
 broadcast-3e   | 1  | -w broadcast --node-count 25 --time-limit 20 --rate 100 --latency 100 | --latency-budget 2000
-g-set          | 1  | -w g-set --node-count 3 --time-limit 20 --rate 100 --nemesis partition |
-g-counter      | 1  | -w g-counter --node-count 3 --time-limit 20 --rate 100 --nemesis partition |
-g-counter-seq-kv | 1 | -w g-counter --node-count 3 --time-limit 20 --rate 100 --nemesis partition | --store seq-kv
-pn-counter     | 1  | -w pn-counter --node-count 3 --time-limit 20 --rate 100 --nemesis partition |
+g-set          | 1  | -w g-set --node-count 3 --time-limit 20 --rate 100 --availability total --nemesis partition | g-set
+g-counter      | 1  | -w g-counter --node-count 3 --time-limit 20 --rate 100 --availability total --nemesis partition | g-counter
+g-counter-seq-kv | 1 | -w g-counter --node-count 3 --time-limit 20 --rate 100 --availability total --nemesis partition | g-counter --store seq-kv
+pn-counter     | 1  | -w pn-counter --node-count 3 --time-limit 20 --rate 100 --availability total --nemesis partition | pn-counter
 kafka-5a       | 1  | -w kafka --node-count 1 --concurrency 2n --time-limit 20 --rate 1000 |
 kafka-5b       | 1  | -w kafka --node-count 2 --concurrency 2n --time-limit 20 --rate 1000 |
 kafka-5c       | 1  | -w kafka --node-count 2 --concurrency 2n --time-limit 20 --rate 1000 | --batch-delay 5

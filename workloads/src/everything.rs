@@ -98,14 +98,16 @@ impl Everything {
 
     /// Another node said what the cluster is used for, or failed to.
     fn learn_parts(&mut self, cx: &mut Context<'_>, answer: Result<Body, RpcError>) {
-        if let Ok(Parts { parts, .. }) = answer.and_then(|body| body.parse()) {
+        let parts: Result<Parts, RpcError> = answer.and_then(|body| body.parse());
+        let answered = parts.is_ok();
+        if let Ok(Parts { parts, .. }) = parts {
             for name in parts {
                 if let Some(place) = self.table.iter().position(|entry| entry.name == name) {
                     self.need_part(cx, place);
                 }
             }
         }
-        self.undecided.pause(cx);
+        self.undecided.pause(cx, answered);
     }
 
     fn need_part(&mut self, cx: &mut Context<'_>, place: usize) {

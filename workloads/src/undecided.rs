@@ -7,8 +7,10 @@
 //! was told something itself it never happens and costs nothing.
 //!
 //! It does not hold the read for ever: if every client began with a read, and waited,
-//! nobody would ever be told anything. After half a second the read is refused, which
-//! for a read is a certain and harmless answer.
+//! no node would ever be told anything. Once all other nodes have said that they do not
+//! know either, a read of half a second's age is refused, which for a read is a certain and
+//! harmless answer. While a node cannot be reached, that node may know, and a partition may
+//! end: then the read is held for a few seconds.
 
 use std::time::Duration;
 
@@ -28,15 +30,22 @@ pub(crate) const TIMER: Token = Token(1);
 const PATIENCE: Duration = Duration::from_millis(500);
 /// How long to wait before asking the next node.
 const PAUSE: Duration = Duration::from_millis(100);
-/// How long a read is held.
-const LIFETIME: Duration = Duration::from_millis(500);
+/// How long a read is held at least, and if all others know nothing.
+const MIN_HOLD: Duration = Duration::from_millis(500);
+/// How long it is held at most. Its client waits for 5 s, and a set or counter that has just
+/// been started waits for the first word of another node, too.
+const MAX_HOLD: Duration = Duration::from_millis(2500);
 
 /// The reads that wait.
 #[derive(Debug, Default)]
 pub(crate) struct Undecided {
+    /// When each came, and the read.
     reads: Vec<(Time, Message)>,
     /// How many questions were asked.
     asked: usize,
+    /// How many of the last questions were answered, one after the other, by nodes that
+    /// know nothing either.
+    in_vain: usize,
     /// Whether a question or a pause is under way.
     busy: bool,
 }
@@ -58,7 +67,7 @@ pub(crate) struct Parts {
 impl Undecided {
     /// Keeps a read until it is known what it means.
     pub(crate) fn hold(&mut self, cx: &mut Context<'_>, read: Message) {
-        self.reads.push((cx.now() + LIFETIME, read));
+        self.reads.push((cx.now(), read));
         if !self.busy {
             self.ask(cx);
         }
@@ -80,8 +89,9 @@ impl Undecided {
         cx.rpc(peer, &Ask { kind: ASK }, PATIENCE, REPLY);
     }
 
-    /// The question was answered, or not; another follows.
-    pub(crate) fn pause(&mut self, cx: &mut Context<'_>) {
+    /// Notes whether the last question was answered, and asks another after a pause.
+    pub(crate) fn pause(&mut self, cx: &mut Context<'_>, answered: bool) {
+        self.in_vain = if answered { self.in_vain + 1 } else { 0 };
         cx.set_timer(TIMER, PAUSE);
     }
 
@@ -92,8 +102,9 @@ impl Undecided {
 
     fn give_up(&mut self, cx: &mut Context<'_>) {
         let now = cx.now();
-        for (_, read) in self.reads.extract_if(.., |(until, _)| *until <= now) {
-            let why = "nobody knows yet what this cluster is used for";
+        let hold = if self.in_vain >= cx.peers().count() { MIN_HOLD } else { MAX_HOLD };
+        for (_, read) in self.reads.extract_if(.., |(came, _)| *came + hold <= now) {
+            let why = "this node was not told anything yet that says what it is used for";
             let error = RpcError::new(ErrorCode::TEMPORARILY_UNAVAILABLE, why);
             cx.error(&read.request(), &error);
         }

@@ -211,6 +211,34 @@ fn a_read_that_nobody_can_place_is_refused_in_the_end() {
     assert_eq!(fresh.node.next_deadline(), None);
 }
 
+/// At which second, counted from 1, a read that n0 cannot place is refused, if n1 answers
+/// every question with no parts, or never.
+fn refused_after(n1_answers: bool) -> u64 {
+    let mut fresh = Rig::start_in(Recovered::default(), &["n0", "n1"]);
+    fresh.say(json!({"type": "shared", "msg_id": 5}));
+    for second in 1..8 {
+        for effect in std::mem::take(&mut fresh.effects) {
+            let Effect::Send(packet) = effect else { continue };
+            let body: Value = serde_json::from_str(&packet.body).unwrap();
+            if body["code"] == json!(11) {
+                return second - 1;
+            }
+            if n1_answers && body["type"] == json!("parts") {
+                let reply = json!({"type": "parts_ok", "in_reply_to": body["msg_id"], "parts": []});
+                fresh.say_as("n1", reply);
+            }
+        }
+        fresh.step(second, Input::Tick);
+    }
+    panic!("the read is never refused");
+}
+
+#[test]
+fn a_read_is_refused_early_only_if_all_others_know_nothing() {
+    assert_eq!(refused_after(true), 1, "no other node can be told what the read means");
+    assert!(refused_after(false) > 2, "the node behind the partition may know");
+}
+
 #[test]
 fn an_unknown_type_is_refused_and_starts_nothing() {
     let mut rig = Rig::start(Recovered::default());

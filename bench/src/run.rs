@@ -156,8 +156,8 @@ pub fn run_processes(
 /// A sentence about the argument that makes no sense.
 pub fn factory(config: &RunConfig) -> Result<Factory, String> {
     let cli = parse_args(&config.args.args).map_err(|e| e.to_string())?;
-    build(cli.workload.as_deref(), &cli.options).map_err(|e| e.to_string())?;
+    build(cli.workload.as_deref(), &cli.options()).map_err(|e| e.to_string())?;
     Ok(Box::new(move || {
-        build(cli.workload.as_deref(), &cli.options).expect("it was built a moment ago")
+        build(cli.workload.as_deref(), &cli.options()).expect("it was built a moment ago")
     }))
 }

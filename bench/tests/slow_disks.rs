@@ -3,11 +3,11 @@
 // A test may fail by unwrapping; its helpers are not known to be tests.
 #![allow(clippy::unwrap_used)]
 
+use std::any::Any;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use seaworthy::node::{Context, Event, Workload};
-use seaworthy::raft::Raft;
 use seaworthy_bench::check::Verdict;
 use seaworthy_bench::config::{RunArgs, RunConfig};
 use seaworthy_bench::history::{OpType, Process};
@@ -30,13 +30,13 @@ struct Watched {
 impl Workload for Watched {
     fn handle(&mut self, cx: &mut Context<'_>, event: Event) {
         self.inner.handle(cx, event);
-        if let Some(raft) = self.inner.raft().filter(|raft| raft.is_leader()) {
+        if let Some(raft) = self.inner.replica().raft().filter(|raft| raft.is_leader()) {
             self.terms.lock().unwrap().insert(raft.term().0);
         }
     }
 
-    fn raft(&self) -> Option<&Raft> {
-        self.inner.raft()
+    fn engine(&self) -> Option<&dyn Any> {
+        self.inner.engine()
     }
 }
 

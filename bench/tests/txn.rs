@@ -155,7 +155,7 @@ fn half_a_transaction_is_found_by_name() {
         let factory = Box::new(|| {
             let args: Vec<&str> = LEVEL.split_whitespace().skip(1).collect();
             let cli = parse_args(&args).unwrap();
-            let inner = build(cli.workload.as_deref(), &cli.options).unwrap();
+            let inner = build(cli.workload.as_deref(), &cli.options()).unwrap();
             Box::new(Halves(inner)) as Box<dyn Workload + Send>
         });
         let config = config(&flags, 1);

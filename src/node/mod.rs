@@ -19,8 +19,9 @@
 mod context;
 mod runtime;
 
+use std::any::Any;
+
 use crate::message::{Body, Message, NodeId, Packet, RpcError};
-use crate::raft::Raft;
 use crate::storage::{Recovered, Write};
 
 pub use context::{Context, DEFAULT_STREAM, Payload};
@@ -32,8 +33,10 @@ pub trait Workload {
     /// return, in the order in which they were asked for.
     fn handle(&mut self, cx: &mut Context<'_>, event: Event);
 
-    /// The consensus core inside, if there is one, for white-box checks.
-    fn raft(&self) -> Option<&Raft> {
+    /// Returns the engine inside, if there is one, for white-box checks: the
+    /// [`Raft`](crate::raft::Raft) of a linearizable workload. The contract knows no
+    /// engine; an inspector looks whether this is one that it knows.
+    fn engine(&self) -> Option<&dyn Any> {
         None
     }
 }

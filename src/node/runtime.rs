@@ -1,5 +1,6 @@
 //! The shell around a workload: identity, replies, timers, tickets, bad input.
 
+use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -172,9 +173,9 @@ impl Node {
         self.core.deadlines.first().map(|(at, _)| *at)
     }
 
-    /// The workload, for white-box checks.
-    pub fn workload(&self) -> &(dyn Workload + Send) {
-        &*self.workload
+    /// Returns the workload's engine if it is an `E`, for white-box checks.
+    pub fn engine<E: Any>(&self) -> Option<&E> {
+        self.workload.engine()?.downcast_ref()
     }
 
     fn dispatch(&mut self, event: Event, effects: &mut Vec<Effect>) {

@@ -13,8 +13,8 @@ use seaworthy::node::{Context, DEFAULT_STREAM, Event, Workload};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::Options;
-use crate::table::{Done, not_supported};
+use crate::options::Options;
+use crate::reply::{Done, not_supported};
 
 /// The workload.
 pub struct Broadcast {
@@ -44,7 +44,7 @@ impl Broadcast {
 
     /// A node that knows no message yet.
     pub fn new(options: &Options) -> Broadcast {
-        Broadcast { messages: Replicated::new(Broadcast::GOSSIP, options.gossip()) }
+        Broadcast { messages: Replicated::new(Broadcast::GOSSIP, options.gossip.clone()) }
     }
 
     fn answer(&mut self, cx: &mut Context<'_>, message: &Message) -> Result<(), RpcError> {

@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, RangedU64ValueParser};
-use clap::{Args, Command, FromArgMatches, Parser, ValueEnum};
+use clap::{Args, Parser, ValueEnum};
 use seaworthy::gossip::{self, Overlay};
 use seaworthy::replica;
 use tracing_subscriber::EnvFilter;
 
-use crate::all;
+use crate::options::{Isolation, Options, Store};
+use crate::table::all;
 
 /// A node for Maelstrom, Jepsen and `seaworthy test`: messages in on stdin, out on
 /// stdout, one JSON object a line.
@@ -38,119 +39,124 @@ pub struct Cli {
 
     /// How the workloads behave.
     #[command(flatten)]
-    pub options: Options,
+    flags: Flags,
 }
 
-/// What configures workloads; each reads what concerns it.
-#[derive(Args, Clone, Debug, PartialEq, Eq)]
-pub struct Options {
+/// The flags that configure workloads.
+#[derive(Args, Clone, Debug)]
+struct Flags {
     /// How broadcast, g-set, the counters and txn spread what they learn: through a hub
     /// that is replaced if it fails, along a tree, along the topology that broadcast is
     /// given, or from everyone to everyone
     #[arg(long, value_enum, value_name = "SHAPE", default_value_t)]
-    pub overlay: OverlayChoice,
+    overlay: OverlayChoice,
 
     /// How long a broadcast message, element, delta or write may take to reach every node
     /// in good weather; more time means fewer messages
     #[arg(long, value_name = "MS")]
     #[arg(default_value_t = gossip::Config::default().latency_budget.as_millis() as u64)]
-    pub latency_budget: u64,
+    latency_budget: u64,
 
     /// How long the leader of lin-kv, kafka or txn collects commands before it replicates
     /// them; more time means fewer messages
     #[arg(long, value_name = "MS", default_value_t = replica::Options::default().batch_delay_ms)]
-    pub batch_delay: u64,
+    batch_delay: u64,
 
     /// Silence after which the others begin to elect a new leader; up to twice that
     #[arg(long, value_name = "MS")]
     #[arg(default_value_t = replica::Options::default().election_timeout_ms)]
     #[arg(value_parser = clap::value_parser!(u64).range(10..=600_000))]
-    pub election_timeout: u64,
+    election_timeout: u64,
 
-    /// The longest silence of a leader; below the election timeout
+    /// The longest silence of a leader; at most half of the election timeout, which it is cut
+    /// down to
     #[arg(long, value_name = "MS", default_value_t = replica::Options::default().heartbeat_ms)]
     #[arg(value_parser = clap::value_parser!(u64).range(1..=100_000))]
-    pub heartbeat: u64,
+    heartbeat: u64,
 
     /// How much the log of lin-kv and txn grows before it is replaced by a snapshot, at
     /// least
     #[arg(long, value_name = "BYTES")]
     #[arg(default_value_t = replica::Options::default().compact_bytes)]
-    pub compact_bytes: u64,
+    compact_bytes: u64,
 
     /// How many entries stay in that log for nodes that are a little behind
     #[arg(long, value_name = "COUNT", default_value_t = replica::Options::default().keep_entries)]
-    pub keep_entries: u64,
+    keep_entries: u64,
 
     /// How much of that log goes into one message, as far as one entry fits
     #[arg(long, value_name = "BYTES", default_value_t = replica::Options::default().append_bytes)]
-    pub append_bytes: usize,
+    append_bytes: usize,
 
     /// How many of those messages may be on the way to one node
     #[arg(long, value_name = "COUNT", default_value_t = replica::Options::default().max_inflight)]
     #[arg(value_parser = at_least_one())]
-    pub max_inflight: usize,
+    max_inflight: usize,
 
     /// How many of those messages a node keeps that overtook others, until these come
     #[arg(long, value_name = "COUNT", default_value_t = replica::Options::default().max_early)]
-    pub max_early: usize,
+    max_early: usize,
 
     /// How much of a snapshot goes into one message
     #[arg(long, value_name = "BYTES")]
     #[arg(default_value_t = replica::Options::default().snapshot_chunk_bytes)]
     #[arg(value_parser = at_least_one())]
-    pub snapshot_chunk: usize,
+    snapshot_chunk: usize,
 
     /// How many starts of nodes are remembered, so that what they ask for twice happens
     /// once; the same on all nodes
     #[arg(long, value_name = "COUNT", default_value_t = replica::Options::default().max_sessions)]
     #[arg(value_parser = at_least_one())]
-    pub max_sessions: usize,
+    max_sessions: usize,
 
     /// How many changes broadcast, g-set and the counters keep for nodes that are behind;
     /// those that lack more are sent everything
     #[arg(long, value_name = "COUNT", default_value_t = gossip::Config::default().keep_deltas)]
     #[arg(value_parser = at_least_one())]
-    pub keep_deltas: usize,
+    keep_deltas: usize,
 
     /// Answer reads without asking anyone while a quorum has promised to elect nobody
     /// else; correct only if clocks run at nearly the same rate
     #[arg(long)]
-    pub lease_reads: bool,
+    lease_reads: bool,
 
     /// Where the counters keep their totals, and kafka its logs
     #[arg(long, value_enum, value_name = "STORE", default_value_t)]
-    pub store: StoreChoice,
+    store: StoreChoice,
 
     /// What transactions may see of each other
     #[arg(long, value_enum, value_name = "LEVEL", default_value_t)]
-    pub isolation: IsolationChoice,
+    isolation: IsolationChoice,
 
     /// How many messages kafka keeps of each log, the last ones; by default all
     #[arg(long, value_name = "MESSAGES")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
-    pub retain: Option<u32>,
+    retain: Option<u32>,
 }
 
 /// Children of an inner node of `--overlay tree`.
 const TREE_FANOUT: u16 = 4;
 
-impl Default for Options {
-    /// What an empty command line says.
-    fn default() -> Options {
-        let command = Options::augment_args(Command::new("options").no_binary_name(true));
-        let matches = command.try_get_matches_from([""; 0]);
-        matches.and_then(|m| Options::from_arg_matches(&m)).expect("each option has a default")
-    }
-}
-
 fn at_least_one() -> RangedU64ValueParser<usize> {
     RangedU64ValueParser::new().range(1..)
 }
 
-impl Options {
-    /// What configures a replica.
-    pub fn replica(&self) -> replica::Options {
+impl Cli {
+    /// Returns what the flags say, as the workloads take it.
+    pub fn options(&self) -> Options {
+        let flags = &self.flags;
+        Options {
+            gossip: flags.gossip(),
+            replica: flags.replica(),
+            store: flags.store.into(),
+            isolation: flags.isolation.into(),
+            retain: flags.retain,
+        }
+    }
+}
+
+impl Flags {
+    fn replica(&self) -> replica::Options {
         replica::Options {
             batch_delay_ms: self.batch_delay,
             election_timeout_ms: self.election_timeout,
@@ -168,8 +174,7 @@ impl Options {
         }
     }
 
-    /// What configures the gossip engine.
-    pub fn gossip(&self) -> gossip::Config {
+    fn gossip(&self) -> gossip::Config {
         let overlay = match self.overlay {
             OverlayChoice::Hub => Overlay::Hub,
             OverlayChoice::Tree => Overlay::Tree(TREE_FANOUT),
@@ -183,7 +188,7 @@ impl Options {
 
 /// The values of `--store`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum StoreChoice {
+enum StoreChoice {
     /// On the nodes themselves
     #[default]
     Nodes,
@@ -193,9 +198,19 @@ pub enum StoreChoice {
     LinKv,
 }
 
+impl From<StoreChoice> for Store {
+    fn from(choice: StoreChoice) -> Store {
+        match choice {
+            StoreChoice::Nodes => Store::Nodes,
+            StoreChoice::SeqKv => Store::SeqKv,
+            StoreChoice::LinKv => Store::LinKv,
+        }
+    }
+}
+
 /// The values of `--isolation`, strongest first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum IsolationChoice {
+enum IsolationChoice {
     /// One after the other, in real time; needs a majority of the nodes
     #[default]
     StrictSerializable,
@@ -205,9 +220,19 @@ pub enum IsolationChoice {
     ReadUncommitted,
 }
 
+impl From<IsolationChoice> for Isolation {
+    fn from(choice: IsolationChoice) -> Isolation {
+        match choice {
+            IsolationChoice::StrictSerializable => Isolation::StrictSerializable,
+            IsolationChoice::ReadCommitted => Isolation::ReadCommitted,
+            IsolationChoice::ReadUncommitted => Isolation::ReadUncommitted,
+        }
+    }
+}
+
 /// The values of `--overlay`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum OverlayChoice {
+enum OverlayChoice {
     /// Through the lowest node that can be reached; repairs itself
     #[default]
     Hub,

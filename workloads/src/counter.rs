@@ -12,8 +12,8 @@ use seaworthy::mutant::{self, Mutant};
 use seaworthy::node::{Context, DEFAULT_STREAM, Event, Workload};
 use serde::{Deserialize, Serialize};
 
-use crate::Options;
-use crate::table::{Done, not_supported};
+use crate::options::Options;
+use crate::reply::{Done, not_supported};
 
 /// The workload.
 pub struct Counter {
@@ -42,13 +42,16 @@ impl Counter {
 
     /// A counter at zero that only grows.
     pub fn grow_only(options: &Options) -> Counter {
-        let totals = Replicated::new(Counter::GROW_ONLY_GOSSIP, options.gossip());
+        let totals = Replicated::new(Counter::GROW_ONLY_GOSSIP, options.gossip.clone());
         Counter { totals, grow_only: true }
     }
 
     /// A counter at zero.
     pub fn new(options: &Options) -> Counter {
-        Counter { totals: Replicated::new(Counter::GOSSIP, options.gossip()), grow_only: false }
+        Counter {
+            totals: Replicated::new(Counter::GOSSIP, options.gossip.clone()),
+            grow_only: false,
+        }
     }
 
     fn answer(&mut self, cx: &mut Context<'_>, message: &Message) -> Result<(), RpcError> {

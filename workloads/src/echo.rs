@@ -9,7 +9,7 @@ use seaworthy::node::{Context, Event, Workload};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::table::not_supported;
+use crate::reply::not_supported;
 
 /// The workload.
 #[derive(Clone, Copy, Debug, Default)]

@@ -7,9 +7,9 @@ use seaworthy::node::{Context, DEFAULT_STREAM, Event, Workload};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::Options;
 use crate::broadcast::element;
-use crate::table::{Done, not_supported};
+use crate::options::Options;
+use crate::reply::{Done, not_supported};
 
 /// The workload.
 pub struct GSet {
@@ -34,7 +34,7 @@ impl GSet {
 
     /// The empty set.
     pub fn new(options: &Options) -> GSet {
-        GSet { elements: Replicated::new(GSet::GOSSIP, options.gossip()) }
+        GSet { elements: Replicated::new(GSet::GOSSIP, options.gossip.clone()) }
     }
 
     fn answer(&mut self, cx: &mut Context<'_>, message: &Message) -> Result<(), RpcError> {

@@ -1,25 +1,35 @@
-//! What a node does: one file, one challenge.
+//! What a node does: one module for each challenge.
 //!
 //! A workload is the thin mapping between the protocol of its clients and an
 //! engine of the `seaworthy` crate; [`all`] is the one table of them that the
 //! binary, the bench and the tests read. [`mod@echo`] is the smallest complete example.
 //!
+//! The feature `cli` (on by default) adds the command line of the binary. Without it the
+//! library takes plain [`Options`] and depends on no parser.
+//!
 //! Deliberately missing: input, output, clocks and threads; see `seaworthy::driver`.
 
+pub mod all_workloads;
 pub mod broadcast;
 mod canonical;
+#[cfg(feature = "cli")]
 pub mod cli;
 pub mod counter;
 pub mod echo;
-pub mod everything;
+mod entry;
 pub mod g_set;
 pub mod kafka;
 pub mod lin_kv;
+pub mod options;
+mod pending_reads;
+mod reply;
 pub mod seq_counter;
 mod table;
 pub mod txn;
-mod undecided;
 pub mod unique_ids;
 
-pub use cli::{Cli, Options, parse_args};
-pub use table::{Entry, UnknownWorkload, all, build};
+#[cfg(feature = "cli")]
+pub use cli::{Cli, parse_args};
+pub use entry::Entry;
+pub use options::Options;
+pub use table::{UnknownWorkload, all, build};

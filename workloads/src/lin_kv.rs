@@ -8,18 +8,18 @@
 //! Deliberately missing: reads that may be stale, and deletion, which the protocol does
 //! not have.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 
 use seaworthy::message::{ErrorCode, Message, RpcError, brief};
 use seaworthy::node::{Context, Event, Workload};
-use seaworthy::raft::Raft;
 use seaworthy::replica::{Answer, Replica, StateMachine};
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
-use crate::Options;
 use crate::canonical::{canonical, same};
-use crate::table::not_supported;
+use crate::options::Options;
+use crate::reply::not_supported;
 
 /// How many bytes of a key or value an error quotes.
 const QUOTED: usize = 100;
@@ -94,7 +94,7 @@ impl LinKv {
 
     /// A node that has not started yet.
     pub fn new(options: &Options) -> LinKv {
-        let replica = Replica::new(LinKv::PEER, Registers::default(), options.replica());
+        let replica = Replica::new(LinKv::PEER, Registers::default(), options.replica.clone());
         LinKv { replica }
     }
 
@@ -116,8 +116,8 @@ impl Workload for LinKv {
         }
     }
 
-    fn raft(&self) -> Option<&Raft> {
-        self.replica.raft()
+    fn engine(&self) -> Option<&dyn Any> {
+        self.replica.raft().map(|raft| raft as &dyn Any)
     }
 }
 

@@ -34,7 +34,7 @@ use seaworthy::time::Time;
 use serde::{Deserialize, Serialize};
 
 use crate::counter::{ReadOk, delta};
-use crate::table::{Done, not_supported};
+use crate::reply::{Done, not_supported};
 
 const SERVICE: &str = "seq-kv";
 const KEY: &str = "counter";

@@ -26,7 +26,7 @@ use seaworthy::mutant::{self, Mutant};
 use seaworthy::node::{Context, Event, Workload};
 use serde::Serialize;
 
-use crate::table::not_supported;
+use crate::reply::not_supported;
 
 /// The workload.
 #[derive(Clone, Debug, Default)]

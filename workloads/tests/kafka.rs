@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use seaworthy::message::Message;
 use seaworthy::node::{Effect, Input, Node};
+use seaworthy::replica;
 use seaworthy::storage::{Recovered, WriteData};
 use seaworthy::time::Time;
 use seaworthy_workloads::{Options, build};
@@ -217,8 +218,15 @@ fn a_commit_leaves_at_once_and_costs_no_more_than_a_send() {
 
 #[test]
 fn snapshots_and_a_limit_bound_the_disk() {
-    let bounds =
-        Options { retain: Some(5), compact_bytes: 4000, keep_entries: 10, ..Options::default() };
+    let bounds = Options {
+        retain: Some(5),
+        replica: replica::Options {
+            compact_bytes: 4000,
+            keep_entries: 10,
+            ..replica::Options::default()
+        },
+        ..Options::default()
+    };
     let mut cluster = Cluster::new(2, &bounds);
     let (mut checkpoint, mut log, mut sent) = (0, 0, 0);
     for n in 0..2000 {

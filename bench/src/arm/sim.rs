@@ -195,12 +195,12 @@ impl SimCluster {
             return false;
         }
         for machine in &mut self.machines {
-            let raft = machine.node.as_ref().and_then(|node| node.workload().raft());
+            let raft = machine.node.as_ref().and_then(Node::engine::<Raft>);
             machine.rolled_back &= raft.is_none_or(Raft::is_abstaining);
         }
         let others = self.machines.iter().enumerate().filter(|(i, m)| *i != node && m.rolled_back);
         let has_raft =
-            self.machines[node].node.as_ref().is_some_and(|n| n.workload().raft().is_some());
+            self.machines[node].node.as_ref().is_some_and(|n| n.engine::<Raft>().is_some());
         has_raft && others.count() + 1 < self.machines.len().div_ceil(2)
     }
 }

@@ -59,7 +59,7 @@ fn demand(holds: bool, why: impl FnOnce() -> String) -> Check {
 
 impl Inspect for RaftInvariants {
     fn stepped(&mut self, index: usize, node: &Node) -> Result<(), String> {
-        let Some(raft) = node.workload().raft() else { return Ok(()) };
+        let Some(raft) = node.engine::<Raft>() else { return Ok(()) };
         let status = raft.status();
         self.owners.insert(index, status.id);
         let (at, config) = raft.configuration();

@@ -1,5 +1,6 @@
 //! A small network to drive replicas by hand: constant latency, cuts, kills, repeats.
 
+use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
@@ -47,8 +48,8 @@ impl StateMachine for List {
 struct ListNode(Replica<List>);
 
 impl Workload for ListNode {
-    fn raft(&self) -> Option<&Raft> {
-        self.0.raft()
+    fn engine(&self) -> Option<&dyn Any> {
+        self.0.raft().map(|raft| raft as &dyn Any)
     }
 
     fn handle(&mut self, cx: &mut Context<'_>, event: Event) {
@@ -213,12 +214,12 @@ impl Net {
 
     /// How the core of a node stands, if it runs.
     pub(super) fn status(&self, node: usize) -> Option<Status> {
-        Some(self.machines[node].node.as_ref()?.workload().raft()?.status())
+        Some(self.machines[node].node.as_ref()?.engine::<Raft>()?.status())
     }
 
     /// The index of a node's latest snapshot; zero without one.
     pub(super) fn snapshot_at(&self, node: usize) -> u64 {
-        let raft = self.machines[node].node.as_ref().and_then(|node| node.workload().raft());
+        let raft = self.machines[node].node.as_ref().and_then(Node::engine::<Raft>);
         raft.and_then(|raft| raft.snapshot()).map_or(0, |snapshot| snapshot.last.index.0)
     }
 
@@ -234,7 +235,7 @@ impl Net {
     /// The core's state on a node that runs.
     pub(super) fn raft(&self, node: usize) -> &Raft {
         let node = self.machines[node].node.as_ref().expect("it runs");
-        node.workload().raft().expect("it has started")
+        node.engine().expect("it has started")
     }
 
     /// How many records a node's disk holds besides its checkpoint.

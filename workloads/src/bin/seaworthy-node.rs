@@ -30,7 +30,7 @@ fn main() -> ExitCode {
 }
 
 fn serve(cli: &Cli) -> anyhow::Result<()> {
-    let workload = build(cli.workload.as_deref(), &cli.options)?;
+    let workload = build(cli.workload.as_deref(), &cli.options())?;
     match &cli.data_dir {
         None => run_stdio(workload, Volatile)?,
         Some(dir) => run_stdio(workload, DataDir::new(dir))?,

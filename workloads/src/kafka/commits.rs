@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use seaworthy::message::{Body, ErrorCode, NodeId, Request, RpcError};
 use seaworthy::node::Context;
 
-use super::service::{Awaited, Cas, Read, SERVICE, ServiceKafka, TIMEOUT};
-use super::{ListCommittedOk, Offsets};
-use crate::table::Done;
+use super::calls::{self, Awaited, Calls, Cas, Read, SERVICE, TIMEOUT};
+use super::protocol::{ListCommittedOk, Offsets};
+use crate::reply::Done;
 
 /// What this node has committed.
 #[derive(Default)]
@@ -20,10 +20,12 @@ pub(super) struct Commits {
     queue: Vec<(Request, Offsets)>,
     /// What the service was asked to hold next.
     flight: Option<Offsets>,
+    /// Requests for committed offsets that are not answered yet, by number.
+    listings: BTreeMap<u64, Listing>,
 }
 
 /// A request for committed offsets, until all nodes' are known.
-pub(super) struct Listing {
+struct Listing {
     request: Request,
     keys: Vec<String>,
     missing: usize,
@@ -53,108 +55,122 @@ impl Commits {
         let done = self.queue.extract_if(.., |(_, offsets)| covered(offsets));
         done.map(|(request, _)| request).collect()
     }
-}
 
-impl ServiceKafka {
-    pub(super) fn commit(&mut self, cx: &mut Context<'_>, request: Request, offsets: Offsets) {
-        self.commits.queue.push((request, offsets));
-        if self.commits.flight.is_none() {
-            self.begin_commit(cx);
+    /// Commits offsets, and answers once the service holds them.
+    pub(super) fn commit(
+        &mut self,
+        cx: &mut Context<'_>,
+        calls: &mut Calls,
+        request: Request,
+        offsets: Offsets,
+    ) {
+        self.queue.push((request, offsets));
+        if self.flight.is_none() {
+            self.begin(cx, calls);
         }
     }
 
     /// Answers what is done, and begins a cas for the rest.
-    fn begin_commit(&mut self, cx: &mut Context<'_>) {
-        self.commits.flight = None;
-        for request in self.commits.settle() {
+    fn begin(&mut self, cx: &mut Context<'_>, calls: &mut Calls) {
+        self.flight = None;
+        for request in self.settle() {
             cx.reply(&request, &Done::of("commit_offsets_ok"));
         }
-        if self.commits.queue.is_empty() {
+        if self.queue.is_empty() {
             return;
         }
-        let mut next = self.commits.known.clone().unwrap_or_default();
-        self.commits.queue.iter().for_each(|(_, offsets)| merge(&mut next, offsets));
-        self.commits.flight = Some(next);
-        self.send_commit(cx);
+        let mut next = self.known.clone().unwrap_or_default();
+        self.queue.iter().for_each(|(_, offsets)| merge(&mut next, offsets));
+        self.flight = Some(next);
+        self.send(cx, calls);
     }
 
-    pub(super) fn send_commit(&mut self, cx: &mut Context<'_>) {
-        let token = self.expect(Awaited::CommitCas);
+    /// Asks the service to hold the next state.
+    pub(super) fn send(&self, cx: &mut Context<'_>, calls: &mut Calls) {
+        let token = calls.expect(Awaited::CommitCas);
         let key = own_key(cx.id());
-        let Commits { known, flight, .. } = &self.commits;
+        let Commits { known, flight, .. } = self;
         cx.rpc(&SERVICE.into(), &Cas::new(&key, known, flight), TIMEOUT, token);
     }
 
-    pub(super) fn commit_cas_ended(
+    /// Takes the service's answer to [`Commits::send`].
+    pub(super) fn cas_ended(
         &mut self,
         cx: &mut Context<'_>,
+        calls: &mut Calls,
         result: Result<Body, RpcError>,
     ) {
         match result {
             Ok(_) => {
-                self.commits.known = self.commits.flight.take();
-                self.begin_commit(cx);
+                self.known = self.flight.take();
+                self.begin(cx, calls);
             }
             // From an earlier life, or from this cas, whose first answer was lost.
-            Err(e) if e.code == ErrorCode::PRECONDITION_FAILED => self.read_commits(cx),
-            Err(_) => self.stall(cx, Awaited::CommitCas),
+            Err(e) if e.code == ErrorCode::PRECONDITION_FAILED => Commits::read(cx, calls),
+            Err(_) => calls.stall(cx, Awaited::CommitCas),
         }
     }
 
-    pub(super) fn read_commits(&mut self, cx: &mut Context<'_>) {
-        let token = self.expect(Awaited::CommitRead);
+    /// Asks the service for what it holds.
+    pub(super) fn read(cx: &mut Context<'_>, calls: &mut Calls) {
+        let token = calls.expect(Awaited::CommitRead);
         let key = own_key(cx.id());
-        cx.rpc(&SERVICE.into(), &Read { kind: "read", key: &key }, TIMEOUT, token);
+        cx.rpc(&SERVICE.into(), &Read::new(&key), TIMEOUT, token);
     }
 
-    pub(super) fn commit_read_ended(
+    /// Takes the service's answer to [`Commits::read`].
+    pub(super) fn read_ended(
         &mut self,
         cx: &mut Context<'_>,
+        calls: &mut Calls,
         result: Result<Body, RpcError>,
     ) {
-        match ServiceKafka::value(result) {
+        match calls::value(result) {
             Ok(known) => {
-                self.commits.known = known;
-                self.begin_commit(cx);
+                self.known = known;
+                self.begin(cx, calls);
             }
-            Err(_) => self.stall(cx, Awaited::CommitRead),
+            Err(_) => calls.stall(cx, Awaited::CommitRead),
         }
     }
 
-    pub(super) fn list_committed(
+    /// Asks the service for what every node has committed, and answers with the most.
+    pub(super) fn list(
         &mut self,
         cx: &mut Context<'_>,
+        calls: &mut Calls,
         request: Request,
         keys: Vec<String>,
     ) {
         let nodes = cx.node_ids().to_vec();
         let missing = nodes.len();
         let listing = Listing { request, keys, missing, found: Offsets::new(), failed: false };
-        let name = self.listings.last_key_value().map_or(0, |(name, _)| name + 1);
-        self.listings.insert(name, listing);
+        let number = self.listings.last_key_value().map_or(0, |(last, _)| last + 1);
+        self.listings.insert(number, listing);
         for node in nodes {
-            let token = self.expect(Awaited::List(name));
-            let read = Read { kind: "read", key: &own_key(&node) };
-            cx.rpc(&SERVICE.into(), &read, TIMEOUT, token);
+            let token = calls.expect(Awaited::List(number));
+            let key = own_key(&node);
+            cx.rpc(&SERVICE.into(), &Read::new(&key), TIMEOUT, token);
         }
     }
 
+    /// Takes the service's answer about one node's offsets.
     pub(super) fn listed(
         &mut self,
         cx: &mut Context<'_>,
-        name: u64,
+        number: u64,
         result: Result<Body, RpcError>,
     ) {
-        let Some(listing) = self.listings.get_mut(&name) else { return };
+        let Some(listing) = self.listings.get_mut(&number) else { return };
         listing.missing -= 1;
-        match ServiceKafka::value::<Offsets>(result) {
+        match calls::value::<Offsets>(result) {
             Ok(offsets) => merge(&mut listing.found, &offsets.unwrap_or_default()),
             Err(_) => listing.failed = true,
         }
         if listing.missing > 0 {
             return;
         }
-        let Some(listing) = self.listings.remove(&name) else { return };
+        let Some(listing) = self.listings.remove(&number) else { return };
         if listing.failed {
             let text = format!("{SERVICE} did not say what is committed");
             let error = RpcError::new(ErrorCode::TEMPORARILY_UNAVAILABLE, text);

@@ -24,8 +24,8 @@ use seaworthy::replica::{Answer, StateMachine};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{Batch, ListCommittedOk, Offsets, SendOk};
-use crate::table::Done;
+use super::protocol::{Batch, ListCommittedOk, Offsets, SendOk};
+use crate::reply::Done;
 
 /// The most messages in the answer to a poll. A client that wants more polls again.
 pub const POLL_MESSAGES_MAX: usize = 1024;

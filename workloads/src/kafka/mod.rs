@@ -12,119 +12,22 @@
 //! Deliberately missing: consumer groups and partitions, which the protocol does not
 //! have.
 
+mod calls;
 mod chunks;
 mod commits;
 pub mod logs;
+mod protocol;
 pub mod replicated;
 pub mod service;
 
-use std::collections::BTreeMap;
-
-use seaworthy::message::{Message, RpcError};
 use seaworthy::node::Workload;
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 
-use crate::Options;
-use crate::cli::StoreChoice;
+use crate::options::{Options, Store};
 
 /// The workload, with its logs where the options say.
 pub fn build(options: &Options) -> Box<dyn Workload + Send> {
     match options.store {
-        StoreChoice::LinKv => Box::new(service::ServiceKafka::default()),
-        _ => Box::new(replicated::Kafka::new(options)),
-    }
-}
-
-/// Offsets by key.
-pub(crate) type Offsets = BTreeMap<String, u64>;
-
-/// What a client asks.
-pub(crate) enum Ask<'a> {
-    /// Append this message to the log of this key.
-    Send(String, &'a RawValue),
-    /// Read from these offsets.
-    Poll(Offsets),
-    /// Everything before and at these offsets has been dealt with.
-    Commit(Offsets),
-    /// What has been committed for these keys.
-    ListCommitted(Vec<String>),
-    /// Something that is no business of this workload.
-    Other,
-}
-
-impl<'a> Ask<'a> {
-    /// Reads a request.
-    ///
-    /// # Errors
-    /// Error 12 if it does not have the documented shape.
-    pub(crate) fn parse(message: &'a Message) -> Result<Ask<'a>, RpcError> {
-        #[derive(Deserialize)]
-        struct Send<'a> {
-            key: String,
-            #[serde(borrow)]
-            msg: &'a RawValue,
-        }
-        #[derive(Deserialize)]
-        struct WithOffsets {
-            offsets: Offsets,
-        }
-        #[derive(Deserialize)]
-        struct Keys {
-            keys: Vec<String>,
-        }
-        let body = &message.body;
-        Ok(match body.kind.as_str() {
-            "send" => {
-                let Send { key, msg } = body.parse()?;
-                Ask::Send(key, msg)
-            }
-            "poll" => Ask::Poll(body.parse::<WithOffsets>()?.offsets),
-            "commit_offsets" => Ask::Commit(body.parse::<WithOffsets>()?.offsets),
-            "list_committed_offsets" => Ask::ListCommitted(body.parse::<Keys>()?.keys),
-            _ => Ask::Other,
-        })
-    }
-}
-
-#[derive(Serialize)]
-pub(crate) struct SendOk {
-    #[serde(rename = "type")]
-    kind: &'static str,
-    offset: u64,
-}
-
-impl SendOk {
-    pub(crate) fn new(offset: u64) -> SendOk {
-        SendOk { kind: "send_ok", offset }
-    }
-}
-
-/// Messages with their offsets, by key.
-pub(crate) type Batch<'a> = BTreeMap<&'a str, Vec<(u64, &'a RawValue)>>;
-
-#[derive(Serialize)]
-pub(crate) struct PollOk<'a> {
-    #[serde(rename = "type")]
-    kind: &'static str,
-    msgs: Batch<'a>,
-}
-
-impl<'a> PollOk<'a> {
-    pub(crate) fn new(msgs: Batch<'a>) -> PollOk<'a> {
-        PollOk { kind: "poll_ok", msgs }
-    }
-}
-
-#[derive(Serialize)]
-pub(crate) struct ListCommittedOk<'a> {
-    #[serde(rename = "type")]
-    kind: &'static str,
-    offsets: BTreeMap<&'a str, u64>,
-}
-
-impl<'a> ListCommittedOk<'a> {
-    pub(crate) fn new(offsets: BTreeMap<&'a str, u64>) -> ListCommittedOk<'a> {
-        ListCommittedOk { kind: "list_committed_offsets_ok", offsets }
+        Store::LinKv => Box::new(service::ServiceKafka::default()),
+        Store::Nodes | Store::SeqKv => Box::new(replicated::Kafka::new(options)),
     }
 }

@@ -17,17 +17,18 @@
 //! and every poll that had to commit took 3 ms longer. `--batch-delay` is the place for
 //! that trade, for all commands.
 
+use std::any::Any;
+
 use seaworthy::message::{Message, Request};
 use seaworthy::mutant::{self, Mutant};
 use seaworthy::node::{Context, Event, Workload};
-use seaworthy::raft::Raft;
 use seaworthy::replica::{self, Replica, StateMachine};
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::logs::{Command, Logs};
-use super::{Ask, Offsets, PollOk};
-use crate::Options;
-use crate::table::{Done, not_supported};
+use super::protocol::{Ask, Offsets, PollOk};
+use crate::options::Options;
+use crate::reply::{Done, not_supported};
 
 /// The workload.
 pub struct Kafka {
@@ -41,7 +42,7 @@ impl Kafka {
     /// A node that has not started yet.
     pub fn new(options: &Options) -> Kafka {
         let logs = Logs::new(options.retain);
-        let options = replica::Options { read_your_writes: true, ..options.replica() };
+        let options = replica::Options { read_your_writes: true, ..options.replica.clone() };
         Kafka { replica: Replica::new(Kafka::PEER, logs, options) }
     }
 
@@ -102,8 +103,8 @@ impl Workload for Kafka {
         }
     }
 
-    fn raft(&self) -> Option<&Raft> {
-        self.replica.raft()
+    fn engine(&self) -> Option<&dyn Any> {
+        self.replica.raft().map(|raft| raft as &dyn Any)
     }
 }
 

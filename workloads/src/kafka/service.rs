@@ -34,22 +34,17 @@ use seaworthy::time::Time;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::calls::{self, Awaited, Calls, Cas, Read, SERVICE, TIMEOUT};
 use super::chunks::{Chunk, Topic, log_key};
-use super::commits::{Commits, Listing};
+use super::commits::Commits;
 use super::logs::poll;
-use super::{Ask, Offsets, PollOk, SendOk};
-use crate::table::not_supported;
+use super::protocol::{Ask, Batch, Offsets, PollOk, SendOk};
+use crate::reply::not_supported;
 
-/// The service.
-pub(super) const SERVICE: &str = "lin-kv";
-/// How long the service may take to answer.
-pub(super) const TIMEOUT: Duration = Duration::from_secs(1);
 /// How long the node that writes a key may take. It asks the service in the meantime.
 const FORWARD_TIMEOUT: Duration = Duration::from_secs(3);
 /// For how long a node that did not answer is not asked again.
 const SUSPICION: Duration = Duration::from_secs(2);
-/// Before asking again a service that did not answer or refused.
-const PAUSE: Duration = Duration::from_millis(100);
 /// How old what is known about a key may be when it is polled.
 pub const FRESH: Duration = Duration::from_millis(50);
 /// The same for a key that this node writes.
@@ -57,25 +52,6 @@ pub const FRESH_OWN: Duration = Duration::from_secs(1);
 /// How many sends of other nodes are remembered: more than can be delivered while one
 /// of them is repeated.
 const TAKEN_MAX: usize = 1 << 16;
-const RETRY: Token = Token(0);
-
-/// What a reply will be about.
-#[derive(Clone)]
-pub(super) enum Awaited {
-    /// A chunk of a log, the last one if it is known.
-    Read { key: String, chunk: u64, asked: Time },
-    /// A cas of a chunk.
-    Cas { key: String, asked: Time },
-    /// A send that another node was asked to do.
-    Forward { request: Request, key: String, message: Box<RawValue>, to: NodeId },
-    /// A cas of this node's committed offsets.
-    CommitCas,
-    /// This node's committed offsets.
-    CommitRead,
-    /// Some node's committed offsets.
-    List(u64),
-}
-
 /// The workload.
 #[derive(Default)]
 pub struct ServiceKafka {
@@ -88,51 +64,18 @@ pub struct ServiceKafka {
     taken_order: VecDeque<(NodeId, Option<u64>)>,
     tags: u64,
     topics: BTreeMap<String, Topic>,
-    pub(super) commits: Commits,
-    pub(super) listings: BTreeMap<u64, Listing>,
+    commits: Commits,
     /// Polls that wait for keys to be read.
     polls: Vec<WaitingPoll>,
     /// Nodes that did not answer, and until when they are not asked.
     suspects: BTreeMap<NodeId, Time>,
-    awaited: BTreeMap<u64, Awaited>,
-    next_token: u64,
-    /// What has to be asked again after a pause.
-    stalled: Vec<Awaited>,
+    calls: Calls,
 }
 
 struct WaitingPoll {
     request: Request,
     offsets: Offsets,
     keys: BTreeSet<String>,
-}
-
-#[derive(Serialize)]
-pub(super) struct Cas<'a, F, T> {
-    #[serde(rename = "type")]
-    kind: &'static str,
-    key: &'a str,
-    from: F,
-    to: T,
-    create_if_not_exists: bool,
-}
-
-impl<'a, F, T> Cas<'a, F, T> {
-    /// From one value to another; a missing key stands for any value.
-    pub(super) fn new(key: &'a str, from: F, to: T) -> Cas<'a, F, T> {
-        Cas { kind: "cas", key, from, to, create_if_not_exists: true }
-    }
-}
-
-#[derive(Serialize)]
-pub(super) struct Read<'a> {
-    #[serde(rename = "type")]
-    pub(super) kind: &'static str,
-    pub(super) key: &'a str,
-}
-
-#[derive(Deserialize)]
-pub(super) struct ValueIs<T> {
-    pub(super) value: T,
 }
 
 /// A send passed on to the node that writes its key.
@@ -158,30 +101,6 @@ impl ServiceKafka {
     /// The type of sends passed on between nodes.
     pub const FORWARD: &'static str = "kafka:send";
 
-    /// The answer to an rpc, or nothing if the key does not exist.
-    pub(super) fn value<T: for<'a> Deserialize<'a>>(
-        result: Result<Body, RpcError>,
-    ) -> Result<Option<T>, RpcError> {
-        match result.and_then(|body| body.parse()) {
-            Ok(ValueIs { value }) => Ok(Some(value)),
-            Err(e) if e.code == ErrorCode::KEY_DOES_NOT_EXIST => Ok(None),
-            Err(e) => Err(e),
-        }
-    }
-
-    /// Expects an answer about something.
-    pub(super) fn expect(&mut self, awaited: Awaited) -> Token {
-        self.next_token += 1;
-        self.awaited.insert(self.next_token, awaited);
-        Token(self.next_token)
-    }
-
-    /// Asks again after a pause.
-    pub(super) fn stall(&mut self, cx: &mut Context<'_>, awaited: Awaited) {
-        self.stalled.push(awaited);
-        cx.set_timer_if_unset(RETRY, PAUSE);
-    }
-
     fn serve(&mut self, cx: &mut Context<'_>, message: &Message) -> Result<(), RpcError> {
         let request = message.request();
         if message.body.kind == ServiceKafka::FORWARD {
@@ -202,8 +121,8 @@ impl ServiceKafka {
         match Ask::parse(message)? {
             Ask::Send(key, msg) => self.send(cx, request, key, msg.to_owned()),
             Ask::Poll(offsets) => self.poll(cx, request, offsets),
-            Ask::Commit(offsets) => self.commit(cx, request, offsets),
-            Ask::ListCommitted(keys) => self.list_committed(cx, request, keys),
+            Ask::Commit(offsets) => self.commits.commit(cx, &mut self.calls, request, offsets),
+            Ask::ListCommitted(keys) => self.commits.list(cx, &mut self.calls, request, keys),
             Ask::Other => not_supported(cx, message),
         }
         Ok(())
@@ -231,7 +150,7 @@ impl ServiceKafka {
         }
         let awaited =
             Awaited::Forward { request, key: key.clone(), message: msg.clone(), to: to.clone() };
-        let token = self.expect(awaited);
+        let token = self.calls.expect(awaited);
         let life = self.lives.get(&to).copied();
         let forward = Forward { kind: ServiceKafka::FORWARD, key: &key, msg: &msg, life };
         cx.rpc(&to, &forward, FORWARD_TIMEOUT, token);
@@ -296,13 +215,14 @@ impl ServiceKafka {
         let Some(topic) = self.topics.get_mut(key) else { return };
         topic.busy = true;
         let chunk = topic.chunk();
-        let token = self.expect(Awaited::Read { key: key.to_owned(), chunk, asked: cx.now() });
-        let read = Read { kind: "read", key: &log_key(key, chunk) };
-        cx.rpc(&SERVICE.into(), &read, TIMEOUT, token);
+        let token =
+            self.calls.expect(Awaited::Read { key: key.to_owned(), chunk, asked: cx.now() });
+        let chunk = log_key(key, chunk);
+        cx.rpc(&SERVICE.into(), &Read::new(&chunk), TIMEOUT, token);
     }
 
     fn send_cas(&mut self, cx: &mut Context<'_>, key: &str) {
-        let token = self.expect(Awaited::Cas { key: key.to_owned(), asked: cx.now() });
+        let token = self.calls.expect(Awaited::Cas { key: key.to_owned(), asked: cx.now() });
         let Some(topic) = self.topics.get_mut(key) else { return };
         topic.busy = true;
         let Some(flight) = &topic.flight else { return };
@@ -328,7 +248,7 @@ impl ServiceKafka {
             }
             // Refused now, but it may have taken effect before. The chunk tells.
             Err(e) if e.code == ErrorCode::PRECONDITION_FAILED => self.read(cx, &key),
-            Err(_) => self.stall(cx, Awaited::Cas { key, asked }),
+            Err(_) => self.calls.stall(cx, Awaited::Cas { key, asked }),
         }
     }
 
@@ -338,12 +258,12 @@ impl ServiceKafka {
         (key, number, asked): (String, u64, Time),
         result: Result<Body, RpcError>,
     ) {
-        let chunk: Option<Chunk> = match ServiceKafka::value(result) {
+        let chunk: Option<Chunk> = match calls::value(result) {
             Ok(chunk) => chunk,
             Err(_) => {
                 // Polls need not wait for what cannot be had.
                 self.answer_polls(cx, &key);
-                return self.stall(cx, Awaited::Read { key, chunk: number, asked });
+                return self.calls.stall(cx, Awaited::Read { key, chunk: number, asked });
             }
         };
         let Some(topic) = self.topics.get_mut(&key) else { return };
@@ -391,7 +311,7 @@ impl ServiceKafka {
         }
     }
 
-    fn batch<'a>(&'a self, offsets: &'a Offsets) -> super::Batch<'a> {
+    fn batch<'a>(&'a self, offsets: &'a Offsets) -> Batch<'a> {
         poll(offsets, |key| self.topics.get(key).map(|topic| &topic.log))
     }
 
@@ -409,7 +329,7 @@ impl ServiceKafka {
     }
 
     fn reply_came(&mut self, cx: &mut Context<'_>, token: Token, result: Result<Body, RpcError>) {
-        match self.awaited.remove(&token.0) {
+        match self.calls.take(token) {
             Some(Awaited::Read { key, chunk, asked }) => {
                 self.read_ended(cx, (key, chunk, asked), result);
             }
@@ -417,20 +337,20 @@ impl ServiceKafka {
             Some(Awaited::Forward { request, key, message, to }) => {
                 self.forwarded(cx, (request, key, message, to), result);
             }
-            Some(Awaited::CommitCas) => self.commit_cas_ended(cx, result),
-            Some(Awaited::CommitRead) => self.commit_read_ended(cx, result),
-            Some(Awaited::List(name)) => self.listed(cx, name, result),
+            Some(Awaited::CommitCas) => self.commits.cas_ended(cx, &mut self.calls, result),
+            Some(Awaited::CommitRead) => self.commits.read_ended(cx, &mut self.calls, result),
+            Some(Awaited::List(number)) => self.commits.listed(cx, number, result),
             None => {}
         }
     }
 
     fn retry(&mut self, cx: &mut Context<'_>) {
-        for awaited in std::mem::take(&mut self.stalled) {
+        for awaited in self.calls.take_stalled() {
             match awaited {
                 Awaited::Read { key, .. } => self.read(cx, &key),
                 Awaited::Cas { key, .. } => self.send_cas(cx, &key),
-                Awaited::CommitCas => self.send_commit(cx),
-                Awaited::CommitRead => self.read_commits(cx),
+                Awaited::CommitCas => self.commits.send(cx, &mut self.calls),
+                Awaited::CommitRead => Commits::read(cx, &mut self.calls),
                 // These end with their answer, whatever it is.
                 Awaited::Forward { .. } | Awaited::List(_) => {}
             }

@@ -14,20 +14,20 @@
 //!
 //! Deliberately missing: deletion of keys, which the protocol does not have.
 
+use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 
 use seaworthy::message::{ErrorCode, Message, RpcError};
 use seaworthy::mutant::{self, Mutant};
 use seaworthy::node::{Context, Event, Workload};
-use seaworthy::raft::Raft;
 use seaworthy::replica::{Answer, Replica, StateMachine};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{Function, MicroOp, TxnOk, micro_ops};
-use crate::Options;
+use super::protocol::{Function, MicroOp, TxnOk, micro_ops};
 use crate::canonical::canonical;
-use crate::table::not_supported;
+use crate::options::Options;
+use crate::reply::not_supported;
 
 /// The workload.
 pub struct Strict {
@@ -40,7 +40,7 @@ impl Strict {
 
     /// A node that has not started yet.
     pub fn new(options: &Options) -> Strict {
-        Strict { replica: Replica::new(Strict::PEER, Database::default(), options.replica()) }
+        Strict { replica: Replica::new(Strict::PEER, Database::default(), options.replica.clone()) }
     }
 
     /// The replica, for white-box checks.
@@ -59,8 +59,8 @@ impl Workload for Strict {
         }
     }
 
-    fn raft(&self) -> Option<&Raft> {
-        self.replica.raft()
+    fn engine(&self) -> Option<&dyn Any> {
+        self.replica.raft().map(|raft| raft as &dyn Any)
     }
 }
 

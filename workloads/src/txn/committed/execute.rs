@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use super::registers::Write;
 use super::value::{Key, Value};
-use crate::txn::{Function, MicroOp};
+use crate::txn::protocol::{Function, MicroOp};
 
 /// A transaction, executed but not yet applied.
 pub(super) struct Executed<'a> {

@@ -61,9 +61,9 @@ use seaworthy::gossip_node::Replicated;
 use seaworthy::message::{Message, RpcError};
 use seaworthy::node::{Context, DEFAULT_STREAM, Event, Workload};
 
-use super::{TxnOk, micro_ops};
-use crate::Options;
-use crate::table::not_supported;
+use super::protocol::{TxnOk, micro_ops};
+use crate::options::Options;
+use crate::reply::not_supported;
 use execute::execute;
 use registers::Registers;
 use version::Version;
@@ -79,7 +79,7 @@ impl Committed {
 
     /// A node without any register.
     pub fn new(options: &Options) -> Committed {
-        Committed { registers: Replicated::new(Committed::GOSSIP, options.gossip()) }
+        Committed { registers: Replicated::new(Committed::GOSSIP, options.gossip.clone()) }
     }
 
     fn answer(&mut self, cx: &mut Context<'_>, message: &Message) -> Result<(), RpcError> {

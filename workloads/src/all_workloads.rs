@@ -1,4 +1,4 @@
-//! Everything at once: the node that was not told which workload it serves.
+//! All workloads at once: the node that was not told which workload it serves.
 //!
 //! Maelstrom's challenges run a binary without arguments, so this is the default. A part
 //! is created when the first message that belongs to it arrives, or at start if storage
@@ -9,19 +9,20 @@
 //!
 //! Deliberately missing: sharing anything between parts.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 
 use seaworthy::message::{Body, Message, RpcError};
 use seaworthy::node::{Context, Event, Workload};
-use seaworthy::raft::Raft;
 use seaworthy::storage::{Log, Recovered};
 
-use crate::table::{not_supported, own_log};
-use crate::undecided::{self, Parts, Undecided};
-use crate::{Entry, Options};
+use crate::entry::{Entry, start_with};
+use crate::options::Options;
+use crate::pending_reads::{self, Parts, PendingReads};
+use crate::reply::not_supported;
 
 /// The workload that serves every workload of a table.
-pub struct Everything {
+pub struct AllWorkloads {
     table: &'static [Entry],
     options: Options,
     /// Who serves a type of message, as places in the table; most types have one.
@@ -29,7 +30,7 @@ pub struct Everything {
     /// By place in the table; none if it has not been needed yet.
     parts: Vec<Option<Box<dyn Workload + Send>>>,
     /// Reads of which it is not known yet what they mean.
-    undecided: Undecided,
+    pending_reads: PendingReads,
 }
 
 /// Whose message it is.
@@ -37,15 +38,15 @@ enum Owner {
     Part(usize),
     /// One of several, but there is no telling which.
     Unknown,
-    Nobody,
+    None,
 }
 
-impl Everything {
+impl AllWorkloads {
     /// Serves the workloads of `table`, all configured by `options`.
     ///
     /// # Panics
     /// If the table has more than 255 rows, which is how many scopes there are.
-    pub fn new(table: &'static [Entry], options: Options) -> Everything {
+    pub fn new(table: &'static [Entry], options: Options) -> AllWorkloads {
         assert!(table.len() <= usize::from(u8::MAX), "a scope is one byte");
         let mut owners: BTreeMap<&'static str, Vec<usize>> = BTreeMap::new();
         for (place, entry) in table.iter().enumerate() {
@@ -54,16 +55,16 @@ impl Everything {
             }
         }
         let parts = table.iter().map(|_| None).collect();
-        Everything { table, options, owners, parts, undecided: Undecided::default() }
+        AllWorkloads { table, options, owners, parts, pending_reads: PendingReads::default() }
     }
 
     fn receive(&mut self, cx: &mut Context<'_>, message: Message) {
-        if message.body.kind == undecided::ASK {
+        if message.body.kind == pending_reads::ASK {
             return cx.reply(&message.request(), &self.known_parts());
         }
         match self.route(&message) {
-            Owner::Nobody => not_supported(cx, &message),
-            Owner::Unknown => self.undecided.hold(cx, message),
+            Owner::None => not_supported(cx, &message),
+            Owner::Unknown => self.pending_reads.hold(cx, message),
             Owner::Part(place) => {
                 self.need_part(cx, place);
                 self.forward(cx, place, Event::Message(message));
@@ -73,7 +74,7 @@ impl Everything {
 
     fn route(&self, message: &Message) -> Owner {
         match self.owners.get(message.body.kind.as_str()).map(Vec::as_slice) {
-            None => Owner::Nobody,
+            None => Owner::None,
             Some([owner]) => Owner::Part(*owner),
             Some(owners) => self.route_shared(owners, message),
         }
@@ -84,7 +85,7 @@ impl Everything {
     fn route_shared(&self, owners: &[usize], message: &Message) -> Owner {
         if let Some(name) = named_by_shape(message) {
             let owner = owners.iter().find(|place| self.table[**place].name == name);
-            return owner.map_or(Owner::Nobody, |place| Owner::Part(*place));
+            return owner.map_or(Owner::None, |place| Owner::Part(*place));
         }
         let used = owners.iter().find(|place| self.parts[**place].is_some());
         used.map_or(Owner::Unknown, |place| Owner::Part(*place))
@@ -107,7 +108,7 @@ impl Everything {
                 }
             }
         }
-        self.undecided.pause(cx, answered);
+        self.pending_reads.pause(cx, answered);
     }
 
     fn need_part(&mut self, cx: &mut Context<'_>, place: usize) {
@@ -115,7 +116,7 @@ impl Everything {
             return;
         }
         self.start_part(cx, place, Log::default());
-        for read in self.undecided.release() {
+        for read in self.pending_reads.release() {
             self.receive(cx, read);
         }
     }
@@ -123,8 +124,8 @@ impl Everything {
     /// Events of this node itself, which is scope 0.
     fn handle_own(&mut self, cx: &mut Context<'_>, event: Event) {
         match event {
-            Event::Reply { token: undecided::REPLY, result } => self.learn_parts(cx, result),
-            Event::Timer(undecided::TIMER) => self.undecided.ask(cx),
+            Event::Reply { token: pending_reads::REPLY, result } => self.learn_parts(cx, result),
+            Event::Timer(pending_reads::TIMER) => self.pending_reads.ask(cx),
             event => unreachable!("nobody asked for {event:?}"),
         }
     }
@@ -140,7 +141,7 @@ impl Everything {
 
     fn start_part(&mut self, cx: &mut Context<'_>, place: usize, log: Log) {
         self.parts[place] = Some((self.table[place].build)(&self.options));
-        self.forward(cx, place, own_log(log));
+        self.forward(cx, place, start_with(log));
     }
 
     fn dispatch(&mut self, cx: &mut Context<'_>, scope: u8, event: Event) {
@@ -159,7 +160,7 @@ impl Everything {
     }
 }
 
-impl Workload for Everything {
+impl Workload for AllWorkloads {
     fn handle(&mut self, cx: &mut Context<'_>, event: Event) {
         match event {
             Event::Start(recovered) => self.start_all_stored(cx, recovered),
@@ -182,8 +183,8 @@ impl Workload for Everything {
         }
     }
 
-    fn raft(&self) -> Option<&Raft> {
-        self.parts.iter().flatten().find_map(|part| part.raft())
+    fn engine(&self) -> Option<&dyn Any> {
+        self.parts.iter().flatten().find_map(|part| part.engine())
     }
 }
 

@@ -9,7 +9,7 @@ use seaworthy::message::{Message, NodeId};
 use seaworthy::node::{Context, DEFAULT_STREAM, Effect, Event, Input, Node, Token, Workload};
 use seaworthy::storage::{Log, Recovered, Write, WriteData};
 use seaworthy::time::Time;
-use seaworthy_workloads::everything::Everything;
+use seaworthy_workloads::all_workloads::AllWorkloads;
 use seaworthy_workloads::{Entry, Options};
 use serde_json::{Value, json};
 
@@ -70,7 +70,7 @@ impl Rig {
     }
 
     fn start_in(recovered: Recovered, nodes: &[&str]) -> Rig {
-        let everything = Everything::new(&TABLE, Options::default());
+        let everything = AllWorkloads::new(&TABLE, Options::default());
         let mut rig = Rig { node: Node::new(Box::new(everything), 1), effects: Vec::new() };
         rig.say(json!({"type": "init", "msg_id": 1, "node_id": "n0", "node_ids": nodes}));
         rig.effects.clear();

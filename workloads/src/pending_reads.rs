@@ -38,7 +38,7 @@ const MAX_HOLD: Duration = Duration::from_millis(2500);
 
 /// The reads that wait.
 #[derive(Debug, Default)]
-pub(crate) struct Undecided {
+pub(crate) struct PendingReads {
     /// When each came, and the read.
     reads: Vec<(Time, Message)>,
     /// How many questions were asked.
@@ -64,7 +64,7 @@ pub(crate) struct Parts {
     pub(crate) parts: Vec<String>,
 }
 
-impl Undecided {
+impl PendingReads {
     /// Keeps a read until it is known what it means.
     pub(crate) fn hold(&mut self, cx: &mut Context<'_>, read: Message) {
         self.reads.push((cx.now(), read));

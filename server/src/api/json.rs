@@ -1,0 +1,109 @@
+//! The JSON twin of the services: a POST for each method, as etcd's gateway has it.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::{HeaderValue, StatusCode, header::CONTENT_TYPE};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tonic::{Code, Status};
+
+use super::App;
+use crate::proto::etcdserverpb as pb;
+
+/// The paths of etcd 3.4 and later.
+pub(super) fn routes() -> Router<Arc<App>> {
+    Router::new()
+        .route("/v3/kv/range", post(range))
+        .route("/v3/kv/put", post(put))
+        .route("/v3/kv/deleterange", post(delete_range))
+        .route("/v3/kv/txn", post(txn))
+        .route("/v3/kv/compaction", post(compact))
+        .route("/v3/cluster/member/list", post(member_list))
+        .route("/v3/maintenance/status", post(status))
+        // Base64 is a third longer than what it stands for; the store knows the real limit.
+        .layer(DefaultBodyLimit::max(8 << 20))
+}
+
+type Here = State<Arc<App>>;
+
+async fn range(State(app): Here, body: Bytes) -> Response {
+    answer(async { app.range(parse(&body)?).await }.await)
+}
+
+async fn put(State(app): Here, body: Bytes) -> Response {
+    answer(async { app.put(parse(&body)?).await }.await)
+}
+
+async fn delete_range(State(app): Here, body: Bytes) -> Response {
+    answer(async { app.delete_range(parse(&body)?).await }.await)
+}
+
+async fn txn(State(app): Here, body: Bytes) -> Response {
+    answer(async { app.txn(parse(&body)?).await }.await)
+}
+
+async fn compact(State(app): Here, body: Bytes) -> Response {
+    answer(async { app.compact(parse(&body)?).await }.await)
+}
+
+async fn member_list(State(app): Here, body: Bytes) -> Response {
+    answer(async { app.member_list(parse(&body)?).await }.await)
+}
+
+async fn status(State(app): Here, body: Bytes) -> Response {
+    answer(
+        async {
+            parse::<pb::StatusRequest>(&body).map(|_| ())?;
+            app.status().await
+        }
+        .await,
+    )
+}
+
+fn parse<T: DeserializeOwned + Default>(body: &[u8]) -> Result<T, Status> {
+    if body.is_empty() {
+        return Ok(T::default());
+    }
+    serde_json::from_slice(body).map_err(|e| Status::invalid_argument(e.to_string()))
+}
+
+fn answer<T: Serialize>(result: Result<T, Status>) -> Response {
+    match result
+        .and_then(|answer| serde_json::to_vec(&answer).map_err(|e| Status::internal(e.to_string())))
+    {
+        Ok(text) => json(StatusCode::OK, text),
+        Err(status) => refuse(&status),
+    }
+}
+
+/// A refusal, in the shape of etcd's gateway.
+pub(super) fn refuse(status: &Status) -> Response {
+    let (message, code) = (status.message(), status.code() as i32);
+    let body = serde_json::json!({ "error": message, "message": message, "code": code });
+    json(http_status(status.code()), body.to_string().into_bytes())
+}
+
+pub(super) fn json(status: StatusCode, text: Vec<u8>) -> Response {
+    let kind = HeaderValue::from_static("application/json");
+    (status, [(CONTENT_TYPE, kind)], text).into_response()
+}
+
+/// The status of HTTP that etcd's gateway gives for a code of gRPC.
+pub(super) fn http_status(code: Code) -> StatusCode {
+    match code {
+        Code::Ok => StatusCode::OK,
+        Code::InvalidArgument | Code::FailedPrecondition | Code::OutOfRange => {
+            StatusCode::BAD_REQUEST
+        }
+        Code::NotFound => StatusCode::NOT_FOUND,
+        Code::ResourceExhausted => StatusCode::TOO_MANY_REQUESTS,
+        Code::Unimplemented => StatusCode::NOT_IMPLEMENTED,
+        Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}

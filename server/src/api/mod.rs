@@ -1,0 +1,253 @@
+//! What clients see, on one port: gRPC, its JSON twin, REST, health and metrics.
+//!
+//! The files here translate; what a request means is decided in `kv` and `node`. Every
+//! request for keys goes through [`App`], whichever way it came in.
+
+mod grpc;
+mod json;
+mod ops;
+mod rest;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Router;
+use seaworthy::raft::{RaftId, Term};
+use tonic::Status;
+
+use crate::engine::Handle;
+use crate::kv::{self, Command, Response};
+use crate::node::{Failure, Machine, Member, Reply, Request, View};
+use crate::proto::etcdserverpb as pb;
+
+/// The version of etcd whose API is spoken. Clients compare it.
+pub const ETCD_VERSION: &str = "3.5.13";
+/// The version of this program.
+pub const OWN_VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// What bounds a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// The most bytes of a request, as it stands in the log.
+    pub max_request_bytes: usize,
+    /// The most operations of a transaction.
+    pub max_txn_ops: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { max_request_bytes: 3 << 19, max_txn_ops: 128 }
+    }
+}
+
+/// How much larger than `max_request_bytes` a message may be before it is not even read.
+const OVERHEAD_BYTES: usize = 512 << 10;
+
+/// The server, as its services see it. Cheap to clone.
+#[derive(Clone)]
+pub struct App {
+    /// The way to the node.
+    pub node: Handle,
+    /// Who answers.
+    pub id: RaftId,
+    /// The bounds.
+    pub limits: Limits,
+}
+
+/// Everything that is served, as one service for one port.
+pub fn router(app: App) -> Router {
+    let app = Arc::new(app);
+    let router =
+        grpc::routes(&app).merge(json::routes()).merge(rest::routes()).merge(ops::routes());
+    router.fallback(ops::not_found).with_state(app)
+}
+
+type Answer<T> = Result<T, Status>;
+
+impl App {
+    async fn range(&self, request: pb::RangeRequest) -> Answer<pb::RangeResponse> {
+        kv::check_range(&request).map_err(status)?;
+        let (term, machine) = self.state(request.serializable).await?;
+        let mut answer = machine.store.range(&request).map_err(status)?;
+        self.complete(&mut answer.header, term, &machine);
+        Ok(answer)
+    }
+
+    async fn put(&self, request: pb::PutRequest) -> Answer<pb::PutResponse> {
+        kv::check_put(&request).map_err(status)?;
+        match self.write(Command::Put(request)).await? {
+            Response::Put(answer) => Ok(answer),
+            other => Err(mismatch(&other)),
+        }
+    }
+
+    async fn delete_range(
+        &self,
+        request: pb::DeleteRangeRequest,
+    ) -> Answer<pb::DeleteRangeResponse> {
+        kv::check_delete(&request).map_err(status)?;
+        match self.write(Command::DeleteRange(request)).await? {
+            Response::DeleteRange(answer) => Ok(answer),
+            other => Err(mismatch(&other)),
+        }
+    }
+
+    async fn txn(&self, request: pb::TxnRequest) -> Answer<pb::TxnResponse> {
+        kv::check_txn(&request, self.limits.max_txn_ops).map_err(status)?;
+        if kv::is_readonly(&request) {
+            let (term, machine) = self.state(kv::is_serializable(&request)).await?;
+            let mut answer = machine.store.read_txn(&request).map_err(status)?;
+            self.complete(&mut answer.header, term, &machine);
+            return Ok(answer);
+        }
+        match self.write(Command::Txn(request)).await? {
+            Response::Txn(answer) => Ok(answer),
+            other => Err(mismatch(&other)),
+        }
+    }
+
+    async fn compact(&self, request: pb::CompactionRequest) -> Answer<pb::CompactionResponse> {
+        match self.write(Command::Compact(request)).await? {
+            Response::Compact(answer) => Ok(answer),
+            other => Err(mismatch(&other)),
+        }
+    }
+
+    async fn member_list(&self, request: pb::MemberListRequest) -> Answer<pb::MemberListResponse> {
+        let (term, machine) = self.state(!request.linearizable).await?;
+        let members = machine.members.iter().map(|(id, member)| member_of(*id, member)).collect();
+        let mut answer = pb::MemberListResponse { header: None, members };
+        self.complete(&mut answer.header, term, &machine);
+        // As in etcd: a list of members tells of no revision.
+        if let Some(header) = &mut answer.header {
+            header.revision = 0;
+        }
+        Ok(answer)
+    }
+
+    async fn status(&self) -> Answer<pb::StatusResponse> {
+        let View { status, machine, .. } = *self.view().await?;
+        let term = status.hard_state.term;
+        let size = machine.store.size_bytes() as i64;
+        let mut answer = pb::StatusResponse {
+            header: None,
+            version: ETCD_VERSION.to_owned(),
+            db_size: size,
+            leader: status.leader.map_or(0, |id| id.0),
+            raft_index: status.last.index.0,
+            raft_term: term.0,
+            raft_applied_index: status.applied.0,
+            errors: Vec::new(),
+            db_size_in_use: size,
+            is_learner: false,
+        };
+        if status.leader.is_none() {
+            answer.errors.push("etcdserver: no leader".to_owned());
+        }
+        self.complete(&mut answer.header, term, &machine);
+        Ok(answer)
+    }
+
+    /// The state: of this server as it is, or at least as new as this moment.
+    async fn state(&self, is_local: bool) -> Answer<(Term, Box<Machine>)> {
+        let request = if is_local { Request::ReadLocal } else { Request::Read };
+        match self.node.ask(request).await {
+            Reply::State(term, machine) => Ok((term, machine)),
+            Reply::Failed(failure) => Err(failed(failure)),
+            _ => Err(Status::internal("an answer of another kind")),
+        }
+    }
+
+    /// A look at the server itself.
+    async fn view(&self) -> Answer<Box<View>> {
+        match self.node.ask(Request::Inspect).await {
+            Reply::View(view) => Ok(view),
+            Reply::Failed(failure) => Err(failed(failure)),
+            _ => Err(Status::internal("an answer of another kind")),
+        }
+    }
+
+    async fn write(&self, command: Command) -> Answer<Response> {
+        let mut bytes = Vec::new();
+        command.encode(&mut bytes);
+        if bytes.len() + LOGGED_OVERHEAD_BYTES > self.limits.max_request_bytes {
+            return Err(Status::invalid_argument("etcdserver: request is too large"));
+        }
+        match self.node.ask(Request::Write(bytes)).await {
+            Reply::Done(term, answer) => {
+                let mut answer = answer.map_err(status)?;
+                let header = match &mut answer {
+                    Response::Put(answer) => &mut answer.header,
+                    Response::DeleteRange(answer) => &mut answer.header,
+                    Response::Txn(answer) => &mut answer.header,
+                    Response::Compact(answer) => &mut answer.header,
+                };
+                self.sign(header, term);
+                Ok(answer)
+            }
+            Reply::Failed(failure) => Err(failed(failure)),
+            _ => Err(Status::internal("an answer of another kind")),
+        }
+    }
+
+    /// Adds to a header who answers.
+    fn sign(&self, header: &mut Option<pb::ResponseHeader>, term: Term) {
+        let header = header.get_or_insert_default();
+        header.cluster_id = self.node.cluster_id();
+        header.member_id = self.id.0;
+        header.raft_term = term.0;
+    }
+
+    /// The same, with the revision of a state if the header has none.
+    fn complete(&self, header: &mut Option<pb::ResponseHeader>, term: Term, machine: &Machine) {
+        self.sign(header, term);
+        if let Some(header) = header.as_mut().filter(|header| header.revision == 0) {
+            header.revision = machine.store.revision();
+        }
+    }
+}
+
+/// What etcd counts beside the request itself: a header with an id, and two tags.
+const LOGGED_OVERHEAD_BYTES: usize = 17;
+
+fn member_of(id: RaftId, member: &Member) -> pb::Member {
+    pb::Member {
+        id: id.0,
+        name: member.name.clone(),
+        peer_ur_ls: member.peer_urls.clone(),
+        client_ur_ls: member.client_urls.clone(),
+        is_learner: false,
+    }
+}
+
+/// A refusal of the store, as gRPC has it.
+fn status(error: kv::Error) -> Status {
+    let code = match error.code() {
+        kv::Code::InvalidArgument => tonic::Code::InvalidArgument,
+        kv::Code::NotFound => tonic::Code::NotFound,
+        kv::Code::OutOfRange => tonic::Code::OutOfRange,
+    };
+    Status::new(code, error.message())
+}
+
+/// A failure, as gRPC has it. Those that leave the outcome open have the code that clients
+/// do not take for a refusal.
+fn failed(failure: Failure) -> Status {
+    match failure {
+        Failure::TimedOut => Status::unavailable("etcdserver: request timed out"),
+        Failure::AnswerLost | Failure::SessionLost => Status::unavailable(
+            "etcdserver: the outcome is not known: this server was too far behind",
+        ),
+        Failure::Overloaded => Status::resource_exhausted("etcdserver: too many requests"),
+        Failure::Stopping => Status::unavailable("etcdserver: server stopped"),
+    }
+}
+
+fn mismatch(answer: &Response) -> Status {
+    Status::internal(format!("an answer of another kind: {answer:?}"))
+}
+
+/// The names of servers by id, for messages.
+pub fn names(members: &BTreeMap<RaftId, Member>) -> BTreeMap<RaftId, String> {
+    members.iter().map(|(id, member)| (*id, member.name.clone())).collect()
+}

@@ -1,0 +1,109 @@
+//! Health, version, metrics, and the answer to what is not served.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+
+use super::json::{json, refuse};
+use super::{App, ETCD_VERSION, OWN_VERSION};
+use crate::metrics;
+
+/// etcd's paths.
+pub(super) fn routes() -> Router<Arc<App>> {
+    Router::new()
+        .route("/health", get(health))
+        .route("/livez", get(livez))
+        .route("/readyz", get(readyz))
+        .route("/version", get(version))
+        .route("/metrics", get(print_metrics))
+}
+
+type Here = State<Arc<App>>;
+
+/// Whether this server can serve: it knows a leader, and a linearizable read works.
+async fn health(State(app): Here, uri: Uri) -> Response {
+    let is_local = uri.query().is_some_and(|query| query.contains("serializable=true"));
+    let (status, body) = match app.state(is_local).await {
+        Ok(_) => (StatusCode::OK, serde_json::json!({ "health": "true", "reason": "" })),
+        Err(error) => {
+            let reason = error.message();
+            let body = serde_json::json!({ "health": "false", "reason": reason });
+            (StatusCode::SERVICE_UNAVAILABLE, body)
+        }
+    };
+    json(status, body.to_string().into_bytes())
+}
+
+/// Whether the node's thread answers.
+async fn livez(State(app): Here) -> Response {
+    tell(app.view().await.map(|_| ()))
+}
+
+/// Whether requests should be sent here.
+async fn readyz(State(app): Here) -> Response {
+    tell(app.state(false).await.map(|_| ()))
+}
+
+fn tell(outcome: Result<(), tonic::Status>) -> Response {
+    match outcome {
+        Ok(()) => "ok\n".into_response(),
+        Err(error) => {
+            let text = format!("not ok: {}\n", error.message());
+            (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
+        }
+    }
+}
+
+async fn version() -> Response {
+    let body = serde_json::json!({
+        "etcdserver": ETCD_VERSION, "etcdcluster": "3.5.0", "seaworthy": OWN_VERSION,
+    });
+    json(StatusCode::OK, body.to_string().into_bytes())
+}
+
+async fn print_metrics(State(app): Here) -> Response {
+    let view = match app.view().await {
+        Ok(view) => view,
+        Err(error) => return refuse(&error),
+    };
+    let status = view.status;
+    let mut out = String::new();
+    app.node.metrics.print(&mut out);
+    let gauges = [
+        ("etcd_server_has_leader", u64::from(status.leader.is_some())),
+        ("etcd_server_is_leader", u64::from(status.leader == Some(app.id))),
+        ("etcd_server_proposals_committed_total", status.commit.0),
+        ("etcd_server_proposals_applied_total", status.applied.0),
+        ("etcd_server_proposals_pending", view.waiting_writes as u64),
+        ("etcd_debugging_mvcc_keys_total", view.machine.store.len() as u64),
+        ("etcd_debugging_mvcc_current_revision", view.machine.store.revision() as u64),
+        ("etcd_mvcc_db_total_size_in_bytes", view.machine.store.size_bytes()),
+        ("etcd_mvcc_db_total_size_in_use_in_bytes", view.machine.store.size_bytes()),
+        ("seaworthy_raft_term", status.hard_state.term.0),
+    ];
+    for (name, value) in gauges {
+        metrics::print(&mut out, name, "gauge", value);
+    }
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4")], out).into_response()
+}
+
+/// What is not served, by its name: to gRPC in gRPC's way.
+pub(super) async fn not_found(uri: Uri, headers: HeaderMap) -> Response {
+    let kind = headers.get(CONTENT_TYPE).map(|kind| kind.as_bytes());
+    let name = uri.path().trim_start_matches('/');
+    if kind.is_some_and(|kind| kind.starts_with(b"application/grpc")) {
+        let status =
+            tonic::Status::unimplemented(format!("seaworthy-server does not serve {name}"));
+        return status.into_http::<tonic::body::Body>().into_response();
+    }
+    if name.starts_with("v3/") {
+        let text = format!("seaworthy-server does not serve /{name}");
+        return refuse(&tonic::Status::unimplemented(text));
+    }
+    (StatusCode::NOT_FOUND, format!("nothing is served at /{name}\n")).into_response()
+}

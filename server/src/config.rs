@@ -1,0 +1,186 @@
+//! Flags, in etcd's words; each has a variable `SEAWORTHY_...`.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+use clap::Args;
+
+use crate::data_dir;
+
+/// How to run a server. Without any flag: one server on loopback, which keeps its data in
+/// the working directory.
+#[derive(Args, Clone, Debug)]
+pub struct Config {
+    /// The name of this server, unique in its cluster
+    #[arg(long, env = "SEAWORTHY_NAME", default_value = "default")]
+    pub name: String,
+    /// Where the data is kept [default: NAME.seaworthy]
+    #[arg(long, env = "SEAWORTHY_DATA_DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Where to listen for clients
+    #[arg(long, env = "SEAWORTHY_LISTEN_CLIENT_URLS", default_value = "http://127.0.0.1:2379")]
+    pub listen_client_urls: String,
+    /// Where clients reach this server [default: --listen-client-urls]
+    #[arg(long, env = "SEAWORTHY_ADVERTISE_CLIENT_URLS")]
+    pub advertise_client_urls: Option<String>,
+    /// Where to listen for other servers
+    #[arg(long, env = "SEAWORTHY_LISTEN_PEER_URLS", default_value = "http://127.0.0.1:2380")]
+    pub listen_peer_urls: String,
+    /// Where other servers reach this one [default: --listen-peer-urls]
+    #[arg(long, env = "SEAWORTHY_INITIAL_ADVERTISE_PEER_URLS")]
+    pub initial_advertise_peer_urls: Option<String>,
+    /// The servers that begin the cluster, NAME=URL,... [default: this server alone]
+    #[arg(long, env = "SEAWORTHY_INITIAL_CLUSTER")]
+    pub initial_cluster: Option<String>,
+    /// Tells clusters apart that begin with the same servers
+    #[arg(long, env = "SEAWORTHY_INITIAL_CLUSTER_TOKEN", default_value = "seaworthy-cluster")]
+    pub initial_cluster_token: String,
+    /// A leader that has nothing to send sends a heartbeat, in milliseconds
+    #[arg(long, env = "SEAWORTHY_HEARTBEAT_INTERVAL", default_value_t = 100)]
+    pub heartbeat_interval: u64,
+    /// A follower that hears nothing for this long, or up to twice as long, stands for
+    /// election, in milliseconds
+    #[arg(long, env = "SEAWORTHY_ELECTION_TIMEOUT", default_value_t = 1000)]
+    pub election_timeout: u64,
+    /// The most bytes of a request
+    #[arg(long, env = "SEAWORTHY_MAX_REQUEST_BYTES", default_value_t = 3 << 19)]
+    pub max_request_bytes: usize,
+    /// The most operations of a transaction
+    #[arg(long, env = "SEAWORTHY_MAX_TXN_OPS", default_value_t = 128)]
+    pub max_txn_ops: usize,
+    /// A snapshot replaces the log when it has grown by this many bytes, or by the size of
+    /// the last snapshot, if that is more
+    #[arg(long, env = "SEAWORTHY_SNAPSHOT_BYTES", default_value_t = 64 << 20)]
+    pub snapshot_bytes: u64,
+    /// How lines of the log look
+    #[arg(long, env = "SEAWORTHY_LOG_FORMAT", default_value = "text")]
+    #[arg(value_parser = ["text", "json"])]
+    pub log_format: String,
+}
+
+impl Config {
+    /// Where the data is kept.
+    pub fn data_dir(&self) -> PathBuf {
+        self.data_dir.clone().unwrap_or_else(|| format!("{}.seaworthy", self.name).into())
+    }
+
+    /// Where clients reach this server.
+    pub fn client_urls(&self) -> Vec<String> {
+        urls(self.advertise_client_urls.as_ref().unwrap_or(&self.listen_client_urls))
+    }
+
+    /// Where other servers reach this one.
+    pub fn peer_urls(&self) -> Vec<String> {
+        urls(self.initial_advertise_peer_urls.as_ref().unwrap_or(&self.listen_peer_urls))
+    }
+
+    /// Who this server is to be, and who founds the cluster.
+    ///
+    /// # Errors
+    /// If the flags contradict each other.
+    pub fn identity(&self) -> anyhow::Result<data_dir::Identity> {
+        let mut founders: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        match &self.initial_cluster {
+            None => {
+                founders.insert(self.name.clone(), self.peer_urls());
+            }
+            Some(text) => {
+                for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+                    let (name, url) = part.split_once('=').with_context(|| {
+                        format!("--initial-cluster: {part:?} is not of the form NAME=URL")
+                    })?;
+                    host_and_port(url)?;
+                    founders.entry(name.to_owned()).or_default().push(url.to_owned());
+                }
+            }
+        }
+        if !founders.contains_key(&self.name) {
+            let names: Vec<&str> = founders.keys().map(String::as_str).collect();
+            bail!(
+                "--name is {:?}, and --initial-cluster names {}: one of them must be this \
+                 server's name",
+                self.name,
+                names.join(", ")
+            );
+        }
+        if self.election_timeout <= 2 * self.heartbeat_interval {
+            bail!(
+                "--election-timeout ({} ms) must be more than twice --heartbeat-interval ({} ms)",
+                self.election_timeout,
+                self.heartbeat_interval
+            );
+        }
+        Ok(data_dir::Identity {
+            format: data_dir::FORMAT,
+            name: self.name.clone(),
+            incarnation: String::new(),
+            token: self.initial_cluster_token.clone(),
+            founders,
+        })
+    }
+}
+
+/// Splits a list of URLs.
+fn urls(text: &str) -> Vec<String> {
+    text.split(',').map(|url| url.trim().to_owned()).filter(|url| !url.is_empty()).collect()
+}
+
+/// The addresses to listen at.
+///
+/// # Errors
+/// If one is no address of this machine: a name is not enough to listen at.
+pub fn listen_addresses(flag: &str, text: &str) -> anyhow::Result<Vec<SocketAddr>> {
+    let address = |url: &String| {
+        let host = host_and_port(url)?.replace("localhost:", "127.0.0.1:");
+        host.parse().with_context(|| format!("{flag}: {url:?} is no IP address with a port"))
+    };
+    urls(text).iter().map(address).collect()
+}
+
+/// The `HOST:PORT` in a URL.
+///
+/// # Errors
+/// If it has another scheme, or no port.
+pub fn host_and_port(url: &str) -> anyhow::Result<String> {
+    let Some(rest) = url.strip_prefix("http://") else {
+        bail!("{url:?} does not begin with http://");
+    };
+    let rest = rest.trim_end_matches('/');
+    match rest.rsplit_once(':') {
+        Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => {
+            Ok(rest.to_owned())
+        }
+        _ => bail!("{url:?} has no port"),
+    }
+}
+
+/// The id of a founder: the same on every server that was given the same flags.
+pub fn member_id(token: &str, name: &str, urls: &[String]) -> u64 {
+    let mut sorted = urls.to_vec();
+    sorted.sort();
+    hash(["member", token, name].into_iter().chain(sorted.iter().map(String::as_str)))
+}
+
+/// What tells foundings apart.
+pub fn founding_id(token: &str, founders: &BTreeMap<String, Vec<String>>) -> u64 {
+    let members = founders.iter().flat_map(|(name, urls)| {
+        let mut urls: Vec<&str> = urls.iter().map(String::as_str).collect();
+        urls.sort();
+        std::iter::once(name.as_str()).chain(urls)
+    });
+    hash(std::iter::once(token).chain(members))
+}
+
+/// FNV-1a with a finish that mixes (MurmurHash3): stable for ever, unlike the standard
+/// library's. Nothing depends on it but that different flags differ.
+fn hash<'a>(parts: impl Iterator<Item = &'a str>) -> u64 {
+    let mut state = 0xcbf2_9ce4_8422_2325_u64;
+    for byte in parts.flat_map(|part| part.bytes().chain([0])) {
+        state = (state ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    }
+    state = (state ^ (state >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    state = (state ^ (state >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+    (state ^ (state >> 33)).max(1)
+}

@@ -1,0 +1,350 @@
+//! The one thread that a node lives in: it waits, steps, flushes and carries out.
+//!
+//! Everything that has arrived is handled in one turn. Its records go to the disk in one
+//! group, with one flush, while the loop goes on; so the size of a group follows the load.
+//! Requests come over a bounded channel, and each brings the place for its answer.
+
+// The engine is the shell of the pure node: clock and threads are its business.
+#![allow(clippy::disallowed_methods)]
+
+use std::collections::BTreeMap;
+use std::future::{Future, pending};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use seaworthy::raft::RaftId;
+use seaworthy::storage::{FileStorage, Storage, StorageError, Write, WriteData};
+use seaworthy::time::Time;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::metrics::Metrics;
+use crate::node::{Class, Effect, Event, Failure, Input, Node, Reply, Request, Ticket, Token};
+
+/// How many requests and parcels may wait for the node.
+const QUEUE: usize = 8192;
+/// How many are handled in one turn.
+const TURN: usize = 1024;
+/// A flush that takes longer is worth a line in the log.
+const SLOW_FLUSH: Duration = Duration::from_millis(100);
+const STREAM: &str = "raft";
+
+/// Where parcels for other servers go. It never blocks: what does not fit is dropped.
+pub trait Outbox: Send + 'static {
+    /// Takes a parcel.
+    fn send(&mut self, to: RaftId, class: Class, bytes: Vec<u8>);
+}
+
+/// What comes to the node's thread.
+enum Arrival {
+    Request(Request, oneshot::Sender<Reply>),
+    Input(Input),
+}
+
+/// The way to a running node. Cheap to clone.
+#[derive(Clone)]
+pub struct Handle {
+    queue: mpsc::Sender<Arrival>,
+    /// What the engine counts.
+    pub metrics: Arc<Metrics>,
+    /// The identity of the cluster; 0 until it is known.
+    cluster: Arc<AtomicU64>,
+}
+
+/// How an engine ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// It was asked to.
+    Stopped,
+    /// The disk failed: nothing that depended on it was acknowledged.
+    Disk(StorageError),
+    /// The cluster does not accept this server.
+    Refused(String),
+}
+
+impl Handle {
+    /// The identity of the cluster; 0 until its log has decided on one.
+    pub fn cluster_id(&self) -> u64 {
+        self.cluster.load(Ordering::Relaxed)
+    }
+
+    /// Asks the node, and waits for its answer.
+    pub async fn ask(&self, request: Request) -> Reply {
+        let (answer, answered) = oneshot::channel();
+        let gone = Reply::Failed(Failure::Stopping);
+        match self.queue.send(Arrival::Request(request, answer)).await {
+            Ok(()) => answered.await.unwrap_or(gone),
+            Err(_) => gone,
+        }
+    }
+
+    /// Hands a parcel of another server to the node. Waits if the node is busy, so that a
+    /// connection is read no faster than its parcels are handled.
+    pub async fn parcel(&self, from: RaftId, bytes: Vec<u8>) {
+        self.metrics.peer_received_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        let _ = self.queue.send(Arrival::Input(Input::Parcel(from, bytes))).await;
+    }
+
+    /// Asks the node to stop; the engine ends soon after.
+    pub async fn stop(&self) {
+        let _ = self.queue.send(Arrival::Input(Input::Stop)).await;
+    }
+}
+
+/// Starts the thread of a node. The answer comes when it ends.
+///
+/// # Errors
+/// If there can be no further thread.
+pub fn start(
+    node: Node,
+    storage: FileStorage,
+    outbox: impl Outbox,
+    names: BTreeMap<RaftId, String>,
+) -> std::io::Result<(Handle, oneshot::Receiver<Ended>)> {
+    let (sender, receiver) = mpsc::channel(QUEUE);
+    let (ended, end) = oneshot::channel();
+    let metrics = Arc::new(Metrics::default());
+    let cluster = Arc::new(AtomicU64::new(0));
+    let handle =
+        Handle { queue: sender.clone(), metrics: metrics.clone(), cluster: cluster.clone() };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    let engine = Engine {
+        node,
+        outbox,
+        names,
+        metrics,
+        cluster,
+        start: Instant::now(),
+        disk: Disk::new(storage),
+        waiting: BTreeMap::new(),
+        next_token: 0,
+        held: BTreeMap::new(),
+        sender,
+    };
+    std::thread::Builder::new().name("node".into()).spawn(move || {
+        let _ = ended.send(runtime.block_on(engine.run(receiver)));
+    })?;
+    Ok((handle, end))
+}
+
+struct Engine<O> {
+    node: Node,
+    outbox: O,
+    /// For the log that people read.
+    names: BTreeMap<RaftId, String>,
+    metrics: Arc<Metrics>,
+    cluster: Arc<AtomicU64>,
+    start: Instant,
+    disk: Disk,
+    waiting: BTreeMap<Token, oneshot::Sender<Reply>>,
+    next_token: u64,
+    /// Parcels that wait for the disk.
+    held: BTreeMap<Ticket, Vec<(RaftId, Class, Vec<u8>)>>,
+    sender: mpsc::Sender<Arrival>,
+}
+
+type Flush = Pin<Box<dyn Future<Output = (FileStorage, Result<(), StorageError>)> + Send>>;
+
+/// Group commit: what waits for the disk, and the one flush that is under way.
+struct Disk {
+    idle: Option<FileStorage>,
+    flush: Option<(Ticket, Instant, Flush)>,
+    group: Vec<Write>,
+    last: Ticket,
+    durable: Ticket,
+}
+
+impl Disk {
+    fn new(storage: FileStorage) -> Disk {
+        let (last, durable) = (Ticket(0), Ticket(0));
+        Disk { idle: Some(storage), flush: None, group: Vec::new(), last, durable }
+    }
+
+    fn add(&mut self, ticket: Ticket, data: WriteData) {
+        assert!(ticket > self.last, "tickets are issued in order");
+        self.last = ticket;
+        self.group.push(Write { stream: STREAM, data });
+    }
+
+    /// Begins to flush what has accumulated, unless a flush is under way.
+    fn begin(&mut self) {
+        if self.group.is_empty() {
+            return;
+        }
+        let Some(mut storage) = self.idle.take() else { return };
+        let writes = std::mem::take(&mut self.group);
+        let flush = Box::pin(async move {
+            let result = storage.commit(writes).await;
+            (storage, result)
+        });
+        self.flush = Some((self.last, Instant::now(), flush));
+    }
+
+    /// Waits for the flush that is under way; for ever if there is none.
+    async fn flushed(&mut self, metrics: &Metrics) -> Result<Ticket, StorageError> {
+        let Some((ticket, began, flush)) = &mut self.flush else { return pending().await };
+        let (storage, result) = flush.await;
+        let (ticket, took) = (*ticket, began.elapsed());
+        self.flush = None;
+        result?;
+        metrics.fsync.observe(took);
+        if took > SLOW_FLUSH {
+            tracing::warn!(took_ms = took.as_millis() as u64, "the disk is slow");
+        }
+        self.idle = Some(storage);
+        self.durable = ticket;
+        Ok(ticket)
+    }
+}
+
+/// What ended a wait.
+enum Woken {
+    Arrivals,
+    Deadline,
+    Durable(Ticket),
+}
+
+impl<O: Outbox> Engine<O> {
+    async fn run(mut self, mut arrivals: mpsc::Receiver<Arrival>) -> Ended {
+        let mut batch = Vec::with_capacity(TURN);
+        loop {
+            let woken = tokio::select! {
+                // Unbiased on purpose: none of the three can starve another.
+                _ = arrivals.recv_many(&mut batch, TURN) => Woken::Arrivals,
+                () = reaches(self.start, self.node.deadline()) => Woken::Deadline,
+                flushed = self.disk.flushed(&self.metrics) => match flushed {
+                    Ok(ticket) => Woken::Durable(ticket),
+                    Err(error) => return Ended::Disk(error),
+                },
+            };
+            let now = self.now();
+            match woken {
+                Woken::Arrivals => {
+                    for arrival in batch.drain(..) {
+                        self.take(now, arrival);
+                    }
+                }
+                Woken::Deadline => {}
+                Woken::Durable(ticket) => self.durable(now, ticket),
+            }
+            let mut effects = Vec::new();
+            self.node.flush(now, &mut effects);
+            let cluster = self.node.machine().cluster.unwrap_or(0);
+            self.cluster.store(cluster, Ordering::Relaxed);
+            if let Some(end) = self.carry_out(effects) {
+                return end;
+            }
+            self.disk.begin();
+        }
+    }
+
+    fn now(&self) -> Time {
+        Time::ZERO + self.start.elapsed()
+    }
+
+    fn take(&mut self, now: Time, arrival: Arrival) {
+        match arrival {
+            Arrival::Request(request, answer) => {
+                let token = Token(self.next_token);
+                self.next_token += 1;
+                self.waiting.insert(token, answer);
+                self.node.step(now, Input::Request(token, request));
+            }
+            Arrival::Input(input) => self.node.step(now, input),
+        }
+    }
+
+    fn durable(&mut self, now: Time, ticket: Ticket) {
+        while let Some(first) = self.held.first_entry().filter(|e| *e.key() <= ticket) {
+            for (to, class, bytes) in first.remove() {
+                self.send(to, class, bytes);
+            }
+        }
+        self.node.step(now, Input::Durable(ticket));
+    }
+
+    fn send(&mut self, to: RaftId, class: Class, bytes: Vec<u8>) {
+        self.metrics.peer_sent_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        self.outbox.send(to, class, bytes);
+    }
+
+    /// Carries out the effects of a turn; the answer is how the engine ends, if it does.
+    fn carry_out(&mut self, effects: Vec<Effect>) -> Option<Ended> {
+        for effect in effects {
+            match effect {
+                Effect::Persist(ticket, record) => self.disk.add(ticket, WriteData::Record(record)),
+                Effect::Checkpoint(ticket, state) => {
+                    self.disk.add(ticket, WriteData::Checkpoint(state));
+                }
+                Effect::Send(to, class, bytes) => self.send(to, class, bytes),
+                Effect::SendAfter(ticket, to, class, bytes) if ticket <= self.disk.durable => {
+                    self.send(to, class, bytes);
+                }
+                Effect::SendAfter(ticket, to, class, bytes) => {
+                    self.held.entry(ticket).or_default().push((to, class, bytes));
+                }
+                Effect::Reply(token, reply) => self.reply(token, reply),
+                Effect::Freeze(frozen) => {
+                    let sender = self.sender.clone();
+                    // A thread of its own: the state is let go there too, and that can take as
+                    // long as encoding it.
+                    std::thread::spawn(move || {
+                        let written = Arrival::Input(Input::Written(frozen.write()));
+                        let _ = sender.blocking_send(written);
+                    });
+                }
+                Effect::Event(Event::Superseded(why)) => return Some(Ended::Refused(why)),
+                Effect::Event(event) => self.tell(&event),
+                Effect::Stopped => return Some(Ended::Stopped),
+            }
+        }
+        None
+    }
+
+    fn reply(&mut self, token: Token, reply: Reply) {
+        if matches!(reply, Reply::Failed(_)) {
+            self.metrics.proposals_failed.fetch_add(1, Ordering::Relaxed);
+        }
+        if let Some(waiting) = self.waiting.remove(&token) {
+            // The client may have gone.
+            let _ = waiting.send(reply);
+        }
+    }
+
+    /// Writes one line an event for people.
+    fn tell(&mut self, event: &Event) {
+        let name = |id: &RaftId| match self.names.get(id) {
+            Some(name) => name.clone(),
+            None => format!("{:016x}", id.0),
+        };
+        match event {
+            Event::Leader(term, Some(leader)) => {
+                self.metrics.leader_changes.fetch_add(1, Ordering::Relaxed);
+                tracing::info!("{} leads in term {term}", name(leader));
+            }
+            Event::Leader(term, None) => tracing::info!("no leader is known in term {term}"),
+            Event::Cluster(id) => tracing::info!("this is cluster {id:016x}"),
+            Event::Joined(id, member) => {
+                let (life, urls) = (member.life, member.client_urls.join(" "));
+                self.names.insert(*id, member.name.clone());
+                tracing::info!("{} takes part in life {life}, clients at {urls}", member.name);
+            }
+            Event::Readmitted => tracing::warn!("this server has caught up, and counts again"),
+            Event::Restored(index) => {
+                tracing::info!("took a snapshot of everything up to entry {index}");
+            }
+            Event::Superseded(_) => unreachable!("it ends the engine"),
+        }
+    }
+}
+
+/// Waits until `deadline`.
+async fn reaches(start: Instant, deadline: Time) {
+    match start.checked_add(Duration::from_nanos(deadline.as_nanos())) {
+        // tokio's timers round up to whole milliseconds; what is due must not wait.
+        Some(at) if at <= Instant::now() => {}
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => pending().await,
+    }
+}

@@ -1,0 +1,71 @@
+//! Commands and their answers: what stands in the log.
+//!
+//! A command is a byte that names it, and the request as protobuf: a format with numbered
+//! fields, so that a log can be read by later versions.
+
+use prost::Message;
+
+use crate::proto::etcdserverpb::{
+    CompactionRequest, CompactionResponse, DeleteRangeRequest, DeleteRangeResponse, PutRequest,
+    PutResponse, TxnRequest, TxnResponse,
+};
+
+/// What changes the store.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    /// Writes a key.
+    Put(PutRequest),
+    /// Deletes keys.
+    DeleteRange(DeleteRangeRequest),
+    /// Several operations at once, if conditions hold.
+    Txn(TxnRequest),
+    /// Forgets the past before a revision.
+    Compact(CompactionRequest),
+}
+
+/// What a command brought. The headers hold the revision and nothing else.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Response {
+    /// Answers a put.
+    Put(PutResponse),
+    /// Answers a deletion.
+    DeleteRange(DeleteRangeResponse),
+    /// Answers a transaction.
+    Txn(TxnResponse),
+    /// Answers a compaction.
+    Compact(CompactionResponse),
+}
+
+const PUT: u8 = 1;
+const DELETE_RANGE: u8 = 2;
+const TXN: u8 = 3;
+const COMPACT: u8 = 4;
+
+impl Command {
+    /// Appends the command's bytes to `out`.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        fn put(out: &mut Vec<u8>, tag: u8, message: &impl Message) {
+            out.reserve(1 + message.encoded_len());
+            out.push(tag);
+            message.encode(out).expect("a Vec takes everything");
+        }
+        match self {
+            Command::Put(request) => put(out, PUT, request),
+            Command::DeleteRange(request) => put(out, DELETE_RANGE, request),
+            Command::Txn(request) => put(out, TXN, request),
+            Command::Compact(request) => put(out, COMPACT, request),
+        }
+    }
+
+    /// Undoes [`Command::encode`]; `None` if the bytes were not written by it.
+    pub fn decode(bytes: &[u8]) -> Option<Command> {
+        let (tag, body) = bytes.split_first()?;
+        match *tag {
+            PUT => PutRequest::decode(body).ok().map(Command::Put),
+            DELETE_RANGE => DeleteRangeRequest::decode(body).ok().map(Command::DeleteRange),
+            TXN => TxnRequest::decode(body).ok().map(Command::Txn),
+            COMPACT => CompactionRequest::decode(body).ok().map(Command::Compact),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Refusals, with etcd's codes and texts: clients compare both.
+
+/// Why a request was refused. Nothing was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// A key is empty.
+    EmptyKey,
+    /// A put that keeps value or lease of a key that is not there; also an operation of a
+    /// transaction that says nothing.
+    KeyNotFound,
+    /// A put that keeps the value, and brings one.
+    ValueProvided,
+    /// A put that keeps the lease, and brings one.
+    LeaseProvided,
+    /// No such lease.
+    LeaseNotFound,
+    /// A transaction has more operations than allowed.
+    TooManyOps,
+    /// A transaction changes a key twice.
+    DuplicateKey,
+    /// A range is sorted by something unknown.
+    InvalidSort,
+    /// The revision is gone.
+    Compacted,
+    /// The revision is not there yet.
+    FutureRevision,
+}
+
+/// The codes of gRPC that are used here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Code {
+    /// 3: the request can never succeed.
+    InvalidArgument,
+    /// 5: what it names is not there.
+    NotFound,
+    /// 11: it asks for a revision that is not kept.
+    OutOfRange,
+}
+
+impl Error {
+    /// The code of gRPC for it.
+    pub fn code(self) -> Code {
+        match self {
+            Error::LeaseNotFound => Code::NotFound,
+            Error::Compacted | Error::FutureRevision => Code::OutOfRange,
+            _ => Code::InvalidArgument,
+        }
+    }
+
+    /// etcd's text for it.
+    pub fn message(self) -> &'static str {
+        match self {
+            Error::EmptyKey => "etcdserver: key is not provided",
+            Error::KeyNotFound => "etcdserver: key not found",
+            Error::ValueProvided => "etcdserver: value is provided",
+            Error::LeaseProvided => "etcdserver: lease is provided",
+            Error::LeaseNotFound => "etcdserver: requested lease not found",
+            Error::TooManyOps => "etcdserver: too many operations in txn request",
+            Error::DuplicateKey => "etcdserver: duplicate key given in txn request",
+            Error::InvalidSort => "etcdserver: invalid sort option",
+            Error::Compacted => "etcdserver: mvcc: required revision has been compacted",
+            Error::FutureRevision => "etcdserver: mvcc: required revision is a future revision",
+        }
+    }
+}
+
+impl std::fmt::Display for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.message())
+    }
+}
+
+impl std::error::Error for Error {}

@@ -1,0 +1,42 @@
+//! The state machine: a multi-version key-value store, as etcd's v3 API defines it.
+//!
+//! Every change gets the next *revision*, and all revisions since the last compaction can
+//! be read. The store is pure: commands in, answers out, no clock and no I/O, and the same
+//! commands in the same order give the same store on every server.
+//!
+//! It lives in persistent maps ([`imbl::OrdMap`]), so a clone costs nothing and stays as it
+//! was: reads, and the writing of snapshots, work on a clone in another thread while the
+//! original goes on.
+//!
+//! # What is in which file
+//!
+//! `store` holds the maps and the changes to them; `range` reads; `write` carries out the
+//! commands; `txn` transactions; `check` refuses malformed requests before they reach a
+//! log; `command` and `snapshot` are the bytes.
+//!
+//! # What is deliberately missing
+//!
+//! * Leases and watches: there is no command that grants a lease, so a put with one is
+//!   answered as etcd answers a lease that does not exist.
+//! * State larger than memory.
+//!
+//! What an operation means, down to its errors and oddities, is etcd's decision;
+//! `tests/oracle.rs` compares answer by answer.
+
+mod check;
+mod command;
+mod error;
+mod range;
+mod snapshot;
+mod store;
+mod txn;
+mod write;
+
+#[cfg(test)]
+mod tests;
+
+pub use check::{check_delete, check_put, check_range, check_txn};
+pub use command::{Command, Response};
+pub use error::{Code, Error};
+pub use store::Store;
+pub use txn::{is_readonly, is_serializable};

@@ -1,0 +1,198 @@
+//! Reading: which versions a range means, and in which order.
+
+use std::cmp::Ordering;
+use std::ops::Bound;
+use std::sync::Arc;
+
+use super::error::Error;
+use super::store::{Key, Place, Revision, Store, Version};
+use crate::proto::etcdserverpb::range_request::{SortOrder, SortTarget};
+use crate::proto::etcdserverpb::{RangeRequest, RangeResponse, ResponseHeader};
+
+/// The keys that a request names.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Keys<'a> {
+    begin: &'a [u8],
+    end: End<'a>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum End<'a> {
+    /// Only the key itself.
+    Single,
+    /// Everything from there on.
+    Open,
+    Before(&'a [u8]),
+}
+
+impl<'a> Keys<'a> {
+    /// Reads `key` and `range_end` of a request: no end is the key alone, and one NUL byte
+    /// is no end at all.
+    pub(super) fn of(begin: &'a [u8], range_end: &'a [u8]) -> Keys<'a> {
+        let end = match range_end {
+            [] => End::Single,
+            [0] => End::Open,
+            end => End::Before(end),
+        };
+        Keys { begin, end }
+    }
+
+    fn has(&self, key: &[u8]) -> bool {
+        match self.end {
+            End::Single => key == self.begin,
+            End::Open => key >= self.begin,
+            End::Before(end) => key >= self.begin && key < end,
+        }
+    }
+}
+
+impl Store {
+    /// Answers a range from this state of the store.
+    ///
+    /// # Errors
+    /// If the revision asked for is gone, or is not there yet.
+    pub fn range(&self, request: &RangeRequest) -> Result<RangeResponse, Error> {
+        self.range_at(request, self.revision)
+    }
+
+    /// Answers a range as it stands when the last change is `now`: within a transaction
+    /// that has changed something that is one more than before it.
+    pub(super) fn range_at(
+        &self,
+        request: &RangeRequest,
+        now: i64,
+    ) -> Result<RangeResponse, Error> {
+        let revision = match request.revision {
+            r if r > now => return Err(Error::FutureRevision),
+            r if r <= 0 => now,
+            r => r,
+        };
+        if revision < self.compacted {
+            return Err(Error::Compacted);
+        }
+        let keys = Keys::of(&request.key, &request.range_end);
+        let header = Some(ResponseHeader { revision: now, ..ResponseHeader::default() });
+        if request.count_only {
+            let count = self.count(keys, revision, now) as i64;
+            return Ok(RangeResponse { header, count, ..RangeResponse::default() });
+        }
+        let (found, count) = self.collect(keys, revision, now, fetch_limit(request));
+        let mut found = found;
+        found.retain(|version| passes(request, version));
+        sort(request, &mut found);
+        let limit = usize::try_from(request.limit).unwrap_or(0);
+        let more = limit > 0 && found.len() > limit;
+        if more {
+            found.truncate(limit);
+        }
+        let kvs = found.iter().filter_map(|v| v.to_pair(request.keys_only)).collect();
+        Ok(RangeResponse { header, kvs, more, count: count as i64 })
+    }
+
+    /// The first `limit` versions of `keys` that exist at `revision`, and how many there are.
+    fn collect(
+        &self,
+        keys: Keys<'_>,
+        revision: i64,
+        now: i64,
+        limit: usize,
+    ) -> (Vec<Arc<Version>>, usize) {
+        let (mut found, mut count) = (Vec::new(), 0);
+        let mut take = |version: &Arc<Version>| {
+            count += 1;
+            if found.len() < limit {
+                found.push(version.clone());
+            }
+        };
+        match revision == now {
+            true => self.present(keys).for_each(&mut take),
+            false => self.past(keys, revision, &mut take),
+        }
+        (found, count)
+    }
+
+    fn count(&self, keys: Keys<'_>, revision: i64, now: i64) -> usize {
+        self.collect(keys, revision, now, 0).1
+    }
+
+    /// The versions of `keys` that exist now, in order of their keys.
+    pub(super) fn present<'a>(
+        &'a self,
+        keys: Keys<'a>,
+    ) -> Box<dyn Iterator<Item = &'a Arc<Version>> + 'a> {
+        let begin = Bound::Included(keys.begin);
+        let bounds: (Bound<&[u8]>, Bound<&[u8]>) = match keys.end {
+            End::Single => return Box::new(self.current.get(keys.begin).into_iter()),
+            End::Open => (begin, Bound::Unbounded),
+            End::Before(end) if end <= keys.begin => return Box::new(std::iter::empty()),
+            End::Before(end) => (begin, Bound::Excluded(end)),
+        };
+        Box::new(self.current.range::<_, [u8]>(bounds).map(|(_, version)| version))
+    }
+
+    /// Visits the versions of `keys` that existed at `revision`, in order of their keys. Two
+    /// seeks for each key, however many versions it has.
+    fn past(&self, keys: Keys<'_>, revision: i64, visit: &mut dyn FnMut(&Arc<Version>)) {
+        let beginning = Revision { main: i64::MIN, sub: 0 };
+        let first = Place { key: keys.begin.into(), at: beginning };
+        let mut from = Bound::Included(first);
+        while let Some((place, _)) = self.history.range((from, Bound::Unbounded)).next() {
+            if !keys.has(&place.key) {
+                break;
+            }
+            let key: Key = place.key.clone();
+            let low = Place { key: key.clone(), at: beginning };
+            let high = Place { key: key.clone(), at: Revision::end_of(revision) };
+            let newest = self.history.range(low..=high).next_back();
+            if let Some((_, version)) = newest.filter(|(_, version)| version.body.is_some()) {
+                visit(version);
+            }
+            from = Bound::Excluded(Place { key, at: Revision::end_of(i64::MAX) });
+        }
+    }
+}
+
+/// How many versions are needed to answer: with a filter or an order all of them, and
+/// otherwise one more than asked for, which tells whether there are more.
+fn fetch_limit(request: &RangeRequest) -> usize {
+    let filters = [
+        request.min_mod_revision,
+        request.max_mod_revision,
+        request.min_create_revision,
+        request.max_create_revision,
+    ];
+    let needs_all = request.sort_order != SortOrder::None as i32 || filters != [0; 4];
+    match usize::try_from(request.limit) {
+        Ok(limit) if limit > 0 && !needs_all => limit.saturating_add(1),
+        _ => usize::MAX,
+    }
+}
+
+fn passes(request: &RangeRequest, version: &Version) -> bool {
+    let Some(body) = &version.body else { return false };
+    let within =
+        |min: i64, max: i64, value: i64| (max == 0 || value <= max) && (min == 0 || value >= min);
+    within(request.min_mod_revision, request.max_mod_revision, version.at.main)
+        && within(request.min_create_revision, request.max_create_revision, body.create_revision)
+}
+
+/// Sorts as asked. A target without an order sorts upwards what was fetched, which with a
+/// limit are the first keys: etcd does so, and clients may rely on it.
+fn sort(request: &RangeRequest, found: &mut [Arc<Version>]) {
+    let (order, target) = (request.sort_order(), request.sort_target());
+    let by = |a: &Arc<Version>, b: &Arc<Version>| {
+        let (Some(x), Some(y)) = (&a.body, &b.body) else { return Ordering::Equal };
+        match target {
+            SortTarget::Key => a.key.cmp(&b.key),
+            SortTarget::Version => x.version.cmp(&y.version),
+            SortTarget::Create => x.create_revision.cmp(&y.create_revision),
+            SortTarget::Mod => a.at.main.cmp(&b.at.main),
+            SortTarget::Value => x.value.cmp(&y.value),
+        }
+    };
+    match order {
+        SortOrder::None if target == SortTarget::Key => {}
+        SortOrder::None | SortOrder::Ascend => found.sort_by(by),
+        SortOrder::Descend => found.sort_by(|a, b| by(b, a)),
+    }
+}

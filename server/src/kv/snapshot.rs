@@ -1,0 +1,94 @@
+//! The store as bytes.
+//!
+//! ```text
+//! revision i64 | compacted i64 | count u64 | version*
+//! version   main i64 | sub u32 | key length u32 | key | kind u8, and if it is 1:
+//!           create i64 | version i64 | lease i64 | value length u32 | value
+//! ```
+//!
+//! All integers are little-endian. Versions stand in the order of their revisions, so the
+//! bytes of equal stores are equal. Checksums are the storage's business.
+
+use std::sync::Arc;
+
+use super::store::{Body, Revision, Store, Version};
+
+impl Store {
+    /// Appends the whole store to `out`.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        out.reserve(usize::try_from(self.bytes).unwrap_or(0));
+        out.extend_from_slice(&self.revision.to_le_bytes());
+        out.extend_from_slice(&self.compacted.to_le_bytes());
+        out.extend_from_slice(&(self.log.len() as u64).to_le_bytes());
+        for version in self.log.values() {
+            out.extend_from_slice(&version.at.main.to_le_bytes());
+            out.extend_from_slice(&version.at.sub.to_le_bytes());
+            put_bytes(out, &version.key);
+            out.push(u8::from(version.body.is_some()));
+            if let Some(body) = &version.body {
+                out.extend_from_slice(&body.create_revision.to_le_bytes());
+                out.extend_from_slice(&body.version.to_le_bytes());
+                out.extend_from_slice(&body.lease.to_le_bytes());
+                put_bytes(out, &body.value);
+            }
+        }
+    }
+
+    /// Reads what [`Store::encode`] wrote; `None` if the bytes are anything else.
+    pub fn decode(mut bytes: &[u8]) -> Option<Store> {
+        let input = &mut bytes;
+        let mut store = Store { revision: i64_of(input)?, ..Store::default() };
+        store.compacted = i64_of(input)?;
+        let count = u64::from_le_bytes(take(input)?);
+        for _ in 0..count {
+            let version = version_of(input, &store)?;
+            if version.at.main > store.revision || store.log.contains_key(&version.at) {
+                return None;
+            }
+            store.insert(Arc::new(version));
+        }
+        input.is_empty().then_some(store)
+    }
+}
+
+fn version_of(input: &mut &[u8], store: &Store) -> Option<Version> {
+    let at = Revision { main: i64_of(input)?, sub: u32::from_le_bytes(take(input)?) };
+    let key = bytes_of(input)?;
+    // Versions share their key, as they did before.
+    let known = store.current.get_key_value(key).map(|(key, _)| key.clone());
+    let key = known.unwrap_or_else(|| Arc::from(key));
+    let body = match take(input)? {
+        [0] => None,
+        [1] => Some(Body {
+            create_revision: i64_of(input)?,
+            version: i64_of(input)?,
+            lease: i64_of(input)?,
+            value: Arc::from(bytes_of(input)?),
+        }),
+        _ => return None,
+    };
+    Some(Version { key, at, body })
+}
+
+fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    let len = u32::try_from(bytes.len()).expect("requests are far smaller");
+    out.extend_from_slice(&len.to_le_bytes());
+    out.extend_from_slice(bytes);
+}
+
+fn take<const N: usize>(input: &mut &[u8]) -> Option<[u8; N]> {
+    let (head, rest) = input.split_first_chunk()?;
+    *input = rest;
+    Some(*head)
+}
+
+fn i64_of(input: &mut &[u8]) -> Option<i64> {
+    take(input).map(i64::from_le_bytes)
+}
+
+fn bytes_of<'a>(input: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let len = u32::from_le_bytes(take(input)?);
+    let (head, rest) = input.split_at_checked(usize::try_from(len).ok()?)?;
+    *input = rest;
+    Some(head)
+}

@@ -1,0 +1,137 @@
+//! Writing: commands, one after the other.
+
+use std::sync::Arc;
+
+use super::command::{Command, Response};
+use super::error::Error;
+use super::range::Keys;
+use super::store::{Body, Revision, Store, Version};
+use crate::proto::etcdserverpb::{
+    CompactionRequest, CompactionResponse, DeleteRangeRequest, DeleteRangeResponse, PutRequest,
+    PutResponse, ResponseHeader,
+};
+
+/// The changes that one command makes: they share a revision.
+pub(super) struct Writer<'a> {
+    pub(super) store: &'a mut Store,
+    changes: u32,
+}
+
+impl Store {
+    /// Carries out a command. All of it happens, or, with an error, nothing.
+    ///
+    /// # Errors
+    /// [`Error`], which is an answer like any other: every server gets the same.
+    pub fn apply(&mut self, command: &Command) -> Result<Response, Error> {
+        match command {
+            Command::Put(put) => self.write(|w| w.put(put)).map(Response::Put),
+            Command::DeleteRange(delete) => {
+                self.write(|w| Ok(w.delete_range(delete))).map(Response::DeleteRange)
+            }
+            Command::Txn(txn) => self.txn(txn).map(Response::Txn),
+            Command::Compact(compact) => self.compaction(compact).map(Response::Compact),
+        }
+    }
+
+    /// Runs changes that share a revision. They must check before they change.
+    pub(super) fn write<T>(
+        &mut self,
+        change: impl FnOnce(&mut Writer<'_>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let mut writer = Writer { store: self, changes: 0 };
+        let answer = change(&mut writer)?;
+        let now = writer.now();
+        self.revision = now;
+        Ok(answer)
+    }
+
+    fn compaction(&mut self, request: &CompactionRequest) -> Result<CompactionResponse, Error> {
+        if request.revision <= self.compacted {
+            return Err(Error::Compacted);
+        }
+        if request.revision > self.revision {
+            return Err(Error::FutureRevision);
+        }
+        self.compact(request.revision);
+        Ok(CompactionResponse { header: header(self.revision) })
+    }
+}
+
+impl Writer<'_> {
+    /// The revision that reads within this command see.
+    pub(super) fn now(&self) -> i64 {
+        self.store.revision + i64::from(self.changes > 0)
+    }
+
+    fn next(&mut self) -> Revision {
+        let at = Revision { main: self.store.revision + 1, sub: self.changes };
+        self.changes += 1;
+        at
+    }
+
+    pub(super) fn put(&mut self, request: &PutRequest) -> Result<PutResponse, Error> {
+        let before = self.store.current.get(&request.key[..]).cloned();
+        // Of both, a put on its own is told of its lease, and one in a transaction of its key.
+        self.store.check_lease(request)?;
+        self.store.check_kept(request)?;
+        let old = before.as_ref().and_then(|version| version.body.as_ref());
+        let value = match old.filter(|_| request.ignore_value) {
+            Some(old) => old.value.clone(),
+            None => Arc::from(&request.value[..]),
+        };
+        let lease = match old.filter(|_| request.ignore_lease) {
+            Some(old) => old.lease,
+            None => request.lease,
+        };
+        let at = self.next();
+        let body = Body {
+            value,
+            create_revision: old.map_or(at.main, |old| old.create_revision),
+            version: old.map_or(1, |old| old.version + 1),
+            lease,
+        };
+        let key = before.as_ref().map_or_else(|| Arc::from(&request.key[..]), |b| b.key.clone());
+        let prev_kv = before.filter(|_| request.prev_kv).and_then(|old| old.to_pair(false));
+        self.store.insert(Arc::new(Version { key, at, body: Some(body) }));
+        Ok(PutResponse { header: header(at.main), prev_kv })
+    }
+
+    pub(super) fn delete_range(&mut self, request: &DeleteRangeRequest) -> DeleteRangeResponse {
+        let keys = Keys::of(&request.key, &request.range_end);
+        let doomed: Vec<Arc<Version>> = self.store.present(keys).cloned().collect();
+        let prev_kvs = match request.prev_kv {
+            true => doomed.iter().filter_map(|version| version.to_pair(false)).collect(),
+            false => Vec::new(),
+        };
+        let deleted = doomed.len() as i64;
+        for version in doomed {
+            let at = self.next();
+            self.store.insert(Arc::new(Version { key: version.key.clone(), at, body: None }));
+        }
+        DeleteRangeResponse { header: header(self.now()), deleted, prev_kvs }
+    }
+}
+
+impl Store {
+    /// Refuses a put of a key that is not there, if value or lease of it are to be kept.
+    pub(super) fn check_kept(&self, request: &PutRequest) -> Result<(), Error> {
+        let keeps = request.ignore_value || request.ignore_lease;
+        match keeps && !self.current.contains_key(&request.key[..]) {
+            true => Err(Error::KeyNotFound),
+            false => Ok(()),
+        }
+    }
+
+    /// Refuses a put with a lease: there is none that could be found.
+    pub(super) fn check_lease(&self, request: &PutRequest) -> Result<(), Error> {
+        match request.lease {
+            0 => Ok(()),
+            _ => Err(Error::LeaseNotFound),
+        }
+    }
+}
+
+/// A header that holds a revision; the server that answers adds the rest.
+pub(super) fn header(revision: i64) -> Option<ResponseHeader> {
+    Some(ResponseHeader { revision, ..ResponseHeader::default() })
+}

@@ -1,0 +1,195 @@
+//! What the log decides.
+
+use seaworthy::raft::{ClientId, Entry, Index, Outcome, Payload, ProposeError, RaftId, Sequence};
+
+use super::envelope::{Envelope, Open, Write};
+use super::machine::{Machine, Member};
+use super::{Effect, Event, Failure, Node, Reply};
+use crate::kv::Command;
+
+impl Node {
+    /// Gives what has come in to the core, as far as it takes it. What it refuses because
+    /// this server does not lead is in no log by its doing, and will be sent again.
+    pub(super) fn propose(&mut self) {
+        while let Some(command) = self.inbox.pop_front() {
+            let Some(envelope) = Envelope::decode(command.as_bytes()) else { continue };
+            let key = envelope.key();
+            // Guard: what is in the log already, or applied, is not appended again.
+            if self.proposed.contains(&key) || self.is_applied(&envelope) {
+                continue;
+            }
+            match self.raft.propose(command.clone()) {
+                Ok(_) => {
+                    self.proposed.insert(key);
+                }
+                // When something is committed there is room again.
+                Err(ProposeError::Overloaded) => return self.inbox.push_front(command),
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// Whether a write was applied here. The node that sent it again has not heard so.
+    fn is_applied(&mut self, envelope: &Envelope<'_>) -> bool {
+        let Envelope::Write(write) = envelope else { return false };
+        let (client, number) = (ClientId(write.session), Sequence(write.number));
+        let applied = self.machine.sessions.recall(client, number).is_some();
+        if applied && write.origin != self.me && self.raft.is_leader() {
+            let newest =
+                self.raft.entries().rev().find(|e| e.id.index <= self.raft.status().applied);
+            if let Some(newest) = newest {
+                self.hints.insert(write.origin, newest.id);
+            }
+        }
+        applied
+    }
+
+    /// Carries out one committed entry.
+    pub(super) fn apply(&mut self, entry: &Entry) {
+        let Payload::Command(command) = &entry.payload else { return };
+        let bytes = command.as_bytes();
+        self.applied_bytes += bytes.len() as u64;
+        let envelope = Envelope::decode(bytes);
+        let envelope = envelope.expect("the log holds a command of a later version of the program");
+        self.proposed.remove(&envelope.key());
+        match envelope {
+            Envelope::Write(write) => self.apply_write(entry, &write),
+            Envelope::Open(open) => self.apply_open(entry, open),
+        }
+    }
+
+    fn apply_write(&mut self, entry: &Entry, write: &Write<'_>) {
+        let (client, number) = (ClientId(write.session), Sequence(write.number));
+        let sessions = &mut self.machine.sessions;
+        let outcome = sessions.check(client, number, Sequence(write.floor), entry.id.index);
+        let answer = match outcome {
+            // Guard: only what is new is applied.
+            Outcome::New => {
+                let command = Command::decode(write.command);
+                let command = command.expect("the log holds a command of a later version");
+                let answer = self.machine.store.apply(&command);
+                self.machine.sessions.record(client, number, self.machine.store.revision());
+                Reply::Done(entry.id.term, answer)
+            }
+            // Guard: whether it was applied before its session ended, no state can tell.
+            Outcome::Expired => Reply::Failed(Failure::SessionLost),
+            Outcome::Repeated(_) | Outcome::Settled | Outcome::TooFarAhead => return,
+        };
+        if write.origin == self.me && self.client.session == Some(write.session) {
+            if let Some(token) = self.client.complete(write.number) {
+                self.reply(token, answer);
+            }
+        } else if self.raft.is_leader() {
+            self.hints.insert(write.origin, entry.id);
+        }
+    }
+
+    /// A server begins a life, unless it may not.
+    fn apply_open(&mut self, entry: &Entry, open: Open) {
+        let Open { id, member, cluster } = open;
+        if self.machine.cluster.is_none() {
+            self.machine.cluster = Some(cluster);
+            self.effects.push(Effect::Event(Event::Cluster(cluster)));
+        }
+        self.remember_cluster();
+        let is_this_life = id == self.me && member.nonce == self.member.nonce;
+        match beginning(&self.machine, id, &member) {
+            Beginning::Known => return,
+            // A refusal of another life of this server has been heard there.
+            Beginning::Refused(why) if is_this_life => {
+                return self.effects.push(Effect::Event(Event::Superseded(why)));
+            }
+            Beginning::Refused(_) => return,
+            Beginning::New => {}
+        }
+        self.machine.members.insert(id, member.clone());
+        let session = self.machine.sessions.open(entry.id.index);
+        if is_this_life {
+            self.client.session = Some(session.0);
+            self.readmit();
+        } else if id == self.me
+            && let Beginning::Refused(why) = beginning(&self.machine, id, &self.member)
+        {
+            self.effects.push(Effect::Event(Event::Superseded(why)));
+        } else if self.raft.is_leader() {
+            self.hints.insert(id, entry.id);
+        }
+        self.effects.push(Effect::Event(Event::Joined(id, Box::new(member))));
+    }
+
+    /// Everything up to an entry of this life is here, so this server counts again.
+    fn readmit(&mut self) {
+        if self.raft.is_abstaining() {
+            self.raft.readmit();
+            self.standing.abstains = false;
+            self.standing_changed = true;
+            self.effects.push(Effect::Event(Event::Readmitted));
+        }
+    }
+
+    fn remember_cluster(&mut self) {
+        if self.standing.cluster != self.machine.cluster {
+            self.standing.cluster = self.machine.cluster;
+            self.standing_changed = true;
+        }
+    }
+
+    /// Becomes what a snapshot says, in the place of log entries.
+    pub(super) fn restore(&mut self, index: Index, data: &[u8]) {
+        self.machine = Machine::decode(data).expect("a server of this cluster wrote the snapshot");
+        self.effects.push(Effect::Event(Event::Restored(index.0)));
+        self.remember_cluster();
+        let Some(session) = self.client.session else { return };
+        for number in self.client.pending_numbers() {
+            let known = self.machine.sessions.recall(ClientId(session), Sequence(number));
+            let reply = match known {
+                None => continue,
+                // Without the entry, only the answer of a plain put can be known.
+                Some(_) => Reply::Failed(Failure::AnswerLost),
+            };
+            if let Some(token) = self.client.complete(number) {
+                self.reply(token, reply);
+            }
+        }
+    }
+}
+
+/// What becomes of a server that begins a life.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Beginning {
+    New,
+    /// This life has begun already; it was asked for twice.
+    Known,
+    /// Its data is not that of the server of this id, and why.
+    Refused(String),
+}
+
+/// Decides about a server that begins a life. One with other data, or older data, than it
+/// took part with has lost what it promised.
+pub(super) fn beginning(machine: &Machine, id: RaftId, member: &Member) -> Beginning {
+    let Some(known) = machine.members.get(&id) else {
+        return Beginning::Refused(format!("{} is no member of this cluster", member.name));
+    };
+    if known.incarnation == 0 {
+        Beginning::New
+    } else if known.incarnation != member.incarnation {
+        Beginning::Refused(format!(
+            "{} took part with the data of incarnation {:016x}, and now comes with that of \
+             {:016x}: what it promised is lost with the other data. Give it its data directory \
+             back; or remove it from the cluster, and add it under an id of its own",
+            member.name, known.incarnation, member.incarnation
+        ))
+    } else if known.nonce == member.nonce {
+        Beginning::Known
+    } else if known.life >= member.life {
+        Beginning::Refused(format!(
+            "{} comes with life {} of its data directory, and has been seen in life {}: this \
+             is an older copy of the directory, or another process lives on a copy of it. Give \
+             it its data directory as it was last; or remove it from the cluster, and add it \
+             under an id of its own",
+            member.name, member.life, known.life
+        ))
+    } else {
+        Beginning::New
+    }
+}

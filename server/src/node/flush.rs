@@ -1,0 +1,159 @@
+//! The end of a turn: the core's wishes become effects.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use seaworthy::raft::{Index, RaftId, Ready};
+
+use super::record::{self, Written};
+use super::wire::Parcel;
+use super::{Effect, Event, Frozen, Node};
+
+impl Node {
+    pub(super) fn end_turn(&mut self) {
+        self.notice_leader();
+        let mut outbox: BTreeMap<RaftId, Parcel> = BTreeMap::new();
+        let due = self.due_commands();
+        if self.raft.is_leader() {
+            self.inbox.extend(due);
+        } else if let Some(leader) = self.raft.leader().filter(|_| !due.is_empty()) {
+            outbox.entry(leader).or_default().commands = due;
+        }
+        if let Some(heard) = self.heard {
+            self.raft.learn_commit(heard);
+            self.heard = self.heard.filter(|id| id.index > self.raft.status().commit);
+        }
+        self.propose();
+        self.confirm_reads();
+        loop {
+            let ready = self.raft.ready();
+            if ready.is_empty() {
+                break;
+            }
+            self.carry_out(ready, &mut outbox);
+            self.propose();
+            self.confirm_reads();
+        }
+        if std::mem::take(&mut self.standing_changed) {
+            let ticket = self.next_ticket();
+            let record = record::encode_record(None, Some(self.standing));
+            self.effects.push(Effect::Persist(ticket, record));
+        }
+        for (to, id) in std::mem::take(&mut self.hints) {
+            outbox.entry(to).or_default().committed = Some(id);
+        }
+        for (to, parcel) in outbox.into_iter().filter(|(_, parcel)| !parcel.is_empty()) {
+            let (class, bytes) = parcel.encode();
+            self.effects.push(Effect::Send(to, class, bytes));
+        }
+        self.set_check();
+        self.notice_leader();
+        self.freeze();
+        self.finish_stop();
+    }
+
+    fn carry_out(&mut self, ready: Ready, outbox: &mut BTreeMap<RaftId, Parcel>) {
+        if let Some(snapshot) = &ready.restore {
+            self.restore(snapshot.last.index, snapshot.data.as_bytes());
+        }
+        if let Some(persist) = &ready.persist {
+            let ticket = self.next_ticket();
+            self.tickets.push_back((persist.id, ticket));
+            let effect = match persist.snapshot {
+                // It replaces everything, and `to_restore` holds what comes with it.
+                Some(_) => Effect::Checkpoint(ticket, self.checkpoint(None)),
+                None => {
+                    let changed = std::mem::take(&mut self.standing_changed);
+                    let standing = changed.then_some(self.standing);
+                    Effect::Persist(ticket, record::encode_record(Some(persist), standing))
+                }
+            };
+            self.effects.push(effect);
+        }
+        for message in ready.messages {
+            outbox.entry(message.to).or_default().raft.push(message);
+        }
+        let mut promises: BTreeMap<RaftId, Parcel> = BTreeMap::new();
+        for message in ready.messages_after {
+            promises.entry(message.to).or_default().raft.push(message);
+        }
+        for (to, parcel) in promises {
+            let (class, bytes) = parcel.encode();
+            self.effects.push(Effect::SendAfter(self.last_ticket, to, class, bytes));
+        }
+        for entry in &ready.committed {
+            self.apply(entry);
+        }
+        for read in &ready.reads {
+            for token in self.client.confirmed(read.context) {
+                self.show(token);
+            }
+        }
+        for context in ready.dropped_reads {
+            self.client.dropped(context);
+        }
+    }
+
+    /// After a change of leader everything that waits goes to the new one.
+    fn notice_leader(&mut self) {
+        let led = (self.raft.term(), self.raft.leader());
+        if led == self.led {
+            return;
+        }
+        self.proposed.clear();
+        if led.1 != self.led.1 {
+            self.effects.push(Effect::Event(Event::Leader(led.0, led.1)));
+        }
+        self.led = led;
+        if led.1.is_some() {
+            self.client.resend(self.now);
+        }
+    }
+
+    /// The whole state for the disk. `data` is the snapshot's, if it is at hand.
+    fn checkpoint(&self, data: Option<Vec<u8>>) -> Vec<u8> {
+        let state = self.raft.to_restore();
+        let data = data.unwrap_or_else(|| {
+            state.snapshot.as_ref().map_or_else(Vec::new, |s| s.data.as_bytes().to_vec())
+        });
+        record::encode_checkpoint(data, state, self.standing)
+    }
+
+    /// Has a snapshot made when the log has grown enough. The state is handed out as a clone
+    /// that costs nothing; encoding it is another thread's work.
+    fn freeze(&mut self) {
+        let threshold = self.options.snapshot_bytes.max(self.snapshot_size);
+        let index = self.raft.status().applied;
+        if self.freezing || self.applied_bytes < threshold || index == Index::ZERO {
+            return;
+        }
+        (self.freezing, self.applied_bytes) = (true, 0);
+        let frozen = Frozen { index, machine: self.machine.clone() };
+        self.effects.push(Effect::Freeze(Box::new(frozen)));
+    }
+
+    /// Makes the snapshot the beginning of the log, here and on disk.
+    pub(super) fn written(&mut self, written: Written) {
+        self.freezing = false;
+        let newest = self.raft.snapshot().map_or(Index::ZERO, |snapshot| snapshot.last.index);
+        // One that came from the leader meanwhile may be newer.
+        if written.index <= newest {
+            return;
+        }
+        self.snapshot_size = written.data.as_bytes().len() as u64;
+        self.raft.compact(written.index, written.data);
+        let ticket = self.next_ticket();
+        let checkpoint = self.checkpoint(Some(written.checkpoint));
+        self.effects.push(Effect::Checkpoint(ticket, checkpoint));
+    }
+
+    /// Ends once another server leads, or would by now.
+    fn finish_stop(&mut self) {
+        let Some(since) = self.stopping else { return };
+        let patience = Duration::from_millis(self.options.election_timeout_ms);
+        if !self.raft.is_leader() || self.now - since >= patience {
+            self.stopping = None;
+            self.effects.push(Effect::Stopped);
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! The replicated state: the store, the sessions, the members.
+
+use std::collections::BTreeMap;
+
+use seaworthy::raft::{Command, Index, RaftId, Sessions};
+use serde::{Deserialize, Serialize};
+
+use super::record::{Written, reserve_trailer};
+use crate::kv::Store;
+
+/// The sessions that are remembered: one for each life of a server, and the oldest ends.
+const MAX_SESSIONS: usize = 1024;
+/// How many writes of one server may be under way.
+pub(super) const SESSION_WINDOW: u64 = 1 << 14;
+
+/// How a server is reached, and which data it lives on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// Its name, for people.
+    pub name: String,
+    /// Where other servers reach it.
+    pub peer_urls: Vec<String>,
+    /// Where clients reach it; empty until it took part.
+    pub client_urls: Vec<String>,
+    /// The random number of its data directory; 0 until it took part. A server that comes
+    /// back with another one has lost what it promised.
+    pub incarnation: u64,
+    /// How often that directory was started.
+    pub life: u64,
+    /// The random number of that life.
+    pub nonce: u64,
+}
+
+/// What every server holds the same.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    /// The keys.
+    pub store: Store,
+    /// The cluster's identity; decided by the first session of its log.
+    pub cluster: Option<u64>,
+    /// Everyone who takes part, by id.
+    pub members: BTreeMap<RaftId, Member>,
+    /// What makes a repeated write happen once: for each, the revision it answered with.
+    pub(super) sessions: Sessions<i64>,
+}
+
+/// A state to be encoded elsewhere.
+#[derive(Debug)]
+pub struct Frozen {
+    pub(super) index: Index,
+    pub(super) machine: Machine,
+}
+
+/// Everything of a snapshot but the store.
+#[derive(Serialize, Deserialize)]
+struct Head {
+    cluster: Option<u64>,
+    members: BTreeMap<RaftId, Member>,
+    sessions: Sessions<i64>,
+}
+
+impl Machine {
+    /// The state before the first entry: `members` began the cluster.
+    pub fn genesis(members: BTreeMap<RaftId, Member>) -> Machine {
+        Machine {
+            store: Store::default(),
+            cluster: None,
+            members,
+            sessions: Sessions::new(MAX_SESSIONS, SESSION_WINDOW),
+        }
+    }
+
+    /// Appends the whole state: the length of the head, the head, the store.
+    fn encode(&self, out: &mut Vec<u8>) {
+        let (cluster, members) = (self.cluster, self.members.clone());
+        let head = Head { cluster, members, sessions: self.sessions.clone() };
+        let head = postcard::to_allocvec(&head).expect("plain data");
+        out.extend_from_slice(&(head.len() as u64).to_le_bytes());
+        out.extend_from_slice(&head);
+        self.store.encode(out);
+    }
+
+    /// Reads what [`Frozen::write`] made; `None` if it is anything else.
+    pub(super) fn decode(bytes: &[u8]) -> Option<Machine> {
+        let (len, rest) = bytes.split_first_chunk::<8>()?;
+        let (head, store) =
+            rest.split_at_checked(usize::try_from(u64::from_le_bytes(*len)).ok()?)?;
+        let Head { cluster, members, sessions } = postcard::from_bytes(head).ok()?;
+        Some(Machine { store: Store::decode(store)?, cluster, members, sessions })
+    }
+}
+
+impl Frozen {
+    /// Encodes the state. Takes as long as it takes: seconds for gigabytes.
+    pub fn write(self) -> Written {
+        let mut bytes = Vec::new();
+        self.machine.encode(&mut bytes);
+        let data = Command(bytes.as_slice().into());
+        reserve_trailer(&mut bytes);
+        Written { index: self.index, data, checkpoint: bytes }
+    }
+}

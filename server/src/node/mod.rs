@@ -1,0 +1,310 @@
+//! One server of the cluster, as a pure state machine: [`Input`]s in, [`Effect`]s out.
+//!
+//! A [`Node`] connects the Raft core to the store: it is the client of its own cluster. It
+//! forwards what it is asked to the leader, sends it again until the log holds it, and
+//! answers from its own copy of the log. It has no clock, socket, thread or file, so the
+//! simulation can drive it like any other node, and any run can be repeated. Carrying the
+//! effects out is the engine's business (`crate::engine`).
+//!
+//! # How a write travels
+//!
+//! The node opens a *session* in the log once in its life. Each write then gets a number in
+//! it, and goes to the leader as often as it takes: the session makes it happen once. The
+//! leader appends it; every node applies it; the node that was asked answers, from what its
+//! own store said. So no answer travels between nodes, and a write that is under way when
+//! the leader dies is simply sent to the next one. The leader tells a node that waits when
+//! its write is committed, because the next heartbeat may be far away.
+//!
+//! # How a read travels
+//!
+//! All linearizable reads that came in since the last one went out share one confirmation
+//! of the leader (ReadIndex). Then each gets the store itself, as a clone that costs
+//! nothing, and is worked on in the thread of the one who asked.
+//!
+//! # What is in which file
+//!
+//! `client` holds writes and reads that wait; `flush` the end of a turn, when the core's
+//! wishes become effects; `apply` what the log decides; `machine` the replicated state;
+//! `envelope`, `record` and `wire` are the bytes in the log, on disk and between servers.
+
+mod apply;
+mod client;
+mod envelope;
+mod flush;
+mod machine;
+mod record;
+mod start;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use seaworthy::raft::{Command, LogId, PersistId, Raft, RaftId, Status, Term};
+use seaworthy::storage::Log;
+use seaworthy::time::Time;
+
+use self::client::Client;
+pub use self::machine::{Frozen, Machine, Member};
+pub use self::record::Written;
+pub use self::start::{Start, StartError};
+pub use self::wire::Class;
+use crate::kv;
+
+/// The name that the caller gives to a request, and finds at its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Token(pub u64);
+
+/// The number of something to be made durable; they become durable in order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ticket(pub u64);
+
+/// What happens to a node.
+#[derive(Debug)]
+pub enum Input {
+    /// A client asks.
+    Request(Token, Request),
+    /// Bytes from another server, as an [`Effect::Send`] of it had them.
+    Parcel(RaftId, Vec<u8>),
+    /// Everything up to this ticket is durable.
+    Durable(Ticket),
+    /// A state that was handed out by [`Effect::Freeze`], as bytes.
+    Written(Written),
+    /// The process is to stop: leadership goes to another server.
+    Stop,
+}
+
+/// What a client asks.
+#[derive(Debug)]
+pub enum Request {
+    /// To carry out a command, encoded: [`kv::Command::encode`].
+    Write(Vec<u8>),
+    /// To see the state, at least as new as this moment.
+    Read,
+    /// To see the state of this server, whatever it is.
+    ReadLocal,
+    /// To see the server itself.
+    Inspect,
+}
+
+/// What becomes of a request.
+#[derive(Debug)]
+pub enum Reply {
+    /// The command was carried out, or refused by the state it met.
+    Done(Term, Result<kv::Response, kv::Error>),
+    /// The state.
+    State(Term, Box<Machine>),
+    /// The server.
+    View(Box<View>),
+    /// It was not done, or it is not known whether it was.
+    Failed(Failure),
+}
+
+/// A look at a server.
+#[derive(Debug)]
+pub struct View {
+    /// What the core knows.
+    pub status: Status,
+    /// How far the others are, if this server leads: the last entry known to be the same.
+    pub matched: BTreeMap<RaftId, u64>,
+    /// How many writes wait for the log.
+    pub waiting_writes: usize,
+    /// The replicated state.
+    pub machine: Machine,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// No answer within the time allowed. A write may still happen.
+    TimedOut,
+    /// The write happened; what it answered is on other servers.
+    AnswerLost,
+    /// The session ended. A write may have happened.
+    SessionLost,
+    /// Too much is waiting. It did not happen.
+    Overloaded,
+    /// This server stops. A write may still happen.
+    Stopping,
+}
+
+/// What a node wants done, in this order.
+#[derive(Debug)]
+pub enum Effect {
+    /// Appends a record to the log on disk.
+    Persist(Ticket, Vec<u8>),
+    /// Replaces the log on disk.
+    Checkpoint(Ticket, Vec<u8>),
+    /// Sends bytes to another server; they may be lost.
+    Send(RaftId, Class, Vec<u8>),
+    /// The same, once the ticket is durable.
+    SendAfter(Ticket, RaftId, Class, Vec<u8>),
+    /// Answers a request.
+    Reply(Token, Reply),
+    /// Encodes the state in another thread, and returns it as [`Input::Written`].
+    Freeze(Box<Frozen>),
+    /// Tells people.
+    Event(Event),
+    /// The node has done what it could before a stop.
+    Stopped,
+}
+
+/// What people should hear of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Another server leads, or none.
+    Leader(Term, Option<RaftId>),
+    /// The cluster got its identity.
+    Cluster(u64),
+    /// A server took part for the first time in a life.
+    Joined(RaftId, Box<Member>),
+    /// This server had lost something, has caught up, and is counted again.
+    Readmitted,
+    /// The state came from another server, in the place of log entries.
+    Restored(u64),
+    /// This server's identity is used by another process.
+    Superseded(String),
+}
+
+/// What the timing depends on, in milliseconds, and other limits.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// A follower that hears nothing for this long, or twice as long, stands for election.
+    pub election_timeout_ms: u64,
+    /// A leader that has nothing to send sends a heartbeat.
+    pub heartbeat_ms: u64,
+    /// A request gets an error after this long.
+    pub request_timeout_ms: u64,
+    /// A snapshot is taken when the log has grown by this much, or by the size of the last
+    /// snapshot, if that is more.
+    pub snapshot_bytes: u64,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            election_timeout_ms: 1000,
+            heartbeat_ms: 100,
+            request_timeout_ms: 7000,
+            snapshot_bytes: 64 << 20,
+        }
+    }
+}
+
+/// One server. See the module's documentation.
+#[derive(Debug)]
+pub struct Node {
+    me: RaftId,
+    member: Member,
+    options: Options,
+    raft: Raft,
+    machine: Machine,
+    client: Client,
+    /// The time of the current turn, and up to where the core was told of it.
+    now: Time,
+    ticked_ms: u64,
+    /// Commands for the log, if this server leads.
+    inbox: VecDeque<Command>,
+    /// Those that are in this leader's log and not applied.
+    proposed: BTreeSet<envelope::Key>,
+    /// What the nodes that wait should know to be committed.
+    hints: BTreeMap<RaftId, LogId>,
+    /// What this node heard to be committed.
+    heard: Option<LogId>,
+    /// Term and leader of the last turn.
+    led: (Term, Option<RaftId>),
+    last_ticket: Ticket,
+    tickets: VecDeque<(PersistId, Ticket)>,
+    /// The bytes applied since the last snapshot, and its size.
+    applied_bytes: u64,
+    snapshot_size: u64,
+    freezing: bool,
+    standing: record::Standing,
+    standing_changed: bool,
+    stopping: Option<Time>,
+    effects: Vec<Effect>,
+}
+
+impl Node {
+    /// Handles one input.
+    pub fn step(&mut self, now: Time, input: Input) {
+        self.set_time(now);
+        match input {
+            Input::Request(token, request) => self.ask(token, request),
+            Input::Parcel(from, bytes) => self.take_parcel(from, &bytes),
+            Input::Durable(ticket) => self.durable(ticket),
+            Input::Written(written) => self.written(written),
+            Input::Stop => self.stop(),
+        }
+    }
+
+    /// Ends a turn, when everything that has arrived is handled: appends to `effects` what
+    /// is to be done. To be called after inputs, and when [`Node::deadline`] has passed.
+    pub fn flush(&mut self, now: Time, effects: &mut Vec<Effect>) {
+        self.set_time(now);
+        self.end_turn();
+        effects.append(&mut self.effects);
+    }
+
+    /// When something happens by itself.
+    pub fn deadline(&self) -> Time {
+        let raft = Time::from_millis(self.ticked_ms + self.raft.ticks_until_due().max(1));
+        raft.min(self.client.deadline())
+    }
+
+    /// The replicated state.
+    pub fn machine(&self) -> &Machine {
+        &self.machine
+    }
+
+    /// Shows the server as it is now.
+    pub fn view(&self) -> View {
+        View {
+            status: self.raft.status(),
+            matched: self.raft.progress().map(|(id, p)| (id, p.matched.0)).collect(),
+            waiting_writes: self.client.waiting_writes(),
+            machine: self.machine.clone(),
+        }
+    }
+
+    /// Who this is.
+    pub fn id(&self) -> RaftId {
+        self.me
+    }
+
+    fn set_time(&mut self, now: Time) {
+        self.now = self.now.max(now);
+        let ms = self.now.as_millis();
+        if ms > self.ticked_ms {
+            self.raft.tick(ms - self.ticked_ms);
+            self.ticked_ms = ms;
+        }
+    }
+
+    fn durable(&mut self, ticket: Ticket) {
+        // The first record of a life counts it.
+        self.client.may_open = true;
+        while let Some((persist, _)) = self.tickets.pop_front_if(|(_, t)| *t <= ticket) {
+            self.raft.persisted(persist);
+        }
+    }
+
+    fn next_ticket(&mut self) -> Ticket {
+        self.last_ticket = Ticket(self.last_ticket.0 + 1);
+        self.last_ticket
+    }
+
+    /// Hands leadership over, if there is a server to take it.
+    fn stop(&mut self) {
+        self.client.fail_all(Failure::Stopping, &mut self.effects);
+        let heir = self.raft.progress().max_by_key(|(_, p)| p.matched).map(|(id, _)| id);
+        let handed = heir.is_some_and(|heir| self.raft.transfer_leadership(heir).is_ok());
+        match handed {
+            true => self.stopping = Some(self.now),
+            false => self.effects.push(Effect::Stopped),
+        }
+    }
+}
+
+/// What a recovered log is for [`Node::start`].
+pub type Recovered = Log;

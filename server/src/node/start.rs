@@ -1,0 +1,131 @@
+//! The beginning of a life: from what storage held to a running server.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use seaworthy::raft::{Config, Options as RaftOptions, Raft, RaftId};
+use seaworthy::storage::Log;
+use seaworthy::time::Time;
+
+use super::client::Client;
+use super::envelope::Open;
+use super::machine::{Machine, Member};
+use super::record::{self, Standing};
+use super::{Node, Options, Ticket};
+
+/// What a node is told when it starts.
+#[derive(Debug)]
+pub struct Start {
+    /// Who it is.
+    pub id: RaftId,
+    /// The servers that began the cluster, itself included.
+    pub founders: BTreeMap<RaftId, Member>,
+    /// How it is reached, and the incarnation of its data. Its life is counted here.
+    pub member: Member,
+    /// Times and limits.
+    pub options: Options,
+    /// Fresh random numbers: for this life, and for the cluster, if it has no identity.
+    pub nonces: [u64; 2],
+    /// What storage held.
+    pub log: Log,
+}
+
+/// Why a node does not start.
+#[derive(Debug, PartialEq, Eq)]
+pub struct StartError(pub String);
+
+impl std::fmt::Display for StartError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for StartError {}
+
+impl Node {
+    /// Brings a server to life.
+    ///
+    /// # Errors
+    /// If the log was written by another version; or if something durable is missing, and
+    /// the other servers are no quorum that could bring it back.
+    pub fn start(start: Start) -> Result<Node, StartError> {
+        let Start { id, founders, mut member, options, nonces: [nonce, cluster], log } = start;
+        let (restored, mut standing) = record::decode(&log).map_err(StartError)?;
+        standing.life += 1;
+        standing.abstains |= log.lost.is_some();
+        (member.life, member.nonce) = (standing.life, nonce);
+        let voters = founders.keys().copied();
+        let config = Config::of_voters(voters);
+        if standing.abstains && config.voters.len() < 3 {
+            let why = log.lost.unwrap_or_else(|| "it had lost data before".to_owned());
+            return Err(StartError(alone(&why)));
+        }
+        let machine = match &restored.snapshot {
+            Some(snapshot) => Machine::decode(snapshot.data.as_bytes())
+                .ok_or_else(|| StartError("the snapshot is of another version".to_owned()))?,
+            None => Machine::genesis(founders),
+        };
+        let size = restored.snapshot.as_ref().map_or(0, |s| s.data.as_bytes().len() as u64);
+        let raft = Raft::new(id, config, nonce, raft_options(&options, standing), restored);
+        let open = Open { id, member: member.clone(), cluster }.encode();
+        let mut node = Node {
+            me: id,
+            member,
+            options,
+            raft,
+            machine,
+            client: Client::new(open, nonce),
+            now: Time::ZERO,
+            ticked_ms: 0,
+            inbox: VecDeque::new(),
+            proposed: BTreeSet::new(),
+            hints: BTreeMap::new(),
+            heard: None,
+            led: Default::default(),
+            last_ticket: Ticket(0),
+            tickets: VecDeque::new(),
+            applied_bytes: 0,
+            snapshot_size: size,
+            freezing: false,
+            standing,
+            standing_changed: true,
+            stopping: None,
+            effects: Vec::new(),
+        };
+        node.hurry_alone();
+        Ok(node)
+    }
+
+    /// A server without others need not wait for a leader to show up.
+    fn hurry_alone(&mut self) {
+        let (_, config) = self.raft.configuration();
+        if config.voters.len() == 1 && config.voters.contains(&self.me) && !config.is_joint() {
+            self.raft.tick(2 * self.options.election_timeout_ms);
+        }
+    }
+
+    /// How this server presents itself.
+    pub fn member(&self) -> &Member {
+        &self.member
+    }
+}
+
+fn raft_options(options: &Options, standing: Standing) -> RaftOptions {
+    RaftOptions {
+        election_timeout_ticks: options.election_timeout_ms,
+        heartbeat_ticks: options.heartbeat_ms,
+        max_append_bytes: 1 << 20,
+        max_inflight_bytes: 16 << 20,
+        max_uncommitted_bytes: 64 << 20,
+        keep_entries: 5_000,
+        abstain: standing.abstains,
+        ..RaftOptions::default()
+    }
+}
+
+fn alone(why: &str) -> String {
+    format!(
+        "what this server acknowledged is missing, and without it the others are no quorum \
+         that could bring it back: {why}. Give it the data directory as it was, or begin a \
+         new cluster with empty data directories"
+    )
+}

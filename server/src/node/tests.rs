@@ -1,0 +1,396 @@
+//! Nodes in a loop: no sockets, no disks, virtual time, and every fault drawn from a seed.
+//!
+//! A small stand-in for the simulation of the bench. Parcels are lost, delayed and
+//! repeated, servers are killed and lose what was not flushed; afterwards every write that
+//! was answered is there, once, on every server.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use bytes::Bytes;
+use rand_core::{Rng, SeedableRng};
+use rand_pcg::Pcg64Mcg;
+use seaworthy::raft::RaftId;
+use seaworthy::storage::Log;
+use seaworthy::time::Time;
+
+use super::{
+    Effect, Event, Failure, Input, Member, Node, Options, Reply, Request, Start, Ticket, Token,
+};
+use crate::kv::{Command, Response};
+use crate::proto::etcdserverpb as pb;
+
+struct Host {
+    node: Option<Node>,
+    incarnation: u64,
+    /// When its node was started, so that each life has a clock of its own.
+    since: Time,
+    disk: Log,
+    /// Writes that no flush has reached yet, and when it will.
+    unflushed: Vec<(Time, Ticket, Write)>,
+    held: Vec<(Ticket, RaftId, Vec<u8>)>,
+    durable: Ticket,
+    life: u64,
+    refused: Option<String>,
+}
+
+enum Write {
+    Record(Vec<u8>),
+    Checkpoint(Vec<u8>),
+}
+
+/// A cluster in virtual time.
+struct World {
+    rng: Pcg64Mcg,
+    now: Time,
+    hosts: BTreeMap<RaftId, Host>,
+    /// Parcels on their way: when, order, from, to.
+    network: BTreeMap<(Time, u64), (RaftId, RaftId, Vec<u8>)>,
+    sent: u64,
+    loss_percent: u64,
+    replies: BTreeMap<Token, Reply>,
+    next_token: u64,
+    options: Options,
+}
+
+const DISK: Duration = Duration::from_millis(2);
+
+fn id(n: u64) -> RaftId {
+    RaftId(n + 100)
+}
+
+impl World {
+    fn new(seed: u64, count: u64, options: Options) -> World {
+        let mut world = World {
+            rng: Pcg64Mcg::seed_from_u64(seed),
+            now: Time::from_millis(1),
+            hosts: BTreeMap::new(),
+            network: BTreeMap::new(),
+            sent: 0,
+            loss_percent: 0,
+            replies: BTreeMap::new(),
+            next_token: 0,
+            options,
+        };
+        for n in 0..count {
+            let host = Host {
+                node: None,
+                incarnation: 1000 + n,
+                since: Time::ZERO,
+                disk: Log::default(),
+                unflushed: Vec::new(),
+                held: Vec::new(),
+                durable: Ticket(0),
+                life: 0,
+                refused: None,
+            };
+            world.hosts.insert(id(n), host);
+        }
+        (0..count).for_each(|n| world.start(id(n)));
+        world
+    }
+
+    fn start(&mut self, id: RaftId) {
+        let member = |n: &RaftId| Member { name: format!("n{}", n.0), ..Member::default() };
+        let founders = self.hosts.keys().map(|n| (*n, member(n))).collect();
+        let nonces = [self.rng.next_u64(), self.rng.next_u64()];
+        let (now, options) = (self.now, self.options);
+        let host = self.hosts.get_mut(&id).unwrap();
+        let member = Member { incarnation: host.incarnation, ..member(&id) };
+        let log = host.disk.clone();
+        let node = Node::start(Start { id, founders, member, options, nonces, log }).unwrap();
+        (host.node, host.since, host.life) = (Some(node), now, host.life + 1);
+        host.durable = Ticket(0);
+        self.flush(id);
+    }
+
+    /// Kills a server: of what was not flushed, a random beginning survives.
+    fn kill(&mut self, id: RaftId) {
+        let host = self.hosts.get_mut(&id).unwrap();
+        host.node = None;
+        host.held.clear();
+        let kept = self.rng.next_u64() as usize % (host.unflushed.len() + 1);
+        for (.., write) in std::mem::take(&mut host.unflushed).into_iter().take(kept) {
+            host.write(write);
+        }
+    }
+
+    fn step(&mut self, id: RaftId, input: Input) {
+        let now = self.now;
+        let host = self.hosts.get_mut(&id).unwrap();
+        let since = host.since;
+        if let Some(node) = &mut host.node {
+            node.step(Time::ZERO + (now - since), input);
+            self.flush(id);
+        }
+    }
+
+    fn flush(&mut self, id: RaftId) {
+        let now = self.now;
+        let host = self.hosts.get_mut(&id).unwrap();
+        let Some(node) = &mut host.node else { return };
+        let mut effects = Vec::new();
+        node.flush(Time::ZERO + (now - host.since), &mut effects);
+        for effect in effects {
+            let host = self.hosts.get_mut(&id).unwrap();
+            match effect {
+                Effect::Persist(ticket, bytes) => {
+                    host.unflushed.push((now + DISK, ticket, Write::Record(bytes)));
+                }
+                Effect::Checkpoint(ticket, bytes) => {
+                    host.unflushed.push((now + DISK, ticket, Write::Checkpoint(bytes)));
+                }
+                Effect::Send(to, _, bytes) => self.send(id, to, bytes),
+                Effect::SendAfter(ticket, to, _, bytes) if ticket <= host.durable => {
+                    self.send(id, to, bytes);
+                }
+                Effect::SendAfter(ticket, to, _, bytes) => host.held.push((ticket, to, bytes)),
+                Effect::Reply(token, reply) => {
+                    assert!(self.replies.insert(token, reply).is_none(), "answered twice");
+                }
+                Effect::Freeze(frozen) => {
+                    let written = Input::Written(frozen.write());
+                    self.step(id, written);
+                }
+                Effect::Event(Event::Superseded(why)) => {
+                    (host.refused, host.node) = (Some(why), None);
+                    return;
+                }
+                Effect::Event(_) | Effect::Stopped => {}
+            }
+        }
+    }
+
+    fn send(&mut self, from: RaftId, to: RaftId, bytes: Vec<u8>) {
+        for _ in 0..1 + u64::from(self.rng.next_u64().is_multiple_of(50)) {
+            if self.rng.next_u64() % 100 < self.loss_percent {
+                continue;
+            }
+            let delay = Duration::from_micros(500 + self.rng.next_u64() % 5000);
+            self.sent += 1;
+            self.network.insert((self.now + delay, self.sent), (from, to, bytes.clone()));
+        }
+    }
+
+    /// Lets time pass, a millisecond at a time.
+    fn run(&mut self, ms: u64) {
+        for _ in 0..ms {
+            self.now = self.now + Duration::from_millis(1);
+            while let Some(first) = self.network.first_entry().filter(|e| e.key().0 <= self.now) {
+                let (from, to, bytes) = first.remove();
+                self.step(to, Input::Parcel(from, bytes));
+            }
+            for id in self.hosts.keys().copied().collect::<Vec<_>>() {
+                self.flush_disk(id);
+                let host = &self.hosts[&id];
+                let age = Time::ZERO + (self.now - host.since);
+                if host.node.as_ref().is_some_and(|node| node.deadline() <= age) {
+                    self.flush(id);
+                }
+            }
+        }
+    }
+
+    fn flush_disk(&mut self, id: RaftId) {
+        let now = self.now;
+        let host = self.hosts.get_mut(&id).unwrap();
+        let due: Vec<_> = host.unflushed.extract_if(.., |(at, ..)| *at <= now).collect();
+        let Some(ticket) = due.last().map(|(_, ticket, _)| *ticket) else { return };
+        due.into_iter().for_each(|(.., write)| host.write(write));
+        host.durable = ticket;
+        let free: Vec<_> = host.held.extract_if(.., |(t, ..)| *t <= ticket).collect();
+        for (_, to, bytes) in free {
+            self.send(id, to, bytes);
+        }
+        self.step(id, Input::Durable(ticket));
+    }
+
+    fn ask(&mut self, id: RaftId, request: Request) -> Token {
+        let token = Token(self.next_token);
+        self.next_token += 1;
+        self.step(id, Input::Request(token, request));
+        token
+    }
+
+    /// Appends to the counter of how often `key` was written: its version tells.
+    fn put(&mut self, id: RaftId, key: &str) -> Token {
+        let (key, value) = (Bytes::from(key.to_owned()), Bytes::from_static(b"v"));
+        let mut bytes = Vec::new();
+        Command::Put(pb::PutRequest { key, value, ..Default::default() }).encode(&mut bytes);
+        self.ask(id, Request::Write(bytes))
+    }
+
+    fn leader(&self) -> Option<RaftId> {
+        let nodes = self.hosts.values().filter_map(|host| host.node.as_ref());
+        let leaders = nodes.filter(|node| node.raft.is_leader());
+        leaders.max_by_key(|node| node.raft.term()).map(|node| node.me)
+    }
+
+    fn version_of(&self, id: RaftId, key: &str) -> i64 {
+        let request = pb::RangeRequest { key: Bytes::from(key.to_owned()), ..Default::default() };
+        let node = self.hosts[&id].node.as_ref().unwrap();
+        let answer = node.machine.store.range(&request).unwrap();
+        answer.kvs.first().map_or(0, |pair| pair.version)
+    }
+}
+
+impl Host {
+    fn write(&mut self, write: Write) {
+        match write {
+            Write::Record(bytes) => self.disk.records.push(bytes),
+            Write::Checkpoint(bytes) => {
+                self.disk = Log { checkpoint: Some(bytes), ..Log::default() };
+            }
+        }
+    }
+}
+
+fn is_done(world: &World, token: Token) -> bool {
+    matches!(world.replies.get(&token), Some(Reply::Done(_, Ok(Response::Put(_)))))
+}
+
+#[test]
+fn any_server_answers_a_write_in_good_weather() {
+    let mut world = World::new(1, 3, Options::default());
+    world.run(3000);
+    let tokens: Vec<Token> = (0..3).map(|n| world.put(id(n), "k")).collect();
+    world.run(100);
+    assert!(tokens.iter().all(|token| is_done(&world, *token)));
+    let read = world.ask(id(0), Request::Read);
+    world.run(100);
+    assert!(matches!(world.replies[&read], Reply::State(..)));
+    let identities: BTreeSet<_> =
+        (0..3).map(|n| world.hosts[&id(n)].node.as_ref().unwrap().machine.cluster).collect();
+    assert_eq!(identities.len(), 1, "one cluster has one identity");
+}
+
+#[test]
+fn a_write_under_way_when_the_leader_dies_is_answered_ok_and_happens_once() {
+    for seed in 0..40 {
+        let mut world = World::new(seed, 3, Options::default());
+        world.run(3000);
+        let leader = world.leader().unwrap();
+        let others: Vec<RaftId> = world.hosts.keys().copied().filter(|n| *n != leader).collect();
+        let mut tokens = Vec::new();
+        for round in 0..20 {
+            tokens.push(world.put(others[round % 2], &format!("k{round}")));
+            world.run(u64::from(round % 3 == 0));
+        }
+        world.kill(leader);
+        world.run(4000);
+        for (round, token) in tokens.iter().enumerate() {
+            assert!(is_done(&world, *token), "seed {seed}: {:?}", world.replies.get(token));
+            assert_eq!(world.version_of(others[0], &format!("k{round}")), 1, "seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn faults_lose_nothing_that_was_answered_and_repeat_nothing() {
+    for seed in 0..60 {
+        let options = Options { snapshot_bytes: 2000, ..Options::default() };
+        let count = [1, 3, 5][seed as usize % 3];
+        let mut world = World::new(seed, count, options);
+        world.loss_percent = seed % 20;
+        let mut asked: BTreeMap<Token, String> = BTreeMap::new();
+        for round in 0..150 {
+            let any = id(world.rng.next_u64() % count);
+            match world.rng.next_u64() % 12 {
+                0 => world.kill(any),
+                1 | 2 if world.hosts[&any].node.is_none() => world.start(any),
+                _ if world.hosts[&any].node.is_some() => {
+                    let key = format!("k{round}");
+                    asked.insert(world.put(any, &key), key);
+                }
+                _ => {}
+            }
+            let ms = world.rng.next_u64() % 60;
+            world.run(ms);
+        }
+        world.loss_percent = 0;
+        for n in 0..count {
+            if world.hosts[&id(n)].node.is_none() {
+                world.start(id(n));
+            }
+        }
+        world.run(12_000);
+        assert!(world.hosts.values().all(|host| host.refused.is_none()), "seed {seed}");
+        let stores: Vec<Vec<u8>> = (0..count).map(|n| bytes_of(&world, n)).collect();
+        assert!(stores.windows(2).all(|pair| pair[0] == pair[1]), "seed {seed}: they differ");
+        for (token, key) in &asked {
+            let version = world.version_of(id(0), key);
+            assert!(version <= 1, "seed {seed}: {key} was written {version} times");
+            if is_done(&world, *token) {
+                assert_eq!(version, 1, "seed {seed}: {key} is lost");
+            }
+        }
+        let last = world.put(id(0), "last");
+        world.run(1000);
+        assert!(is_done(&world, last), "seed {seed}: no progress");
+    }
+}
+
+fn bytes_of(world: &World, n: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    world.hosts[&id(n)].node.as_ref().unwrap().machine.store.encode(&mut bytes);
+    bytes
+}
+
+#[test]
+fn an_emptied_disk_is_refused_under_its_old_name() {
+    let mut world = World::new(5, 3, Options::default());
+    world.run(3000);
+    let follower = (0..3).map(id).find(|n| Some(*n) != world.leader()).unwrap();
+    world.kill(follower);
+    let host = world.hosts.get_mut(&follower).unwrap();
+    (host.disk, host.incarnation) = (Log::default(), 77);
+    world.start(follower);
+    world.run(3000);
+    let why = world.hosts[&follower].refused.clone().unwrap();
+    assert!(why.contains("00000000000003e") && why.contains("4d"), "{why}");
+}
+
+#[test]
+fn an_older_copy_of_a_disk_is_refused() {
+    let mut world = World::new(6, 3, Options::default());
+    world.run(3000);
+    let follower = (0..3).map(id).find(|n| Some(*n) != world.leader()).unwrap();
+    let copy = world.hosts[&follower].disk.clone();
+    for _ in 0..2 {
+        world.kill(follower);
+        world.start(follower);
+        world.run(3000);
+    }
+    world.kill(follower);
+    world.hosts.get_mut(&follower).unwrap().disk = copy;
+    world.start(follower);
+    world.run(3000);
+    let why = world.hosts[&follower].refused.clone().unwrap();
+    assert!(why.contains("older copy"), "{why}");
+}
+
+#[test]
+fn a_request_without_a_quorum_times_out_and_a_lone_server_keeps_its_term() {
+    let mut world = World::new(7, 3, Options::default());
+    world.kill(id(1));
+    world.kill(id(2));
+    let (write, read) = (world.put(id(0), "k"), world.ask(id(0), Request::Read));
+    world.run(60_000);
+    for token in [write, read] {
+        assert!(matches!(world.replies[&token], Reply::Failed(Failure::TimedOut)));
+    }
+    assert_eq!(world.hosts[&id(0)].node.as_ref().unwrap().raft.term().0, 0);
+}
+
+#[test]
+fn reads_that_wait_together_cost_one_confirmation() {
+    let mut world = World::new(8, 3, Options::default());
+    world.run(3000);
+    let leader = world.leader().unwrap();
+    let before = world.sent;
+    let tokens: Vec<Token> = (0..200).map(|_| world.ask(leader, Request::Read)).collect();
+    world.run(40);
+    assert!(tokens.iter().all(|t| matches!(world.replies.get(t), Some(Reply::State(..)))));
+    let messages = world.sent - before;
+    assert!(messages <= 10, "{messages} messages for 200 reads");
+}

@@ -1,0 +1,19 @@
+//! The messages and services of `proto/`, generated: etcd's package names and field numbers.
+//!
+//! prost gives the types and their binary form, tonic the services, pbjson the JSON that
+//! protobuf defines (64-bit integers as text, bytes in base64), with the names as in the
+//! `.proto` files when written and either spelling when read, as etcd's gateway has it.
+
+#![allow(missing_docs, unreachable_pub, clippy::all)]
+
+/// etcd's requests, answers and services.
+pub mod etcdserverpb {
+    include!(concat!(env!("OUT_DIR"), "/etcdserverpb.rs"));
+    include!(concat!(env!("OUT_DIR"), "/etcdserverpb.serde.rs"));
+}
+
+/// The stored pair.
+pub mod mvccpb {
+    include!(concat!(env!("OUT_DIR"), "/mvccpb.rs"));
+    include!(concat!(env!("OUT_DIR"), "/mvccpb.serde.rs"));
+}

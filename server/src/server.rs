@@ -1,0 +1,122 @@
+//! A whole server: directory, node, listeners, and how it ends.
+
+// It is the shell: it spawns and asks for randomness.
+#![allow(clippy::disallowed_methods)]
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use anyhow::{Context, anyhow};
+use axum::serve::ListenerExt;
+use seaworthy::raft::RaftId;
+use tokio::net::TcpListener;
+
+use crate::api::{self, App, Limits};
+use crate::config::{Config, founding_id, listen_addresses, member_id};
+use crate::data_dir::DataDir;
+use crate::engine::{self, Ended, Outbox};
+use crate::node::{Class, Member, Node, Options, Start};
+
+/// Nobody to talk to.
+struct Nobody;
+
+impl Outbox for Nobody {
+    fn send(&mut self, _: RaftId, _: Class, _: Vec<u8>) {}
+}
+
+/// Runs a server until it is told to stop by `until`, or cannot go on.
+///
+/// # Errors
+/// Why it could not start, or had to end.
+pub async fn run(config: Config, until: impl Future<Output = ()>) -> anyhow::Result<()> {
+    let wanted = config.identity()?;
+    let clients = listen("--listen-client-urls", &config.listen_client_urls).await?;
+    let directory = DataDir::open(&config.data_dir(), &wanted)?;
+    let incarnation = directory.incarnation()?;
+    let (identity, path) = (directory.identity, directory.path);
+    let founders: BTreeMap<RaftId, Member> = identity
+        .founders
+        .iter()
+        .map(|(name, urls)| {
+            let id = RaftId(member_id(&identity.token, name, urls));
+            let member =
+                Member { name: name.clone(), peer_urls: urls.clone(), ..Member::default() };
+            (id, member)
+        })
+        .collect();
+    let own_urls = &identity.founders[&config.name];
+    let id = RaftId(member_id(&identity.token, &config.name, own_urls));
+    let member = Member {
+        name: config.name.clone(),
+        peer_urls: config.peer_urls(),
+        client_urls: config.client_urls(),
+        incarnation,
+        ..Member::default()
+    };
+    let names = api::names(&founders);
+    let is_new = directory.is_new;
+    let start = Start {
+        id,
+        founders,
+        member,
+        options: Options {
+            election_timeout_ms: config.election_timeout,
+            heartbeat_ms: config.heartbeat_interval,
+            snapshot_bytes: config.snapshot_bytes,
+            ..Options::default()
+        },
+        nonces: [getrandom::u64()?, getrandom::u64()?],
+        log: directory.log,
+    };
+    let node = Node::start(start).with_context(|| format!("cannot use {}", path.display()))?;
+    let founding = founding_id(&identity.token, &identity.founders);
+    tracing::info!(
+        "{} is member {:016x} of the cluster founded as {founding:016x}; {} data in {}",
+        config.name,
+        id.0,
+        if is_new { "new" } else { "its" },
+        path.display()
+    );
+    let (handle, mut ended) = engine::start(node, directory.storage, Nobody, names)?;
+    let limits =
+        Limits { max_request_bytes: config.max_request_bytes, max_txn_ops: config.max_txn_ops };
+    let router = api::router(App { node: handle.clone(), id, limits });
+    for listener in clients {
+        tracing::info!("serving clients at {}", listener.local_addr()?);
+        // Left off, every answer would wait 40 ms for an acknowledgement.
+        let listener = listener.tap_io(|stream| {
+            if let Err(e) = stream.set_nodelay(true) {
+                tracing::debug!("a connection without TCP_NODELAY: {e}");
+            }
+        });
+        tokio::spawn(axum::serve(listener, router.clone()).into_future());
+    }
+    tokio::select! {
+        () = until => {
+            tracing::info!("stopping");
+            handle.stop().await;
+            end(ended.await.unwrap_or(Ended::Stopped))
+        }
+        how = &mut ended => end(how.unwrap_or(Ended::Stopped)),
+    }
+}
+
+fn end(how: Ended) -> anyhow::Result<()> {
+    match how {
+        Ended::Stopped => Ok(()),
+        Ended::Disk(error) => Err(anyhow!("{error}")),
+        Ended::Refused(why) => Err(anyhow!("this server may not take part: {why}")),
+    }
+}
+
+async fn listen(flag: &str, urls: &str) -> anyhow::Result<Vec<TcpListener>> {
+    let mut listeners = Vec::new();
+    for address in listen_addresses(flag, urls)? {
+        listeners.push(bind(flag, address).await?);
+    }
+    Ok(listeners)
+}
+
+async fn bind(flag: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("{flag}: cannot listen at {address}"))
+}

@@ -243,6 +243,14 @@ fn mistakes_on_the_command_line_are_status_2() {
 }
 
 #[test]
+fn levels_can_be_set_for_single_targets() {
+    for level in ["off", "debug", "warn,seaworthy::raft=debug"] {
+        let output = run(&["--log-level", level], INIT.as_bytes());
+        assert_eq!(output.status.code(), Some(0), "{level}");
+    }
+}
+
+#[test]
 fn help_documents_every_workload() {
     let output = run(&["--help"], b"");
     let text = String::from_utf8(output.stdout).unwrap();

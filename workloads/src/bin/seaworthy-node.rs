@@ -8,15 +8,14 @@ use std::process::ExitCode;
 use clap::Parser;
 use seaworthy::driver::{DataDir, Volatile, run_stdio};
 use seaworthy_workloads::{Cli, build};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     // Stdout belongs to the protocol.
-    tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(&cli.log_level))
-        .with_writer(std::io::stderr)
-        .init();
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    tracing_subscriber::registry().with(lines).with(cli.log_level.clone()).init();
     match serve(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {

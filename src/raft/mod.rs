@@ -39,6 +39,48 @@
 //! 4. After a crash, hand everything that was made durable to [`Raft::new`]. A server
 //!    that has lost it must not return under its id: [`Options::abstain`].
 //!
+//! # The loop of a caller
+//!
+//! A cluster of one, which elects itself and commits a command. What is left out, because
+//! there is nobody to send to and nothing to recover, is marked:
+//!
+//! ```
+//! use seaworthy::raft::{Command, Config, Entry, Options, Payload, Raft, RaftId, Restored};
+//!
+//! /// Does everything that the server wants, and returns what was committed.
+//! fn work(raft: &mut Raft, disk: &mut Vec<Entry>) -> Vec<Entry> {
+//!     let mut committed = Vec::new();
+//!     loop {
+//!         let ready = raft.ready();
+//!         if ready.is_empty() {
+//!             return committed;
+//!         }
+//!         // Here `ready.messages` leave: at once, before anything is durable.
+//!         if let Some(persist) = ready.persist {
+//!             // The hard state and a snapshot would be written, too, and all be flushed.
+//!             disk.extend(persist.entries);
+//!             raft.persisted(persist.id);
+//!         }
+//!         // Here `ready.messages_after` leave: they are promises, and are durable now.
+//!         committed.extend(ready.committed);
+//!     }
+//! }
+//!
+//! let (id, seed) = (RaftId(1), 7);
+//! let initial = Config::of_voters([id]);
+//! let mut raft = Raft::new(id, initial, seed, Options::default(), Restored::default());
+//! let mut disk = Vec::new();
+//! raft.tick(raft.ticks_until_due());
+//! work(&mut raft, &mut disk);
+//! assert!(raft.is_leader());
+//!
+//! let name = raft.propose(Command::from("x = 1")).expect("this server leads");
+//! let committed = work(&mut raft, &mut disk);
+//! assert_eq!(committed[0].id, name);
+//! assert_eq!(committed[0].payload, Payload::Command(Command::from("x = 1")));
+//! assert_eq!(disk.last(), committed.last());
+//! ```
+//!
 //! # What is deliberately missing
 //!
 //! * Commit of a follower's entries before the next message: a commit index is not

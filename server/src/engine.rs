@@ -20,7 +20,10 @@ use seaworthy::time::Time;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::metrics::Metrics;
-use crate::node::{Class, Effect, Event, Failure, Input, Node, Reply, Request, Ticket, Token};
+use crate::node::{
+    Class, Effect, Event, Failure, Hello, Input, Member, Node, Refusal, Reply, Request, Ticket,
+    Token,
+};
 
 /// How many requests and parcels may wait for the node.
 const QUEUE: usize = 8192;
@@ -34,12 +37,17 @@ const STREAM: &str = "raft";
 pub trait Outbox: Send + 'static {
     /// Takes a parcel.
     fn send(&mut self, to: RaftId, class: Class, bytes: Vec<u8>);
+    /// Learns how a server is reached from now on.
+    fn meet(&mut self, id: RaftId, member: &Member);
 }
 
 /// What comes to the node's thread.
 enum Arrival {
     Request(Request, oneshot::Sender<Reply>),
     Input(Input),
+    Hello(Box<Hello>, oneshot::Sender<Result<(), Refusal>>),
+    /// Others do not accept this server.
+    Refused(String),
 }
 
 /// The way to a running node. Cheap to clone.
@@ -86,51 +94,89 @@ impl Handle {
         let _ = self.queue.send(Arrival::Input(Input::Parcel(from, bytes))).await;
     }
 
+    /// Asks the node whether a server may be listened to.
+    ///
+    /// # Errors
+    /// Why it may not.
+    pub async fn admit(&self, hello: Hello) -> Result<(), Refusal> {
+        let (answer, answered) = oneshot::channel();
+        let _ = self.queue.send(Arrival::Hello(Box::new(hello), answer)).await;
+        let stopping = Refusal { why: "this server stops".to_owned(), is_final: false };
+        answered.await.unwrap_or(Err(stopping))
+    }
+
+    /// Tells the node that others will never accept it as it is: the engine ends.
+    pub async fn refused(&self, why: String) {
+        let _ = self.queue.send(Arrival::Refused(why)).await;
+    }
+
     /// Asks the node to stop; the engine ends soon after.
     pub async fn stop(&self) {
         let _ = self.queue.send(Arrival::Input(Input::Stop)).await;
     }
 }
 
-/// Starts the thread of a node. The answer comes when it ends.
-///
-/// # Errors
-/// If there can be no further thread.
-pub fn start(
-    node: Node,
-    storage: FileStorage,
-    outbox: impl Outbox,
-    names: BTreeMap<RaftId, String>,
-) -> std::io::Result<(Handle, oneshot::Receiver<Ended>)> {
-    let (sender, receiver) = mpsc::channel(QUEUE);
-    let (ended, end) = oneshot::channel();
-    let metrics = Arc::new(Metrics::default());
-    let cluster = Arc::new(AtomicU64::new(0));
-    let handle =
-        Handle { queue: sender.clone(), metrics: metrics.clone(), cluster: cluster.clone() };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-    let engine = Engine {
-        node,
-        outbox,
-        names,
-        metrics,
-        cluster,
-        start: Instant::now(),
-        disk: Disk::new(storage),
-        waiting: BTreeMap::new(),
-        next_token: 0,
-        held: BTreeMap::new(),
-        sender,
-    };
-    std::thread::Builder::new().name("node".into()).spawn(move || {
-        let _ = ended.send(runtime.block_on(engine.run(receiver)));
-    })?;
-    Ok((handle, end))
+/// What an engine is started with.
+pub struct Setup<O> {
+    /// The server.
+    pub node: Node,
+    /// Its log.
+    pub storage: FileStorage,
+    /// The way to the others.
+    pub outbox: O,
+    /// How the cluster was founded.
+    pub founding: u64,
+}
+
+/// A place for a node that is not started yet; the handle works already.
+pub struct Seat {
+    handle: Handle,
+    arrivals: mpsc::Receiver<Arrival>,
+}
+
+/// Makes the way to a node before the node is there, for those that it will need.
+pub fn prepare() -> (Handle, Seat) {
+    let (queue, arrivals) = mpsc::channel(QUEUE);
+    let handle = Handle { queue, metrics: Arc::default(), cluster: Arc::default() };
+    (handle.clone(), Seat { handle, arrivals })
+}
+
+impl Seat {
+    /// Starts the thread of a node. The answer comes when it ends.
+    ///
+    /// # Errors
+    /// If there can be no further thread.
+    pub fn start<O: Outbox>(self, setup: Setup<O>) -> std::io::Result<oneshot::Receiver<Ended>> {
+        let Setup { node, storage, outbox, founding } = setup;
+        let (ended, end) = oneshot::channel();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+        let names = node.machine().members.iter().map(|(id, m)| (*id, m.name.clone())).collect();
+        let engine = Engine {
+            node,
+            outbox,
+            founding,
+            names,
+            metrics: self.handle.metrics.clone(),
+            cluster: self.handle.cluster.clone(),
+            start: Instant::now(),
+            disk: Disk::new(storage),
+            waiting: BTreeMap::new(),
+            next_token: 0,
+            held: BTreeMap::new(),
+            sender: self.handle.queue,
+            refused: None,
+        };
+        std::thread::Builder::new().name("node".into()).spawn(move || {
+            let _ = ended.send(runtime.block_on(engine.run(self.arrivals)));
+        })?;
+        Ok(end)
+    }
 }
 
 struct Engine<O> {
     node: Node,
     outbox: O,
+    founding: u64,
     /// For the log that people read.
     names: BTreeMap<RaftId, String>,
     metrics: Arc<Metrics>,
@@ -142,6 +188,7 @@ struct Engine<O> {
     /// Parcels that wait for the disk.
     held: BTreeMap<Ticket, Vec<(RaftId, Class, Vec<u8>)>>,
     sender: mpsc::Sender<Arrival>,
+    refused: Option<String>,
 }
 
 type Flush = Pin<Box<dyn Future<Output = (FileStorage, Result<(), StorageError>)> + Send>>;
@@ -230,10 +277,13 @@ impl<O: Outbox> Engine<O> {
             }
             let mut effects = Vec::new();
             self.node.flush(now, &mut effects);
-            let cluster = self.node.machine().cluster.unwrap_or(0);
+            let cluster = self.node.cluster().unwrap_or(0);
             self.cluster.store(cluster, Ordering::Relaxed);
             if let Some(end) = self.carry_out(effects) {
                 return end;
+            }
+            if let Some(why) = self.refused.take() {
+                return Ended::Refused(why);
             }
             self.disk.begin();
         }
@@ -252,6 +302,10 @@ impl<O: Outbox> Engine<O> {
                 self.node.step(now, Input::Request(token, request));
             }
             Arrival::Input(input) => self.node.step(now, input),
+            Arrival::Hello(hello, answer) => {
+                let _ = answer.send(self.node.admit(self.founding, &hello));
+            }
+            Arrival::Refused(why) => self.refused = Some(why),
         }
     }
 
@@ -328,6 +382,7 @@ impl<O: Outbox> Engine<O> {
             Event::Joined(id, member) => {
                 let (life, urls) = (member.life, member.client_urls.join(" "));
                 self.names.insert(*id, member.name.clone());
+                self.outbox.meet(*id, member);
                 tracing::info!("{} takes part in life {life}, clients at {urls}", member.name);
             }
             Event::Readmitted => tracing::warn!("this server has caught up, and counts again"),

@@ -12,5 +12,6 @@ pub mod engine;
 pub mod kv;
 pub mod metrics;
 pub mod node;
+pub mod peer;
 pub mod proto;
 pub mod server;

@@ -14,15 +14,9 @@ use tokio::net::TcpListener;
 use crate::api::{self, App, Limits};
 use crate::config::{Config, founding_id, listen_addresses, member_id};
 use crate::data_dir::DataDir;
-use crate::engine::{self, Ended, Outbox};
-use crate::node::{Class, Member, Node, Options, Start};
-
-/// Nobody to talk to.
-struct Nobody;
-
-impl Outbox for Nobody {
-    fn send(&mut self, _: RaftId, _: Class, _: Vec<u8>) {}
-}
+use crate::engine::{self, Ended, Setup};
+use crate::node::{Member, Node, Options, Start};
+use crate::peer::{Myself, Peers};
 
 /// Runs a server until it is told to stop by `until`, or cannot go on.
 ///
@@ -31,6 +25,7 @@ impl Outbox for Nobody {
 pub async fn run(config: Config, until: impl Future<Output = ()>) -> anyhow::Result<()> {
     let wanted = config.identity()?;
     let clients = listen("--listen-client-urls", &config.listen_client_urls).await?;
+    let peers = listen("--listen-peer-urls", &config.listen_peer_urls).await?;
     let directory = DataDir::open(&config.data_dir(), &wanted)?;
     let incarnation = directory.incarnation()?;
     let (identity, path) = (directory.identity, directory.path);
@@ -53,7 +48,6 @@ pub async fn run(config: Config, until: impl Future<Output = ()>) -> anyhow::Res
         incarnation,
         ..Member::default()
     };
-    let names = api::names(&founders);
     let is_new = directory.is_new;
     let start = Start {
         id,
@@ -77,7 +71,11 @@ pub async fn run(config: Config, until: impl Future<Output = ()>) -> anyhow::Res
         if is_new { "new" } else { "its" },
         path.display()
     );
-    let (handle, mut ended) = engine::start(node, directory.storage, Nobody, names)?;
+    let (handle, seat) = engine::prepare();
+    let myself = Myself { id, member: node.member().clone(), founding };
+    let outbox = Peers::start(myself, handle.clone(), peers, &node.machine().members);
+    let storage = directory.storage;
+    let mut ended = seat.start(Setup { node, storage, outbox, founding })?;
     let limits =
         Limits { max_request_bytes: config.max_request_bytes, max_txn_ops: config.max_txn_ops };
     let router = api::router(App { node: handle.clone(), id, limits });

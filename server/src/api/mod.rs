@@ -8,7 +8,6 @@ mod json;
 mod ops;
 mod rest;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Router;
@@ -245,9 +244,4 @@ fn failed(failure: Failure) -> Status {
 
 fn mismatch(answer: &Response) -> Status {
     Status::internal(format!("an answer of another kind: {answer:?}"))
-}
-
-/// The names of servers by id, for messages.
-pub fn names(members: &BTreeMap<RaftId, Member>) -> BTreeMap<RaftId, String> {
-    members.iter().map(|(id, member)| (*id, member.name.clone())).collect()
 }

@@ -34,9 +34,12 @@ pub fn is_readonly(txn: &TxnRequest) -> bool {
     all_ops(txn).all(|op| matches!(op.request, Some(Request::RequestRange(_))))
 }
 
-/// Whether a read-only transaction may be answered from any server's state.
+/// Whether a read-only transaction may be answered from any server's state: it says so, for
+/// each range. One that says nothing has conditions, which must not be judged by an old state.
 pub fn is_serializable(txn: &TxnRequest) -> bool {
-    all_ops(txn).all(|op| matches!(&op.request, Some(Request::RequestRange(r)) if r.serializable))
+    all_ops(txn).next().is_some()
+        && all_ops(txn)
+            .all(|op| matches!(&op.request, Some(Request::RequestRange(r)) if r.serializable))
 }
 
 fn all_ops(txn: &TxnRequest) -> impl Iterator<Item = &RequestOp> {

@@ -23,10 +23,11 @@
 //!
 //! # What is in which file
 //!
-//! `client` holds writes and reads that wait; `flush` the end of a turn, when the core's
+//! `admit` decides who is listened to; `client` holds writes and reads that wait; `flush` the end of a turn, when the core's
 //! wishes become effects; `apply` what the log decides; `machine` the replicated state;
 //! `envelope`, `record` and `wire` are the bytes in the log, on disk and between servers.
 
+mod admit;
 mod apply;
 mod client;
 mod envelope;
@@ -44,6 +45,7 @@ use seaworthy::raft::{Command, LogId, PersistId, Raft, RaftId, Status, Term};
 use seaworthy::storage::Log;
 use seaworthy::time::Time;
 
+pub use self::admit::{Hello, Refusal};
 use self::client::Client;
 pub use self::machine::{Frozen, Machine, Member};
 pub use self::record::Written;
@@ -222,6 +224,7 @@ pub struct Node {
     standing: record::Standing,
     standing_changed: bool,
     stopping: Option<Time>,
+    contacts: admit::Contacts,
     effects: Vec<Effect>,
 }
 
@@ -250,6 +253,11 @@ impl Node {
     pub fn deadline(&self) -> Time {
         let raft = Time::from_millis(self.ticked_ms + self.raft.ticks_until_due().max(1));
         raft.min(self.client.deadline())
+    }
+
+    /// The identity of the cluster, if it is known: also before the log is applied.
+    pub fn cluster(&self) -> Option<u64> {
+        self.machine.cluster.or(self.standing.cluster)
     }
 
     /// The replicated state.

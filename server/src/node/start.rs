@@ -89,6 +89,7 @@ impl Node {
             standing,
             standing_changed: true,
             stopping: None,
+            contacts: Default::default(),
             effects: Vec::new(),
         };
         node.hurry_alone();

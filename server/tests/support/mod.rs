@@ -111,6 +111,28 @@ impl Cluster {
         server.process = Some(Process(command.spawn().expect("the program can be started")));
     }
 
+    fn set_flag(&mut self, i: usize, flag: &str, value: &str) {
+        let command = &mut self.servers[i].command;
+        let at = command.iter().position(|word| word == flag).expect("the flag is there");
+        value.clone_into(&mut command[at + 1]);
+    }
+
+    pub fn set_data_dir(&mut self, i: usize, dir: &Path) {
+        self.set_flag(i, "--data-dir", &dir.display().to_string());
+    }
+
+    /// Lets a server listen elsewhere; what it advertises to servers stays.
+    pub fn set_ports(&mut self, i: usize, (port, peer_port): (u16, u16)) {
+        (self.servers[i].port, self.servers[i].peer_port) = (port, peer_port);
+        self.set_flag(i, "--listen-client-urls", &format!("http://127.0.0.1:{port}"));
+        self.set_flag(i, "--advertise-client-urls", &format!("http://127.0.0.1:{port}"));
+        self.set_flag(i, "--listen-peer-urls", &format!("http://127.0.0.1:{peer_port}"));
+    }
+
+    pub fn move_to_free_ports(&mut self, i: usize) {
+        self.set_ports(i, (free_port(), free_port()));
+    }
+
     /// Kills a server as a crash would.
     pub fn kill(&mut self, i: usize) {
         self.servers[i].process = None;

@@ -1,0 +1,96 @@
+//! Whether another server is who it says, and may be listened to.
+//!
+//! Servers introduce themselves on each connection, in both directions. Nothing of a server
+//! that is refused is handled: no vote, no entry, no acknowledgement. That is what keeps a
+//! server that lost its disk from breaking the promises it no longer knows of.
+
+use seaworthy::raft::RaftId;
+use serde::{Deserialize, Serialize};
+
+use super::Node;
+use super::apply::{Beginning, beginning};
+use super::machine::Member;
+
+/// How a server introduces itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// How its cluster was founded: a hash of the founders and their token.
+    pub founding: u64,
+    /// The identity of its cluster; 0 if it does not know it yet.
+    pub cluster: u64,
+    /// Who it is.
+    pub from: RaftId,
+    /// Whom it wants to talk to.
+    pub to: RaftId,
+    /// Its name and addresses, its data and its life.
+    pub member: Member,
+}
+
+/// Why a server is not listened to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// For the people who run the server that is refused: both sides, and the remedy.
+    pub why: String,
+    /// It can never take part as it is, and should stop.
+    pub is_final: bool,
+}
+
+impl Node {
+    /// Decides whether the sender of `hello` is listened to, and remembers its life.
+    ///
+    /// # Errors
+    /// [`Refusal`], for the sender.
+    pub fn admit(&mut self, founding: u64, hello: &Hello) -> Result<(), Refusal> {
+        let refuse = |why, is_final| Err(Refusal { why, is_final });
+        let (me, they) = (&self.member.name, &hello.member.name);
+        let own = self.cluster().unwrap_or(0);
+        let both_known = own != 0 && hello.cluster != 0;
+        let is_foreign = match both_known {
+            true => own != hello.cluster,
+            false => founding != hello.founding,
+        };
+        if is_foreign {
+            return refuse(foreign(me, own, founding, they, hello), false);
+        }
+        if hello.to != self.me {
+            let wanted = self.machine.members.get(&hello.to).map_or("another", |m| &m.name);
+            return refuse(format!("this address reaches {me}, and not {wanted}"), false);
+        }
+        // Guard: other data, or older data, than it took part with: it has lost what it
+        // promised.
+        if let Beginning::Refused(why) = beginning(&self.machine, hello.from, &hello.member) {
+            return refuse(why, true);
+        }
+        let life = (hello.member.life, hello.member.nonce);
+        let known = *self.contacts.get(&hello.from).unwrap_or(&life);
+        // Guard: of two processes that live on copies of one directory, one is listened to.
+        if life.0 < known.0 || (life.0 == known.0 && life.1 != known.1) {
+            let why = format!(
+                "another process has already introduced itself as {they}, in life {} of its data \
+                 directory, and this one lives in life {}: the directory was copied. Stop one \
+                 of them, and give each server a directory of its own",
+                known.0, life.0
+            );
+            return refuse(why, true);
+        }
+        self.contacts.insert(hello.from, life);
+        Ok(())
+    }
+}
+
+fn foreign(me: &str, own: u64, founding: u64, they: &str, hello: &Hello) -> String {
+    let id = |cluster: u64, founding: u64| match cluster {
+        0 => format!("a cluster without an identity yet, founded as {founding:016x}"),
+        cluster => format!("cluster {cluster:016x}, founded as {founding:016x}"),
+    };
+    format!(
+        "{me} is of {}, and {they} is of {}: neither listens to the other. Give {they} the data \
+         directory that it used in this cluster, and the same --initial-cluster and \
+         --initial-cluster-token as all others; or, if the address is wrong, correct it",
+        id(own, founding),
+        id(hello.cluster, hello.founding)
+    )
+}
+
+/// The life of each server that was admitted: its number, and its own random number.
+pub(super) type Contacts = std::collections::BTreeMap<RaftId, (u64, u64)>;

@@ -1,0 +1,151 @@
+//! Connections to the other servers: plain TCP.
+//!
+//! Each server dials each other one twice: once for control (votes, heartbeats, answers,
+//! short appends) and once for bulk, so that no snapshot is in the way of a heartbeat. A
+//! connection carries parcels from the server that dialled it, and nothing back but the
+//! answer to the greeting.
+//!
+//! ```text
+//! dialler    magic 8 | version u16 | frame of `Hello`
+//! listener   frame of `Welcome`
+//! dialler    frame*                     each a parcel
+//!
+//! frame      length u32 | crc u32 | payload
+//! ```
+//!
+//! Integers are little-endian; the CRC (CRC-32/ISO-HDLC) covers the payload. Both sides
+//! check the other's [`Hello`](crate::node::Hello): nothing is sent to, or taken from, a
+//! server that is refused.
+//!
+//! A lane to a server is bounded in bytes, and what does not fit is dropped: Raft sends
+//! again, and a slow server must not hold up the others. Names are resolved anew at each
+//! dial. Nothing that comes in here is trusted: what fails a check closes the connection.
+
+mod accept;
+mod dial;
+mod frame;
+mod lane;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use seaworthy::raft::RaftId;
+use serde::{Deserialize, Serialize};
+use tokio::net::TcpListener;
+use tokio::runtime::Handle as Runtime;
+
+use self::lane::Lane;
+use crate::engine::{Handle, Outbox};
+use crate::node::{Class, Hello, Member, Refusal};
+
+const MAGIC: &[u8; 8] = b"SEAWPEER";
+/// The version of everything between servers: greeting, frames and parcels.
+const VERSION: u16 = 1;
+
+/// This server, as it introduces itself.
+#[derive(Debug)]
+pub struct Myself {
+    /// Who it is.
+    pub id: RaftId,
+    /// How it is reached, its data and its life.
+    pub member: Member,
+    /// How its cluster was founded.
+    pub founding: u64,
+}
+
+/// The answer to a greeting.
+#[derive(Debug, Serialize, Deserialize)]
+enum Welcome {
+    Yes(Hello),
+    /// Who answered, and why not.
+    No(Hello, Refusal),
+}
+
+/// What the tasks of all connections share.
+struct Shared {
+    myself: Myself,
+    node: Handle,
+    /// The life of each server that was admitted last.
+    lives: Mutex<BTreeMap<RaftId, u64>>,
+}
+
+impl Shared {
+    fn hello(&self, to: RaftId) -> Hello {
+        let Myself { id, member, founding } = &self.myself;
+        let cluster = self.node.cluster_id();
+        Hello { founding: *founding, cluster, from: *id, to, member: member.clone() }
+    }
+}
+
+/// The lanes to all other servers.
+pub struct Peers {
+    shared: Arc<Shared>,
+    runtime: Runtime,
+    lanes: BTreeMap<RaftId, [Lane; 2]>,
+}
+
+impl Peers {
+    /// Begins to listen for the others, and to dial `members`.
+    pub fn start(
+        myself: Myself,
+        node: Handle,
+        listeners: Vec<TcpListener>,
+        members: &BTreeMap<RaftId, Member>,
+    ) -> Peers {
+        let shared = Arc::new(Shared { myself, node, lives: Mutex::default() });
+        let runtime = Runtime::current();
+        for listener in listeners {
+            runtime.spawn(accept::listen(shared.clone(), listener));
+        }
+        if members.len() > 1 {
+            runtime.spawn(dial::look_at_myself(shared.clone()));
+        }
+        let mut peers = Peers { shared, runtime, lanes: BTreeMap::new() };
+        for (id, member) in members {
+            peers.meet(*id, member);
+        }
+        peers
+    }
+}
+
+impl Outbox for Peers {
+    fn send(&mut self, to: RaftId, class: Class, bytes: Vec<u8>) {
+        let Some(lanes) = self.lanes.get(&to) else { return };
+        let lane = &lanes[usize::from(class == Class::Bulk)];
+        if !lane.send(bytes) {
+            let dropped = &self.shared.node.metrics.peer_dropped;
+            dropped.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        }
+    }
+
+    fn meet(&mut self, id: RaftId, member: &Member) {
+        if id == self.shared.myself.id {
+            return;
+        }
+        let (shared, runtime) = (&self.shared, &self.runtime);
+        let lanes = self.lanes.entry(id).or_insert_with(|| {
+            [Class::Control, Class::Bulk].map(|class| {
+                let (lane, end) = lane::lane(class);
+                runtime.spawn(dial::keep_connected(shared.clone(), id, class, end));
+                lane
+            })
+        });
+        for lane in lanes {
+            lane.set_address(&member.name, &member.peer_urls);
+        }
+    }
+}
+
+impl Shared {
+    /// Notes which life of a server is listened to.
+    fn note(&self, hello: &Hello) {
+        let mut lives = self.lives.lock().unwrap_or_else(PoisonError::into_inner);
+        lives.insert(hello.from, hello.member.nonce);
+    }
+
+    /// Whether that life is still listened to.
+    fn is_current(&self, hello: &Hello) -> bool {
+        let lives = self.lives.lock().unwrap_or_else(PoisonError::into_inner);
+        lives.get(&hello.from) == Some(&hello.member.nonce)
+    }
+}

@@ -8,10 +8,12 @@
 //! about a change of members was false) and `:progress` (no answers although all faults were
 //! over).
 
+use crate::challenge::Challenge;
 use crate::check::{self, CheckOptions, NetStats, Outcome, Verdict, net::MessageCounts, txn};
 use crate::config::RunConfig;
 use crate::edn::Edn;
 use crate::history::{Op, OpType, Process, pairs};
+use crate::run::Ran;
 use crate::world::net::Count;
 use crate::world::{Blame, Report};
 
@@ -44,17 +46,22 @@ pub fn slowness(farthest_ms: f64) -> f64 {
 }
 
 /// Judges a run.
-pub fn judge(config: &RunConfig, report: &Report) -> Outcome {
-    judge_nodes(config, report, true)
+pub fn judge(ran: &Ran<'_>) -> Outcome {
+    judge_nodes(ran.challenge, ran.config, &ran.report, true)
 }
 
 /// Judges a run of any binary in the way of the reference, which does not demand that all
 /// nodes share one view of kafka's committed offsets: an older view is reported, and no more.
-pub fn judge_binary(config: &RunConfig, report: &Report) -> Outcome {
-    judge_nodes(config, report, false)
+pub fn judge_binary(ran: &Ran<'_>) -> Outcome {
+    judge_nodes(ran.challenge, ran.config, &ran.report, false)
 }
 
-fn judge_nodes(config: &RunConfig, report: &Report, commits_are_shared: bool) -> Outcome {
+fn judge_nodes(
+    challenge: &dyn Challenge,
+    config: &RunConfig,
+    report: &Report,
+    commits_are_shared: bool,
+) -> Outcome {
     let mut txn = txn::Options::default();
     txn.models.clone_from(&config.models);
     let options = CheckOptions {
@@ -64,7 +71,8 @@ fn judge_nodes(config: &RunConfig, report: &Report, commits_are_shared: bool) ->
         commits_are_shared,
         ..CheckOptions::default()
     };
-    let mut outcome = check::run(&config.args.workload, &report.history, &options);
+    let judged = challenge.check(&report.history, &options);
+    let mut outcome = check::compose(judged, &report.history, &options);
     let mut add = |name: &str, part: Outcome| {
         outcome.verdict = outcome.verdict.max(part.verdict);
         outcome.details.push((Edn::keyword(name), part.to_edn()));

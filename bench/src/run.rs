@@ -1,163 +1,229 @@
-//! One run from its description to what it leaves behind, in either arm.
+//! One run from its description to what it leaves behind, on either backend.
+//!
+//! ```
+//! use seaworthy_bench::challenge::builtin;
+//! use seaworthy_bench::config::{RunArgs, RunConfig};
+//! use seaworthy_bench::judge::judge;
+//! use seaworthy_bench::run::Run;
+//! use seaworthy_bench::seed::Seed;
+//!
+//! let flags = "-w echo --node-count 1 --time-limit 1".split(' ');
+//! let config = RunConfig::new(RunArgs::from_flags(flags)?, Seed(7))?;
+//! let ran = Run::of(builtin("echo")?, &config).simulate()?;
+//! assert_eq!(judge(&ran).verdict, seaworthy_bench::check::Verdict::Valid);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
+use std::io;
+
+use seaworthy::mark::{self, Marks};
 use seaworthy::mutant;
-use seaworthy_workloads::{build, parse_args};
 
-use crate::arm::process::{self, NodeCommand, ProcessCluster};
-use crate::arm::sim::{Factory, Inspector, SimCluster};
+use crate::backend::Cluster;
+use crate::backend::process::{NodeCommand, ProcessCluster, clock};
+use crate::backend::sim::{Factory, Inspector, SimCluster};
+use crate::challenge::Challenge;
 use crate::config::RunConfig;
-use crate::invariant::RaftInvariants;
-use crate::workload;
+use crate::service::Services;
 use crate::world::journal::Journal;
 use crate::world::script::Course;
 use crate::world::{Progress, Report, World};
 
-/// What a run leaves behind, and whether its journal could be written.
-pub type Finished = (Report, std::io::Result<()>);
-
 /// How often the simulation reports progress, in events.
 const EVENTS_PER_REPORT: u64 = 10_000;
 
-/// Runs our own nodes in the simulation: a function of `config` alone.
-///
-/// # Errors
-/// A sentence about the flag that makes no sense.
-pub fn simulate(
-    config: &RunConfig,
-    journal: Journal,
-    watch: &mut dyn FnMut(Progress),
-) -> Result<Finished, String> {
-    let nodes = factory(config)?;
-    simulate_nodes(config, nodes, inspector(config), journal, watch)
-}
-
-/// The same, until `stop` says so: the run ends there.
-///
-/// # Errors
-/// As [`simulate`].
-pub fn simulate_until(
-    config: &RunConfig,
-    journal: Journal,
-    watch: &mut dyn FnMut(Progress),
-    stop: &dyn Fn() -> bool,
-) -> Result<Finished, String> {
-    let nodes = factory(config)?;
-    let mut world = world_of(config, nodes, inspector(config), Course::Drawn, journal)?;
-    run_world(&mut world, watch, stop);
-    Ok(world.into_report())
-}
-
-/// What looks into our own nodes during a run. Without disks a kill may take back what
-/// was acknowledged, and nothing can be demanded; nor where a planted bug is to be found
-/// by what clients see.
-pub fn inspector(config: &RunConfig) -> Option<Inspector> {
-    let demands = !config.args.chaos.no_disk && !mutant::spares_assertions();
-    demands.then(|| Box::new(RaftInvariants::default()) as Inspector)
-}
-
-/// Runs anybody's nodes in the simulation: `factory` makes one for each start, and
-/// `inspector`, if there is one, looks into them.
-///
-/// # Errors
-/// As [`simulate`].
-pub fn simulate_nodes(
-    config: &RunConfig,
-    factory: Factory,
-    inspector: Option<Inspector>,
-    journal: Journal,
-    watch: &mut dyn FnMut(Progress),
-) -> Result<Finished, String> {
-    simulate_course(config, factory, inspector, Course::Drawn, journal, watch)
-}
-
-/// The same, where the course of the run is to be written down, or given.
-///
-/// # Errors
-/// As [`simulate`].
-pub fn simulate_course(
-    config: &RunConfig,
-    factory: Factory,
+/// A run that is about to be made. Unless told otherwise its nodes are those of the challenge,
+/// its course is drawn from its seed, and nothing is written down.
+pub struct Run<'a, 'w> {
+    challenge: &'a dyn Challenge,
+    config: &'a RunConfig,
+    nodes: Option<Factory>,
     inspector: Option<Inspector>,
     course: Course,
     journal: Journal,
-    watch: &mut dyn FnMut(Progress),
-) -> Result<Finished, String> {
-    let mut world = world_of(config, factory, inspector, course, journal)?;
-    run_world(&mut world, watch, &|| false);
-    Ok(world.into_report())
+    watch: Option<&'w mut dyn FnMut(Progress)>,
+    stop: &'w dyn Fn() -> bool,
 }
 
-fn world_of(
-    config: &RunConfig,
-    factory: Factory,
-    inspector: Option<Inspector>,
-    course: Course,
-    journal: Journal,
-) -> Result<World<SimCluster>, String> {
-    let workload = workload::build(config)?;
-    let mut cluster = SimCluster::new(config, factory);
-    if let Some(inspector) = inspector {
-        cluster.inspect(inspector);
+/// A run that was made.
+pub struct Ran<'a> {
+    /// What its nodes were tested by.
+    pub challenge: &'a dyn Challenge,
+    /// Its description.
+    pub config: &'a RunConfig,
+    /// What it left behind.
+    pub report: Report,
+    /// Which rare events came up in simulated nodes.
+    pub marks: Marks,
+    /// Whether its journal could be written.
+    pub journal: io::Result<()>,
+}
+
+impl<'a, 'w> Run<'a, 'w> {
+    /// The run that `config` describes.
+    pub fn of(challenge: &'a dyn Challenge, config: &'a RunConfig) -> Run<'a, 'w> {
+        assert_eq!(challenge.name(), config.args.workload, "the flags name another workload");
+        Run {
+            challenge,
+            config,
+            nodes: None,
+            inspector: inspector(challenge, config),
+            course: Course::Drawn,
+            journal: Journal::off(),
+            watch: None,
+            stop: &|| false,
+        }
     }
-    Ok(World::new(config.clone(), workload, cluster, journal).on(course))
-}
 
-fn run_world(
-    world: &mut World<SimCluster>,
-    watch: &mut dyn FnMut(Progress),
-    stop: &dyn Fn() -> bool,
-) {
-    world.begin();
-    let mut events = 0;
-    while let Some(next) = world.next_time() {
-        world.step(next);
-        events += 1;
-        if events % EVENTS_PER_REPORT == 0 {
-            watch(world.progress());
-            if stop() {
+    /// Simulates these nodes instead; the factory is called at each start of one.
+    #[must_use]
+    pub fn nodes(mut self, nodes: Factory) -> Run<'a, 'w> {
+        self.nodes = Some(nodes);
+        self
+    }
+
+    /// Lets nothing look inside of simulated nodes: what counts is what clients see.
+    #[must_use]
+    pub fn uninspected(mut self) -> Run<'a, 'w> {
+        self.inspector = None;
+        self
+    }
+
+    /// Gives a simulated run its course, or has it written down.
+    #[must_use]
+    pub fn course(mut self, course: Course) -> Run<'a, 'w> {
+        self.course = course;
+        self
+    }
+
+    /// Notes messages and operations in this journal.
+    #[must_use]
+    pub fn journal(mut self, journal: Journal) -> Run<'a, 'w> {
+        self.journal = journal;
+        self
+    }
+
+    /// Calls `watch` now and then, for a display of progress.
+    #[must_use]
+    pub fn watch(mut self, watch: &'w mut dyn FnMut(Progress)) -> Run<'a, 'w> {
+        self.watch = Some(watch);
+        self
+    }
+
+    /// Ends the run before its time once `stop` says so.
+    #[must_use]
+    pub fn until(mut self, stop: &'w dyn Fn() -> bool) -> Run<'a, 'w> {
+        self.stop = stop;
+        self
+    }
+
+    /// Makes nothing but the nodes, to see whether their options make sense.
+    ///
+    /// # Errors
+    /// A sentence about the option that does not.
+    pub fn build(mut self) -> Result<(), String> {
+        self.factory().map(drop)
+    }
+
+    fn factory(&mut self) -> Result<Factory, String> {
+        match self.nodes.take() {
+            Some(nodes) => Ok(nodes),
+            None => self.challenge.nodes(self.config),
+        }
+    }
+
+    /// Makes the run in the simulation: a function of its description and its nodes.
+    ///
+    /// # Errors
+    /// A sentence about the flag that makes no sense.
+    pub fn simulate(mut self) -> Result<Ran<'a>, String> {
+        let mut cluster = SimCluster::new(self.config, self.factory()?);
+        if let Some(inspector) = self.inspector.take() {
+            cluster.inspect(inspector);
+        }
+        // Whatever this thread did before is not of this run.
+        mark::take();
+        let mut world = self.world(cluster)?;
+        world.begin();
+        let mut events = 0;
+        while let Some(next) = world.next_time() {
+            world.step(next);
+            events += 1;
+            if events % EVENTS_PER_REPORT == 0 {
+                self.show(world.progress());
+                if (self.stop)() {
+                    world.interrupt();
+                }
+            }
+        }
+        Ok(self.end(world))
+    }
+
+    /// Makes the run with real processes, on the real clock.
+    ///
+    /// # Errors
+    /// A sentence about the flag that makes no sense.
+    pub fn processes(mut self, command: NodeCommand) -> Result<Ran<'a>, String> {
+        let chaos = &self.config.args.chaos;
+        let disk = chaos.fsync > 0.0 || chaos.torn_writes > 0.0 || chaos.roll_back > 0.0;
+        if chaos.clock_skew > 0.0 || disk || chaos.no_disk {
+            return Err("faults of clock and disk need the simulation, without --bin".into());
+        }
+        let children = command.children.clone();
+        let (cluster, ears) = ProcessCluster::new(command, self.config.nodes.clone());
+        let mut world = self.world(cluster)?;
+        let clock = clock();
+        world.begin();
+        while let Some(next) = world.next_time() {
+            for heard in ears.listen(next - clock()) {
+                let out = world.cluster_mut().take(heard);
+                world.take_in(clock(), out);
+            }
+            while world.next_time().is_some_and(|at| at <= clock()) {
+                world.step(clock());
+            }
+            self.show(world.progress());
+            if (children.interrupted() || (self.stop)()) && !world.is_over() {
                 world.interrupt();
             }
         }
+        let quitters = world.cluster_mut().quitters();
+        world.take_in(clock(), quitters);
+        Ok(self.end(world))
     }
-}
 
-/// Runs real processes, on the real clock.
-///
-/// # Errors
-/// As [`simulate`].
-pub fn run_processes(
-    config: &RunConfig,
-    command: NodeCommand,
-    journal: Journal,
-    watch: &mut dyn FnMut(Progress),
-) -> Result<Finished, String> {
-    let chaos = &config.args.chaos;
-    let disk = chaos.fsync > 0.0 || chaos.torn_writes > 0.0 || chaos.roll_back > 0.0;
-    if chaos.clock_skew > 0.0 || disk || chaos.no_disk {
-        return Err("faults of clock and disk need the simulation, without --bin".into());
-    }
-    let workload = workload::build(config)?;
-    let children = command.children.clone();
-    let (cluster, ears) = ProcessCluster::new(command, config.nodes.clone());
-    let mut world = World::new(config.clone(), workload, cluster, journal);
-    process::run(&mut world, &ears, &mut |world| {
-        watch(world.progress());
-        if children.interrupted() && !world.is_over() {
-            world.interrupt();
+    fn world<C: Cluster>(&mut self, cluster: C) -> Result<World<C>, String> {
+        let load = self.challenge.load(self.config)?;
+        let services = Services::new(self.config.seed, self.challenge.services());
+        let taken = services
+            .names()
+            .into_iter()
+            .find(|name| self.config.nodes.iter().any(|node| node.as_str() == *name));
+        if let Some(name) = taken {
+            return Err(format!("--nodes: {name:?} is the name of a service"));
         }
-    });
-    Ok(world.into_report())
+        let journal = std::mem::replace(&mut self.journal, Journal::off());
+        let course = std::mem::take(&mut self.course);
+        Ok(World::new(self.config.clone(), load, services, cluster, journal).on(course))
+    }
+
+    fn show(&mut self, progress: Progress) {
+        if let Some(watch) = &mut self.watch {
+            watch(progress);
+        }
+    }
+
+    fn end<C: Cluster>(&self, world: World<C>) -> Ran<'a> {
+        let (report, journal) = world.into_report();
+        let marks = mark::take();
+        Ran { challenge: self.challenge, config: self.config, report, marks, journal }
+    }
 }
 
-/// Builds nodes from the arguments after `--`, as the binary would. Which workload
-/// they serve is theirs to say; by default they serve everything, as the binary does.
-///
-/// # Errors
-/// A sentence about the argument that makes no sense.
-pub fn factory(config: &RunConfig) -> Result<Factory, String> {
-    let cli = parse_args(&config.args.args).map_err(|e| e.to_string())?;
-    build(cli.workload.as_deref(), &cli.options()).map_err(|e| e.to_string())?;
-    Ok(Box::new(move || {
-        build(cli.workload.as_deref(), &cli.options()).expect("it was built a moment ago")
-    }))
+/// What looks into nodes during a run. Without disks a kill may take back what was
+/// acknowledged, and nothing can be demanded; nor where a planted bug is to be found by what
+/// clients see.
+fn inspector(challenge: &dyn Challenge, config: &RunConfig) -> Option<Inspector> {
+    let demands = !config.args.chaos.no_disk && !mutant::spares_assertions();
+    if demands { challenge.inspector() } else { None }
 }

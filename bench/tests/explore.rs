@@ -4,13 +4,14 @@
 #![allow(clippy::unwrap_used)]
 
 use seaworthy::node::{Context, Event, Workload};
-use seaworthy_bench::explore::outcome::{Class, run_one};
+use seaworthy_bench::challenge::{Challenges, builtin};
 use seaworthy_bench::explore::plan::Plan;
 use seaworthy_bench::explore::swarm::{Swarm, Tally};
+use seaworthy_bench::explore::trial::Class;
 use seaworthy_bench::explore::{Explore, Space};
-use seaworthy_bench::run::factory;
+use seaworthy_bench::history::Op;
+use seaworthy_bench::seed::Seed;
 use seaworthy_bench::world::script::Course;
-use seaworthy_bench::world::seed::Seed;
 use serde_json::json;
 
 // The example is the node under test; its main function explores it by hand.
@@ -32,10 +33,10 @@ fn a_naive_broadcast_is_found_out_by_a_handful_of_events() {
     assert!(text.lines().count() < 60 && text.contains("lost"), "{text}");
 
     // What goes through a file is the same run.
-    let read = Plan::from_text(&plan.to_text().unwrap()).unwrap();
+    let read = Plan::from_text(&plan.to_text().unwrap(), &Challenges::builtin()).unwrap();
     assert_eq!(read.script, plan.script);
     let story = explore.replay(&read).unwrap();
-    assert!(read.symptom.unwrap().is_shown_by(story.outcome.symptom.as_ref()));
+    assert!(read.symptom.unwrap().is_shown_by(story.trial.symptom.as_ref()));
     assert_eq!(story.to_string(), failed.story.to_string());
 }
 
@@ -66,23 +67,16 @@ fn a_panic_of_a_node_is_a_failure_of_its_own_kind() {
 }
 
 /// Our own nodes, with options drawn as well.
-fn tuned(workload: &str) -> Space {
-    Space { args: vec![workload.to_owned()], tuned: true, ..Space::of(workload) }
+fn tuned(workload: &str) -> Space<'static> {
+    let space = Space::of(builtin(workload).unwrap());
+    Space { args: vec![workload.to_owned()], tuned: true, ..space }
 }
 
 fn tally(workload: &str, jobs: usize) -> Tally {
     let space = tuned(workload);
-    Swarm {
-        space: &space,
-        nodes: &factory,
-        from: 7,
-        seeds: 12,
-        jobs,
-        stop: &|| false,
-        watch: &|_| {},
-    }
-    .run()
-    .unwrap()
+    Swarm { space: &space, from: 7, seeds: 12, jobs, stop: &|| false, watch: &|_| {} }
+        .run()
+        .unwrap()
 }
 
 #[test]
@@ -106,11 +100,17 @@ fn a_recorded_run_is_the_run_itself() {
         let space = tuned(workload);
         for seed in 0..4 {
             let config = space.config(Seed(seed)).unwrap();
-            let recorded = run_one(&config, &factory, Course::Recorded).unwrap();
-            let script = recorded.script.clone();
-            let again = run_one(&config, &factory, Course::Scripted(script)).unwrap();
-            assert_eq!(recorded.operations, again.operations, "{workload} {seed}");
-            assert_eq!(recorded.simulated_seconds, again.simulated_seconds, "{workload} {seed}");
+            let run = |course| space.run(&config).unwrap().course(course).simulate().unwrap();
+            let recorded = run(Course::Recorded).report;
+            let again = run(Course::Scripted(recorded.script.clone())).report;
+            // The nemesis says of a drawn act also how it was drawn.
+            let clients = |history: &[Op]| -> Vec<String> {
+                let own = history.iter().filter(|op| op.is_client());
+                own.map(|op| Op { index: 0, ..op.clone() }.to_edn().to_string()).collect()
+            };
+            let (recorded_ops, again_ops) = (clients(&recorded.history), clients(&again.history));
+            assert_eq!(recorded_ops, again_ops, "{workload} {seed}");
+            assert_eq!(recorded.duration, again.duration, "{workload} {seed}");
         }
     }
 }
@@ -123,7 +123,7 @@ fn a_plan_says_what_comes_after_its_time() {
               :operations [{{:ms 100.0 :worker 0 :f :echo :value \"a\"}}
                            {{:ms 3500.0 :worker 0 :f :echo :value \"b\"}}]}}"
         );
-        Plan::from_text(&text).unwrap().too_late().unwrap()
+        Plan::from_text(&text, &Challenges::builtin()).unwrap().too_late().unwrap()
     };
     let base = r#""-w" "echo" "--node-count" "1" "--time-limit""#;
     assert_eq!(late(&format!("{base} \"4\"")), None);

@@ -5,14 +5,14 @@
 #![allow(clippy::unwrap_used)]
 
 use seaworthy::node::{Context, Event, Workload};
-use seaworthy_bench::check::Verdict;
+use seaworthy_bench::challenge::builtin;
+use seaworthy_bench::check::{Outcome, Verdict};
 use seaworthy_bench::config::{RunArgs, RunConfig};
 use seaworthy_bench::history::{Op, OpType, Process, pairs};
 use seaworthy_bench::judge::{judge, reason};
-use seaworthy_bench::run::{simulate, simulate_nodes};
+use seaworthy_bench::run::Run;
+use seaworthy_bench::seed::Seed;
 use seaworthy_bench::world::Report;
-use seaworthy_bench::world::journal::Journal;
-use seaworthy_bench::world::seed::Seed;
 use seaworthy_workloads::Options;
 use seaworthy_workloads::lin_kv::LinKv;
 
@@ -21,10 +21,11 @@ fn config(flags: &str) -> RunConfig {
     RunConfig::new(RunArgs::from_flags(typed).unwrap(), Seed(1)).unwrap()
 }
 
-fn run(flags: &str) -> (RunConfig, Report) {
+/// Simulates a run and judges it.
+fn run(flags: &str) -> (Outcome, Report) {
     let config = config(flags);
-    let (report, _) = simulate(&config, Journal::off(), &mut |_| {}).unwrap();
-    (config, report)
+    let ran = Run::of(builtin("lin-kv").unwrap(), &config).simulate().unwrap();
+    (judge(&ran).without("stats"), ran.report)
 }
 
 /// Everything at once.
@@ -40,8 +41,7 @@ fn pinned_seeds_with_every_fault_are_valid() {
         (3, "--node-count 4 --concurrency 4n --rate 50 --time-limit 5 --latency 20"),
     ] {
         let flags = format!("{shape} {STORM} --seed {seed}");
-        let (config, report) = run(&flags);
-        let outcome = judge(&config, &report).without("stats");
+        let (outcome, report) = run(&flags);
         assert_eq!(outcome.verdict, Verdict::Valid, "{flags}: {}", reason(&outcome, &report));
         let answered = report.history.iter().filter(|op| op.kind == OpType::Ok).count();
         assert!(answered > 20, "{flags}: only {answered} operations succeeded");
@@ -99,8 +99,7 @@ fn pinned_seeds_that_once_failed_are_valid() {
          --nemesis-interval 5 --topology tree3 --key-count 2 --max-writes-per-key 4 \
          --loss 0.15 --reorder 0.5 --fsync 10 --quiet-phase 6 --seed 521335 -- lin-kv",
     ] {
-        let (config, report) = run(flags);
-        let outcome = judge(&config, &report).without("stats");
+        let (outcome, report) = run(flags);
         assert_eq!(outcome.verdict, Verdict::Valid, "{flags}: {}", reason(&outcome, &report));
     }
 }
@@ -162,8 +161,8 @@ impl Workload for Silenced {
 fn verdict_on(silenced: fn() -> Silenced) -> (Verdict, String) {
     let config = config("--node-count 3 --concurrency 2n --rate 20 --time-limit 4 --quiet-phase 6");
     let factory = Box::new(move || Box::new(silenced()) as Box<dyn Workload + Send>);
-    let (report, _) = simulate_nodes(&config, factory, None, Journal::off(), &mut |_| {}).unwrap();
-    let outcome = judge(&config, &report).without("stats");
+    let run = Run::of(builtin("lin-kv").unwrap(), &config).nodes(factory).uninspected();
+    let outcome = judge(&run.simulate().unwrap()).without("stats");
     (outcome.verdict, format!("{:?}", outcome.to_edn()))
 }
 

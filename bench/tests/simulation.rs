@@ -1,4 +1,4 @@
-//! The simulated arm: the same seed is the same run, and wrong nodes are found.
+//! The simulation: the same seed is the same run, and wrong nodes are found.
 
 // A test may fail by unwrapping; its helpers are not known to be tests.
 #![allow(clippy::unwrap_used)]
@@ -9,14 +9,14 @@ use std::path::Path;
 use std::process::Command;
 
 use seaworthy::node::{Context, Event, Workload};
+use seaworthy_bench::challenge::builtin;
 use seaworthy_bench::check::Verdict;
 use seaworthy_bench::config::{RunArgs, RunConfig};
 use seaworthy_bench::edn::Edn;
 use seaworthy_bench::history::pairs;
 use seaworthy_bench::judge::{judge, reason};
-use seaworthy_bench::run::simulate_nodes;
-use seaworthy_bench::world::journal::Journal;
-use seaworthy_bench::world::seed::Seed;
+use seaworthy_bench::run::Run;
+use seaworthy_bench::seed::Seed;
 use serde_json::json;
 
 fn config(flags: &str) -> RunConfig {
@@ -105,9 +105,10 @@ impl Workload for Floods {
 fn verdict<W: Workload + Send + 'static>(flags: &str, make: fn() -> W) -> (Verdict, String) {
     let config = config(flags);
     let factory = Box::new(move || Box::new(make()) as Box<dyn Workload + Send>);
-    let (report, _) = simulate_nodes(&config, factory, None, Journal::off(), &mut |_| {}).unwrap();
-    let outcome = judge(&config, &report);
-    (outcome.verdict, reason(&outcome, &report))
+    let challenge = builtin(&config.args.workload).unwrap();
+    let ran = Run::of(challenge, &config).nodes(factory).simulate().unwrap();
+    let outcome = judge(&ran);
+    (outcome.verdict, reason(&outcome, &ran.report))
 }
 
 #[test]
@@ -152,10 +153,9 @@ fn nobody_starves_where_all_want_the_same_key_of_a_service() {
         "-w pn-counter --node-count 5 --concurrency 2n --rate 150 --latency 20 --time-limit 30 \
          -- pn-counter --store seq-kv",
     );
-    let nodes = seaworthy_bench::run::factory(&config).unwrap();
-    let (report, _) = simulate_nodes(&config, nodes, None, Journal::off(), &mut |_| {}).unwrap();
-    let outcome = judge(&config, &report);
-    assert_eq!(outcome.verdict, Verdict::Valid, "{}", reason(&outcome, &report));
+    let ran = Run::of(builtin("pn-counter").unwrap(), &config).simulate().unwrap();
+    let (outcome, report) = (judge(&ran), &ran.report);
+    assert_eq!(outcome.verdict, Verdict::Valid, "{}", reason(&outcome, report));
     let waits = pairs(&report.history).unwrap().into_iter();
     let waits = waits.filter_map(|pair| Some(pair.completion?.time - pair.invoke.time));
     let longest_ms = waits.max().unwrap() / 1_000_000;

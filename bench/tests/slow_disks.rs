@@ -8,13 +8,13 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use seaworthy::node::{Context, Event, Workload};
+use seaworthy_bench::challenge::builtin;
 use seaworthy_bench::check::Verdict;
 use seaworthy_bench::config::{RunArgs, RunConfig};
 use seaworthy_bench::history::{OpType, Process};
 use seaworthy_bench::judge::{judge, reason};
-use seaworthy_bench::run::{inspector, simulate_nodes};
-use seaworthy_bench::world::journal::Journal;
-use seaworthy_bench::world::seed::Seed;
+use seaworthy_bench::run;
+use seaworthy_bench::seed::Seed;
 use seaworthy_workloads::Options;
 use seaworthy_workloads::lin_kv::LinKv;
 
@@ -62,11 +62,9 @@ fn run(fsync_ms: u64, seed: u64, more: &str) -> Run {
         let watched = Watched { inner: LinKv::new(&Options::default()), terms: seen.clone() };
         Box::new(watched) as Box<dyn Workload + Send>
     });
-    let journal = Journal::off();
-    let (report, _) =
-        simulate_nodes(&config, factory, inspector(&config), journal, &mut |_| {}).unwrap();
-    let outcome = judge(&config, &report).without("stats");
-    assert_eq!(outcome.verdict, Verdict::Valid, "{flags}: {}", reason(&outcome, &report));
+    let ran = run::Run::of(builtin("lin-kv").unwrap(), &config).nodes(factory).simulate().unwrap();
+    let (outcome, report) = (judge(&ran).without("stats"), &ran.report);
+    assert_eq!(outcome.verdict, Verdict::Valid, "{flags}: {}", reason(&outcome, report));
     let of = |kinds: &[OpType], reads: bool| {
         let clients = report.history.iter().filter(|op| matches!(op.process, Process::Client(_)));
         clients.filter(|op| kinds.contains(&op.kind) && (op.f == "read") == reads).count()

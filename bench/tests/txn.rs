@@ -8,12 +8,12 @@ use std::collections::BTreeMap;
 
 use seaworthy::message::{Body, Message};
 use seaworthy::node::{Context, Event, Workload};
+use seaworthy_bench::challenge::builtin;
 use seaworthy_bench::check::{Outcome, Verdict};
 use seaworthy_bench::config::{RunArgs, RunConfig};
 use seaworthy_bench::judge::judge;
-use seaworthy_bench::run::{simulate, simulate_nodes};
-use seaworthy_bench::world::journal::Journal;
-use seaworthy_bench::world::seed::Seed;
+use seaworthy_bench::run::Run;
+use seaworthy_bench::seed::Seed;
 use seaworthy_workloads::{build, parse_args};
 use serde_json::Value;
 
@@ -27,8 +27,8 @@ fn config(flags: &str, seed: u64) -> RunConfig {
 
 fn run(flags: &str, seed: u64) -> Outcome {
     let config = config(flags, seed);
-    let (report, _) = simulate(&config, Journal::off(), &mut |_| {}).unwrap();
-    judge(&config, &report)
+    let challenge = builtin(&config.args.workload).unwrap();
+    judge(&Run::of(challenge, &config).simulate().unwrap())
 }
 
 /// The names of the anomalies, as text.
@@ -159,9 +159,8 @@ fn half_a_transaction_is_found_by_name() {
             Box::new(Halves(inner)) as Box<dyn Workload + Send>
         });
         let config = config(&flags, 1);
-        let (report, _) =
-            simulate_nodes(&config, factory, None, Journal::off(), &mut |_| {}).unwrap();
-        let outcome = judge(&config, &report);
+        let challenge = builtin(&config.args.workload).unwrap();
+        let outcome = judge(&Run::of(challenge, &config).nodes(factory).simulate().unwrap());
         (outcome.verdict, anomalies(&outcome))
     };
     let (weaker, found) = verdict("read-committed");

@@ -6,11 +6,11 @@
 //! the result says so under a key that Jepsen does not have. A finding that would turn a verdict
 //! of the reference is a part of its own, `:stricter`, beside the workload's.
 //!
-//! [`workload`] is the one table from names to checkers; [`run`] judges a whole test.
+//! Each challenge names its checker ([`crate::challenge`]); [`compose()`] judges a whole test.
 
 pub mod availability;
 pub mod bank;
-pub mod compose;
+mod compose;
 pub mod counter;
 pub mod echo;
 pub mod exceptions;
@@ -32,10 +32,10 @@ use crate::edn::Edn;
 use crate::history::{Op, Pair, pairs};
 
 pub use availability::Availability;
-pub use compose::run;
+pub use compose::{compose, results};
 pub use net::NetStats;
 pub use reason::{findings, reasons};
-pub use table::{Checker, workload, workloads};
+pub use table::{Checker, RECORDED};
 
 /// What a test demands beyond its workload, and what only the bench knows about it.
 #[derive(Clone, Debug, Default)]

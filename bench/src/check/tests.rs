@@ -9,6 +9,7 @@ use proptest::prelude::*;
 
 use super::net::MessageCounts;
 use super::*;
+use crate::challenge::{Challenges, builtin};
 use crate::edn::parse;
 use crate::history::{History, OpType, Process, from_text, read};
 
@@ -57,7 +58,9 @@ fn results_equal_maelstroms() {
             let history = read(&at.join("history.edn")).expect("a history");
             let net = recorded_net(&theirs);
             assert!(net.is_some());
-            let outcome = run(name, &history, &CheckOptions { net, ..CheckOptions::default() });
+            let judge = Challenges::builtin();
+            let judge = judge.judge(name).expect("listed");
+            let outcome = judge.judge(&history, &CheckOptions { net, ..CheckOptions::default() });
             let ours = errors_sorted(compose::results(&outcome));
             for (key, value) in theirs.entries().expect("a map") {
                 let key = key.as_text().expect("a keyword");
@@ -90,7 +93,7 @@ fn stats_and_availability_equal_maelstroms_for_the_other_workloads() {
 fn histories_judged_by_hand() {
     let mut seen = 0;
     for name in SIMPLE {
-        let check = workload(name).expect("listed");
+        let check = builtin(name).expect("listed");
         for file in fs::read_dir(histories().join("hand").join(name)).expect("fixtures") {
             let file = file.expect("entry").path();
             let text = fs::read_to_string(&file).expect("fixture");
@@ -99,7 +102,7 @@ fn histories_judged_by_hand() {
                 text.lines().filter_map(move |l| l.strip_prefix(&key).map(str::to_owned))
             };
             let history = from_text(&text).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
-            let outcome = check(&history, &CheckOptions::default());
+            let outcome = check.check(&history, &CheckOptions::default());
             let verdict = format!("{:?}", outcome.verdict).to_lowercase();
             let result = outcome.to_edn().to_string();
             let pinned: Vec<String> = comment("verdict").collect();
@@ -117,11 +120,14 @@ fn histories_judged_by_hand() {
 fn every_workload_refuses_the_history_of_another() {
     let history = from_text("{:type :invoke, :process 0, :f :dance}").expect("a history");
     for name in SIMPLE {
-        let check = workload(name).expect("listed");
-        assert_eq!(check(&history, &CheckOptions::default()).verdict, Verdict::Unknown, "{name}");
+        let check = builtin(name).expect("listed");
+        assert_eq!(
+            check.check(&history, &CheckOptions::default()).verdict,
+            Verdict::Unknown,
+            "{name}"
+        );
     }
-    assert_eq!(run("juggle", &history, &CheckOptions::default()).verdict, Verdict::Unknown);
-    assert!(workload("juggle").is_none());
+    assert!(Challenges::builtin().judge("juggle").is_none());
 }
 
 #[test]
@@ -129,8 +135,8 @@ fn a_process_that_invokes_twice_is_unknown() {
     for (name, f) in [("echo", "echo"), ("g-set", "add"), ("pn-counter", "add")] {
         let op = format!("{{:type :invoke, :process 0, :f :{f}, :value 1}}\n");
         let history = from_text(&op.repeat(2)).expect("a history");
-        let check = workload(name).expect("listed");
-        let outcome = check(&history, &CheckOptions::default());
+        let check = builtin(name).expect("listed");
+        let outcome = check.check(&history, &CheckOptions::default());
         assert_eq!(outcome.verdict, Verdict::Unknown);
         assert!(outcome.get("error").is_some_and(|e| e.to_string().contains("invokes at index 1")));
     }

@@ -10,12 +10,13 @@ use clap::Args;
 
 use super::test::last_line;
 use super::{Exit, say, usage};
-use crate::check::{self, CheckOptions, Outcome, Verdict, compose, txn};
+use crate::challenge::{Challenges, Judge};
+use crate::check::{CheckOptions, Outcome, Verdict, results, txn};
 use crate::config::{RunArgs, RunConfig};
 use crate::edn::{self, Edn};
 use crate::history::{self, Hints};
+use crate::seed::Seed;
 use crate::store::TEST_FILE;
-use crate::world::seed::Seed;
 
 /// Judges a stored run once more, as it was judged when it ran, with today's checkers, and
 /// prints the result map; it writes nothing.
@@ -30,10 +31,10 @@ pub struct AnalyzeArgs {
 }
 
 /// Runs the command.
-pub fn run(args: &AnalyzeArgs) -> Exit {
-    match analyze(args) {
+pub fn run(args: &AnalyzeArgs, challenges: &Challenges) -> Exit {
+    match analyze(args, challenges) {
         Ok(outcome) => {
-            say(format_args!("{}\n", compose::results(&outcome).pretty()));
+            say(format_args!("{}\n", results(&outcome).pretty()));
             if let Some(story) = &outcome.story {
                 say(story);
             }
@@ -44,12 +45,13 @@ pub fn run(args: &AnalyzeArgs) -> Exit {
     }
 }
 
-fn analyze(args: &AnalyzeArgs) -> Result<Outcome, String> {
+fn analyze(args: &AnalyzeArgs, challenges: &Challenges) -> Result<Outcome, String> {
     let dir = locate(args)?;
-    let (workload, options) = described(&dir)?;
-    let history = history::read_as(&dir, Hints::of(&workload)).map_err(|e| e.to_string())?;
-    say(format_args!("Analyzing {} of {workload}", dir.display()));
-    let outcome = check::run(&workload, &history, &options);
+    let (judge, options) = described(&dir, challenges)?;
+    let hints = Hints { f: judge.operation };
+    let history = history::read_as(&dir, hints).map_err(|e| e.to_string())?;
+    say(format_args!("Analyzing {} of {}", dir.display(), judge.name));
+    let outcome = judge.judge(&history, &options);
     let Ok(text) = fs::read_to_string(dir.join("results.edn")) else { return Ok(outcome) };
     let stored = edn::parse(&text).map_err(|e| format!("{}/results.edn: {e}", dir.display()))?;
     Ok(complete(outcome, &stored))
@@ -77,13 +79,16 @@ fn complete(mut outcome: Outcome, stored: &Edn) -> Outcome {
 
 /// The workload of a run and how it is judged. A run of Maelstrom does not say how; its
 /// workload is the name of the directory that it lies in.
-fn described(dir: &Path) -> Result<(String, CheckOptions), String> {
+fn described<'c>(
+    dir: &Path,
+    challenges: &'c Challenges,
+) -> Result<(Judge<'c>, CheckOptions), String> {
     let file = dir.join(TEST_FILE);
     let Ok(text) = fs::read_to_string(&file) else {
         let full = fs::canonicalize(dir).map_err(|e| format!("{}: {e}", dir.display()))?;
         let parent = full.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy();
-        return match check::workload(&parent) {
-            Some(_) => Ok((parent.into_owned(), CheckOptions::default())),
+        return match challenges.judge(&parent) {
+            Some(judge) => Ok((judge, CheckOptions::default())),
             None => Err(format!(
                 "{}: neither a {TEST_FILE} nor its place tells the workload; use seaworthy check -w WORKLOAD",
                 dir.display()
@@ -105,7 +110,9 @@ fn described(dir: &Path) -> Result<(String, CheckOptions), String> {
         commits_are_shared: test.get("binary?") != Some(&Edn::Bool(true)),
         ..CheckOptions::default()
     };
-    Ok((config.args.workload, options))
+    let name = &config.args.workload;
+    let judge = challenges.judge(name).ok_or_else(|| wrong(format!("no workload {name}")))?;
+    Ok((judge, options))
 }
 
 fn locate(args: &AnalyzeArgs) -> Result<PathBuf, String> {

@@ -10,9 +10,11 @@ use std::process::ExitCode;
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 
+use super::usage;
+use crate::challenge::{Challenges, Judge};
 use crate::check::linear::{self, model};
 use crate::check::txn::{self, Model, parse_models};
-use crate::check::{self, Availability, CheckOptions, Outcome, Verdict, bank, compose, long_fork};
+use crate::check::{self, Availability, CheckOptions, Outcome, Verdict, bank, long_fork};
 use crate::edn::{Edn, parse};
 use crate::history::{self, Hints, Op};
 
@@ -21,8 +23,8 @@ use crate::history::{self, Hints, Op};
 #[derive(Args, Clone, Debug)]
 pub struct CheckArgs {
     /// What the clients did.
-    #[arg(short, long, value_parser = PossibleValuesParser::new(check::workloads()))]
-    #[arg(required_unless_present = "model")]
+    // The command line adds the names that there are.
+    #[arg(short, long, required_unless_present = "model")]
     pub workload: Option<String>,
     /// Judge linearizability of one object of this kind instead.
     #[arg(long, value_parser = PossibleValuesParser::new(model::NAMES))]
@@ -83,32 +85,35 @@ impl CheckArgs {
     }
 
     /// What the files are to be judged as.
-    fn subject(&self) -> Subject<'_> {
-        match self.model.as_deref() {
-            Some(name) => Subject::Model(name, self.initial.as_ref().unwrap_or(&Edn::Nil)),
-            None => Subject::Workload(self.workload.as_deref().unwrap_or_default()),
+    fn subject<'a>(&'a self, challenges: &'a Challenges) -> Result<Subject<'a>, String> {
+        if let Some(name) = self.model.as_deref() {
+            return Ok(Subject::Model(name, self.initial.as_ref().unwrap_or(&Edn::Nil)));
         }
+        let name = self.workload.as_deref().unwrap_or_default();
+        let judge = challenges.judge(name);
+        Ok(Subject::Workload(judge.ok_or_else(|| format!("there is no workload {name}"))?))
     }
 }
 
 /// What a history is judged as.
-#[derive(Clone, Copy)]
 enum Subject<'a> {
     /// What the clients of a workload did.
-    Workload(&'a str),
+    Workload(Judge<'a>),
     /// One object of this kind, with the value that it begins with.
     Model(&'a str, &'a Edn),
 }
 
 impl Subject<'_> {
-    fn hints(self) -> Hints {
-        let (Subject::Workload(name) | Subject::Model(name, _)) = self;
-        Hints::of(name)
+    fn hints(&self) -> Hints {
+        match self {
+            Subject::Workload(judge) => Hints { f: judge.operation },
+            Subject::Model(..) => Hints::default(),
+        }
     }
 
-    fn judge(self, history: &[Op], options: &CheckOptions) -> Outcome {
+    fn judge(&self, history: &[Op], options: &CheckOptions) -> Outcome {
         match self {
-            Subject::Workload(name) => check::run(name, history, options),
+            Subject::Workload(judge) => judge.judge(history, options),
             Subject::Model(name, initial) => judge_object(name, initial, history),
         }
     }
@@ -125,8 +130,12 @@ fn judge_object(name: &str, initial: &Edn, history: &[Op]) -> Outcome {
 }
 
 /// Judges the files and prints to standard output.
-pub fn run(args: &CheckArgs) -> ExitCode {
-    let worst = judge_files(args, &mut io::stdout().lock());
+pub fn run(args: &CheckArgs, challenges: &Challenges) -> ExitCode {
+    let subject = match args.subject(challenges) {
+        Ok(subject) => subject,
+        Err(message) => return usage(&message).into(),
+    };
+    let worst = judge_files(args, &subject, &mut io::stdout().lock());
     ExitCode::from(match worst {
         Ok(Verdict::Valid) => 0,
         Ok(Verdict::Invalid) => 1,
@@ -139,12 +148,16 @@ pub fn run(args: &CheckArgs) -> ExitCode {
 ///
 /// # Errors
 /// If the output cannot be written.
-pub fn judge_files(args: &CheckArgs, out: &mut impl Write) -> io::Result<Verdict> {
-    let (options, subject) = (args.options(), args.subject());
+fn judge_files(
+    args: &CheckArgs,
+    subject: &Subject<'_>,
+    out: &mut impl Write,
+) -> io::Result<Verdict> {
+    let options = args.options();
     let mut worst = Verdict::Valid;
     for file in &args.files {
         let verdict = match history::read_as(file, subject.hints()) {
-            Ok(history) => judge(args, &options, file, &history, out)?,
+            Ok(history) => judge(args, subject, &options, file, &history, out)?,
             Err(error) => {
                 writeln!(out, "{}: unreadable: {}", file.display(), error.reason())?;
                 Verdict::Unknown
@@ -157,6 +170,7 @@ pub fn judge_files(args: &CheckArgs, out: &mut impl Write) -> io::Result<Verdict
 
 fn judge(
     args: &CheckArgs,
+    subject: &Subject<'_>,
     options: &CheckOptions,
     file: &Path,
     history: &[Op],
@@ -169,7 +183,7 @@ fn judge(
         writeln!(out, "{file}: unknown: no client did anything")?;
         return Ok(Verdict::Unknown);
     }
-    let outcome = args.subject().judge(history, options);
+    let outcome = subject.judge(history, options);
     let reasons = check::reasons(&outcome).join(" | ");
     match outcome.verdict {
         Verdict::Valid => writeln!(out, "{file}: valid: {operations} client events")?,
@@ -180,7 +194,7 @@ fn judge(
         writeln!(out, "{story}")?;
     }
     if args.results {
-        writeln!(out, "{}", compose::results(&outcome).pretty())?;
+        writeln!(out, "{}", check::results(&outcome).pretty())?;
     }
     Ok(outcome.verdict)
 }
@@ -207,7 +221,10 @@ mod tests {
     fn judged(args: &[&str]) -> (Verdict, String) {
         let cli = Cli::try_parse_from([&["check"], args].concat()).expect("good arguments");
         let mut out = Vec::new();
-        let verdict = judge_files(&cli.args, &mut out).expect("a vector takes everything");
+        let challenges = Challenges::builtin();
+        let subject = cli.args.subject(&challenges).expect("a workload that there is");
+        let verdict =
+            judge_files(&cli.args, &subject, &mut out).expect("a vector takes everything");
         let text = String::from_utf8(out).expect("text");
         (verdict, text.replace(&recorded(""), ""))
     }
@@ -268,7 +285,6 @@ mod tests {
         let (verdict, text) = judged(&["-w", "echo", "--availability", "total", &file]);
         assert_eq!(verdict, Verdict::Invalid);
         assert!(text.contains("availability: the fraction 0.5802469 of the operations"), "{text}");
-        assert!(Cli::try_parse_from(["check", "-w", "juggle", "x"]).is_err());
         assert!(Cli::try_parse_from(["check", "-w", "echo"]).is_err());
     }
 
@@ -290,7 +306,7 @@ mod tests {
         };
         for f in ["jepsen/write", "juggle"] {
             write(f);
-            for workload in check::workloads() {
+            for workload in Challenges::builtin().judged() {
                 reason(&["-w", workload]);
             }
             for model in model::NAMES {

@@ -3,15 +3,13 @@
 use clap::Args;
 
 use super::{Exit, say, usage};
+use crate::challenge::{Challenge, Challenges};
 use crate::check::Verdict;
 use crate::config::{RunArgs, RunConfig};
-use crate::explore::served;
 use crate::history::pairs;
 use crate::judge::{judge, reason};
-use crate::run::simulate;
-use crate::workload;
-use crate::world::journal::Journal;
-use crate::world::seed::Seed;
+use crate::run::Run;
+use crate::seed::Seed;
 
 /// Runs every workload once on our own nodes, simulated, under partitions, and prints a line
 /// for each: the tour, and a check that all is well. Nothing is written.
@@ -26,10 +24,10 @@ pub struct DemoArgs {
 }
 
 /// Runs the command.
-pub fn run(args: &DemoArgs) -> Exit {
+pub fn run(args: &DemoArgs, challenges: &Challenges) -> Exit {
     let mut worst = Verdict::Valid;
-    for workload in workload::NAMES {
-        match run_one(args, workload) {
+    for challenge in challenges.iter() {
+        match show(args, challenge) {
             Ok(verdict) => worst = worst.max(verdict),
             Err(message) => return usage(&message),
         }
@@ -37,20 +35,23 @@ pub fn run(args: &DemoArgs) -> Exit {
     Exit::Verdict(worst)
 }
 
-fn run_one(args: &DemoArgs, workload: &str) -> Result<Verdict, String> {
+fn show(args: &DemoArgs, challenge: &dyn Challenge) -> Result<Verdict, String> {
+    let workload = challenge.name();
     let (seconds, seed) = (args.time_limit.to_string(), args.seed.to_string());
     let flags = ["-w", workload, "--node-count", "3", "--concurrency", "6", "--rate", "50"];
     let more = ["--time-limit", &seconds, "--nemesis", "partition", "--nemesis-interval", "3"];
-    let last = ["--seed", &seed, "--", served(workload)];
+    let last = ["--seed", &seed];
     let run = RunArgs::from_flags(flags.into_iter().chain(more).chain(last));
-    let config = RunConfig::new(run.map_err(|e| e.to_string())?, Seed(args.seed))?;
-    let (report, _journal_is_off) = simulate(&config, Journal::off(), &mut |_| {})?;
-    let outcome = judge(&config, &report);
+    let mut run = run.map_err(|e| e.to_string())?;
+    run.args = challenge.arguments();
+    let config = RunConfig::new(run, Seed(args.seed))?;
+    let ran = Run::of(challenge, &config).simulate()?;
+    let (outcome, report) = (judge(&ran), &ran.report);
     let count = pairs(&report.history).map_or(0, |pairs| pairs.len());
     let why = match outcome.verdict {
         Verdict::Valid => "valid".to_owned(),
-        Verdict::Invalid => format!("INVALID: {}", reason(&outcome, &report)),
-        Verdict::Unknown => format!("unknown: {}", reason(&outcome, &report)),
+        Verdict::Invalid => format!("INVALID: {}", reason(&outcome, report)),
+        Verdict::Unknown => format!("unknown: {}", reason(&outcome, report)),
     };
     let messages = report.counts.servers.sent;
     say(format_args!("{workload:<16} {count:>5} operations {messages:>7} messages  {why}"));
@@ -64,6 +65,6 @@ mod tests {
     #[test]
     fn our_nodes_serve_every_workload() {
         let args = DemoArgs { time_limit: 3.0, seed: 1 };
-        assert_eq!(run(&args), Exit::Verdict(Verdict::Valid));
+        assert_eq!(run(&args, &Challenges::builtin()), Exit::Verdict(Verdict::Valid));
     }
 }

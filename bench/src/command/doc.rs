@@ -3,6 +3,7 @@
 use clap::Args;
 
 use super::{Exit, say, usage};
+use crate::challenge::{Challenge, Challenges};
 
 /// Prints the protocol that a node speaks: of one workload, or all of it.
 #[derive(Clone, Debug, Args)]
@@ -14,18 +15,21 @@ pub struct DocArgs {
 const TEXT: &str = include_str!("doc.md");
 
 /// Runs the command.
-pub fn run(args: &DocArgs) -> Exit {
+pub fn run(args: &DocArgs, challenges: &Challenges) -> Exit {
     let Some(topic) = &args.topic else {
         say(TEXT.trim_end());
         return Exit::Verdict(crate::check::Verdict::Valid);
     };
-    match section(topic) {
+    let own = challenges.iter().find(|challenge| challenge.name() == topic);
+    match own.and_then(Challenge::doc).map(str::to_owned).or_else(|| section(topic)) {
         Some(text) => {
             say(text);
             Exit::Verdict(crate::check::Verdict::Valid)
         }
         None => {
-            usage(&format!("nothing is said about {topic}; topics are {}", topics().join(", ")))
+            let own = challenges.iter().filter(|challenge| challenge.doc().is_some());
+            let topics: Vec<&str> = topics().into_iter().chain(own.map(Challenge::name)).collect();
+            usage(&format!("nothing is said about {topic}; topics are {}", topics.join(", ")))
         }
     }
 }
@@ -50,7 +54,7 @@ mod tests {
 
     #[test]
     fn every_workload_has_a_section() {
-        for workload in crate::workload::NAMES {
+        for workload in Challenges::builtin().names() {
             assert!(section(workload).is_some_and(|text| text.contains("```")), "{workload}");
         }
         assert!(section("juggling").is_none());

@@ -5,7 +5,7 @@ pub mod check;
 pub mod demo;
 pub mod doc;
 pub mod explore;
-mod explore_bin;
+pub mod line;
 pub mod replay;
 pub mod summary;
 pub mod test;
@@ -15,8 +15,9 @@ use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::arm::process::unix_millis;
+use crate::backend::process::unix_millis;
 use crate::check::Verdict;
+use crate::explore::trial::{Class, Trial};
 
 /// How a command ends, as the shell sees it (Jepsen's exit statuses).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +32,17 @@ pub enum Exit {
     Usage,
     /// 255: the test itself could not be carried out.
     Crash,
+}
+
+impl Exit {
+    /// The end of a command that made a run.
+    pub fn of(trial: &Trial) -> Exit {
+        match trial.symptom.as_ref().map(|symptom| symptom.class) {
+            Some(Class::Crash) => Exit::NodeCrash,
+            Some(Class::Progress) => Exit::NoProgress,
+            _ => Exit::Verdict(trial.verdict),
+        }
+    }
 }
 
 impl From<Exit> for ExitCode {

@@ -8,17 +8,16 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{Exit, Signs, crash, say, usage};
-use crate::arm::process::{Children, NodeCommand, resolve, unix_millis};
-use crate::check::{Outcome, Verdict, compose::results, reasons};
-use crate::config::{RunArgs, RunConfig};
+use crate::backend::process::{Children, NodeCommand, resolve, unix_millis};
+use crate::challenge::{Challenge, Challenges};
+use crate::check::{Outcome, Verdict, reasons, results};
+use crate::config::{RunArgs, RunConfig, flags};
 use crate::edn::Edn;
-use crate::explore::flags;
 use crate::judge::{judge, judge_binary};
-use crate::run::{Finished, run_processes, simulate_until};
+use crate::run::{Ran, Run};
+use crate::seed::Seed;
 use crate::store::RunDir;
-use crate::workload;
 use crate::world::journal::Journal;
-use crate::world::seed::Seed;
 use crate::world::{Blame, Phase, Progress, Report};
 
 /// Tests nodes and judges what their clients saw.
@@ -111,7 +110,7 @@ const BAD: &str = "Analysis invalid! (ﾉಥ益ಥ）ﾉ ┻━┻";
 const UNSURE: &str = "Errors occurred during analysis, but no anomalies found. ಠ~ಠ";
 
 /// Runs the command.
-pub fn run(mut args: TestArgs) -> Exit {
+pub fn run(mut args: TestArgs, challenges: &Challenges) -> Exit {
     if let Err(message) = args.resolve() {
         return usage(&message);
     }
@@ -126,7 +125,10 @@ pub fn run(mut args: TestArgs) -> Exit {
         let mut one = args.clone();
         one.run.seed = chosen.map(|seed| seed.wrapping_add(count));
         exit = match RunConfig::new(one.run.clone(), fallback) {
-            Ok(config) => run_one(&one, &config, &children),
+            Ok(config) => match challenges.find(&config.args.workload) {
+                Ok(challenge) => test(&one, challenge, &config, &children),
+                Err(message) => usage(&message),
+            },
             Err(message) => usage(&message),
         };
         if exit != Exit::Verdict(Verdict::Valid) {
@@ -137,9 +139,14 @@ pub fn run(mut args: TestArgs) -> Exit {
     exit
 }
 
-fn run_one(args: &TestArgs, config: &RunConfig, children: &Children) -> Exit {
-    // Before anything is made for a workload that does not exist.
-    if let Err(message) = workload::build(config) {
+fn test(
+    args: &TestArgs,
+    challenge: &dyn Challenge,
+    config: &RunConfig,
+    children: &Children,
+) -> Exit {
+    // Before anything is made for flags that do not suit the workload.
+    if let Err(message) = challenge.load(config) {
         return usage(&message);
     }
     let started = unix_millis();
@@ -152,14 +159,15 @@ fn run_one(args: &TestArgs, config: &RunConfig, children: &Children) -> Exit {
     if let Err(e) = dir.write_test(&flags(&described), args.bin.is_some()) {
         return crash(&format!("{}: {e}", dir.path().display()));
     }
-    let (report, journal) = match execute(args, config, &dir, children) {
-        Ok(finished) => finished,
+    let ran = match execute(args, challenge, config, &dir, children) {
+        Ok(ran) => ran,
         Err(message) => return usage(&message),
     };
+    let judge = if args.bin.is_some() { judge_binary } else { judge };
+    let mut outcome = judge(&ran);
+    let Ran { report, journal, .. } = ran;
     report.blames.iter().for_each(|blame| print_blame(blame, &dir));
     report.hints.iter().for_each(|hint| say(format_args!("Node {} {}", hint.node, hint.text)));
-    let judge = if args.bin.is_some() { judge_binary } else { judge };
-    let mut outcome = judge(config, &report);
     // What Jepsen's keys `:perf` and `:timeline` stand for.
     outcome.push("pictures", Edn::map([("valid?", true.into()), ("drawn", Edn::Vector(vec![]))]));
     let so_far = report.interrupted.then(|| interrupt(&mut outcome));
@@ -240,12 +248,13 @@ fn announce(args: &TestArgs, config: &RunConfig, dir: &RunDir) {
     ));
 }
 
-fn execute(
+fn execute<'a>(
     args: &TestArgs,
-    config: &RunConfig,
+    challenge: &'a dyn Challenge,
+    config: &'a RunConfig,
     dir: &RunDir,
     children: &Children,
-) -> Result<Finished, String> {
+) -> Result<Ran<'a>, String> {
     let file = dir.journal().map_err(|e| format!("{}: {e}", dir.path().display()))?;
     let log = dir.operation_log().map_err(|e| format!("{}: {e}", dir.path().display()))?;
     let journal = Journal::to(file).echo(args.log_net_send, args.log_net_recv).log_operations(
@@ -260,8 +269,10 @@ fn execute(
         let seconds = progress.since_start.as_secs();
         signs.show(|| format!("{seconds} s: {}", tell(progress)));
     };
-    let finished = match &args.bin {
-        None => simulate_until(config, journal, &mut watch, &|| children.interrupted()),
+    let stop = || children.interrupted();
+    let run = Run::of(challenge, config).journal(journal).watch(&mut watch).until(&stop);
+    let ran = match &args.bin {
+        None => run.simulate(),
         Some(bin) => {
             let command = NodeCommand {
                 bin: bin.clone(),
@@ -270,11 +281,11 @@ fn execute(
                 echo_stderr: args.log_stderr,
                 children: children.clone(),
             };
-            run_processes(config, command, journal, &mut watch)
+            run.processes(command)
         }
     };
     bar.finish_and_clear();
-    finished
+    ran
 }
 
 /// A bar on a terminal; indicatif shows nothing in a pipe.

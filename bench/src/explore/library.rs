@@ -15,31 +15,37 @@
 //! # Ok::<(), Box<seaworthy_bench::explore::Failed>>(())
 //! ```
 //!
-//! The first argument names the workload by which the node is tested: its operations
-//! and its checker. A failure displays as the story of the smallest run that fails, and
+//! The first argument names the built-in challenge by which the node is tested: its
+//! operations and its checker. [`Explore::of`] takes a challenge of your own. A failure displays as the story of the smallest run that fails, and
 //! holds its plan, which [`Explore::replay`] runs again.
 
 use std::fmt;
+use std::sync::Arc;
 
 use seaworthy::node::Workload;
 
-use super::Space;
 use super::ordered::cores;
-use super::outcome::{Nodes, Outcome};
 use super::plan::Plan;
 use super::shrink::{Budget, smallest};
 use super::story::Story;
 use super::swarm::{self, Sums, Swarm};
-use crate::config::RunConfig;
-use crate::world::seed::Seed;
+use super::trial::Trial;
+use super::{Nodes, Space};
+use crate::challenge::{Challenge, Challenges, builtin};
+use crate::check::Availability;
+use crate::config::{Demand, RunConfig};
+use crate::seed::Seed;
 
 /// How many runs shrinking takes at most, unless told otherwise.
 const SHRINK_RUNS: usize = 2000;
 
-/// An exploration of somebody's node.
+/// An exploration of nodes by a challenge.
 pub struct Explore {
-    space: Space,
-    nodes: Box<Nodes>,
+    challenge: Arc<dyn Challenge>,
+    nodes: Option<Box<Nodes>>,
+    consistency_models: String,
+    availability: Demand,
+    args: Vec<String>,
     from: u64,
     seeds: u64,
     jobs: Option<usize>,
@@ -51,7 +57,7 @@ pub struct Failed {
     /// The seed that failed.
     pub seed: u64,
     /// How it failed before it was shrunk.
-    pub first: Outcome,
+    pub first: Trial,
     /// The smallest run that fails in the same way.
     pub plan: Plan,
     /// What happens in it.
@@ -60,14 +66,65 @@ pub struct Failed {
 
 impl Explore {
     /// Explores the nodes that `node` makes, one for each start, by the operations and
-    /// the checker of the workload called `name` (see [`crate::workload::NAMES`]).
+    /// the checker of the built-in challenge called `name` (see [`crate::challenge`]).
+    ///
+    /// # Panics
+    /// If there is none of that name.
     pub fn new(
         name: &str,
         node: impl Fn() -> Box<dyn Workload + Send> + Clone + Send + Sync + 'static,
     ) -> Explore {
-        let space = Space::of(name);
-        let nodes = Box::new(move |_: &RunConfig| Ok(Box::new(node.clone()) as _));
-        Explore { space, nodes, from: 0, seeds: 100, jobs: None, shrink_runs: SHRINK_RUNS }
+        let row = builtin::ALL.into_iter().find(|row| row.name() == name);
+        let known = || Challenges::builtin().names().join(", ");
+        Explore::of(
+            row.unwrap_or_else(|| panic!("there is no workload {name}; there are {}", known())),
+        )
+        .nodes(node)
+    }
+
+    /// Explores the nodes of a challenge.
+    pub fn of(challenge: impl Challenge + 'static) -> Explore {
+        let challenge = Arc::new(challenge);
+        let Space { consistency_models, availability, .. } = Space::of(&*challenge);
+        let args = challenge.arguments();
+        Explore {
+            challenge,
+            nodes: None,
+            consistency_models,
+            availability,
+            args,
+            from: 0,
+            seeds: 100,
+            jobs: None,
+            shrink_runs: SHRINK_RUNS,
+        }
+    }
+
+    /// Explores the nodes that `node` makes, one for each start, instead of the challenge's.
+    /// They get no arguments.
+    #[must_use]
+    pub fn nodes(
+        mut self,
+        node: impl Fn() -> Box<dyn Workload + Send> + Clone + Send + Sync + 'static,
+    ) -> Explore {
+        self.nodes = Some(Box::new(move |_: &RunConfig| Ok(Box::new(node.clone()) as _)));
+        self.args.clear();
+        self
+    }
+
+    /// Gives the challenge's own nodes these options.
+    #[must_use]
+    pub fn args<S: Into<String>>(mut self, args: impl IntoIterator<Item = S>) -> Explore {
+        self.args = args.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// How many operations must succeed in a run that takes no node down, as in
+    /// `--availability`; none need to unless told otherwise.
+    #[must_use]
+    pub fn availability(mut self, demand: Availability) -> Explore {
+        self.availability = Demand(Some(demand));
+        self
     }
 
     /// How many seeds; 100 unless told otherwise.
@@ -102,7 +159,7 @@ impl Explore {
     /// What transactions are held to, as in `--consistency-models`.
     #[must_use]
     pub fn consistency_models(mut self, models: &str) -> Explore {
-        models.clone_into(&mut self.space.consistency_models);
+        models.clone_into(&mut self.consistency_models);
         self
     }
 
@@ -112,12 +169,11 @@ impl Explore {
     /// The lowest seed that fails, shrunk.
     ///
     /// # Panics
-    /// If there is no workload of that name, or the bench itself fails: a test cannot
-    /// go on then. And if no operation succeeded at all: that is no test.
+    /// If the bench itself fails: a test cannot go on then. And if no operation succeeded at all: that is no test.
     pub fn run(&self) -> Result<Sums, Box<Failed>> {
+        let space = self.space();
         let swarm = Swarm {
-            space: &self.space,
-            nodes: &*self.nodes,
+            space: &space,
             from: self.from,
             seeds: self.seeds,
             jobs: self.jobs.unwrap_or_else(cores).max(1),
@@ -147,13 +203,25 @@ impl Explore {
     /// # Errors
     /// A sentence about the flag in it that makes no sense.
     pub fn replay(&self, plan: &Plan) -> Result<Story, String> {
-        Story::of(plan, &*self.nodes)
+        Story::of(plan, &self.space())
     }
 
-    fn explain(&self, seed: u64, first: Outcome) -> Result<Failed, String> {
-        let config = self.space.config(Seed(seed))?;
+    fn space(&self) -> Space<'_> {
+        Space {
+            challenge: &*self.challenge,
+            nodes: self.nodes.as_deref(),
+            consistency_models: self.consistency_models.clone(),
+            availability: self.availability,
+            args: self.args.clone(),
+            tuned: self.nodes.is_none(),
+        }
+    }
+
+    fn explain(&self, seed: u64, first: Trial) -> Result<Failed, String> {
+        let space = self.space();
+        let config = space.config(Seed(seed))?;
         let budget = Budget { runs: self.shrink_runs, stop: &|| false };
-        let plan = smallest(&config, &*self.nodes, &budget)?.plan;
+        let plan = smallest(&config, &space, &budget)?.plan;
         let story = self.replay(&plan)?;
         Ok(Failed { seed, first, plan, story })
     }

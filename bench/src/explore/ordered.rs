@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use crate::world::seed::Seed;
+use crate::seed::Seed;
 
 /// More threads than this are no use on any machine.
 const MOST: u64 = 1024;

@@ -20,14 +20,14 @@ use std::time::Duration;
 
 use seaworthy::message::NodeId;
 
-use super::flags;
-use super::outcome::{Class, Symptom};
-use crate::config::{RunArgs, RunConfig};
+use super::trial::{Class, Symptom};
+use crate::challenge::Challenges;
+use crate::config::{RunArgs, RunConfig, flags};
 use crate::edn::{Edn, parse};
-use crate::workload::{Invocation, is_well_formed};
+use crate::seed::Seed;
+use crate::workload::Invocation;
 use crate::world::nemesis::{Act, tell};
 use crate::world::script::{PlannedOp, Script};
-use crate::world::seed::Seed;
 
 /// A run that is written down.
 #[derive(Clone, Debug)]
@@ -94,11 +94,11 @@ impl Plan {
         Ok(lines.join("\n"))
     }
 
-    /// Reads the text of a file.
+    /// Reads the text of a file, which is about one of these challenges.
     ///
     /// # Errors
     /// A sentence on what is wrong with it.
-    pub fn from_text(text: &str) -> Result<Plan, String> {
+    pub fn from_text(text: &str, challenges: &Challenges) -> Result<Plan, String> {
         let plan = parse(text).map_err(|e| e.to_string())?;
         only(&plan, &["flags", "fails", "faults", "operations"])?;
         let list = |name: &str| -> Result<Vec<Edn>, String> {
@@ -121,7 +121,8 @@ impl Plan {
         if let Some(op) = ops.iter().find(|op| op.worker >= config.concurrency) {
             return Err(format!("there is no worker {}; see --concurrency", op.worker));
         }
-        if let Some(op) = ops.iter().find(|op| !is_well_formed(&run.workload, &op.op)) {
+        let challenge = challenges.find(&run.workload)?;
+        if let Some(op) = ops.iter().find(|op| !challenge.is_well_formed(&op.op)) {
             return Err(format!("{} has no such operation: {}", run.workload, tell_op(op)));
         }
         let symptom = plan.get("fails").map(read_symptom).transpose()?;

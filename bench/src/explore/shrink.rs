@@ -11,8 +11,9 @@
 
 use std::time::Duration;
 
-use super::outcome::{Nodes, Symptom, run_one};
+use super::Space;
 use super::plan::Plan;
+use super::trial::{Symptom, Trial};
 use crate::config::{Concurrency, LatencyDist, RunConfig};
 use crate::world::nemesis::Act;
 use crate::world::script::Course;
@@ -43,20 +44,31 @@ pub struct Shrunk {
 ///
 /// # Errors
 /// A sentence about the flag that makes no sense.
-pub fn smallest(config: &RunConfig, nodes: &Nodes, budget: &Budget<'_>) -> Result<Shrunk, String> {
-    let run = run_one(config, nodes, Course::Recorded)?;
-    let plan = Plan { run: config.args.clone(), script: run.script, symptom: run.symptom };
-    let course = Course::Scripted(plan.script.clone());
-    let again = run_one(&plan.config()?, nodes, course)?.symptom;
+pub fn smallest(
+    config: &RunConfig,
+    space: &Space<'_>,
+    budget: &Budget<'_>,
+) -> Result<Shrunk, String> {
+    let mut ran = space.run(config)?.course(Course::Recorded).simulate()?;
+    let script = std::mem::take(&mut ran.report.script);
+    let plan = Plan { run: config.args.clone(), script, symptom: Trial::of(&ran).symptom };
+    let again = symptom(&plan, space)?;
     match plan.symptom.clone().filter(|symptom| symptom.is_shown_by(again.as_ref())) {
-        Some(symptom) => Ok(shrink(plan, &symptom, nodes, budget)),
+        Some(symptom) => Ok(shrink(plan, &symptom, space, budget)),
         None => Ok(Shrunk { plan, runs: 0, complete: false, fails: false }),
     }
 }
 
+/// How the run of a plan fails.
+fn symptom(plan: &Plan, space: &Space<'_>) -> Result<Option<Symptom>, String> {
+    let config = plan.config()?;
+    let course = Course::Scripted(plan.script.clone());
+    Ok(Trial::of(&space.run(&config)?.course(course).simulate()?).symptom)
+}
+
 /// Shrinks `plan`, which fails with `symptom`.
-fn shrink(plan: Plan, symptom: &Symptom, nodes: &Nodes, budget: &Budget<'_>) -> Shrunk {
-    let mut shrinker = Shrinker { best: plan, symptom, nodes, budget, runs: 0 };
+fn shrink(plan: Plan, symptom: &Symptom, space: &Space<'_>, budget: &Budget<'_>) -> Shrunk {
+    let mut shrinker = Shrinker { best: plan, symptom, space, budget, runs: 0 };
     let mut complete = false;
     while !complete && !shrinker.spent() {
         let before = shrinker.size();
@@ -70,7 +82,7 @@ fn shrink(plan: Plan, symptom: &Symptom, nodes: &Nodes, budget: &Budget<'_>) -> 
 struct Shrinker<'a> {
     best: Plan,
     symptom: &'a Symptom,
-    nodes: &'a Nodes,
+    space: &'a Space<'a>,
     budget: &'a Budget<'a>,
     runs: usize,
 }
@@ -98,11 +110,12 @@ impl Shrinker<'_> {
             return false;
         }
         // What makes no sense as a run is no smaller run.
-        let Ok(config) = plan.config() else { return false };
+        if plan.config().is_err() {
+            return false;
+        }
         self.runs += 1;
-        let course = Course::Scripted(plan.script.clone());
-        let outcome = run_one(&config, self.nodes, course);
-        let fails = outcome.is_ok_and(|o| self.symptom.is_shown_by(o.symptom.as_ref()));
+        let symptom = symptom(&plan, self.space);
+        let fails = symptom.is_ok_and(|own| self.symptom.is_shown_by(own.as_ref()));
         if fails {
             self.best = plan;
         }

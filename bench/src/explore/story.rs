@@ -17,9 +17,10 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::outcome::{Nodes, Outcome, run_with_journal};
+use super::Space;
 use super::plan::Plan;
-use crate::arm::shorten;
+use super::trial::Trial;
+use crate::backend::shorten;
 use crate::config::RunConfig;
 use crate::history::{Op, OpType, Process, pairs};
 use crate::world::Report;
@@ -37,7 +38,7 @@ const BODY_CHARS: usize = 88;
 #[derive(Clone, Debug)]
 pub struct Story {
     /// The verdict and its reasons.
-    pub outcome: Outcome,
+    pub trial: Trial,
     lines: Vec<String>,
 }
 
@@ -46,13 +47,14 @@ impl Story {
     ///
     /// # Errors
     /// A sentence about the flag that makes no sense.
-    pub fn of(plan: &Plan, nodes: &Nodes) -> Result<Story, String> {
+    pub fn of(plan: &Plan, space: &Space<'_>) -> Result<Story, String> {
         let config = plan.config()?;
         let pages = Pages::default();
         let journal = Journal::to(Box::new(pages.clone()));
         let course = Course::Scripted(plan.script.clone());
-        let (outcome, report) = run_with_journal(&config, nodes, course, journal)?;
-        let mut scenes = messages(&pages.text(), &report, &config);
+        let ran = space.run(&config)?.course(course).journal(journal).simulate()?;
+        let report = &ran.report;
+        let mut scenes = messages(&pages.text(), report, &config);
         // The nemesis says what it is asked for and then what it did; once is enough.
         let mut acts = 0;
         let once = |op: &&Op| {
@@ -67,7 +69,7 @@ impl Story {
         }));
         // At one moment: what is asked, what nodes say, what is answered.
         scenes.sort_by_key(|scene| (scene.at, scene.rank));
-        Ok(Story { outcome, lines: fit(scenes) })
+        Ok(Story { trial: Trial::of(&ran), lines: fit(scenes) })
     }
 }
 
@@ -76,11 +78,11 @@ impl fmt::Display for Story {
         for line in &self.lines {
             writeln!(f, "{line}")?;
         }
-        write!(f, "{:?}", self.outcome.verdict)?;
-        if !self.outcome.why.is_empty() {
-            write!(f, ": {}", self.outcome.why)?;
+        write!(f, "{:?}", self.trial.verdict)?;
+        if !self.trial.why.is_empty() {
+            write!(f, ": {}", self.trial.why)?;
         }
-        match &self.outcome.story {
+        match &self.trial.story {
             Some(story) => write!(f, "\n{}", story.trim_end()),
             None => Ok(()),
         }

@@ -6,18 +6,15 @@ use seaworthy::mark::{Mark, Marks};
 
 use super::Space;
 use super::ordered::Ordered;
-use super::outcome::{Nodes, Outcome, run_one};
-use crate::arm::guard::text_of;
+use super::trial::Trial;
+use crate::backend::guard::text_of;
 use crate::check::Verdict;
-use crate::world::script::Course;
-use crate::world::seed::Seed;
+use crate::seed::Seed;
 
 /// What to explore, and how.
 pub struct Swarm<'a> {
     /// What is fixed.
-    pub space: &'a Space,
-    /// Makes the nodes.
-    pub nodes: &'a Nodes,
+    pub space: &'a Space<'a>,
     /// The first seed.
     pub from: u64,
     /// How many seeds.
@@ -70,7 +67,7 @@ impl Sums {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Failure {
     /// The run is not valid.
-    Run(Outcome),
+    Run(Trial),
     /// The bench itself panicked, with this message.
     Bench(String),
 }
@@ -92,8 +89,8 @@ impl Swarm<'_> {
     pub fn run(&self) -> Result<Tally, String> {
         // Mistakes in the arguments show at once, and once.
         let first = self.space.config(Seed(self.from))?;
-        crate::workload::build(&first)?;
-        drop((self.nodes)(&first)?);
+        self.space.challenge.load(&first)?;
+        self.space.run(&first)?.build()?;
         let ordered =
             Ordered { from: self.from, seeds: self.seeds, jobs: self.jobs, stop: self.stop };
         let explore = |seed| {
@@ -113,20 +110,23 @@ impl Swarm<'_> {
     }
 
     fn explore(&self, seed: Seed) -> (Sums, Option<Failure>) {
-        let run = || run_one(&self.space.config(seed)?, self.nodes, Course::Drawn);
+        let run = || {
+            let config = self.space.config(seed)?;
+            Ok::<_, String>(Trial::of(&self.space.run(&config)?.simulate()?))
+        };
         // A panic of a node is caught at its machine; what gets here is our own.
         match panic::catch_unwind(AssertUnwindSafe(run)) {
-            Ok(Ok(outcome)) => {
+            Ok(Ok(trial)) => {
                 let sums = Sums {
                     runs: 1,
-                    operations: outcome.operations,
-                    succeeded: outcome.succeeded,
-                    acts: outcome.acts,
-                    simulated_seconds: outcome.simulated_seconds,
-                    hits: hits(outcome.marks),
+                    operations: trial.operations,
+                    succeeded: trial.succeeded,
+                    acts: trial.acts,
+                    simulated_seconds: trial.simulated_seconds,
+                    hits: hits(trial.marks),
                 };
-                let failed = outcome.verdict != Verdict::Valid;
-                (sums, failed.then_some(Failure::Run(outcome)))
+                let failed = trial.verdict != Verdict::Valid;
+                (sums, failed.then_some(Failure::Run(trial)))
             }
             Ok(Err(message)) => (Sums::default(), Some(Failure::Bench(message))),
             Err(panic) => (Sums::default(), Some(Failure::Bench(text_of(&*panic).to_owned()))),

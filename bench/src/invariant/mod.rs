@@ -28,8 +28,8 @@ use seaworthy::node::Node;
 use seaworthy::raft::{Config, Index, LogId, Raft, RaftId, RoleName, Status, Term};
 use seaworthy::replica::promises;
 
-use crate::arm::sim::Inspect;
-use crate::world::Members;
+use crate::backend::Members;
+use crate::backend::sim::Inspect;
 use ballot::Ballots;
 use log::Logs;
 use node::{Marks, Seen};

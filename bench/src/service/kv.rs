@@ -6,7 +6,7 @@ use seaworthy::message::{ErrorCode, RpcError};
 
 use super::request::{Answer, Datum, Operation, What};
 use crate::edn::Edn;
-use crate::world::seed::Draw;
+use crate::seed::Draw;
 
 /// A key can be any JSON.
 type Map = BTreeMap<Edn, Datum>;

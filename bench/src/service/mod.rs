@@ -1,62 +1,95 @@
-//! The services a run offers to nodes: `lin-kv`, `seq-kv`, `lww-kv`, `lin-tso`.
+//! The services of a run: servers of the bench's own, at addresses that nodes may ask.
 //!
-//! Source: Maelstrom's `doc/services.md` and `maelstrom.service`. A service is an address
-//! in the network that answers requests one at a time; what distinguishes the three
-//! stores is which of their past or diverging states a request is answered from.
+//! [`maelstrom`] are the four that every challenge has unless it says otherwise: `lin-kv`,
+//! `seq-kv`, `lww-kv`, `lin-tso` (source: Maelstrom's `doc/services.md` and
+//! `maelstrom.service`). A service answers requests one at a time; what distinguishes the
+//! three stores is which of their past or diverging states a request is answered from.
 
 mod kv;
 mod request;
 
-use seaworthy::message::Packet;
+use seaworthy::message::{NodeId, Packet};
 
-use crate::world::seed::{Draw, Seed};
+use crate::directory::SERVICES;
+use crate::seed::{Draw, Seed};
 use kv::{Eventual, Linearizable, Sequential, Store};
 use request::{Answer, Fields, Operation};
 
-/// The services' addresses, in the order of their indexes.
-pub const NAMES: [&str; 4] = ["lin-kv", "seq-kv", "lww-kv", "lin-tso"];
+/// A server of the bench's own.
+pub trait Service {
+    /// The body of the answer to a request, a JSON object with `in_reply_to`; `None` for no
+    /// answer, as to a message of a type that the service does not know.
+    fn answer(&mut self, request: &Packet, draw: &mut Draw) -> Option<String>;
+}
+
+/// A service and the address at which it is asked.
+pub type Named = (&'static str, Box<dyn Service>);
 
 /// All services of a run.
 pub struct Services {
-    stores: [Box<dyn Store>; 3],
-    next_timestamp: u64,
+    services: Vec<Named>,
     draw: Draw,
 }
 
 impl Services {
-    /// Services that hold nothing yet.
-    pub fn new(seed: Seed) -> Services {
-        Services {
-            stores: [
-                Box::<Linearizable>::default(),
-                Box::<Sequential>::default(),
-                Box::<Eventual>::default(),
-            ],
-            next_timestamp: 0,
-            draw: seed.stream("services", 0),
-        }
+    /// These services, which draw their random numbers from a stream of their own.
+    pub fn new(seed: Seed, services: Vec<Named>) -> Services {
+        Services { services, draw: seed.stream("services", 0) }
     }
 
-    /// Answers one request to the service with this index. A message of a type that the
-    /// service does not know gets no answer, as in Maelstrom.
+    /// Their addresses, in the order of their indexes.
+    pub fn names(&self) -> Vec<&'static str> {
+        self.services.iter().map(|(name, _)| *name).collect()
+    }
+
+    /// Answers one request to the service with this index.
     pub fn handle(&mut self, service: usize, request: &Packet) -> Option<Packet> {
-        let fields = Fields::parse(&request.body)?;
-        let body = self.answer(service, request, &fields)?.reply_to(&fields);
-        let (src, dest) = (request.dest.clone(), request.src.clone());
+        let (_, service) = &mut self.services[service];
+        let body = service.answer(request, &mut self.draw)?;
+        let (src, dest): (NodeId, NodeId) = (request.dest.clone(), request.src.clone());
         Some(Packet { src, dest, body })
     }
+}
 
-    fn answer(&mut self, service: usize, request: &Packet, fields: &Fields<'_>) -> Option<Answer> {
-        if let Some(store) = self.stores.get_mut(service) {
-            let operation = Operation::parse(fields)?;
-            return Some(store.apply(request.src.as_str(), &operation, &mut self.draw));
-        }
+/// Maelstrom's services, which hold nothing yet.
+pub fn maelstrom() -> Vec<Named> {
+    let services: [Box<dyn Service>; 4] = [
+        Box::<Kept<Linearizable>>::default(),
+        Box::<Kept<Sequential>>::default(),
+        Box::<Kept<Eventual>>::default(),
+        Box::<Timestamps>::default(),
+    ];
+    SERVICES.into_iter().zip(services).collect()
+}
+
+/// A store as a service.
+#[derive(Default)]
+struct Kept<S>(S);
+
+impl<S: Store> Service for Kept<S> {
+    fn answer(&mut self, request: &Packet, draw: &mut Draw) -> Option<String> {
+        let fields = Fields::parse(&request.body)?;
+        let operation = Operation::parse(&fields)?;
+        let answer = self.0.apply(request.src.as_str(), &operation, draw);
+        Some(answer.reply_to(&fields))
+    }
+}
+
+/// Counts from 0.
+#[derive(Default)]
+struct Timestamps {
+    next: u64,
+}
+
+impl Service for Timestamps {
+    fn answer(&mut self, request: &Packet, _draw: &mut Draw) -> Option<String> {
+        let fields = Fields::parse(&request.body)?;
         if fields.kind()? != "ts" {
             return None;
         }
-        let ts = self.next_timestamp;
-        self.next_timestamp += 1;
-        Some(Answer::Timestamp(ts))
+        let ts = self.next;
+        self.next += 1;
+        Some(Answer::Timestamp(ts).reply_to(&fields))
     }
 }
 

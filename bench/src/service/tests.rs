@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use seaworthy::message::Packet;
 use serde_json::{Value, json};
 
-use super::{NAMES, Services};
-use crate::world::seed::Seed;
+use super::{Services, maelstrom};
+use crate::directory::SERVICES;
+use crate::seed::Seed;
 
 /// The text of the answer to the request with this body, from `client`.
 fn ask_as(services: &mut Services, client: &str, service: &str, body: &str) -> Option<String> {
-    let index = NAMES.iter().position(|name| *name == service).unwrap();
+    let index = SERVICES.iter().position(|name| *name == service).unwrap();
     let request = Packet { src: client.into(), dest: service.into(), body: body.to_owned() };
     let reply = services.handle(index, &request)?;
     assert_eq!((reply.src.as_str(), reply.dest.as_str()), (service, client));
@@ -34,7 +35,7 @@ fn write(services: &mut Services, client: &str, service: &str, key: &str, value:
 
 #[test]
 fn every_msg_id_comes_back() {
-    let services = &mut Services::new(Seed(1));
+    let services = &mut Services::new(Seed(1), maelstrom());
     for id in ["7", "\"x-1\"", "-4", "0", "1.5", "36893488147419103232", "null", "[1]"] {
         let request = format!("{{\"type\":\"write\",\"key\":1,\"value\":2,\"msg_id\":{id}}}");
         let reply = format!("{{\"type\":\"write_ok\",\"in_reply_to\":{id}}}");
@@ -51,7 +52,7 @@ fn every_msg_id_comes_back() {
 
 #[test]
 fn values_come_back_as_they_were_written() {
-    let services = &mut Services::new(Seed(1));
+    let services = &mut Services::new(Seed(1), maelstrom());
     for value in [
         "1000000000000000000000000000000",
         "-123456789012345678901234567890",
@@ -73,7 +74,7 @@ fn values_come_back_as_they_were_written() {
 
 #[test]
 fn what_is_missing_is_null() {
-    let services = &mut Services::new(Seed(1));
+    let services = &mut Services::new(Seed(1), maelstrom());
     let mut ask = |body: &str| ask(services, "lin-kv", body);
     let code = |reply: String| {
         serde_json::from_str::<Value>(&reply).unwrap()["code"].as_i64().unwrap_or(0)
@@ -95,7 +96,7 @@ fn what_is_missing_is_null() {
 
 #[test]
 fn keys_and_values_compare_by_what_they_mean() {
-    let services = &mut Services::new(Seed(1));
+    let services = &mut Services::new(Seed(1), maelstrom());
     let mut code = |body: &str| {
         let reply = ask(services, "lin-kv", body);
         serde_json::from_str::<Value>(&reply).unwrap()["code"].as_i64().unwrap_or(0)
@@ -126,7 +127,7 @@ fn whether_a_cas_creates_is_a_matter_of_truthiness() {
         let body =
             format!("{{\"type\":\"cas\",\"key\":1,\"to\":2,\"create_if_not_exists\":{create}}}");
         for (service, expected) in [("lin-kv", created), ("seq-kv", created), ("lww-kv", false)] {
-            let reply = ask(&mut Services::new(Seed(1)), service, &body);
+            let reply = ask(&mut Services::new(Seed(1), maelstrom()), service, &body);
             assert_eq!(reply.contains("cas_ok"), expected, "{service} {create}: {reply}");
         }
     }
@@ -134,7 +135,7 @@ fn whether_a_cas_creates_is_a_matter_of_truthiness() {
 
 #[test]
 fn unknown_types_get_no_answer() {
-    let services = &mut Services::new(Seed(1));
+    let services = &mut Services::new(Seed(1), maelstrom());
     for body in [
         r#"{"type":"delete","key":"a","msg_id":1}"#,
         r#"{"type":5,"msg_id":1}"#,
@@ -154,7 +155,7 @@ fn unknown_types_get_no_answer() {
 
 #[test]
 fn a_refusal_says_what_is_there() {
-    let services = &mut Services::new(Seed(1));
+    let services = &mut Services::new(Seed(1), maelstrom());
     write(services, "n0", "lin-kv", "k", 1);
     let reply = ask(services, "lin-kv", r#"{"type":"cas","key":"k","from":"z","to":2,"msg_id":4}"#);
     let reply: Value = serde_json::from_str(&reply).unwrap();
@@ -164,7 +165,7 @@ fn a_refusal_says_what_is_there() {
 
 #[test]
 fn sequential_never_runs_backwards_but_may_lag() {
-    let services = &mut Services::new(Seed(3));
+    let services = &mut Services::new(Seed(3), maelstrom());
     let mut lagged = false;
     let mut last = BTreeMap::new();
     for i in 0..500 {
@@ -181,7 +182,7 @@ fn sequential_never_runs_backwards_but_may_lag() {
 
 #[test]
 fn reading_alone_never_catches_up_with_seq_kv() {
-    let services = &mut Services::new(Seed(3));
+    let services = &mut Services::new(Seed(3), maelstrom());
     for i in 0..10 {
         write(services, "writer", "seq-kv", "k", i);
     }
@@ -200,7 +201,7 @@ fn what_changes_nothing_may_take_place_in_the_past_of_seq_kv() {
     for (what, body) in [("cas", &cas as &dyn Fn(i64) -> String), ("write", &rewrite)] {
         let (mut stale, mut fresh) = (0, 0);
         for seed in 0..200 {
-            let services = &mut Services::new(Seed(seed));
+            let services = &mut Services::new(Seed(seed), maelstrom());
             for v in 0..20 {
                 write(services, "writer", "seq-kv", "k", v);
             }
@@ -223,7 +224,7 @@ fn what_changes_nothing_may_take_place_in_the_past_of_seq_kv() {
 fn eventual_diverges_and_converges() {
     let mut stale = 0;
     for seed in 0..50 {
-        let services = &mut Services::new(Seed(seed));
+        let services = &mut Services::new(Seed(seed), maelstrom());
         write(services, "w", "lww-kv", "k", 7);
         let reads: Vec<_> = (0..100).map(|_| read(services, "r", "lww-kv", "k")).collect();
         stale += u64::from(reads.contains(&None));
@@ -236,7 +237,7 @@ fn eventual_diverges_and_converges() {
 fn a_later_write_to_lww_kv_may_be_lost_for_good() {
     let mut lost = 0;
     for seed in 0..200 {
-        let services = &mut Services::new(Seed(seed));
+        let services = &mut Services::new(Seed(seed), maelstrom());
         // The clock of one replica runs ahead.
         for v in 0..5 {
             write(services, "a", "lww-kv", "other", v);

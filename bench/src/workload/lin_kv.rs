@@ -13,6 +13,7 @@
 //! Source: Maelstrom's `lin-kv` on Jepsen's linearizable-register generator.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -25,10 +26,14 @@ use crate::edn::Edn;
 pub const PROCESSES_PER_KEY: usize = 20;
 /// Values are integers from zero to this.
 const LARGEST_VALUE: i64 = 4;
+/// A client's least patience, and its multiple of the longest link's mean latency.
+const PATIENCE_MS: f64 = 1000.0;
+const PATIENCE_LATENCIES: f64 = 10.0;
 
 /// The workload; see the module.
 pub struct LinKv {
     readers: usize,
+    patience: Duration,
     groups: Vec<Group>,
     next_key: i64,
 }
@@ -61,7 +66,9 @@ impl LinKv {
                 keys * size
             ));
         }
-        let mut new = LinKv { readers, groups: Vec::new(), next_key: 0 };
+        let ms = (PATIENCE_LATENCIES * config.args.farthest_ms()).max(PATIENCE_MS);
+        let patience = Duration::from_secs_f64(ms / 1000.0);
+        let mut new = LinKv { readers, patience, groups: Vec::new(), next_key: 0 };
         for _ in 0..workers / size {
             let group = new.fresh_group();
             new.groups.push(group);
@@ -107,6 +114,10 @@ impl Workload for LinKv {
 
     fn after_info(&self) -> Connection {
         Connection::Kept
+    }
+
+    fn patience(&self) -> Duration {
+        self.patience
     }
 
     fn client(&self) -> Box<dyn Client> {
@@ -155,7 +166,7 @@ fn parts(op: &Invocation) -> (&Edn, &Edn) {
 }
 
 /// The same, of an operation that somebody may have written.
-pub(super) fn pair(op: &Invocation) -> Option<(&Edn, &Edn)> {
+pub(crate) fn pair(op: &Invocation) -> Option<(&Edn, &Edn)> {
     let Some([key, argument]) = op.value.as_seq() else { return None };
     Some((key, argument))
 }

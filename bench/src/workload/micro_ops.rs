@@ -8,7 +8,7 @@
 //! Source: the generator of Elle 0.2.2 (`elle.txn/wr-txns`), with exponential key choice.
 
 use crate::config::RunArgs;
-use crate::world::seed::Draw;
+use crate::seed::Draw;
 
 /// A read of a key, or a write of a value to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,7 +84,7 @@ mod tests {
 
     use super::super::testing::config;
     use super::*;
-    use crate::world::seed::Seed;
+    use crate::seed::Seed;
 
     fn draw(flags: &str, count: usize) -> Vec<MicroOp> {
         let mut ops = MicroOps::new(&config(flags).args).unwrap();

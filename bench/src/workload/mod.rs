@@ -18,14 +18,15 @@ mod testing;
 mod topology;
 pub mod txn;
 
+use std::time::Duration;
+
 use compact_str::CompactString;
 use seaworthy::time::Time;
 
 pub use client::{Client, Completion, Reply, Step};
 
-use crate::config::RunConfig;
 use crate::edn::Edn;
-use crate::world::seed::Draw;
+use crate::seed::Draw;
 
 /// An operation that is about to be invoked.
 #[derive(Clone, Debug, PartialEq)]
@@ -100,6 +101,9 @@ pub enum Connection {
     Closed,
 }
 
+/// A client's usual patience (Maelstrom's default RPC timeout).
+pub const PATIENCE: Duration = Duration::from_millis(5000);
+
 /// The generator and client of one challenge.
 pub trait Workload {
     /// The next operation of the main phase. `ask.free` is not empty.
@@ -122,6 +126,11 @@ pub trait Workload {
     /// What a worker does with its connection when an operation ended as `info`.
     fn after_info(&self) -> Connection;
 
+    /// How long a client waits for a reply.
+    fn patience(&self) -> Duration {
+        PATIENCE
+    }
+
     /// A client for a worker that (re)opens its connection.
     fn client(&self) -> Box<dyn Client>;
 
@@ -131,51 +140,3 @@ pub trait Workload {
         Vec::new()
     }
 }
-
-/// Whether an operation that somebody wrote has the shape that this workload's generator
-/// gives to its own. The others take any value.
-pub fn is_well_formed(workload: &str, op: &Invocation) -> bool {
-    match workload {
-        "lin-kv" => lin_kv::pair(op).is_some(),
-        "kafka" if op.f == "send" => kafka::message(op).is_some(),
-        _ => true,
-    }
-}
-
-/// Builds the workload called `config.args.workload`.
-///
-/// # Errors
-/// If there is none of that name, or the flags do not suit it.
-pub fn build(config: &RunConfig) -> Result<Box<dyn Workload>, String> {
-    let name = config.args.workload.as_str();
-    Ok(match name {
-        "echo" => Box::new(simple::Echo),
-        "unique-ids" => Box::new(simple::UniqueIds),
-        "broadcast" => Box::new(simple::Broadcast::new(config)),
-        "g-set" => Box::new(simple::GSet::new(config)),
-        "g-counter" => Box::new(simple::Counter::new(config, 0)),
-        "pn-counter" => Box::new(simple::Counter::new(config, -5)),
-        "lin-kv" => Box::new(lin_kv::LinKv::new(config)?),
-        "kafka" => Box::new(kafka::Kafka::new(config)?),
-        "txn-list-append" => Box::new(txn::Txn::new(config, txn::Holds::Lists)?),
-        "txn-rw-register" => Box::new(txn::Txn::new(config, txn::Holds::Values)?),
-        _ => {
-            let known = NAMES.join(", ");
-            return Err(format!("there is no workload {name}; there are {known}"));
-        }
-    })
-}
-
-/// The workloads [`build`] knows.
-pub const NAMES: [&str; 10] = [
-    "echo",
-    "unique-ids",
-    "broadcast",
-    "g-set",
-    "g-counter",
-    "pn-counter",
-    "lin-kv",
-    "kafka",
-    "txn-list-append",
-    "txn-rw-register",
-];

@@ -4,7 +4,7 @@ use seaworthy::time::Time;
 
 use super::{Ask, Invocation, Next, Workload};
 use crate::config::{RunArgs, RunConfig};
-use crate::world::seed::Seed;
+use crate::seed::Seed;
 
 /// The run that these flags describe.
 pub(super) fn config(flags: &str) -> RunConfig {

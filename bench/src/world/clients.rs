@@ -18,7 +18,7 @@ use crate::workload::client::{Answer, Completion, Reply, Step, proceed};
 use crate::workload::{Ask, Client, Connection, Invocation, Next, Workload};
 
 use super::addresses::{Addresses, Standing};
-use super::seed::Draw;
+use crate::seed::Draw;
 
 /// One thread of the test.
 struct Worker {
@@ -71,31 +71,19 @@ pub struct Clients {
     pub timeout: Duration,
 }
 
-/// A client's usual patience (Maelstrom's default RPC timeout).
-const TIMEOUT_MS: u64 = 5000;
-/// A lin-kv client's least patience, and its multiple of the longest link's mean latency.
-const LIN_KV_TIMEOUT_MS: f64 = 1000.0;
-const LIN_KV_TIMEOUT_LATENCIES: f64 = 10.0;
-
 impl Clients {
     /// Workers spread over the nodes, not connected yet.
     pub fn new(config: &RunConfig, workload: Box<dyn Workload>) -> Clients {
-        let timeout = if config.args.workload == "lin-kv" {
-            let ms = (LIN_KV_TIMEOUT_LATENCIES * config.args.farthest_ms()).max(LIN_KV_TIMEOUT_MS);
-            Duration::from_secs_f64(ms / 1000.0)
-        } else {
-            Duration::from_millis(TIMEOUT_MS)
-        };
         Clients {
             workers: Vec::new(),
-            workload,
             nodes: config.nodes.clone(),
             draw: config.seed.stream("generator", 0),
             addresses: Addresses::default(),
             origin: Time::ZERO,
             history: History::new(),
             spared: None,
-            timeout,
+            timeout: workload.patience(),
+            workload,
         }
     }
 

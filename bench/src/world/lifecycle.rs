@@ -6,8 +6,8 @@ use seaworthy::message::NodeId;
 use seaworthy::time::Time;
 
 use super::Flight;
-use super::net::Party;
-use crate::arm::NodeFault;
+use crate::backend::NodeFault;
+use crate::directory::Party;
 
 /// How many messages that came while a node was down it still gets after its
 /// restart (Maelstrom's behaviour).

@@ -12,7 +12,7 @@
 //! A link is as long in one direction as in the other. What is drawn for it depends on the
 //! seed and its two nodes only: a run from which a node is taken away keeps the other links.
 
-use super::seed::{Draw, Seed};
+use crate::seed::{Draw, Seed};
 
 /// The lengths of a run's links.
 #[derive(Clone, Copy, Debug)]

@@ -14,6 +14,8 @@ use std::collections::BTreeSet;
 
 use seaworthy::time::Time;
 
+use crate::backend::Members;
+
 /// A request for a change, and what came of it.
 #[derive(Clone, Debug)]
 pub(super) struct Request {
@@ -32,15 +34,6 @@ pub(super) enum Answer {
     Refused,
     /// An error that promises nothing.
     Unknown,
-}
-
-/// Who takes part, from some moment on.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Members {
-    /// The voters, by index.
-    pub voters: BTreeSet<usize>,
-    /// Voters and learners.
-    pub all: BTreeSet<usize>,
 }
 
 impl Request {

@@ -14,10 +14,10 @@ use seaworthy::message::{Message, NodeId, Packet, RpcError};
 use seaworthy::time::Time;
 use serde_json::json;
 
-use super::members::{Answer, Members, Request, lies};
-use super::seed::{Draw, Seed};
+use super::members::{Answer, Request, lies};
 use super::{Event, World};
-use crate::arm::Cluster;
+use crate::backend::{Cluster, Members};
+use crate::seed::{Draw, Seed};
 
 /// How long the bench waits for an answer before it asks another node.
 const PATIENCE: Duration = Duration::from_millis(1500);

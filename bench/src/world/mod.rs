@@ -1,7 +1,7 @@
-//! The world of a test: an event loop over time, the same for both arms.
+//! The world of a test: an event loop over time, the same for both backends.
 //!
-//! Everything that will happen is in one queue, ordered by time. The simulated arm
-//! pops it as fast as it can; the process arm waits for the real clock between
+//! Everything that will happen is in one queue, ordered by time. The simulation
+//! pops it as fast as it can; the process backend waits for the real clock between
 //! two events and feeds in what the children print. The world itself
 //! never knows which of the two it is in.
 //!
@@ -23,7 +23,9 @@ mod outage;
 mod phases;
 pub mod queue;
 pub mod script;
-pub mod seed;
+// Where it was until lately.
+#[doc(hidden)]
+pub use crate::seed;
 pub mod shapes;
 
 use std::collections::VecDeque;
@@ -32,19 +34,19 @@ use std::time::Duration;
 use seaworthy::message::{NodeId, Packet};
 use seaworthy::time::Time;
 
-use crate::arm::{Act, Cluster, NodeFault, Outbox, shorten};
+use crate::backend::{Cluster, NodeFault, Outbox, Output, shorten};
 use crate::config::RunConfig;
+use crate::directory::{Directory, Party};
 use crate::history::History;
-use crate::service::{self, Services};
+use crate::service::Services;
 use crate::workload::Workload;
 use addresses::Standing;
 use clients::{Clients, Outgoing, RequestId};
 use journal::Journal;
 use lifecycle::Lifecycle;
-pub use members::Members;
 use membership::Membership;
 use nemesis::Nemesis;
-use net::{Counts, Directory, Network, Party};
+use net::{Counts, Network};
 use outage::Outage;
 pub use phases::Phase;
 use queue::Queue;
@@ -188,6 +190,7 @@ impl<C: Cluster> World<C> {
     pub fn new(
         config: RunConfig,
         workload: Box<dyn Workload>,
+        services: Services,
         cluster: C,
         journal: Journal,
     ) -> World<C> {
@@ -196,8 +199,8 @@ impl<C: Cluster> World<C> {
             now: Time::ZERO,
             queue: Queue::new(),
             network: Network::new(&config),
-            directory: Directory::new(&config.nodes, &service::NAMES),
-            services: Services::new(config.seed),
+            directory: Directory::new(&config.nodes, &services.names()),
+            services,
             clients: Clients::new(&config, workload),
             nemesis: Nemesis::new(&config),
             journal,
@@ -244,7 +247,7 @@ impl<C: Cluster> World<C> {
         Progress { phase: self.phase, since_start, events: self.clients.history().len() }
     }
 
-    /// Lets the next thing happen. In the process arm `now` is the real time,
+    /// Lets the next thing happen. In the process backend `now` is the real time,
     /// which may be later than planned; the simulation passes the planned time.
     pub fn step(&mut self, now: Time) {
         let Some((_, event)) = self.queue.pop() else {
@@ -278,12 +281,12 @@ impl<C: Cluster> World<C> {
         self.settle();
     }
 
-    /// The nodes; the process arm asks them how they ended.
+    /// The nodes; the process backend asks them how they ended.
     pub fn cluster_mut(&mut self) -> &mut C {
         &mut self.cluster
     }
 
-    /// Takes in what nodes did on their own, at real time `now` (process arm).
+    /// Takes in what nodes did on their own, at real time `now` (process backend).
     pub fn take_in(&mut self, now: Time, out: Outbox) {
         self.now = self.now.max(now);
         self.absorb(out);
@@ -339,10 +342,10 @@ impl<C: Cluster> World<C> {
     }
 
     fn absorb(&mut self, out: Outbox) {
-        for (node, act) in out.acts {
-            match act {
-                Act::Send(packet) => self.accept(node, packet),
-                Act::Fault(fault) => self.blame(node, fault),
+        for (node, output) in out.outputs {
+            match output {
+                Output::Send(packet) => self.accept(node, packet),
+                Output::Fault(fault) => self.blame(node, fault),
             }
         }
         for (node, at) in out.wakes {

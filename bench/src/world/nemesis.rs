@@ -11,10 +11,10 @@ use std::time::Duration;
 
 use seaworthy::message::NodeId;
 
-use super::seed::Draw;
 use super::shapes::{Grudge, partition, targets};
 use crate::config::{Fault, RunConfig};
 use crate::edn::Edn;
+use crate::seed::Draw;
 
 /// Something the nemesis does to the world.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -284,7 +284,7 @@ fn tell_nodes(nodes: &[NodeId], chosen: &[usize], what: &str) -> Edn {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::world::seed::Seed;
+    use crate::seed::Seed;
 
     #[test]
     fn flows_flip_and_flop() {

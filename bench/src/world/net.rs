@@ -12,23 +12,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use seaworthy::message::NodeId;
 use seaworthy::time::Time;
 
 use super::links::Links;
-use super::seed::{Draw, Moment, Seed};
-use crate::config::{LatencyDist, RunConfig};
-
-/// Who sits at an address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Party {
-    /// The node with this index.
-    Node(usize),
-    /// A client: of a worker, or of the bench itself.
-    Client,
-    /// A service, by index into the services.
-    Service(usize),
-}
+use crate::config::{CALM_FACTOR, LatencyDist, RunConfig};
+use crate::directory::Party;
+use crate::seed::{Draw, Moment, Seed};
 
 /// Messages counted as Maelstrom counts them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -59,10 +48,6 @@ impl Counts {
 /// What the network decides about one message as it is sent: the delay of the
 /// copy that will arrive, unless it is lost, and of the second one, if there is.
 pub type Copies = (Option<Duration>, Option<Duration>);
-
-/// In the quiet phase no message and no fsync takes longer than this many times the mean:
-/// as long as the slowest of the uniform distribution.
-pub(crate) const CALM_FACTOR: f64 = 2.0;
 
 /// The network's state.
 pub struct Network {
@@ -267,40 +252,11 @@ impl Network {
     }
 }
 
-/// The names a run knows: nodes by index, services, and everything of the form
-/// `c<number>` as a client.
-#[derive(Clone, Debug)]
-pub struct Directory {
-    parties: BTreeMap<NodeId, Party>,
-}
-
-impl Directory {
-    /// The directory of these nodes and services.
-    pub fn new(nodes: &[NodeId], services: &[&str]) -> Directory {
-        let nodes = nodes.iter().enumerate().map(|(i, n)| (n.clone(), Party::Node(i)));
-        let services =
-            services.iter().enumerate().map(|(i, s)| (NodeId::new(s), Party::Service(i)));
-        // Services last: a node cannot take a service's name.
-        Directory { parties: nodes.chain(services).collect() }
-    }
-
-    /// Who `id` is, if anybody. Any number can be a client's: clients that have
-    /// gone still get late replies, which is no fault of the node.
-    pub fn find(&self, id: &NodeId) -> Option<Party> {
-        if let Some(party) = self.parties.get(id) {
-            return Some(*party);
-        }
-        let digits = id.as_str().strip_prefix('c')?;
-        let client = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
-        client.then_some(Party::Client)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::RunArgs;
-    use crate::world::seed::Seed;
+    use crate::seed::Seed;
 
     #[test]
     fn latency_has_a_bound_in_the_quiet_after_the_storm() {

@@ -19,8 +19,8 @@ use seaworthy::time::Time;
 
 use super::World;
 use super::nemesis::{Act, tell};
-use super::seed::Draw;
-use crate::arm::Cluster;
+use crate::backend::Cluster;
+use crate::seed::Draw;
 
 /// How long a node must have been without operations before it may be replaced.
 const DRAINED_AFTER: Duration = Duration::from_secs(2);
@@ -106,7 +106,7 @@ fn lasting(n: usize, victims: &[usize], draw: &mut Draw) -> Act {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::world::seed::Seed;
+    use crate::seed::Seed;
 
     #[test]
     fn the_others_all_reach_each_other() {

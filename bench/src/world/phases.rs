@@ -6,7 +6,7 @@ use seaworthy::message::Packet;
 use serde_json::json;
 
 use super::{Event, World};
-use crate::arm::{Cluster, NodeFault};
+use crate::backend::{Cluster, NodeFault};
 use crate::workload::answer::Answer;
 use crate::workload::{Invocation, Next};
 use crate::world::nemesis::{Act, Deed};

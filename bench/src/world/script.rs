@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::nemesis::{Act, Deed, relief, tell};
 use super::phases::Phase;
 use super::{Event, World};
-use crate::arm::Cluster;
+use crate::backend::Cluster;
 use crate::config::Fault;
 use crate::workload::Invocation;
 

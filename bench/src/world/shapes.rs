@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::seed::Draw;
+use crate::seed::Draw;
 
 /// For a node that hears less than all the others, the nodes whose messages it drops.
 pub type Grudge = BTreeMap<usize, BTreeSet<usize>>;
@@ -112,7 +112,7 @@ fn others(n: usize, heard: &BTreeSet<usize>) -> BTreeSet<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::world::seed::Seed;
+    use crate::seed::Seed;
 
     /// Who hears whom: a line for each node in the order of the ring, `x` where it hears.
     fn table(ring: &[usize], grudge: &Grudge) -> String {

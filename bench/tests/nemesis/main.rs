@@ -12,14 +12,16 @@ mod wrong;
 use std::collections::{BTreeMap, BTreeSet};
 
 use seaworthy::node::{Context, Event, Workload};
-use seaworthy_bench::arm::sim::Factory;
+use seaworthy_bench::backend::sim::Factory;
+use seaworthy_bench::challenge::builtin;
+use seaworthy_bench::check::Outcome;
 use seaworthy_bench::config::{RunArgs, RunConfig};
 use seaworthy_bench::edn::Edn;
 use seaworthy_bench::history::Process;
-use seaworthy_bench::run::simulate_nodes;
+use seaworthy_bench::judge::judge;
+use seaworthy_bench::run::Run;
+use seaworthy_bench::seed::Seed;
 use seaworthy_bench::world::Report;
-use seaworthy_bench::world::journal::Journal;
-use seaworthy_bench::world::seed::Seed;
 
 const SEEDS: u64 = 1000;
 
@@ -38,11 +40,12 @@ impl Workload for Silent {
 }
 
 /// Simulates a run.
-fn run(flags: &str, nodes: Factory) -> (RunConfig, Report) {
+fn run(flags: &str, nodes: Factory) -> (Outcome, Report) {
     let run = RunArgs::from_flags(flags.split_whitespace()).unwrap();
     let config = RunConfig::new(run, Seed(0)).unwrap();
-    let (report, _) = simulate_nodes(&config, nodes, None, Journal::off(), &mut |_| {}).unwrap();
-    (config, report)
+    let challenge = builtin(&config.args.workload).unwrap();
+    let ran = Run::of(challenge, &config).nodes(nodes).uninspected().simulate().unwrap();
+    (judge(&ran).without("stats"), ran.report)
 }
 
 /// What the nemesis does in a run whose nodes do nothing.

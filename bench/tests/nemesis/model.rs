@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use seaworthy_bench::world::seed::Draw;
+use seaworthy_bench::seed::Draw;
 
 use crate::{Act, Grudge};
 

@@ -6,8 +6,7 @@ use std::time::Duration;
 use seaworthy::message::{Message, NodeId, Request};
 use seaworthy::node::{Context, Event, Token, Workload};
 use seaworthy_bench::check::Verdict;
-use seaworthy_bench::judge::judge;
-use seaworthy_bench::world::seed::Seed;
+use seaworthy_bench::seed::Seed;
 use serde_json::{Value, json};
 
 use crate::{Act, acts_of, model, run};
@@ -106,8 +105,7 @@ fn runs<W: Workload + Send + Default + 'static>(flags: &str) -> Vec<(Vec<Act>, V
     let flags = format!("--node-count 3 --time-limit 20 --nemesis partition {flags}");
     let one = |seed| {
         let nodes = Box::new(|| Box::new(W::default()) as Box<dyn Workload + Send>);
-        let (config, report) = run(&format!("{flags} --seed {seed}"), nodes);
-        let outcome = judge(&config, &report).without("stats");
+        let (outcome, report) = run(&format!("{flags} --seed {seed}"), nodes);
         (acts_of(&report), outcome.verdict)
     };
     (0..SEEDS).map(one).collect()

@@ -16,7 +16,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use seaworthy_bench::workload::NAMES;
+use seaworthy_bench::challenge::Challenges;
 
 const FLAGS: &str = "--node-count 4 --concurrency 8n --time-limit 6 --rate 40 --latency 8 \
                      --latency-dist exponential --nemesis partition,kill,pause,one-way,slow \
@@ -50,7 +50,9 @@ fn line(workload: &str) -> String {
 #[test]
 fn a_seed_is_the_same_story_in_every_build() {
     let lines: Vec<String> = std::thread::scope(|scope| {
-        let runs = NAMES.map(|workload| scope.spawn(move || line(workload)));
+        let names = Challenges::builtin().names();
+        let runs: Vec<_> =
+            names.into_iter().map(|workload| scope.spawn(move || line(workload))).collect();
         runs.into_iter().map(|run| run.join().unwrap()).collect()
     });
     let told = lines.join("\n") + "\n";

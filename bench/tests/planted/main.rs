@@ -16,13 +16,13 @@ use std::collections::BTreeMap;
 
 use seaworthy::message::{ErrorCode, Message, RpcError};
 use seaworthy::node::Workload;
+use seaworthy_bench::challenge::builtin;
 use seaworthy_bench::check::{Outcome, Verdict};
 use seaworthy_bench::config::{RunArgs, RunConfig};
 use seaworthy_bench::edn::Edn;
 use seaworthy_bench::judge::judge;
-use seaworthy_bench::run::simulate_nodes;
-use seaworthy_bench::world::journal::Journal;
-use seaworthy_bench::world::seed::Seed;
+use seaworthy_bench::run::Run;
+use seaworthy_bench::seed::Seed;
 use serde_json::Value;
 
 fn config(flags: &str) -> RunConfig {
@@ -34,8 +34,8 @@ fn config(flags: &str) -> RunConfig {
 fn run<W: Workload + Send + 'static>(flags: &str, node: impl Fn() -> W + 'static) -> Outcome {
     let config = config(&format!("{flags} --node-count 1"));
     let factory = Box::new(move || Box::new(node()) as Box<dyn Workload + Send>);
-    let (report, _) = simulate_nodes(&config, factory, None, Journal::off(), &mut |_| {}).unwrap();
-    judge(&config, &report)
+    let challenge = builtin(&config.args.workload).unwrap();
+    judge(&Run::of(challenge, &config).nodes(factory).simulate().unwrap())
 }
 
 fn assert_valid(what: &str, outcome: &Outcome) {

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use seaworthy::message::{ErrorCode, RpcError};
 use seaworthy::node::{Context, Event, Workload};
+use seaworthy_bench::challenge::builtin;
 use seaworthy_bench::check::Verdict;
 use seaworthy_bench::edn::Edn;
-use seaworthy_bench::run::simulate_nodes;
-use seaworthy_bench::world::journal::Journal;
+use seaworthy_bench::run::Run;
 use serde_json::{Value, json};
 
 use super::{assert_valid, config, fields, refusal, run};
@@ -73,7 +73,6 @@ fn a_stale_read_of_a_register_is_found_and_told() {
 #[test]
 fn lin_kv_needs_groups_of_workers() {
     let config = config("-w lin-kv --node-count 2 -c 3n");
-    let factory = Box::new(|| Box::new(Registers::default()) as Box<dyn Workload + Send>);
-    let result = simulate_nodes(&config, factory, None, Journal::off(), &mut |_| {});
+    let result = Run::of(builtin("lin-kv").unwrap(), &config).simulate();
     assert!(result.err().unwrap().contains("multiple of 4"));
 }

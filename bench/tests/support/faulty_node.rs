@@ -1,4 +1,4 @@
-//! A foreign node that is wrong on purpose, for the tests of the process arm.
+//! A foreign node that is wrong on purpose, for the tests of the process backend.
 //!
 //! It shares no code with this project: standard input and output, and serde_json.
 //! The first argument says what is wrong with it; without one it is right.

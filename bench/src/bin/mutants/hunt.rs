@@ -5,16 +5,15 @@
 //! build, and no catch.
 
 use seaworthy::mutant::{self, Mutant};
+use seaworthy_bench::challenge::builtin;
 use seaworthy_bench::check::{Outcome, Verdict, findings, reasons};
-use seaworthy_bench::config::RunConfig;
+use seaworthy_bench::config::{RunConfig, command};
 use seaworthy_bench::edn::Edn;
-use seaworthy_bench::explore::command;
 use seaworthy_bench::explore::ordered::Ordered;
 use seaworthy_bench::judge::{judge, reason};
-use seaworthy_bench::run;
+use seaworthy_bench::run::Run;
+use seaworthy_bench::seed::Seed;
 use seaworthy_bench::world::Report;
-use seaworthy_bench::world::journal::Journal;
-use seaworthy_bench::world::seed::Seed;
 
 use crate::schedule::{Schedule, is_about_progress};
 use crate::table::{Alarm, Healthy, Row, say};
@@ -90,8 +89,8 @@ impl Hunt {
 
     fn from(self, first: u64) -> Option<Catch> {
         let schedule = Schedule::of(self.mutant);
-        let run = |seed| {
-            let ran = run_one(&schedule, Some(self.mutant), self.manner, seed);
+        let attempt = |seed| {
+            let ran = run(&schedule, Some(self.mutant), self.manner, seed);
             let counts = match (&ran.found, self.manner) {
                 // A node that stops by itself is noticed, but not by what clients see.
                 (Some(Detector::Stop(_)), Manner::BlackBox) | (None, _) => false,
@@ -101,11 +100,11 @@ impl Hunt {
                 {
                     false
                 }
-                _ => run_one(&schedule, None, self.manner, seed).found.is_none(),
+                _ => run(&schedule, None, self.manner, seed).found.is_none(),
             };
             (counts, ran)
         };
-        let mut found = ordered(first, self.seeds, self.jobs).search(run, |_| {});
+        let mut found = ordered(first, self.seeds, self.jobs).search(attempt, |_| {});
         let last = found.last?;
         let simulated_s = found.by_seed.values().map(|ran| ran.simulated_s).sum();
         let detector = found.by_seed.remove(&last).and_then(|ran| ran.found)?;
@@ -116,9 +115,9 @@ impl Hunt {
 /// Explores every space without a mutant, and tells every alarm as it comes.
 pub(crate) fn healthy(from: u64, seeds: u64, rows: &[Row], jobs: usize) -> Healthy {
     let mutant = |seed: u64| rows[(seed % rows.len() as u64) as usize].mutant;
-    let run = |seed: Seed| {
+    let attempt = |seed: Seed| {
         let schedule = Schedule::of(mutant(seed.0));
-        let mut ran = run_one(&schedule, None, Manner::WhiteBox, seed);
+        let mut ran = run(&schedule, None, Manner::WhiteBox, seed);
         let is_late = matches!(ran.found, Some(Detector::Progress(_)));
         if is_late && !schedule.promises_progress() {
             ran.found = None;
@@ -129,7 +128,7 @@ pub(crate) fn healthy(from: u64, seeds: u64, rows: &[Row], jobs: usize) -> Healt
         }
         (false, ran)
     };
-    let ran = ordered(from, seeds, jobs).search(run, |_| {}).by_seed;
+    let ran = ordered(from, seeds, jobs).search(attempt, |_| {}).by_seed;
     let simulated_s = ran.values().map(|ran| ran.simulated_s).sum();
     let seeds = ran.len() as u64;
     let alarms = ran
@@ -142,7 +141,7 @@ fn ordered(from: u64, seeds: u64, jobs: usize) -> Ordered<'static> {
     Ordered { from, seeds, jobs, stop: &|| false }
 }
 
-fn run_one(schedule: &Schedule, planted: Option<Mutant>, manner: Manner, seed: Seed) -> Ran {
+fn run(schedule: &Schedule, planted: Option<Mutant>, manner: Manner, seed: Seed) -> Ran {
     let config = RunConfig::new(schedule.run(seed), seed).expect("schedules make sense");
     plant(planted, manner, || simulate(&config, manner))
 }
@@ -156,13 +155,11 @@ pub(crate) fn plant<T>(mutant: Option<Mutant>, manner: Manner, act: impl FnOnce(
 }
 
 fn simulate(config: &RunConfig, manner: Manner) -> Ran {
-    let nodes = run::factory(config).expect("schedules make sense");
-    let inspector = run::inspector(config);
-    let (report, _) = run::simulate_nodes(config, nodes, inspector, Journal::off(), &mut |_| {})
-        .expect("schedules make sense");
-    let outcome = judge(config, &report).without("stats");
+    let challenge = builtin(&config.args.workload).expect("schedules name built-in challenges");
+    let ran = Run::of(challenge, config).simulate().expect("schedules make sense");
+    let (outcome, report) = (judge(&ran).without("stats"), &ran.report);
     let simulated_s = report.duration.as_nanos() as f64 / 1e9;
-    let found = (outcome.verdict == Verdict::Invalid).then(|| detector(&outcome, &report, manner));
+    let found = (outcome.verdict == Verdict::Invalid).then(|| detector(&outcome, report, manner));
     Ran { found, simulated_s }
 }
 

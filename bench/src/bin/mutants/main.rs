@@ -127,7 +127,7 @@ fn replay(args: &Args, chosen: &[Mutant], plan: &Path) -> ExitCode {
     match smallest::replay(*mutant, manner, plan) {
         Ok(story) => {
             say(&story.to_string());
-            if story.outcome.symptom.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+            if story.trial.symptom.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
         }
         Err(why) => {
             say(&why);

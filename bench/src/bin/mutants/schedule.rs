@@ -4,9 +4,10 @@
 //! with some knobs fixed or bounded: a bug of snapshots needs snapshots.
 
 use seaworthy::mutant::Mutant;
+use seaworthy_bench::challenge::builtin;
 use seaworthy_bench::config::{Concurrency, Fault, LatencyDist, RunArgs};
-use seaworthy_bench::explore::{Space, derive, served};
-use seaworthy_bench::world::seed::{Draw, Seed};
+use seaworthy_bench::explore::{Space, derive};
+use seaworthy_bench::seed::{Draw, Seed};
 
 /// A space of configurations.
 #[derive(Clone, Copy)]
@@ -297,9 +298,10 @@ impl Schedule {
 
     /// The run that `seed` stands for.
     pub(crate) fn run(&self, seed: Seed) -> RunArgs {
-        let args =
-            [served(self.workload)].iter().chain(self.args).map(|arg| (*arg).to_owned()).collect();
-        let space = Space { args, ..Space::of(self.workload) };
+        let challenge = builtin(self.workload).expect("schedules name built-in challenges");
+        let own = self.args.iter().map(|arg| (*arg).to_owned());
+        let args = challenge.arguments().into_iter().chain(own).collect();
+        let space = Space { args, ..Space::of(challenge) };
         let mut run = derive(&space, seed);
         // All links are as long, unless the space says otherwise.
         run.latency_spread = 1.0;

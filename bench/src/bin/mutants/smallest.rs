@@ -8,13 +8,14 @@ use std::fs;
 use std::path::Path;
 
 use seaworthy::mutant::Mutant;
+use seaworthy_bench::challenge::{Challenges, builtin};
 use seaworthy_bench::config::{ChaosArgs, RunConfig};
-use seaworthy_bench::explore::outcome::Class;
+use seaworthy_bench::explore::Space;
 use seaworthy_bench::explore::plan::Plan;
 use seaworthy_bench::explore::shrink::{self, Budget};
 use seaworthy_bench::explore::story::Story;
-use seaworthy_bench::run::factory;
-use seaworthy_bench::world::seed::Seed;
+use seaworthy_bench::explore::trial::Class;
+use seaworthy_bench::seed::Seed;
 
 use crate::hunt::{Catch, Manner, plant};
 use crate::schedule::Schedule;
@@ -52,7 +53,7 @@ pub(crate) fn smallest(
     let text = plan.to_text()?;
     fs::create_dir_all(dir).and_then(|()| fs::write(&path, text)).map_err(failed)?;
     let plan = read(&path)?;
-    let again = story(mutant, manner, &plan)?.outcome;
+    let again = story(mutant, manner, &plan)?.trial;
     Ok(Smallest {
         mutant,
         manner,
@@ -73,18 +74,20 @@ pub(crate) fn replay(mutant: Mutant, manner: Manner, path: &Path) -> Result<Stor
 }
 
 fn story(mutant: Mutant, manner: Manner, plan: &Plan) -> Result<Story, String> {
-    plant(Some(mutant), manner, || Story::of(plan, &factory))
+    let challenge = builtin(&plan.run.workload)?;
+    plant(Some(mutant), manner, || Story::of(plan, &Space::of(challenge)))
 }
 
 fn read(path: &Path) -> Result<Plan, String> {
     let text = fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
-    Plan::from_text(&text)
+    Plan::from_text(&text, &Challenges::builtin())
 }
 
 fn shrunk(mutant: Mutant, catch: &Catch) -> Result<Plan, String> {
     let seed = Seed(catch.seed);
     let config = RunConfig::new(Schedule::of(mutant).run(seed), seed)?;
-    let shrunk = shrink::smallest(&config, &factory, &Budget { runs: RUNS, stop: &|| false })?;
+    let space = Space::of(builtin(&config.args.workload)?);
+    let shrunk = shrink::smallest(&config, &space, &Budget { runs: RUNS, stop: &|| false })?;
     if shrunk.fails { Ok(shrunk.plan) } else { Err("as a plan it does not fail".into()) }
 }
 

@@ -165,7 +165,7 @@ fn sent(op: &Invocation) -> (&Edn, &Edn) {
 }
 
 /// The same, of an operation that somebody may have written.
-pub(in crate::workload) fn message(op: &Invocation) -> Option<(&Edn, &Edn)> {
+pub(crate) fn message(op: &Invocation) -> Option<(&Edn, &Edn)> {
     let [_, key, msg] = op.value.as_seq()?.first()?.as_seq()? else { return None };
     Some((key, msg))
 }

@@ -20,7 +20,7 @@ use std::time::Duration;
 use seaworthy::time::Time;
 
 use self::client::KafkaClient;
-pub(super) use self::client::message;
+pub(crate) use self::client::message;
 use self::last::LastPolls;
 use super::client::{Client, Completion};
 use super::micro_ops::{MicroOp, MicroOps};

@@ -4,7 +4,7 @@ use super::super::client::{Answer, Errors, Reply, Step, proceed};
 use super::super::testing::{ask_all, config};
 use super::*;
 use crate::edn::parse;
-use crate::world::seed::Seed;
+use crate::seed::Seed;
 
 fn kafka(flags: &str) -> Kafka {
     Kafka::new(&config(flags)).unwrap()

@@ -1,4 +1,4 @@
-//! The two arms: where the nodes of a run live.
+//! The two backends: where the nodes of a run live.
 //!
 //! The world speaks to a cluster of nodes through one trait. [`sim`] keeps them
 //! in-process, on virtual time; [`process`] runs real binaries. Network, nemesis,
@@ -9,10 +9,10 @@ pub(crate) mod guard;
 pub mod process;
 pub mod sim;
 
+use std::collections::BTreeSet;
+
 use seaworthy::message::Packet;
 use seaworthy::time::Time;
-
-use crate::world::Members;
 
 pub use fault::NodeFault;
 
@@ -68,6 +68,15 @@ pub trait Cluster {
     }
 }
 
+/// Who takes part, from some moment on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Members {
+    /// The voters, by index.
+    pub voters: BTreeSet<usize>,
+    /// Voters and learners.
+    pub all: BTreeSet<usize>,
+}
+
 /// The stdout of a node, as far as a report needs it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Printed {
@@ -83,14 +92,14 @@ pub struct Printed {
 #[derive(Debug, Default)]
 pub struct Outbox {
     /// What each node did, in order.
-    pub acts: Vec<(usize, Act)>,
+    pub outputs: Vec<(usize, Output)>,
     /// Nodes that want a [`Cluster::wake`], and when.
     pub wakes: Vec<(usize, Time)>,
 }
 
 /// Something a node did on its own.
 #[derive(Debug)]
-pub enum Act {
+pub enum Output {
     /// It sent a message.
     Send(Packet),
     /// It did something no node may do.

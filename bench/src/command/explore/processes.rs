@@ -7,16 +7,15 @@
 
 use std::path::Path;
 
-use super::explore::{ExploreArgs, exit_of, progress_bar, space};
-use super::{Exit, crash, say, usage};
-use crate::arm::process::{Children, NodeCommand, resolve, unix_millis};
+use super::args::{ExploreArgs, progress_bar, space};
+use crate::backend::process::{Children, NodeCommand, resolve, unix_millis};
+use crate::challenge::Challenge;
 use crate::check::Verdict;
-use crate::config::{Fault, RunArgs, RunConfig};
-use crate::explore::outcome::conclude;
-use crate::explore::{command, derive, quote};
-use crate::run::run_processes;
-use crate::world::journal::Journal;
-use crate::world::seed::Seed;
+use crate::command::{Exit, crash, say, usage};
+use crate::config::{Fault, RunArgs, RunConfig, command, quote};
+use crate::explore::{Trial, derive};
+use crate::run::Run;
+use crate::seed::Seed;
 
 /// Seconds of operations in a run, under faults and without.
 const TIME_LIMIT_S: f64 = 3.0;
@@ -25,7 +24,7 @@ const QUIET_PHASE_S: f64 = 5.0;
 const LATENCY_MAX_MS: f64 = 20.0;
 
 /// Explores the binary `bin`.
-pub(super) fn run(args: &ExploreArgs, bin: &Path) -> Exit {
+pub(super) fn run(args: &ExploreArgs, challenge: &dyn Challenge, bin: &Path) -> Exit {
     let children = Children::default();
     if let Err(e) = children.end_with_the_bench() {
         return crash(&format!("cannot catch signals: {e}"));
@@ -37,12 +36,12 @@ pub(super) fn run(args: &ExploreArgs, bin: &Path) -> Exit {
     let mut runs = 0;
     while args.r#for.map_or(runs < args.seeds, |limit| elapsed() < limit) {
         let seed = args.from.saturating_add(runs);
-        let mut run = derive(&space(args), Seed(seed));
+        let mut run = derive(&space(args, challenge), Seed(seed));
         run.args.clone_from(&args.args);
         // Not every node lets clients choose the members.
         run.nemesis.retain(|fault| *fault != Fault::Membership);
         real(&mut run);
-        match run_one(&run, bin, &children) {
+        match attempt(challenge, &run, bin, &children) {
             Ok(Exit::Verdict(Verdict::Valid)) => {
                 runs += 1;
                 bar.set_position(if args.r#for.is_some() { elapsed() as u64 } else { runs });
@@ -78,7 +77,12 @@ fn real(run: &mut RunArgs) {
     chaos.roll_back = 0.0;
 }
 
-fn run_one(run: &RunArgs, bin: &Path, children: &Children) -> Result<Exit, String> {
+fn attempt(
+    challenge: &dyn Challenge,
+    run: &RunArgs,
+    bin: &Path,
+    children: &Children,
+) -> Result<Exit, String> {
     let config = RunConfig::new(run.clone(), Seed(0))?;
     let log_dir = std::env::temp_dir().join(format!("seaworthy-explore-{}", std::process::id()));
     std::fs::create_dir_all(&log_dir).map_err(|e| format!("{}: {e}", log_dir.display()))?;
@@ -89,14 +93,13 @@ fn run_one(run: &RunArgs, bin: &Path, children: &Children) -> Result<Exit, Strin
         echo_stderr: false,
         children: children.clone(),
     };
-    let (report, _journal_is_off) = run_processes(&config, command, Journal::off(), &mut |_| {})?;
-    let outcome = conclude(&config, &report);
-    if outcome.verdict != Verdict::Valid {
-        say(format_args!("{:?}: {}", outcome.verdict, outcome.why));
+    let trial = Trial::of(&Run::of(challenge, &config).processes(command)?);
+    if trial.verdict != Verdict::Valid {
+        say(format_args!("{:?}: {}", trial.verdict, trial.why));
         say(format_args!("The nodes' logs: {}", log_dir.display()));
     } else {
         // What cannot be removed from a directory for temporary files does no harm there.
         let _ = std::fs::remove_dir_all(&log_dir);
     }
-    Ok(exit_of(&outcome))
+    Ok(Exit::of(&trial))
 }

@@ -1,4 +1,4 @@
-//! The simulated arm: the same nodes, in-process, on virtual time.
+//! The simulated backend: the same nodes, in-process, on virtual time.
 //!
 //! A simulated machine is a [`Node`], a disk that can lose what was not synced,
 //! and a clock that may run fast or slow. It imitates what the real driver does:
@@ -15,11 +15,9 @@ use seaworthy::storage::{CrashModel, MemoryStorage, Position, StorageError, Unsy
 use seaworthy::time::Time;
 
 use super::guard::guard;
-use super::{Act, Cluster, NodeFault, Outbox};
-use crate::config::RunConfig;
-use crate::world::Members;
-use crate::world::net::CALM_FACTOR;
-use crate::world::seed::{Draw, Moment, Seed};
+use super::{Cluster, Members, NodeFault, Outbox, Output};
+use crate::config::{CALM_FACTOR, RunConfig};
+use crate::seed::{Draw, Moment, Seed};
 
 /// Builds the workload of one node; called at each start.
 pub type Factory = Box<dyn Fn() -> Box<dyn Workload + Send>>;
@@ -214,10 +212,10 @@ impl Watch {
     }
 
     /// Looks at the messages among `acts`, which have just left the node.
-    fn look_at_mail(&mut self, index: usize, acts: &[(usize, Act)]) {
+    fn look_at_mail(&mut self, index: usize, outputs: &[(usize, Output)]) {
         let Some(inspector) = &mut self.inspector else { return };
-        for (_, act) in acts {
-            if let (Act::Send(packet), None) = (act, &self.violation) {
+        for (_, output) in outputs {
+            if let (Output::Send(packet), None) = (output, &self.violation) {
                 self.violation = inspector.left(index, packet).err();
             }
         }
@@ -352,7 +350,7 @@ impl Machine {
     ) {
         let mut inputs = VecDeque::from([input]);
         let mut effects = Vec::new();
-        let before = out.acts.len();
+        let before = out.outputs.len();
         while let Some(input) = inputs.pop_front() {
             // One that panicked runs no more, whatever the world believes.
             let Some(node) = self.node.as_mut() else { return };
@@ -360,7 +358,7 @@ impl Machine {
             if let Err(message) = guard(|| node.step(local, input, &mut effects)) {
                 (self.node, self.panicked) = (None, true);
                 self.note(now, "panicked");
-                return out.acts.push((index, Act::Fault(NodeFault::Panicked { message })));
+                return out.outputs.push((index, Output::Fault(NodeFault::Panicked { message })));
             }
             watch.look(index, node);
             for effect in effects.drain(..) {
@@ -372,7 +370,7 @@ impl Machine {
                 inputs.push_back(answer);
             }
         }
-        watch.look_at_mail(index, &out.acts[before..]);
+        watch.look_at_mail(index, &out.outputs[before..]);
         self.ask_for_wake(now, index, out);
     }
 
@@ -392,9 +390,9 @@ impl Machine {
     ) -> Option<Input> {
         match effect {
             Effect::Open(_) => return Some(Input::Recovered(self.storage.recover())),
-            Effect::Send(packet) => out.acts.push((index, Act::Send(packet))),
+            Effect::Send(packet) => out.outputs.push((index, Output::Send(packet))),
             Effect::SendAfter(ticket, packet) if ticket <= self.durable => {
-                out.acts.push((index, Act::Send(packet)));
+                out.outputs.push((index, Output::Send(packet)));
             }
             Effect::SendAfter(ticket, packet) => self.held.push((ticket, packet)),
             Effect::Persist(ticket, write) => {
@@ -446,7 +444,7 @@ impl Machine {
         let held = std::mem::take(&mut self.held);
         let (free, held): (Vec<_>, Vec<_>) = held.into_iter().partition(|(t, _)| *t <= ticket);
         self.held = held;
-        out.acts.extend(free.into_iter().map(|(_, packet)| (index, Act::Send(packet))));
+        out.outputs.extend(free.into_iter().map(|(_, packet)| (index, Output::Send(packet))));
         Input::Durable(ticket)
     }
 
@@ -468,11 +466,11 @@ impl Machine {
             return;
         }
         self.fsync = None;
-        let before = out.acts.len();
+        let before = out.outputs.len();
         let input = self.become_durable(ticket, position, index, out);
-        let released = before..out.acts.len();
+        let released = before..out.outputs.len();
         self.step(now, input, disks, index, out, watch);
-        watch.look_at_mail(index, &out.acts[released]);
+        watch.look_at_mail(index, &out.outputs[released]);
     }
 
     fn ask_for_wake(&mut self, now: Time, index: usize, out: &mut Outbox) {
@@ -490,7 +488,7 @@ impl Machine {
     /// The disk failed: a real node would stop with this message.
     fn fail(&self, error: &StorageError, index: usize, out: &mut Outbox) {
         let status = format!("storage failed: {error}");
-        out.acts.push((index, Act::Fault(NodeFault::Exited { status })));
+        out.outputs.push((index, Output::Fault(NodeFault::Exited { status })));
     }
 
     fn note(&mut self, now: Time, what: &str) {

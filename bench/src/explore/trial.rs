@@ -8,20 +8,15 @@
 
 use std::collections::BTreeSet;
 
-use seaworthy::mark::{self, Marks};
+use seaworthy::mark::Marks;
 
-use super::Space;
-use crate::arm::NodeFault;
+use crate::backend::NodeFault;
 use crate::check::{self, Verdict};
-use crate::config::RunConfig;
 use crate::edn::Edn;
 use crate::history::OpType;
 use crate::judge::{judge, reason};
-use crate::run::{factory, inspector, simulate_course};
+use crate::run::Ran;
 use crate::world::Report;
-use crate::world::journal::Journal;
-use crate::world::script::{Course, Script};
-use crate::world::seed::Seed;
 
 /// How a run failed, the most telling first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -79,7 +74,7 @@ impl Symptom {
 
 /// What one run came to.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Outcome {
+pub struct Trial {
     /// The verdict.
     pub verdict: Verdict,
     /// Why it is not valid, in a few words.
@@ -98,64 +93,26 @@ pub struct Outcome {
     pub acts: u64,
     /// Which rare events came up.
     pub marks: Marks,
-    /// The course of the run, if it was to be written down.
-    pub script: Script,
 }
 
-/// Makes the nodes of a run. Runs are made on several threads.
-pub type Nodes = dyn Fn(&RunConfig) -> Result<crate::arm::sim::Factory, String> + Send + Sync;
-
-/// Simulates the run that `seed` stands for, with our own nodes, and judges it.
-///
-/// # Errors
-/// A sentence about the flag that makes no sense.
-pub fn explore_one(space: &Space, seed: Seed) -> Result<Outcome, String> {
-    run_one(&space.config(seed)?, &factory, Course::Drawn)
-}
-
-/// Simulates and judges one run.
-///
-/// # Errors
-/// As [`explore_one`].
-pub fn run_one(config: &RunConfig, nodes: &Nodes, course: Course) -> Result<Outcome, String> {
-    run_with_journal(config, nodes, course, Journal::off()).map(|(outcome, _)| outcome)
-}
-
-/// The same with a journal; hands out the whole report as well.
-///
-/// # Errors
-/// As [`explore_one`].
-pub fn run_with_journal(
-    config: &RunConfig,
-    nodes: &Nodes,
-    course: Course,
-    journal: Journal,
-) -> Result<(Outcome, Report), String> {
-    // Whatever this thread did before is not of this run.
-    mark::take();
-    let (mut report, _journal_error) =
-        simulate_course(config, nodes(config)?, inspector(config), course, journal, &mut |_| {})?;
-    let script = std::mem::take(&mut report.script);
-    let marks = mark::take();
-    Ok((Outcome { script, marks, ..conclude(config, &report) }, report))
-}
-
-/// Judges a report.
-pub fn conclude(config: &RunConfig, report: &Report) -> Outcome {
-    // A short run may well have no cas that succeeds. That answers keep coming is
-    // what `:progress` is for, so the statistics have no say here.
-    let outcome = judge(config, report).without("stats");
-    Outcome {
-        verdict: outcome.verdict,
-        why: reason(&outcome, report),
-        symptom: symptom(&outcome, report),
-        simulated_seconds: report.duration.as_nanos() as f64 / 1e9,
-        operations: report.history.len() / 2,
-        succeeded: report.history.iter().filter(|op| op.kind == OpType::Ok).count(),
-        acts: report.acts,
-        marks: Marks::default(),
-        script: Script::default(),
-        story: outcome.story,
+impl Trial {
+    /// Judges a run.
+    pub fn of(ran: &Ran<'_>) -> Trial {
+        let report = &ran.report;
+        // A short run may well have no cas that succeeds. That answers keep coming is
+        // what `:progress` is for, so the statistics have no say here.
+        let outcome = judge(ran).without("stats");
+        Trial {
+            verdict: outcome.verdict,
+            why: reason(&outcome, report),
+            symptom: symptom(&outcome, report),
+            simulated_seconds: report.duration.as_nanos() as f64 / 1e9,
+            operations: report.history.len() / 2,
+            succeeded: report.history.iter().filter(|op| op.kind == OpType::Ok).count(),
+            acts: report.acts,
+            marks: ran.marks,
+            story: outcome.story,
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use memchr::memchr2;
 
-use crate::arm::{Printed, shorten};
+use crate::backend::{Printed, shorten};
 
 /// The longest line that is taken from a child.
 const LINE_BYTES_MAX: usize = 64 << 20;

@@ -1,4 +1,4 @@
-//! The process arm: real binaries, spoken to over stdin and stdout.
+//! The process backend: real binaries, spoken to over stdin and stdout.
 //!
 //! Each child has a thread that reads what it prints and one that writes what it
 //! is to read, so that a child that is stopped, or does not read, holds up nobody
@@ -26,8 +26,7 @@ use nix::sys::signal::Signal;
 use seaworthy::message::{NodeId, Packet};
 use seaworthy::time::Time;
 
-use super::{Act, Cluster, NodeFault, Outbox, Printed, shorten};
-use crate::world::World;
+use super::{Cluster, NodeFault, Outbox, Output, Printed, shorten};
 pub use children::Children;
 use output::{Tail, each_line};
 
@@ -61,8 +60,8 @@ pub struct NodeCommand {
     pub children: Children,
 }
 
-/// What a reader thread saw of one life of a node.
-struct Heard {
+/// What a reader thread saw of one incarnation of a node.
+pub struct Heard {
     node: usize,
     life: u64,
     what: Sound,
@@ -70,7 +69,7 @@ struct Heard {
 
 enum Sound {
     /// A line: a message or a fault.
-    Line(Act),
+    Line(Output),
     /// The output ended, with this much of a line that never did.
     End { rest: Vec<u8> },
 }
@@ -160,10 +159,20 @@ impl ProcessCluster {
         }
     }
 
+    /// What it means that a child was heard.
+    pub fn take(&mut self, Heard { node, life, what }: Heard) -> Outbox {
+        let outputs = match what {
+            Sound::Line(output) => vec![output],
+            Sound::End { rest } => self.ended(node, life, &rest),
+        };
+        let outputs = outputs.into_iter().map(|output| (node, output)).collect();
+        Outbox { outputs, wakes: Vec::new() }
+    }
+
     /// What the end of this life's output means: nothing if the child was killed, not even
     /// that a kill left half a line behind. A last line without an end counts like any
     /// other.
-    fn ended(&mut self, node: usize, life: u64, rest: &[u8]) -> Vec<Act> {
+    fn ended(&mut self, node: usize, life: u64, rest: &[u8]) -> Vec<Output> {
         let Some(mut running) = self.running[node].take_if(|running| running.life == life) else {
             return Vec::new();
         };
@@ -173,32 +182,32 @@ impl ProcessCluster {
         let at_last = self.command.children.kill(&mut running.child).ok();
         let by_itself = |status: &ExitStatus| status.signal() != Some(Signal::SIGKILL as i32);
         let status = in_time.or(at_last.filter(by_itself)).map(tell_status);
-        let mut acts = Vec::new();
+        let mut outputs = Vec::new();
         let mut torn = String::new();
         match line::read(rest) {
             _ if rest.is_empty() => {}
-            Ok(packet) => acts.push(Act::Send(packet)),
+            Ok(packet) => outputs.push(Output::Send(packet)),
             Err(_) => torn = shorten(&String::from_utf8_lossy(rest), 200),
         }
-        acts.push(Act::Fault(match status {
+        outputs.push(Output::Fault(match status {
             None => NodeFault::ClosedStdout { rest: torn },
             Some(status) if torn.is_empty() => NodeFault::Exited { status },
             Some(status) => {
                 NodeFault::Exited { status: format!("{status}, in the middle of a line: {torn}") }
             }
         }));
-        acts
+        outputs
     }
 
     /// The nodes that have exited by themselves although something they left behind
     /// holds their stdout open, so that no reader could tell.
-    fn quitters(&mut self) -> Outbox {
+    pub fn quitters(&mut self) -> Outbox {
         let mut out = Outbox::default();
         for (node, slot) in self.running.iter_mut().enumerate() {
             let status = slot.as_mut().and_then(|running| running.child.try_wait().ok().flatten());
             if let Some(status) = status {
                 let status = tell_status(status);
-                out.acts.push((node, Act::Fault(NodeFault::Exited { status })));
+                out.outputs.push((node, Output::Fault(NodeFault::Exited { status })));
             }
         }
         out
@@ -228,7 +237,7 @@ impl Cluster for ProcessCluster {
         match self.spawn(node) {
             Ok(running) => self.running[node] = Some(running),
             Err(reason) => {
-                out.acts.push((node, Act::Fault(NodeFault::NotStarted { reason })));
+                out.outputs.push((node, Output::Fault(NodeFault::NotStarted { reason })));
             }
         }
     }
@@ -331,49 +340,35 @@ fn read_all(stdout: ChildStdout, tail: &Tail, node: usize, life: u64, heard: &Sy
     tell(Sound::End { rest });
 }
 
-fn understand(line: &[u8]) -> Act {
+fn understand(line: &[u8]) -> Output {
     match line::read(line) {
-        Ok(packet) => Act::Send(packet),
+        Ok(packet) => Output::Send(packet),
         Err(reason) => {
             let line = shorten(&String::from_utf8_lossy(line), 200);
-            Act::Fault(NodeFault::Garbage { line, reason })
+            Output::Fault(NodeFault::Garbage { line, reason })
         }
     }
 }
 
-/// Runs a world of children to its end, on the real clock. `watch` is called now
-/// and then with the world, for a display of progress.
-pub fn run(
-    world: &mut World<ProcessCluster>,
-    ears: &Ears,
-    watch: &mut dyn FnMut(&mut World<ProcessCluster>),
-) {
-    let start = Instant::now();
-    let clock = || Time::ZERO + start.elapsed();
-    world.begin();
-    while let Some(next) = world.next_time() {
-        let first = match ears.0.recv_timeout((next - clock()).min(GLANCE)) {
+impl Ears {
+    /// Waits for children to be heard, at most for `patience` and never for long, so that
+    /// the caller can look at what was asked of the bench. Hands out a bounded helping, so
+    /// that a child that never stops printing cannot stop time.
+    pub fn listen(&self, patience: Duration) -> impl Iterator<Item = Heard> {
+        let first = match self.0.recv_timeout(patience.min(GLANCE)) {
             Ok(heard) => Some(heard),
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => unreachable!("the cluster holds a sender"),
         };
-        // A bounded helping, so that a child that never stops cannot stop time.
-        let more = std::iter::from_fn(|| ears.0.try_recv().ok());
-        for Heard { node, life, what } in first.into_iter().chain(more.take(BACKLOG / 10)) {
-            let acts = match what {
-                Sound::Line(act) => vec![act],
-                Sound::End { rest } => world.cluster_mut().ended(node, life, &rest),
-            };
-            let acts = acts.into_iter().map(|act| (node, act)).collect();
-            world.take_in(clock(), Outbox { acts, wakes: Vec::new() });
-        }
-        while world.next_time().is_some_and(|at| at <= clock()) {
-            world.step(clock());
-        }
-        watch(world);
+        let more = std::iter::from_fn(|| self.0.try_recv().ok());
+        first.into_iter().chain(more.take(BACKLOG / 10))
     }
-    let quitters = world.cluster_mut().quitters();
-    world.take_in(clock(), quitters);
+}
+
+/// A clock that shows the real time since now.
+pub fn clock() -> impl Fn() -> Time {
+    let start = Instant::now();
+    move || Time::ZERO + start.elapsed()
 }
 
 /// Milliseconds since 1970, for names of directories, seeds nobody chose, and the

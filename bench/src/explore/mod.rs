@@ -8,44 +8,53 @@
 
 pub mod library;
 pub mod ordered;
-pub mod outcome;
 pub mod plan;
 pub mod shrink;
 pub mod story;
 pub mod swarm;
+pub mod trial;
 
 use clap::ValueEnum;
 
+use crate::backend::sim::Factory;
+use crate::challenge::{Challenge, Knob};
 use crate::config::{
     ChaosArgs, Concurrency, Demand, Fault, LatencyDist, RunArgs, RunConfig, Topology,
 };
 use crate::judge::slowness;
-use crate::world::seed::{Draw, Seed};
+use crate::run::Run;
+use crate::seed::{Draw, Seed};
 
 pub use library::{Explore, Failed};
-pub use outcome::{Outcome, explore_one};
+pub use trial::Trial;
+
+/// Makes the nodes of a run. Runs are made on several threads.
+pub type Nodes = dyn Fn(&RunConfig) -> Result<Factory, String> + Send + Sync;
 
 /// What an exploration keeps fixed.
-#[derive(Clone, Debug)]
-pub struct Space {
-    /// The workload.
-    pub workload: String,
+#[derive(Clone)]
+pub struct Space<'a> {
+    /// What the nodes are tested by.
+    pub challenge: &'a dyn Challenge,
+    /// The nodes; those of the challenge unless there are others.
+    pub nodes: Option<&'a Nodes>,
     /// What transactions are held to, as in `--consistency-models`.
     pub consistency_models: String,
     /// How many operations must succeed in a run that takes no node down.
     pub availability: Demand,
     /// Arguments for the nodes.
     pub args: Vec<String>,
-    /// Whether the nodes are our own, so that their options can be drawn as well.
+    /// Whether the nodes are the challenge's own, so that their options can be drawn as well.
     pub tuned: bool,
 }
 
-impl Space {
-    /// All runs of a workload, by nodes that get no arguments, held to what workloads are held
-    /// to unless somebody asks for something else.
-    pub fn of(workload: &str) -> Space {
+impl<'a> Space<'a> {
+    /// All runs of a challenge, by nodes that get no arguments, held to the strictest models
+    /// and to no availability.
+    pub fn of(challenge: &'a dyn Challenge) -> Space<'a> {
         Space {
-            workload: workload.to_owned(),
+            challenge,
+            nodes: None,
             consistency_models: "strict-serializable".to_owned(),
             availability: Demand(None),
             args: Vec::new(),
@@ -60,15 +69,21 @@ impl Space {
     pub fn config(&self, seed: Seed) -> Result<RunConfig, String> {
         RunConfig::new(derive(self, seed), seed)
     }
+
+    /// A run with the nodes of this space.
+    ///
+    /// # Errors
+    /// A sentence about the option of a node that makes no sense.
+    pub fn run<'c, 'w>(&'c self, config: &'c RunConfig) -> Result<Run<'c, 'w>, String> {
+        let run = Run::of(self.challenge, config);
+        match self.nodes {
+            Some(nodes) => Ok(run.nodes(nodes(config)?)),
+            None => Ok(run),
+        }
+    }
 }
 
-/// What our own nodes call what serves a workload: two workloads are transactions.
-pub fn served(workload: &str) -> &str {
-    workload.strip_prefix("txn-").map_or(workload, |_| "txn")
-}
-
-/// The faults that a run may have. Replacement is left out: it promises nothing while
-/// anything else goes wrong.
+/// The faults that half of all runs have, if the challenge allows for them.
 const FAULTS: [Fault; 6] =
     [Fault::Partition, Fault::Kill, Fault::Pause, Fault::OneWay, Fault::Slow, Fault::Membership];
 
@@ -84,31 +99,28 @@ pub fn derive(space: &Space, seed: Seed) -> RunArgs {
     let farthest = latency * latency_spread;
     // Its own stream: what came later leaves the rest of a seed's run as it was.
     let extra = &mut seed.stream("explore", 1);
+    let allowed = space.challenge.faults(space.tuned);
     let mut nemesis = some_of(draw, &FAULTS);
-    // Only what is replicated by Raft has members, and not every node lets clients choose them.
-    let has_members = match space.workload.as_str() {
-        "lin-kv" => true,
-        "kafka" | "txn-list-append" | "txn-rw-register" => space.tuned,
-        _ => false,
-    };
-    nemesis.retain(|fault| *fault != Fault::Membership || has_members);
     nemesis.extend(extra.chance(0.25).then_some(Fault::Stall));
+    nemesis.retain(|fault| allowed.contains(fault));
     // It must be noticed and dealt with in the time to recover: not by nodes that have just
     // learned to be patient.
     let is_swift = farthest <= 20.0 && !nemesis.contains(&Fault::Slow);
-    let lasting_fault = extra.chance(0.3) && is_swift && !nemesis.contains(&Fault::Membership);
+    let may_last = [Fault::Kill, Fault::OneWay].iter().all(|fault| allowed.contains(fault));
+    let lasting_fault =
+        extra.chance(0.3) && may_last && is_swift && !nemesis.contains(&Fault::Membership);
     // Whoever is down answers nobody, however available the others are.
     let stops = lasting_fault || nemesis.contains(&Fault::Kill) || nemesis.contains(&Fault::Pause);
     let mut args = space.args.clone();
     // Whoever has fallen behind must be able to catch up with a log that goes on growing: a
     // snapshot goes in few and small pieces, a round trip each.
     if space.tuned && is_swift {
-        args.extend(options(&space.workload, extra));
+        args.extend(options(space.challenge.knobs(), extra));
     }
     // Leases rely on clocks that differ by less than their margin.
     let skew = if args.iter().any(|arg| arg == "--lease-reads") { LEASE_SKEW } else { 1.0 };
-    RunArgs {
-        workload: space.workload.clone(),
+    let mut run = RunArgs {
+        workload: space.challenge.name().to_owned(),
         node_count: Some(nodes),
         nodes: Vec::new(),
         concurrency,
@@ -130,7 +142,9 @@ pub fn derive(space: &Space, seed: Seed) -> RunArgs {
         seed: Some(seed.0),
         chaos: chaos(draw, lasting_fault, farthest, skew),
         args,
-    }
+    };
+    space.challenge.tame(&mut run);
+    run
 }
 
 /// The longest link that is drawn, in milliseconds: from one continent to another.
@@ -144,36 +158,13 @@ fn spread(latency: f64, draw: &mut Draw) -> f64 {
     if far && latency > 0.0 { f64::min(factor, FARTHEST_MS / latency).max(1.0) } else { 1.0 }
 }
 
-/// Options of our own nodes under which what takes a long log or a large state happens in
-/// seconds: snapshots, in pieces, and whole states instead of what has changed.
-fn options(workload: &str, draw: &mut Draw) -> Vec<String> {
-    let choices: &[(&str, &[&str])] = match workload {
-        "lin-kv" | "kafka" | "txn-list-append" | "txn-rw-register" => &[
-            ("--compact-bytes", &["300", "3000", "30000"]),
-            ("--keep-entries", &["0", "3", "30"]),
-            ("--append-bytes", &["300", "3000"]),
-            ("--max-early", &["0", "1"]),
-            // States of the others grow all the time, and so would the number of pieces.
-            match workload {
-                "lin-kv" => ("--snapshot-chunk", &["30", "100", "500"]),
-                _ => ("--snapshot-chunk", &["2000", "5000"]),
-            },
-            // Few pieces at a time take many round trips, in which leaders can change.
-            match workload {
-                "lin-kv" => ("--max-inflight", &["1", "2", "8"]),
-                _ => ("--max-inflight", &["8"]),
-            },
-        ],
-        "broadcast" | "g-set" | "g-counter" | "pn-counter" => {
-            &[("--keep-deltas", &["1", "10", "100"])]
-        }
-        _ => &[],
-    };
+/// Options of the challenge's own nodes, each drawn or left out.
+fn options(knobs: &[Knob], draw: &mut Draw) -> Vec<String> {
     if draw.chance(0.5) {
         return Vec::new();
     }
     let mut options = Vec::new();
-    for (name, values) in choices {
+    for (name, values) in knobs {
         if draw.chance(0.7) {
             options.extend([(*name).to_owned(), (*draw.pick(values)).to_owned()]);
         }
@@ -206,87 +197,18 @@ fn some_of<T: Copy>(draw: &mut Draw, items: &[T]) -> Vec<T> {
     items.iter().copied().filter(|_| draw.chance(0.5)).collect()
 }
 
-/// The flags that describe `run`, as they are typed; those with their default
-/// value are left out.
-pub fn flags(run: &RunArgs) -> Vec<String> {
-    let mut flags = vec!["-w".to_owned(), run.workload.clone()];
-    let mut flag = |name: &str, value: String, default: &str| {
-        if value != default {
-            flags.extend([format!("--{name}"), value]);
-        }
-    };
-    flag("nodes", run.nodes.join(","), "");
-    flag("node-count", run.node_count.map_or_else(String::new, |n| n.to_string()), "");
-    let concurrency = match run.concurrency {
-        Concurrency::Fixed(count) => count.to_string(),
-        Concurrency::PerNode(count) => format!("{count}n"),
-    };
-    flag("concurrency", concurrency, "1n");
-    flag("time-limit", run.time_limit.to_string(), "60");
-    flag("rate", run.rate.to_string(), "5");
-    flag("latency", run.latency.to_string(), "0");
-    flag("latency-spread", run.latency_spread.to_string(), "1");
-    flag("latency-dist", name(run.latency_dist), "constant");
-    let nemesis: Vec<String> = run.nemesis.iter().copied().map(name).collect();
-    flag("nemesis", nemesis.join(","), "");
-    flag("nemesis-interval", run.nemesis_interval.to_string(), "10");
-    flag("topology", name(run.topology), "grid");
-    flag("availability", run.availability.to_string(), "none");
-    flag("consistency-models", run.consistency_models.clone(), "strict-serializable");
-    flag("key-count", run.key_count.to_string(), "10");
-    flag("max-txn-length", run.max_txn_length.to_string(), "4");
-    flag("max-writes-per-key", run.max_writes_per_key.to_string(), "16");
-    flag("init-timeout", run.init_timeout.to_string(), "10");
-    let chaos = &run.chaos;
-    flag("loss", chaos.loss.to_string(), "0");
-    flag("duplicate", chaos.duplicate.to_string(), "0");
-    flag("reorder", chaos.reorder.to_string(), "0");
-    flag("clock-skew", chaos.clock_skew.to_string(), "0");
-    flag("fsync", chaos.fsync.to_string(), "0");
-    flag("torn-writes", chaos.torn_writes.to_string(), "0");
-    flag("roll-back", chaos.roll_back.to_string(), "0");
-    flag("quiet-phase", chaos.quiet_phase.to_string(), "0");
-    flag("seed", run.seed.map_or_else(String::new, |s| s.to_string()), "");
-    for (name, given) in [("no-disk", chaos.no_disk), ("lasting-fault", chaos.lasting_fault)] {
-        flags.extend(given.then(|| format!("--{name}")));
-    }
-    if !run.args.is_empty() {
-        flags.push("--".into());
-        flags.extend(run.args.iter().cloned());
-    }
-    flags
-}
-
-fn name(value: impl ValueEnum) -> String {
-    let value = value.to_possible_value().expect("no variant is hidden");
-    value.get_name().to_owned()
-}
-
-/// The command that replays `run`, for a shell.
-pub fn command(run: &RunArgs) -> String {
-    let flags: Vec<String> = flags(run).iter().map(|flag| quote(flag)).collect();
-    format!("seaworthy test {}", flags.join(" "))
-}
-
-/// An argument as it is typed in a shell.
-pub fn quote(argument: &str) -> String {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.,/=".contains(&b);
-    if !argument.is_empty() && argument.bytes().all(plain) {
-        argument.to_owned()
-    } else {
-        format!("'{}'", argument.replace('\'', "'\\''"))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::challenge::builtin;
     use crate::check::Availability;
+    use crate::config::flags;
 
     #[test]
     fn flags_describe_the_whole_run() {
         let space = Space {
-            workload: "echo".into(),
+            challenge: builtin("echo").unwrap(),
+            nodes: None,
             consistency_models: "read-committed,serializable".into(),
             availability: Demand(Some(Availability::Fraction(0.5))),
             args: vec!["--x".into()],

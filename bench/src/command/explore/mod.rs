@@ -1,0 +1,23 @@
+//! `seaworthy explore`: many runs, each derived from a seed, until one fails.
+
+mod args;
+mod file;
+mod processes;
+mod simulated;
+
+use super::{Exit, usage};
+use crate::challenge::Challenges;
+
+pub use args::ExploreArgs;
+
+/// Runs the command.
+pub fn run(args: &ExploreArgs, challenges: &Challenges) -> Exit {
+    let challenge = match challenges.find(&args.workload) {
+        Ok(challenge) => challenge,
+        Err(message) => return usage(&message),
+    };
+    match &args.nodes_bin {
+        Some(bin) => processes::run(args, challenge, bin),
+        None => simulated::run(args, challenge),
+    }
+}

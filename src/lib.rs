@@ -1,14 +1,21 @@
-//! What a node is.
+//! The library of a node: contract, engines, shells, storage, driver.
 //!
 //! A node is a pure state machine: events in, effects out. This crate knows
-//! neither a workload nor a test. It holds the wire types ([`message`]), the
-//! contract between a node's logic and whatever runs it ([`node`]), stable
-//! storage behind a trait ([`storage`]), and the only real input and output of
-//! the whole project ([`driver`]).
+//! neither a workload nor a test.
+//!
+//! * The contract: [`message`] has the wire types, [`node`] the events and effects
+//!   of a node, [`time`] its clock's readings.
+//! * The engines, which know nothing of the contract: [`gossip`] replicates lattices,
+//!   [`raft`] a log.
+//! * Their shells, which make a node of an engine: [`gossip_node`] and [`replica`].
+//! * The outside: [`storage`], on a real disk or in memory, and [`driver`], which runs a
+//!   node as a process.
+//! * For tests: [`mark`] names rare events, [`mutant`] plants bugs, with the cargo feature
+//!   `mutants` only.
 //!
 //! Dependencies point one way: `driver -> node -> message`, and the engines know
-//! none of them. Nothing here reads a clock, draws a random number, spawns or
-//! prints, except below [`driver`].
+//! none of them. Nothing here reads a clock, draws ambient randomness, spawns or
+//! prints, except [`driver`] and the files of [`storage`].
 
 pub mod driver;
 pub mod gossip;

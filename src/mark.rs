@@ -1,10 +1,10 @@
 //! Coverage marks: rare events, named once, where they happen.
 //!
 //! A test that passes shows little if the hard cases never came up in it. So the code
-//! marks them: [`hit`] at the one line where the thing happens. Whoever runs nodes in
-//! one thread, as the simulation does, calls [`take`] after a run and learns which did.
-//! To a node a mark is nothing: it cannot be read back by what hits it, so behaviour
-//! cannot depend on it; and it costs one bit of a thread's own memory.
+//! marks them: [`hit`] at the one line where the event happens. A caller that runs nodes in
+//! one thread, as the simulation does, calls [`take`] after a run and learns which were hit.
+//! A node cannot read a mark back, so its behaviour cannot depend on marks; and a mark
+//! costs one bit of a thread's own memory.
 
 use std::cell::Cell;
 
@@ -39,7 +39,7 @@ pub enum Mark {
     CommandRepeated,
     /// A replica that could not reach the leader was served by way of another.
     Detour,
-    /// A follower came back without what it had acknowledged.
+    /// A follower came back without entries that it had acknowledged.
     MemoryLost,
     /// A hub was given up before it acknowledged everything.
     HubGivenUp,
@@ -90,7 +90,7 @@ impl Mark {
         Mark::UnsyncedLost,
     ];
 
-    /// What happened, for a report.
+    /// The event in words, for a report.
     pub fn text(self) -> &'static str {
         match self {
             Mark::ElectionDuringInstall => "an election during a snapshot install",
@@ -141,7 +141,7 @@ pub fn hit(mark: Mark) {
     HITS.set(HITS.get() | 1 << mark as u32);
 }
 
-/// What happened on this thread since the last call.
+/// Takes the marks that were hit on this thread since the last call.
 pub fn take() -> Marks {
     Marks(HITS.replace(0))
 }

@@ -3,11 +3,11 @@
 //! Source: Maelstrom's `doc/protocol.md`. One JSON object is one message,
 //! `{"src": .., "dest": .., "body": {"type": .., "msg_id": .., "in_reply_to": ..}}`.
 //!
-//! A message exists in two forms. A [`Packet`] is what travels: two addresses and
-//! the text of a body. A [`Message`] is what a node reads: the same with the
-//! body's header understood and its other fields kept as the text they came in,
-//! so that a value passes through a node unchanged, 64-bit integers and exotic
-//! floats included, and is parsed only by whoever wants to know it.
+//! A message exists in two forms. A [`Packet`] travels: two addresses and the text of
+//! a body. A [`Message`] is read by a node: the body's header is understood, and its
+//! other fields are kept as the text they came in. So a value passes through a node
+//! unchanged, 64-bit integers and exotic floats included, and only code that needs a
+//! field parses it.
 
 mod body;
 mod error;
@@ -22,7 +22,7 @@ use serde_json::value::RawValue;
 pub use body::{Body, Malformed, encode, encode_reply};
 pub use error::{ErrorCode, RpcError, brief};
 
-/// The longest line that a node reads, in bytes. A longer one is skipped, whatever it says.
+/// The longest line that a node reads, in bytes. A longer one is skipped.
 pub const MAX_LINE_BYTES: usize = 64 << 20;
 
 /// The address of a node (`n0`), a client (`c3`) or a service (`lin-kv`).
@@ -150,7 +150,7 @@ impl Message {
     /// Reads one line.
     ///
     /// # Errors
-    /// [`Malformed`] says why it is no message, and whom to tell if that is known.
+    /// [`Malformed`] has the reason, and the sender if that could be read.
     pub fn from_line(line: &[u8]) -> Result<Message, Malformed> {
         serde_json::from_slice(line).map_err(|e| Malformed::diagnose(line, &e))
     }
@@ -170,7 +170,7 @@ impl Message {
         }
     }
 
-    /// What is needed to answer this message later.
+    /// Returns the address for an answer to this message.
     pub fn request(&self) -> Request {
         Request { src: self.src.clone(), msg_id: self.body.msg_id }
     }
@@ -180,7 +180,7 @@ impl Message {
 /// because different clients use the same ids.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Request {
-    /// Who asked.
+    /// The sender of the request.
     pub src: NodeId,
     /// The id to answer to; without one no answer is possible.
     pub msg_id: Option<u64>,

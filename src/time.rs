@@ -1,6 +1,6 @@
 //! Time as a value.
 //!
-//! A node never asks what time it is; it is told. [`Time`] is the reading of the
+//! A node never reads a clock; its driver tells it the time. [`Time`] is a reading of the
 //! node's own monotonic clock: nanoseconds since the node started, with no
 //! meaning outside that node. In the simulation it is virtual and may drift.
 
@@ -15,7 +15,7 @@ pub struct Time(u64);
 impl Time {
     /// The moment the clock started.
     pub const ZERO: Time = Time(0);
-    /// Later than everything: the deadline of what never happens.
+    /// Later than every other reading: the deadline of an event that never happens.
     pub const MAX: Time = Time(u64::MAX);
 
     /// A reading of `nanos` nanoseconds.

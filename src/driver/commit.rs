@@ -1,4 +1,4 @@
-//! Group commit: what waits for the disk, and the one flush that is under way.
+//! Group commit: records and messages that wait for the disk, and the flush under way.
 
 use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
@@ -12,7 +12,7 @@ use crate::storage::{Storage, StorageError, Write, WriteData};
 /// No more input is read while records and held messages of this many bytes wait
 /// for the disk.
 const MAX_WAITING_BYTES: usize = 8 << 20;
-/// What a held message or a record costs besides its text; a guess that keeps a
+/// The cost of a held message or a record besides its text, in bytes; a guess that keeps a
 /// flood of tiny ones bounded too.
 const OVERHEAD_BYTES: usize = 128;
 
@@ -76,7 +76,7 @@ impl Committer {
         self.flush.is_none() && self.group.is_empty()
     }
 
-    /// Begins the flush of what has accumulated, unless one is under way.
+    /// Begins the flush of the next group, unless a flush is under way.
     pub(super) fn start(&mut self) {
         if self.group.is_empty() {
             return;
@@ -91,8 +91,8 @@ impl Committer {
         self.flush = Some((self.last, flush));
     }
 
-    /// The outcome of the flush if it is already known. Polling is also what
-    /// makes a new flush really begin.
+    /// Returns the outcome of the flush if it is already known. A new flush begins
+    /// when it is polled for the first time.
     pub(super) async fn finished(&mut self) -> Option<Result<Ticket, StorageError>> {
         poll_fn(|cx| match self.flush.as_mut() {
             None => Poll::Ready(None),
@@ -104,7 +104,7 @@ impl Committer {
         .await
     }
 
-    /// Waits for the flush that is under way; for ever if there is none.
+    /// Waits for the flush that is under way; never returns without one.
     pub(super) async fn flushed(&mut self) -> Result<Ticket, StorageError> {
         poll_fn(|cx| match self.flush.as_mut() {
             None => Poll::Pending,

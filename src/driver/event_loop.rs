@@ -16,9 +16,9 @@ use crate::time::Time;
 /// node that writes whenever a write is durable cannot shut out its input.
 const MAX_GROUPS_PER_TURN: usize = 8;
 
-/// Runs `node` until its input ends: then what was read is finished, what waits for
-/// the disk is committed and sent, and the loop returns. It returns early, and just
-/// as quietly, if nobody reads what the node writes.
+/// Runs `node` until its input ends: then the loop handles the rest of the input, commits
+/// and sends everything that waits for the disk, and returns. It returns early, and
+/// without an error as well, if the reader of the node's output has closed it.
 ///
 /// # Errors
 /// [`DriverError::Storage`] if storage cannot be opened or fails;
@@ -40,7 +40,7 @@ pub async fn run(
     };
     match event_loop.run().await {
         Err(DriverError::Transport(e)) if e.kind() == io::ErrorKind::BrokenPipe => {
-            tracing::info!("nobody reads our messages any more");
+            tracing::info!("the reader of the output has closed it");
             Ok(())
         }
         result => result,
@@ -61,8 +61,8 @@ impl Clock {
     async fn reaches(&self, deadline: Option<Time>) {
         let delay = deadline.map(|at| Duration::from_nanos(at.as_nanos()));
         match delay.and_then(|delay| self.start.checked_add(delay)) {
-            // tokio's timers count whole milliseconds and round up, which would hold
-            // up what a timer without delay is to do at once.
+            // tokio's timers count whole milliseconds and round up, which would delay a
+            // timer without delay.
             Some(at) if at <= Instant::now() => {}
             Some(at) => tokio::time::sleep_until(at).await,
             None => pending().await,
@@ -70,7 +70,7 @@ impl Clock {
     }
 }
 
-/// What ended the wait between two turns.
+/// The end of the wait between two turns.
 enum Woken {
     Arrivals(usize),
     Deadline,
@@ -103,7 +103,7 @@ impl<T: Transport, O: Opener> EventLoop<T, O> {
         }
     }
 
-    /// Waits for whatever comes first: input, a deadline, the end of a flush.
+    /// Waits for the first of input, a deadline, and the end of a flush.
     async fn wait(&mut self) -> Result<Woken, DriverError> {
         let full = self.storage.as_ref().is_some_and(Committer::is_full);
         let deadline = self.node.next_deadline();
@@ -199,7 +199,7 @@ impl<T: Transport, O: Opener> EventLoop<T, O> {
         Ok(())
     }
 
-    /// Tells those who wait for `init` why there is no node.
+    /// Answers `init` with the reason why this node does not start.
     async fn refuse(&mut self, error: StorageError) -> DriverError {
         self.step(Input::Unopened(error.to_string()));
         for effect in self.effects.drain(..) {
@@ -207,9 +207,9 @@ impl<T: Transport, O: Opener> EventLoop<T, O> {
                 self.outbox.push(packet);
             }
         }
-        // If nobody reads it, the error itself still says so on stderr.
+        // If the reader is gone, the error is still printed on stderr.
         if self.transport.send(&mut self.outbox).await.is_err() {
-            tracing::warn!("nobody was there to be told");
+            tracing::warn!("the reason could not be sent");
         }
         DriverError::Storage(error)
     }
@@ -218,7 +218,7 @@ impl<T: Transport, O: Opener> EventLoop<T, O> {
         self.storage.as_mut().expect("a node persists nothing before it has asked for storage")
     }
 
-    /// The input has ended. Timers are over; what was asked for is still owed.
+    /// Ends the loop after the input: timers are over, but effects are still carried out.
     async fn finish(mut self) -> Result<(), DriverError> {
         self.step_arrivals();
         self.carry_out().await?;

@@ -3,7 +3,7 @@
 use super::Arrival;
 use crate::message::{MAX_LINE_BYTES, Malformed, Message};
 
-/// How much to read at once: what a pipe holds by default on Linux.
+/// How much to read at once, in bytes: the default capacity of a pipe on Linux.
 const CHUNK_BYTES: usize = 64 << 10;
 /// A buffer that grew beyond this for a long line is given back afterwards.
 const KEEP_BYTES: usize = 1 << 20;
@@ -25,7 +25,7 @@ impl Lines {
         &mut self.buffer
     }
 
-    /// Moves all complete lines to `inbox`; says how many.
+    /// Moves all complete lines to `inbox`; returns how many.
     pub(super) fn take_complete(&mut self, inbox: &mut Vec<Arrival>) -> usize {
         let before = inbox.len();
         let mut start = 0;
@@ -42,7 +42,7 @@ impl Lines {
         inbox.len() - before
     }
 
-    /// Treats what is left at the end of the input as a line.
+    /// Treats the rest of the input, at its end, as a line.
     pub(super) fn take_last(&mut self, inbox: &mut Vec<Arrival>) -> usize {
         let before = inbox.len();
         if !self.skipping {
@@ -70,7 +70,7 @@ impl Lines {
     }
 }
 
-/// Empty lines are nobody's mistake worth a warning.
+/// Empty lines are skipped without a warning.
 fn push_line(line: &[u8], inbox: &mut Vec<Arrival>) {
     if !line.trim_ascii().is_empty() {
         inbox.push(Message::from_line(line));

@@ -1,22 +1,22 @@
-//! The only real input and output: what carries out the effects of a [`Node`].
+//! Real input and output: the driver carries out the effects of a [`Node`].
 //!
 //! [`run`] is one loop on one thread. A turn takes everything that has arrived,
-//! hands it to the node, and carries out what the node asked for: all records of
+//! hands it to the node, and carries out the node's effects: all records of
 //! the turn go to storage in one group with one flush, all messages leave with one
 //! write. The flush runs while the loop goes on, so a message that need not wait
-//! for it ([`Effect::Send`]) does not; what accumulates meanwhile is the next group.
+//! for it ([`Effect::Send`]) does not; records that come meanwhile are the next group.
 //! Group commit is therefore not a feature, it is the loop.
 //!
 //! There are no unbounded queues. A turn is bounded by what one
 //! [`Transport::receive`] hands over, writing is awaited before more is read, and
 //! nothing is read while too much waits for the disk.
 //!
-//! [`Transport`] and [`Opener`] are the two seams: stdin and stdout today
-//! ([`Stdio`]), sockets some other day; a directory or memory.
+//! [`Transport`] and [`Opener`] are the two seams. [`Stdio`] is the one transport;
+//! storage is a directory ([`DataDir`]) or nothing ([`Volatile`]).
 //!
 //! Deliberately missing: more than one thread of node logic, a queue of messages
 //! that the other side does not read, and retrying a failed disk. After an error
-//! from storage nothing is known about what it holds, so the node stops.
+//! from storage its content is unknown, so the node stops.
 //!
 //! [`Node`]: crate::node::Node
 //! [`Effect::Send`]: crate::node::Effect::Send
@@ -49,15 +49,15 @@ pub use event_loop::run;
 pub use open::{DataDir, Opener, Volatile};
 pub use stdio::Stdio;
 
-/// What a transport hands over: a message, or a line that is none.
+/// A transport hands over messages, and lines that failed to parse.
 pub type Arrival = Result<Message, Malformed>;
 
 /// How messages reach a node and leave it.
 #[async_trait]
 pub trait Transport: Send {
-    /// Waits until something has arrived, then appends what is ready to `inbox`,
-    /// up to a bound of the transport's own, and says how many that was. Zero
-    /// means that nothing will ever arrive again.
+    /// Waits for input, then appends everything that is ready to `inbox`, up to a bound
+    /// of the transport's own, and returns how many arrivals that was. Zero means that
+    /// the input has ended.
     ///
     /// Nothing may be lost if the future is dropped before it is done.
     ///
@@ -69,15 +69,15 @@ pub trait Transport: Send {
     /// are handed to the operating system: that this waits is the back-pressure.
     ///
     /// # Errors
-    /// [`io::ErrorKind::BrokenPipe`] if nobody listens any more, which ends the
-    /// node in peace; any other error ends it loudly.
+    /// [`io::ErrorKind::BrokenPipe`] if the other side has closed, which ends the node
+    /// without an error; any other error is the node's own.
     async fn send(&mut self, outbox: &mut Vec<Packet>) -> io::Result<()>;
 }
 
 /// Why a node had to stop.
 #[derive(Debug)]
 pub enum DriverError {
-    /// Storage could not be opened, or failed. What depended on it was not sent.
+    /// Storage could not be opened, or failed. Messages that waited for it were not sent.
     Storage(StorageError),
     /// Messages cannot be read or written.
     Transport(io::Error),
@@ -87,7 +87,7 @@ impl fmt::Display for DriverError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             DriverError::Storage(e) => write!(f, "storage: {e}"),
-            DriverError::Transport(e) => write!(f, "stdin or stdout: {e}"),
+            DriverError::Transport(e) => write!(f, "messages cannot be read or written: {e}"),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Opening the storage of a node, once `init` has said who the node is.
+//! Opening the storage of a node, once `init` has given the node its id.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -13,7 +13,7 @@ pub trait Opener: Send {
     /// Opens the storage of the node `id` and reads everything in it.
     ///
     /// # Errors
-    /// If it cannot be opened, or holds what cannot be trusted. The node stops.
+    /// If it cannot be opened, or its content cannot be trusted. The node stops.
     async fn open(&mut self, id: &NodeId) -> Result<(Box<dyn Storage>, Recovered), StorageError>;
 }
 

@@ -7,8 +7,8 @@
 //! shell. Where that does not work (files, terminals, sockets, other systems)
 //! tokio's blocking threads do the same, slower.
 //!
-//! Deliberately missing: noticing that nobody reads stdout before there is
-//! something to write.
+//! Deliberately missing: noticing that stdout was closed before there is a message to
+//! write.
 
 use std::io;
 
@@ -56,8 +56,8 @@ impl Stdio {
 impl Transport for Stdio {
     async fn receive(&mut self, inbox: &mut Vec<Arrival>) -> io::Result<usize> {
         loop {
-            // The only await. What was read before it is in `lines`, so dropping
-            // the future loses nothing.
+            // The only await. Earlier input is in `lines`, so dropping the future loses
+            // nothing.
             if self.input.read_buf(self.lines.space()).await? == 0 {
                 return Ok(self.lines.take_last(inbox));
             }

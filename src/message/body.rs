@@ -117,10 +117,10 @@ fn with_header(payload: &impl Serialize, name: &str, id: Option<u64>) -> String 
     text
 }
 
-/// Why a line is no message, and, if that much could be read, whom to tell.
+/// The reason why a line failed to parse, and its sender if that could be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Malformed {
-    /// What is wrong, for people.
+    /// The reason, for people.
     pub reason: String,
     /// The sender and `msg_id`, if both could be made out.
     pub request: Option<Request>,

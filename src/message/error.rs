@@ -66,14 +66,14 @@ impl ErrorCode {
 /// of the node that sends it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RpcError {
-    /// What kind of refusal it is.
+    /// The kind of refusal.
     pub code: ErrorCode,
     /// Why, for people.
     #[serde(default)]
     pub text: String,
 }
 
-/// The longest explanation of a refusal, in bytes. Some quote what a client sent, and a
+/// The longest explanation of a refusal, in bytes. Some quote a client's request, and a
 /// refusal is kept, replicated and sent like any other answer.
 const TEXT_BYTES_MAX: usize = 512;
 

@@ -1,4 +1,4 @@
-//! What a workload may see and ask for while it handles an event.
+//! The view and the requests of a workload while it handles an event.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ pub trait Payload: Serialize {}
 impl<T: Serialize> Payload for T {}
 
 /// The stream that a workload's records go to, and under which `Start` hands them
-/// back, unless whoever delegates to it says otherwise ([`Context::scoped`]).
+/// back, unless a delegating workload chose another one ([`Context::scoped`]).
 pub const DEFAULT_STREAM: &str = "state";
 
 /// A node's view of itself and its world during one event, and the only way to
@@ -54,9 +54,9 @@ impl<'a> Context<'a> {
         self.core.initial_member_ids.as_deref()
     }
 
-    /// Refuses to serve, during [`Event::Start`](super::Event::Start) only: what storage
-    /// held cannot be trusted. Nothing that the workload asked for takes place, and
-    /// every request is answered with `reason`.
+    /// Refuses to serve, during [`Event::Start`](super::Event::Start) only: the content of
+    /// storage cannot be trusted. The effects of this event are dropped, and every
+    /// request is answered with error 11 and `reason`.
     pub fn refuse(&mut self, reason: String) {
         self.core.refused = Some(reason);
     }

@@ -4,12 +4,12 @@
 //! answers by leaving effects in its [`Context`]; it owns no thread, no clock, no
 //! socket and no file. A [`Node`] is the thin, equally pure shell around one
 //! workload that every driver shares: it answers `init`, matches replies to
-//! requests, keeps the timers, numbers what is to be persisted, and turns bad input
+//! requests, keeps the timers, gives tickets to writes, and turns bad input
 //! into the protocol's errors. A driver feeds it [`Input`]s and carries out its
 //! [`Effect`]s; killing a node is dropping the value, restarting it is building a
-//! new one from what storage held.
+//! new one from its storage.
 //!
-//! Durability is in the types: what must not leave before a record is on stable
+//! Durability is in the types: a message that must not leave before a record is on stable
 //! storage is an [`Effect::SendAfter`], which names the ticket it waits for.
 //!
 //! A whole node, fed by hand as a driver feeds it:
@@ -74,7 +74,7 @@ use crate::storage::{Recovered, Write};
 pub use context::{Context, DEFAULT_STREAM, Payload};
 pub use runtime::Node;
 
-/// What a node does: a state machine over events.
+/// The logic of a node: a state machine over events.
 pub trait Workload {
     /// Reacts to one event. Effects go into `cx`; they take place after the
     /// return, in the order in which they were asked for.
@@ -97,7 +97,7 @@ pub enum Event {
     Message(Message),
     /// An rpc ended: a reply, the other side's error, or error 0 if none came in time.
     Reply {
-        /// What the workload passed to [`Context::rpc`].
+        /// The token that the workload passed to [`Context::rpc`].
         token: Token,
         /// The reply's body, or the refusal.
         result: Result<Body, RpcError>,
@@ -131,12 +131,12 @@ impl Token {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub u64);
 
-/// What a driver tells a node.
+/// The input of a node, from its driver.
 #[derive(Debug)]
 pub enum Input {
     /// A message arrived.
     Message(Message),
-    /// A line arrived that is no message.
+    /// A line arrived that failed to parse.
     Malformed(crate::message::Malformed),
     /// Storage is open; the answer to [`Effect::Open`].
     Recovered(Recovered),
@@ -148,7 +148,7 @@ pub enum Input {
     Tick,
 }
 
-/// What a node asks of its driver. Effects are carried out in order, except that
+/// A request of a node to its driver. Effects are carried out in order, except that
 /// a [`Effect::SendAfter`] is held back until its ticket is durable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {

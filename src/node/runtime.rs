@@ -32,11 +32,11 @@ enum State {
         waiting: Vec<Input>,
     },
     Running,
-    /// What storage held cannot be served.
+    /// The content of storage cannot be served; the reason.
     Refused(String),
 }
 
-/// What the context lends to the workload.
+/// The part of a node that the context lends to the workload.
 pub(super) struct Core {
     pub(super) id: NodeId,
     pub(super) node_ids: Vec<NodeId>,
@@ -86,8 +86,8 @@ impl Node {
     /// differ from start to start, or ids repeat.
     pub fn new(workload: Box<dyn Workload + Send>, seed: u64) -> Node {
         let mut rng = Pcg64Mcg::seed_from_u64(seed);
-        // Replies to an earlier life of this node may still be on their way. A
-        // random first id keeps them from matching a request of this life.
+        // Replies to an earlier incarnation of this node may still be on their way. A
+        // random first id keeps them from matching a request of this one.
         let next_msg_id = 1 + (u64::from(rng.next_u32()) << 8);
         let core = Core {
             id: NodeId::new(""),
@@ -108,8 +108,8 @@ impl Node {
     /// Handles one input at time `now`, leaving the effects in `effects`. Timers
     /// that are overdue go off first, so time never runs backwards for a workload.
     /// Those that are due at this very moment wait for an [`Input::Tick`], so that a
-    /// timer without delay goes off when everything that arrived with what set it
-    /// is handled.
+    /// timer without delay goes off when everything that arrived with the event that
+    /// set it is handled.
     pub fn step(&mut self, now: Time, input: Input, effects: &mut Vec<Effect>) {
         self.core.now = self.core.now.max(now);
         self.fire_due(matches!(input, Input::Tick), effects);
@@ -164,7 +164,7 @@ impl Node {
     }
 
     fn refusal(&self) -> RpcError {
-        let State::Refused(why) = &self.state else { panic!("only what is refused is told so") };
+        let State::Refused(why) = &self.state else { panic!("this node refuses to serve") };
         RpcError::new(ErrorCode::TEMPORARILY_UNAVAILABLE, why.clone())
     }
 
@@ -183,7 +183,7 @@ impl Node {
     }
 
     fn fire_due(&mut self, also_now: bool, effects: &mut Vec<Effect>) {
-        // Only what was due on entry: a timer that sets itself to zero must not
+        // Only timers that were due on entry: a timer that sets itself to zero must not
         // keep the node from its input.
         for (at, what) in self.core.take_due(also_now) {
             let event = match what {
@@ -234,7 +234,7 @@ impl Node {
         // Late, repeated and foreign replies match nothing and end here.
         let expected = self.core.rpcs.get(&msg_id).is_some_and(|rpc| rpc.dest == message.src);
         if !expected {
-            tracing::debug!(src = %message.src, msg_id, "dropped a reply nobody waits for");
+            tracing::debug!(src = %message.src, msg_id, "dropped a reply that matches no request");
             return;
         }
         let rpc = self.core.end_rpc(msg_id).expect("it was there a line ago");
@@ -263,7 +263,7 @@ impl Node {
             let (error, id) = (self.refusal(), self.core.id.clone());
             self.refuse(&request, id, &error, effects);
         } else if init.node_id == self.core.id && init.node_ids == self.core.node_ids {
-            // The same init again is a retry by someone who missed the answer.
+            // The same init again is a retry: the first answer was lost.
             Context::new(&mut self.core, effects).reply(&request, &INIT_OK);
         } else {
             let why = format!("already initialised as {}", self.core.id);
@@ -273,9 +273,9 @@ impl Node {
     }
 
     fn refuse_malformed(&mut self, malformed: Malformed, effects: &mut Vec<Effect>) {
-        tracing::warn!(reason = malformed.reason, "skipped a line that is no message");
+        tracing::warn!(reason = malformed.reason, "skipped a line that failed to parse");
         let Some(request) = malformed.request else { return };
-        // Before init there is no name to answer under.
+        // Before init this node has no id to answer under.
         if !matches!(self.state, State::Fresh) {
             let error = RpcError::new(ErrorCode::MALFORMED_REQUEST, malformed.reason);
             self.refuse(&request, self.core.id.clone(), &error, effects);

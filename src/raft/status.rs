@@ -1,4 +1,5 @@
-//! A look inside: for invariant checks, tests and people. Changes nothing.
+//! A look inside, for invariant checks, tests and people; and compaction, which keeps what
+//! [`Raft::to_restore`] shows small.
 
 use std::sync::Arc;
 

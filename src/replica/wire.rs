@@ -7,7 +7,7 @@
 //!
 //! An entry is `[term, payload]`; its index follows from its place. The payload is
 //! `null` for a leader's empty entry, an object for a configuration, and an array for
-//! a command, which always is one (see `session` in this module's parent).
+//! a command, which always is one (see `Envelope` in `apply`).
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;

@@ -8,22 +8,22 @@
 //! checkpoint  magic 8 | version u32 | crc u32 | next u64 | state
 //! ```
 //!
-//! Records and checkpoints are numbered from 1, without a gap, for the life of a stream. Every CRC
-//! (CRC-32/ISO-HDLC) covers the stream's name, the place in the stream and all
+//! Records and checkpoints are numbered from 1, without a gap, as long as a stream exists.
+//! Every CRC (CRC-32/ISO-HDLC) covers the stream's name, the place in the stream and all
 //! fields after itself, so that a record that a disk or a person put somewhere
 //! else, or that a recycled block brought back, does not verify there.
 //!
 //! `unsynced` counts the records just before this one that were not known to be on
-//! stable storage when it was written. It settles what no plain checksum can. A
+//! stable storage when it was written. It settles a case that a plain checksum cannot. A
 //! crash in the middle of a flush may persist the flush's later pages without its
 //! earlier ones, so "something valid follows" does not yet prove damage. But a valid
 //! record which says that the broken place had been flushed before it was written
 //! does: that is damage to acknowledged data, and the log is refused. Without such a
-//! record the broken place belongs to the last flush, which nobody was told about.
+//! record the broken place belongs to the last flush, which was not acknowledged.
 //!
-//! What remains ambiguous, here as in every log of this kind: damage inside of the
-//! very last flush looks like a crash during it, and so does a tail that is gone. What
-//! tells them apart is outside of the log: see `file/witness.rs`.
+//! One case remains ambiguous, here as in every log of this kind: damage inside of the
+//! very last flush looks like a crash during it, and so does a tail that is gone. A
+//! second record, outside of the log, tells them apart: see `file/witness.rs`.
 //!
 //! Format 1 had no numbers for checkpoints and no such witness. Its directories are
 //! refused: nothing could vouch for their tails.
@@ -34,7 +34,7 @@ pub const MAX_RECORD_BYTES: usize = 1 << 30;
 /// The most bytes one checkpoint may have.
 pub const MAX_CHECKPOINT_BYTES: usize = 1 << 30;
 
-/// What both kinds of file begin with.
+/// The length of the header of both kinds of file, in bytes.
 pub(super) const HEADER_BYTES: usize = 24;
 pub(super) const RECORD_HEADER_BYTES: usize = 20;
 
@@ -54,7 +54,7 @@ impl Sequence {
     }
 }
 
-/// What is wrong with some bytes, and where.
+/// Damaged bytes: the reason, and the place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Damage {
     pub(super) offset: usize,
@@ -174,8 +174,8 @@ impl Record<'_> {
 /// The record at `offset` of the segment `bytes`, if there is one that verifies and
 /// has a number within `range`, both ends included.
 ///
-/// The range is looked at first and the length is compared with what is there, so
-/// that garbage costs neither a checksum nor memory.
+/// The range is looked at first and the length is compared with the bytes that are there,
+/// so that garbage costs neither a checksum nor memory.
 pub(super) fn record_at<'a>(
     stream: &str,
     segment: Sequence,

@@ -2,7 +2,7 @@
 //!
 //! Writing and flushing are two steps here, [`MemoryStorage::stage`] and
 //! [`MemoryStorage::sync_to`], so that virtual time can pass in between. A crash
-//! keeps what was flushed and, of the rest, what the dice leave of it. The bytes and
+//! keeps flushed writes, and of the others a random prefix. The bytes and
 //! the code that reads them back are those of the real disk, so every simulated
 //! crash tests the real recovery.
 //!
@@ -32,7 +32,7 @@ use crate::mark::{self, Mark};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position(u64);
 
-/// What a crash does to writes that were not flushed.
+/// The effect of a crash on writes that were not flushed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CrashModel {
     /// How many of them reach the disk.
@@ -53,7 +53,7 @@ pub enum Unsynced {
     Kept,
 }
 
-/// What a crash took.
+/// The loss in a crash.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Lost {
     /// The writes that did not survive.
@@ -78,7 +78,7 @@ pub struct MemoryStorage {
     repairs: usize,
 }
 
-/// What is on the disk of one stream.
+/// The bytes of one stream on the disk.
 #[derive(Clone, Debug)]
 struct Image {
     checkpoint: Option<Vec<u8>>,
@@ -117,7 +117,7 @@ impl MemoryStorage {
     ///
     /// # Errors
     /// If it was asked to fail, and always after an error until
-    /// [`MemoryStorage::recover`]. What was staged may then survive a crash or not.
+    /// [`MemoryStorage::recover`]. Staged writes may then survive a crash or not.
     pub fn sync_to(&mut self, position: Position) -> Result<(), StorageError> {
         assert!(position <= self.last, "a write is staged before it is flushed");
         self.check()?;
@@ -148,7 +148,7 @@ impl MemoryStorage {
         self.staged.len()
     }
 
-    /// The process or the machine dies. Only what this leaves is ever seen again.
+    /// Lets the process or the machine die: drops staged writes, but for some of them.
     pub fn crash(&mut self, rng: &mut impl Rng, model: CrashModel) -> Lost {
         let mut by_stream: BTreeMap<&'static str, Vec<WriteData>> = BTreeMap::new();
         for (_, write) in self.staged.drain(..) {
@@ -176,13 +176,16 @@ impl MemoryStorage {
         lost
     }
 
-    /// What a node finds that starts after a crash, or after a stop with everything
+    /// Reads the disk for a node that starts after a crash, or after a stop with everything
     /// flushed. Torn records are cut off and counted.
     ///
     /// # Panics
-    /// If something is still waiting to be flushed: a crash has to decide about it.
+    /// If a staged write was not flushed: a crash has to decide about it.
     pub fn recover(&mut self) -> Recovered {
-        assert!(self.staged.is_empty(), "a node cannot start before its last life ended");
+        assert!(
+            self.staged.is_empty(),
+            "a node cannot start before its last incarnation has ended"
+        );
         self.failed = None;
         let mut recovered = Recovered::default();
         for (stream, image) in &mut self.disk {
@@ -210,9 +213,9 @@ impl MemoryStorage {
     /// how many writes are gone.
     ///
     /// # Panics
-    /// If something is still waiting to be flushed: a crash has to come first.
+    /// If a staged write was not flushed: a crash has to come first.
     pub fn roll_back(&mut self, rng: &mut impl Rng) -> u64 {
-        assert!(self.staged.is_empty(), "only a disk that nobody uses is rolled back");
+        assert!(self.staged.is_empty(), "only a disk that is not in use is rolled back");
         let images = self.disk.iter_mut();
         images.map(|(stream, image)| image.roll_back(stream, rng)).sum()
     }
@@ -227,7 +230,7 @@ impl MemoryStorage {
         self.fail_next_sync = true;
     }
 
-    /// Lets the disk be full after so many more bytes, or never.
+    /// Fills the disk after `free_bytes` more bytes; `None` means never.
     pub fn set_free_bytes(&mut self, free_bytes: Option<u64>) {
         self.free_bytes = free_bytes;
     }
@@ -324,7 +327,7 @@ impl Image {
     }
 
     fn roll_back(&mut self, stream: &str, rng: &mut impl Rng) -> u64 {
-        // What a crash tore is gone in any case.
+        // A torn record is gone in any case.
         self.recover(stream);
         let records = self.next.0 - self.first.0;
         let before = self.next;
@@ -360,8 +363,8 @@ impl Image {
     }
 }
 
-/// A number below `bound`. The bias of the remainder is far below what a
-/// simulation could notice.
+/// A number below `bound`. The bias of the remainder is too small for a simulation to
+/// notice.
 fn below(rng: &mut impl Rng, bound: usize) -> usize {
     (rng.next_u64() % bound as u64) as usize
 }

@@ -4,27 +4,27 @@
 //! engine's log: a checkpoint replaces everything that was written to the same
 //! stream before it.
 //!
-//! What a [`Storage`] promises, and what an engine may build on:
+//! The promises of a [`Storage`], on which an engine may build:
 //!
-//! * What a successful [`Storage::commit`] was given survives any crash.
+//! * The writes of a successful [`Storage::commit`] survive any crash.
 //! * Of a commit that a crash interrupted, each stream keeps some prefix: possibly
 //!   nothing, possibly everything, never a later write without the earlier ones.
-//!   Streams do not wait for each other, so what must be kept or lost together
+//!   Streams do not wait for each other, so data that must be kept or lost together
 //!   belongs into one record.
 //! * A checkpoint is there completely or not at all, and until it is, everything
 //!   that it replaces still is.
-//! * What cannot be explained by a crash is an error. Nothing is ever skipped: a
+//! * Damage that a crash does not explain is an error. No record is ever skipped: a
 //!   log with a hole would be a different history, told with confidence.
 //! * A tail that was durable and is gone is told to the engine ([`Log::lost`]).
 //!
 //! There are two: [`FileStorage`] on a real disk, and [`MemoryStorage`], the disk of
-//! the simulation, which loses and tears what was not flushed. Both write the same
+//! the simulation, which loses and tears writes that were not flushed. Both write the same
 //! bytes and read them back by the same code, and one suite of tests holds
 //! both to the promises above.
 //!
-//! Deliberately missing: reading other than at the start (an engine keeps what it
-//! needs in memory), repair from other nodes (a node that lost its disk is a new
-//! node), and more than one writer.
+//! Deliberately missing: reading other than at the start (an engine keeps its state in
+//! memory), repair from other nodes (an engine that is told of a loss may do that: see
+//! `docs/storage.md`), and more than one writer.
 
 mod file;
 mod format;
@@ -42,16 +42,16 @@ pub use file::{FileOptions, FileStorage, Owner};
 pub use format::{MAX_CHECKPOINT_BYTES, MAX_RECORD_BYTES};
 pub use memory::{CrashModel, Lost, MemoryStorage, Position, Unsynced};
 
-/// What one stream held when the node started.
+/// The content of one stream when the node started.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Log {
     /// The latest checkpoint, if one was ever written.
     pub checkpoint: Option<Vec<u8>>,
     /// The records written after that checkpoint, oldest first.
     pub records: Vec<Vec<u8>>,
-    /// Why this is not everything that was once durable, if it is not. An engine that
-    /// goes on as if nothing had happened breaks what it promised. Told again at each
-    /// start, until something is written to the stream.
+    /// The reason why durable data is missing from this, if it is. An engine that goes on
+    /// all the same breaks its promises. Storage tells of the loss at each start, until
+    /// the stream is written to.
     pub lost: Option<String>,
 }
 
@@ -79,7 +79,7 @@ impl Recovered {
         self.streams.insert(stream.into(), log);
     }
 
-    /// Drops what is empty.
+    /// Drops empty streams.
     fn forget_empty(&mut self) {
         self.streams.retain(|_, log| !log.is_empty());
     }
@@ -95,7 +95,7 @@ impl Recovered {
 pub struct Write {
     /// Which stream it belongs to: a short name that is also a file name.
     pub stream: &'static str,
-    /// What is to be written.
+    /// The record or checkpoint.
     pub data: WriteData,
 }
 
@@ -116,7 +116,7 @@ pub trait Storage: Send {
     /// the node must stop.
     ///
     /// # Errors
-    /// [`StorageError`] names the file and what went wrong with it.
+    /// [`StorageError`] names the file and the reason.
     async fn commit(&mut self, writes: Vec<Write>) -> Result<(), StorageError>;
 }
 
@@ -125,7 +125,7 @@ pub trait Storage: Send {
 pub struct StorageError {
     /// The file or directory, for people.
     pub place: String,
-    /// What is wrong, with the offset in bytes where there is one.
+    /// The reason, with the offset in bytes where there is one.
     pub reason: String,
 }
 

@@ -8,7 +8,7 @@ use super::format::{
     Damage, HEADER_BYTES, RECORD_HEADER_BYTES, Sequence, read_segment_header, record_at,
 };
 
-/// What a segment holds.
+/// The content of a segment.
 pub(super) struct Scan<'a> {
     /// The number of its first record.
     pub(super) first: Sequence,
@@ -16,11 +16,11 @@ pub(super) struct Scan<'a> {
     pub(super) records: Vec<&'a [u8]>,
     /// Where the last of them ends, in bytes.
     pub(super) end: usize,
-    /// What follows.
+    /// The bytes after that.
     pub(super) tail: Tail,
 }
 
-/// What follows the last good record of a segment.
+/// The bytes after the last good record of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tail {
     /// Nothing.

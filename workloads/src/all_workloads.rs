@@ -25,18 +25,18 @@ use crate::reply::not_supported;
 pub struct AllWorkloads {
     table: &'static [Entry],
     options: Options,
-    /// Who serves a type of message, as places in the table; most types have one.
+    /// The workloads that serve a type of message, as places in the table; most types have one.
     owners: BTreeMap<&'static str, Vec<usize>>,
     /// By place in the table; none if it has not been needed yet.
     parts: Vec<Option<Box<dyn Workload + Send>>>,
-    /// Reads of which it is not known yet what they mean.
+    /// Reads that wait until this node knows their workload.
     pending_reads: PendingReads,
 }
 
-/// Whose message it is.
+/// The workload that a message belongs to.
 enum Owner {
     Part(usize),
-    /// One of several, but there is no telling which.
+    /// One of several, not known which.
     Unknown,
     None,
 }
@@ -91,13 +91,13 @@ impl AllWorkloads {
         used.map_or(Owner::Unknown, |place| Owner::Part(*place))
     }
 
-    /// What this node knows the cluster to be used for.
+    /// Returns the workloads that this node knows the cluster to use.
     fn known_parts(&self) -> Parts {
         let used = self.table.iter().zip(&self.parts).filter(|(_, part)| part.is_some());
         Parts { kind: "parts_ok", parts: used.map(|(entry, _)| entry.name.to_owned()).collect() }
     }
 
-    /// Another node said what the cluster is used for, or failed to.
+    /// Takes another node's answer about the workloads that the cluster uses.
     fn learn_parts(&mut self, cx: &mut Context<'_>, answer: Result<Body, RpcError>) {
         let parts: Result<Parts, RpcError> = answer.and_then(|body| body.parse());
         let answered = parts.is_ok();
@@ -174,7 +174,7 @@ impl Workload for AllWorkloads {
                 self.dispatch(cx, scope, Event::Timer(token));
             }
             // Tickets are the node's, so a part also hears of tickets of others. It
-            // learns nothing wrong by that: what it wrote earlier is durable too.
+            // learns nothing wrong by that: its own earlier writes are durable too.
             Event::Durable(ticket) => {
                 for place in 0..self.parts.len() {
                     self.forward(cx, place, Event::Durable(ticket));

@@ -10,13 +10,13 @@ use std::fmt::Write as _;
 
 use serde_json::value::RawValue;
 
-/// Values nested deeper than this are compared by their spelling from there on: what
-/// comes from outside must not decide how deep the stack grows.
+/// Values nested deeper than this are compared by their spelling from there on: input
+/// must not decide how deep the stack grows.
 const DEEPEST: usize = 100;
 
 /// A text that is the same for all spellings of the same value, and only for those.
 ///
-/// What JSON's grammar allows but no value stands for (half a surrogate pair, a float
+/// Text that JSON's grammar allows but that has no value (half a surrogate pair, a float
 /// beyond all floats) is the same only if it is spelled the same.
 pub(crate) fn canonical(value: &RawValue) -> String {
     let mut text = String::with_capacity(value.get().len());

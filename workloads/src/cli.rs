@@ -45,9 +45,9 @@ pub struct Cli {
 /// The flags that configure workloads.
 #[derive(Args, Clone, Debug)]
 struct Flags {
-    /// How broadcast, g-set, the counters and txn spread what they learn: through a hub
-    /// that is replaced if it fails, along a tree, along the topology that broadcast is
-    /// given, or from everyone to everyone
+    /// How broadcast, g-set, the counters and txn at read-committed spread news: through a
+    /// hub that is replaced if it fails, along a tree, along the topology that broadcast is
+    /// given, or from every node to every node
     #[arg(long, value_enum, value_name = "SHAPE", default_value_t)]
     overlay: OverlayChoice,
 
@@ -74,8 +74,8 @@ struct Flags {
     #[arg(value_parser = clap::value_parser!(u64).range(1..=100_000))]
     heartbeat: u64,
 
-    /// How much the log of lin-kv and txn grows before it is replaced by a snapshot, at
-    /// least
+    /// How much the log of lin-kv, kafka or txn grows before it is replaced by a snapshot,
+    /// at least
     #[arg(long, value_name = "BYTES")]
     #[arg(default_value_t = replica::Options::default().compact_bytes)]
     compact_bytes: u64,
@@ -103,20 +103,20 @@ struct Flags {
     #[arg(value_parser = at_least_one())]
     snapshot_chunk: usize,
 
-    /// How many starts of nodes are remembered, so that what they ask for twice happens
-    /// once; the same on all nodes
+    /// How many starts of nodes are remembered, so that a request that is sent twice takes
+    /// effect once; the same on all nodes
     #[arg(long, value_name = "COUNT", default_value_t = replica::Options::default().max_sessions)]
     #[arg(value_parser = at_least_one())]
     max_sessions: usize,
 
-    /// How many changes broadcast, g-set and the counters keep for nodes that are behind;
-    /// those that lack more are sent everything
+    /// How many changes broadcast, g-set, the counters and txn at read-committed keep for
+    /// nodes that are behind; those that lack more are sent everything
     #[arg(long, value_name = "COUNT", default_value_t = gossip::Config::default().keep_deltas)]
     #[arg(value_parser = at_least_one())]
     keep_deltas: usize,
 
-    /// Answer reads without asking anyone while a quorum has promised to elect nobody
-    /// else; correct only if clocks run at nearly the same rate
+    /// Answer reads without asking other nodes while a quorum has promised not to elect
+    /// another leader; correct only if clocks run at nearly the same rate
     #[arg(long)]
     lease_reads: bool,
 
@@ -142,7 +142,7 @@ fn at_least_one() -> RangedU64ValueParser<usize> {
 }
 
 impl Cli {
-    /// Returns what the flags say, as the workloads take it.
+    /// Returns the flags as the options of workloads.
     pub fn options(&self) -> Options {
         let flags = &self.flags;
         Options {
@@ -240,11 +240,11 @@ enum OverlayChoice {
     Tree,
     /// Along the neighbours that the topology message names; a hub until it comes
     Topology,
-    /// Everyone tells everyone everything
+    /// From every node to every node
     Flood,
 }
 
-/// Parses the arguments of a node, without the program's name: what follows `--`
+/// Parses the arguments of a node, without the program's name: those after `--`
 /// in `seaworthy test` and `maelstrom test`.
 ///
 /// # Errors

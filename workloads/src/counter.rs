@@ -1,9 +1,9 @@
 //! Counters: g-counter, which only grows, and pn-counter, which also shrinks.
 //!
-//! Both are totals by author, an author being one life of one node, so no total is
+//! Both are totals by author, an author being one incarnation of one node, so no total is
 //! ever issued twice. A delta is an integer of 64 bits. The g-counter refuses
-//! a negative one as malformed (error 12): it is not part of its language, and the
-//! promise that the value never shrinks is what its readers chose it for.
+//! a negative one as malformed (error 12): its readers rely on a value that never
+//! shrinks.
 
 use seaworthy::gossip::{Boot, Counter as Totals};
 use seaworthy::gossip_node::Replicated;
@@ -89,7 +89,7 @@ impl Counter {
 /// Reads the delta of an `add`.
 ///
 /// # Errors
-/// Error 12 if it is no integer of 64 bits, or negative although `grow_only`.
+/// Error 12 if it is not an integer of 64 bits, or negative although `grow_only`.
 pub(crate) fn delta(message: &Message, grow_only: bool) -> Result<i64, RpcError> {
     let Add { delta } = message.body.parse()?;
     if grow_only && delta < 0 {

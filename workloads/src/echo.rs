@@ -1,4 +1,4 @@
-//! Echo: says what it is told.
+//! Echo: answers each message with its own content.
 //!
 //! The smallest complete workload: it has no state, so it survives everything. The
 //! value is never parsed. It travels as the text it came in, so numbers beyond 64

@@ -9,9 +9,9 @@ use crate::options::Options;
 
 /// One workload: a row of the table.
 pub struct Entry {
-    /// What it is called on the command line, and its stream in storage.
+    /// Its name on the command line, and its stream in storage.
     pub name: &'static str,
-    /// What it does, in one line of `--help`.
+    /// A line about it for `--help`.
     pub summary: &'static str,
     /// The types of messages it understands, those between its own nodes included
     /// (replies find their way by themselves).

@@ -1,6 +1,6 @@
-//! What a node does: one module for each challenge.
+//! The workloads of a node: one module for each challenge.
 //!
-//! A workload is the thin mapping between the protocol of its clients and an
+//! A workload is the thin mapping between the protocol of its clients and the shell of an
 //! engine of the `seaworthy` crate; [`all`] is the one table of them that the
 //! binary, the bench and the tests read. [`mod@echo`] is the smallest complete example.
 //!

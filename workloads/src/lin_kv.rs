@@ -121,7 +121,7 @@ impl Workload for LinKv {
     }
 }
 
-/// What a client wants.
+/// A request of a client.
 enum Ask {
     Read(Box<RawValue>),
     Change(Box<RawValue>),

@@ -1,9 +1,9 @@
-//! What configures workloads: plain values. The command line that makes them is
+//! The options of workloads: plain values. The command line that makes them is
 //! `cli`, behind the feature of that name.
 
 use seaworthy::{gossip, replica};
 
-/// What configures workloads; each reads what concerns it.
+/// The options of all workloads; each reads its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {
     /// The gossip engine of broadcast, g-set, the counters and weak transactions.

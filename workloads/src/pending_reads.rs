@@ -1,9 +1,9 @@
-//! Reads that do not say what they read.
+//! Reads that do not name their workload.
 //!
 //! A `read` without a key may mean broadcast's messages, a set or a counter. A node
 //! that was never told anything cannot know, and must not guess: it holds the read
-//! and asks the other nodes, one at a time, what this cluster is used for. In a cluster
-//! in which somebody was told something that takes a round trip or two; on a node that
+//! and asks the other nodes, one at a time, which workloads this cluster uses. In a cluster
+//! in which some node was told something that takes a round trip or two; on a node that
 //! was told something itself it never happens and costs nothing.
 //!
 //! It does not hold the read for ever: if every client began with a read, and waited,
@@ -19,7 +19,7 @@ use seaworthy::node::{Context, Token};
 use seaworthy::time::Time;
 use serde::{Deserialize, Serialize};
 
-/// The request of a node that does not know what the cluster is used for.
+/// The request of a node that does not know which workloads the cluster uses.
 pub(crate) const ASK: &str = "parts";
 /// Names the rpc, in the scope of the node itself.
 pub(crate) const REPLY: Token = Token(0);
@@ -65,7 +65,7 @@ pub(crate) struct Parts {
 }
 
 impl PendingReads {
-    /// Keeps a read until it is known what it means.
+    /// Keeps a read until its workload is known.
     pub(crate) fn hold(&mut self, cx: &mut Context<'_>, read: Message) {
         self.reads.push((cx.now(), read));
         if !self.busy {
@@ -73,7 +73,7 @@ impl PendingReads {
         }
     }
 
-    /// Asks the next node, unless nobody waits any more.
+    /// Asks the next node, unless no read waits any more.
     pub(crate) fn ask(&mut self, cx: &mut Context<'_>) {
         self.give_up(cx);
         let peers: Vec<NodeId> = cx.peers().cloned().collect();
@@ -95,7 +95,7 @@ impl PendingReads {
         cx.set_timer(TIMER, PAUSE);
     }
 
-    /// Takes out the reads, now that it is known what they mean.
+    /// Takes out the reads, now that their workload is known.
     pub(crate) fn release(&mut self) -> impl Iterator<Item = Message> + use<> {
         std::mem::take(&mut self.reads).into_iter().map(|(_, read)| read)
     }

@@ -1,7 +1,7 @@
 //! A counter over the service `seq-kv`, as the challenge states it.
 //!
 //! `seq-kv` is only sequentially consistent: it may answer from the past, even
-//! right after somebody else's write was acknowledged. What it cannot do is let a
+//! right after another client's write was acknowledged. But it cannot let a
 //! compare-and-set succeed from a value that was already replaced. So everything here,
 //! *reads included*, is a successful cas of one key from one value that never
 //! occurred before to the next: each carries a tag that is used once. Why that is right:
@@ -18,8 +18,8 @@
 //! The value holds a total and a tag for each node: `{"n0":[5,"9f-3"]}`. Requests that
 //! arrive while a cas is under way share the next one.
 //!
-//! Whoever succeeds knows the value, and could build the next cas on it at once, while the
-//! others have to read first: under load one node would win for seconds. So if requests
+//! The node that succeeds knows the value, and could build the next cas on it at once, while
+//! the others have to read first: under load one node would win for seconds. So if requests
 //! wait it gives the others the time of a few attempts, at random, before the next.
 //!
 //! Deliberately missing: availability without the service. Requests then wait.
@@ -227,7 +227,7 @@ impl Workload for SeqCounter {
                 self.yields = false;
                 self.take_off(cx, Vec::new());
             }
-            // What was refused may have taken effect before: the same again tells.
+            // The refused cas may have taken effect before: the same cas again tells.
             Event::Timer(_) => self.send(cx),
             Event::Durable(_) => {}
         }

@@ -3,9 +3,9 @@
 //! An id is a string of three parts, `n1-9f86d081884c7d65-42`:
 //!
 //! * the node's id, which keeps nodes apart without a word between them;
-//! * a *boot nonce*, 64 random bits drawn at start, which keeps the lives of one
+//! * a *boot nonce*, 64 random bits drawn at start, which keeps the incarnations of one
 //!   node apart;
-//! * a counter, which keeps the ids of one life apart.
+//! * a counter, which keeps the ids of one incarnation apart.
 //!
 //! Why a nonce and not something that is kept on disk? A persisted epoch would be
 //! unique only if the disk is: it fails with no data directory, with one that was
@@ -61,7 +61,7 @@ impl UniqueIds {
         let nonce = cx.rng().next_u64();
         let nonce = if mutant::is(Mutant::IdsFromZero) { 0 } else { nonce };
         self.prefix = format!("{}-{nonce:016x}", cx.id());
-        // A counter from an earlier life would still be unique, but longer.
+        // A counter from an earlier incarnation would still be unique, but longer.
         self.issued = 0;
     }
 

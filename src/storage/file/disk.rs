@@ -1,7 +1,7 @@
 //! Every call that changes the disk, each with an error that names the file.
 //!
 //! Going through one type has a second use: a test can let the disk fail at the
-//! n-th change, for every n, and look at what is recovered; and it can look at the
+//! n-th change, for every n, and look at the recovered state; and it can look at the
 //! changes themselves, because no test without a power switch would miss a flush.
 
 use std::fs::{self, File};
@@ -15,7 +15,7 @@ use crate::storage::StorageError;
 pub(super) struct Disk {
     /// How many changes still succeed; `None` on a disk that is not under test.
     changes_left: Option<u32>,
-    /// What was done to which file.
+    /// Each change and its file.
     #[cfg(test)]
     pub(super) journal: Vec<String>,
 }
@@ -47,7 +47,7 @@ impl Disk {
         done.map_err(|e| failed(path, what, &e))
     }
 
-    /// Makes `dir` and what is missing above it, durably.
+    /// Makes `dir` and all missing directories above it, durably.
     pub(super) fn create_dir_all(&mut self, dir: &Path) -> Result<(), StorageError> {
         let mut missing = Vec::new();
         let mut at = dir;
@@ -86,7 +86,7 @@ impl Disk {
         bytes: &[u8],
     ) -> Result<(), StorageError> {
         if self.changes_left == Some(0) {
-            // What a full disk does: some of it still fits.
+            // As on a full disk, some of it still fits.
             file.write_all(&bytes[..bytes.len() / 2]).map_err(|e| failed(path, "write", &e))?;
         }
         self.change("write", path, || file.write_all(bytes))
@@ -106,7 +106,7 @@ impl Disk {
         })
     }
 
-    /// Flushes a file's content, and of its metadata what reading it back takes.
+    /// Flushes a file's content, and the metadata that reading it back takes.
     pub(super) fn sync(&mut self, file: &File, path: &Path) -> Result<(), StorageError> {
         self.change("flush", path, || file.sync_data())
     }
@@ -140,7 +140,7 @@ fn parent_of(path: &Path) -> &Path {
     path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// An error for `path`; `what` is what cannot be done to it.
+/// An error for `path`; `what` is the action that failed.
 pub(super) fn failed(path: &Path, what: &str, error: &io::Error) -> StorageError {
     StorageError { place: path.display().to_string(), reason: format!("cannot {what}: {error}") }
 }

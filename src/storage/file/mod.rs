@@ -2,15 +2,15 @@
 //! and one checkpoint in each.
 //!
 //! A commit appends with one write and one `fdatasync` for each stream it touches;
-//! whatever creates or renames a file also flushes the directory. Opening reads
-//! everything, verifies everything, repairs what an interrupted write explains and
-//! refuses the rest, naming file and byte.
+//! creating or renaming a file also flushes the directory. Opening reads and verifies
+//! everything, repairs damage that an interrupted write explains, and refuses other
+//! damage, naming file and byte.
 //!
 //! After a commit has failed, all later ones fail: a kernel that could not write a
 //! page may mark it clean all the same, so that a second `fsync` succeeds without
 //! anything having been written (Rebello et al., "Can applications recover from
-//! fsync failures?", USENIX ATC 2020). The way out is a restart, which reads what is
-//! really there, and writes it anew: a flush of the same pages would succeed again.
+//! fsync failures?", USENIX ATC 2020). The way out is a restart, which reads the file
+//! and writes it anew: a flush of the same pages would succeed without effect.
 //!
 //! A directory with an [`Owner`] knows the node that it belongs to, and up to where its
 //! streams were durable; see `witness`. That costs two writes a commit, and no flush.
@@ -90,7 +90,7 @@ const LOCK: &str = "lock";
 
 impl FileStorage {
     /// Opens the storage in `dir`, which is made if it does not exist, and reads
-    /// what it holds. Blocks.
+    /// its content. Blocks.
     ///
     /// # Errors
     /// If the directory cannot be read and written, is in use by another process, or
@@ -111,8 +111,8 @@ impl FileStorage {
     }
 
     /// Like [`FileStorage::open`], for a node that must be able to tell whether the
-    /// directory is its own, and whether it holds everything that was durable. What is
-    /// gone is told in [`Log::lost`](super::Log::lost).
+    /// directory is its own, and whether it holds everything that was durable. A loss is
+    /// told in [`Log::lost`](super::Log::lost).
     ///
     /// # Errors
     /// Also if the directory belongs to another node.
@@ -143,7 +143,7 @@ impl FileStorage {
             recovered.insert(stream.name.clone(), log);
             streams.insert(stream.name.clone(), stream);
         }
-        // Also the names of the streams themselves must stay.
+        // The names of the streams themselves must stay, too.
         disk.sync_dir(dir)?;
         let witness = match (testimony, owner) {
             (Some(testimony), Some(owner)) => {
@@ -179,7 +179,7 @@ impl FileStorage {
         }
     }
 
-    /// Takes the files out for one commit. Whoever does not put them back leaves
+    /// Takes the files out for one commit. A commit that does not put them back leaves
     /// the storage failed.
     fn take(&mut self) -> Result<Box<Streams>, StorageError> {
         let unfinished = State::Failed("it was given up before its end".to_owned());
@@ -237,14 +237,14 @@ impl Streams {
             durable.push((name, stream.next.0));
         }
         match &mut self.witness {
-            // Guard: only what is durable is testified, so after the flush.
+            // Guard: only durable records are testified, so after the flush.
             Some(witness) if !durable.is_empty() => witness.note(&mut self.disk, &durable),
             _ => Ok(()),
         }
     }
 }
 
-/// Compares what was found with what is known to have been durable, and writes down both.
+/// Compares the streams with the witness of what was durable, and writes the witness anew.
 fn hear(
     mut testimony: Testimony,
     owner: &Owner,
@@ -292,7 +292,7 @@ fn read_streams(dir: &Path) -> Result<Vec<Found>, StorageError> {
         if path.is_dir() && is_stream_name(&name) {
             found.push(recover::read(path, &name)?);
         } else if name != LOCK && name != DURABLE {
-            tracing::warn!(path = %path.display(), "ignored a file of someone else");
+            tracing::warn!(path = %path.display(), "ignored an unknown file");
         }
     }
     Ok(found)

@@ -1,7 +1,7 @@
-//! Opening a stream's directory after whatever happened to it.
+//! Opening a stream's directory after a stop, a crash or damage.
 //!
 //! Reading comes first and changes nothing, so that a directory which is refused
-//! stays as it was found, for whoever has to look into it. Only then is the trace of
+//! stays as it was found, for the person who has to look into it. Only then is the trace of
 //! a crash removed: the torn tail, unfinished files, segments that a checkpoint made
 //! superfluous.
 
@@ -17,11 +17,11 @@ use crate::storage::format::{
 use crate::storage::scan::{Scan, Tail, scan};
 use crate::storage::{Log, StorageError};
 
-/// What reading a stream's directory found.
+/// A stream's directory as it was read.
 pub(super) struct Found {
     pub(super) name: String,
     dir: PathBuf,
-    /// What the stream holds.
+    /// The content of the stream.
     pub(super) log: Log,
     pub(super) next: Sequence,
     segments: Vec<Sequence>,
@@ -61,7 +61,7 @@ fn list(dir: &Path) -> Result<(Vec<Sequence>, Vec<PathBuf>), StorageError> {
         } else if let Some(first) = parse_segment_name(&name) {
             segments.push(first);
         } else if name != CHECKPOINT {
-            tracing::warn!(file = %dir.join(name).display(), "ignored a file of someone else");
+            tracing::warn!(file = %dir.join(name).display(), "ignored an unknown file");
         }
     }
     segments.sort_unstable();
@@ -163,11 +163,11 @@ impl Found {
         doubtful: Option<u64>,
     ) -> Result<(Stream, Log), StorageError> {
         // The process before this one may have been killed between a rename and the
-        // flush of the directory. What is handed out as recovered must stay, and what
-        // a checkpoint replaces may only go once the checkpoint does.
+        // flush of the directory. Recovered data must stay, and data that a checkpoint
+        // replaces may only go once the checkpoint is durable.
         disk.sync_dir(&self.dir)?;
         for path in &self.superfluous {
-            tracing::debug!(file = %path.display(), "removed what a crash left behind");
+            tracing::debug!(file = %path.display(), "removed a file that a crash left behind");
             disk.remove(path)?;
         }
         let active = match &self.last {

@@ -46,7 +46,7 @@ pub(super) struct Active {
     pub(super) len: usize,
 }
 
-/// What one commit does to one stream.
+/// The part of a commit that concerns one stream.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     checkpoint: Option<Vec<u8>>,
@@ -54,8 +54,8 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    /// Adds a write. A checkpoint makes what came before it in the same commit
-    /// superfluous, so that is never written at all.
+    /// Adds a write. A checkpoint makes earlier writes of the same commit superfluous,
+    /// so they are never written at all.
     pub(super) fn push(&mut self, data: WriteData) {
         match data {
             WriteData::Record(record) => self.records.push(record),
@@ -123,8 +123,8 @@ impl Stream {
     }
 
     /// Appends with one write and one flush. All records of a commit go to the same
-    /// segment: whatever is in a segment that is not the last was flushed before
-    /// the next one was made, so only the last one can be torn.
+    /// segment: the records of a segment are flushed before the next one is made, so
+    /// only the last one can be torn.
     fn append(
         &mut self,
         disk: &mut Disk,

@@ -1,11 +1,11 @@
-//! Who owns a directory, and up to where its streams are durable.
+//! The owner of a directory, and up to where its streams are durable.
 //!
 //! The log alone cannot tell a torn last flush from a tail that was durable and is gone:
 //! a file that was cut short, deleted or rolled back ends like one that never grew. So a
 //! second small record says how far each stream was durable. It is written after the
 //! flush that it tells of, into one of two slots in turn, and is never flushed itself:
-//! it may be behind what is durable, and never ahead of it. A record that is behind
-//! detects less; it accuses no intact log.
+//! it may be behind the durable state, and never ahead of it. A record that is behind
+//! detects less, and accuses no intact log.
 //!
 //! There are two copies. `durable` lies in the directory. The other one lies beside the
 //! directory, and so notices that the directory was emptied, or replaced by an older copy
@@ -16,7 +16,7 @@
 //! slot   crc u32 | length u32 | JSON
 //! ```
 //!
-//! What this cannot detect: a power failure together with a loss of what was durable
+//! Not detected are: a power failure together with a loss of data that was durable
 //! shortly before (the kernel writes the record back within about 30 seconds), and a
 //! copy of directory and neighbour that were both taken at the same earlier moment.
 
@@ -35,7 +35,7 @@ pub(super) const DURABLE: &str = "durable";
 const SLOT_BYTES: usize = 4096;
 const SLOT_HEADER_BYTES: usize = 8;
 
-/// Whose a directory is to be.
+/// The node that a directory is to belong to.
 #[derive(Clone, Debug)]
 pub struct Owner {
     /// The name of the node.
@@ -46,7 +46,7 @@ pub struct Owner {
     pub beside: PathBuf,
 }
 
-/// What both copies say.
+/// The content of both copies.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Record {
     /// The node that the directory belongs to.
@@ -57,8 +57,8 @@ pub(super) struct Record {
     pub(super) write: u64,
     /// The number of the first record of each stream that is not known to be durable.
     pub(super) next: BTreeMap<String, u64>,
-    /// Streams that were found to have lost something, and why, until something is
-    /// written to them again: whoever writes has been told.
+    /// Streams that have lost data, and the reason, until they are written to again: the
+    /// writer has been told.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) lost: BTreeMap<String, String>,
 }
@@ -77,10 +77,10 @@ pub(super) struct Witness {
     copies: [(PathBuf, File); 2],
 }
 
-/// What the copies said when the directory was opened, and what became of it.
+/// The copies as they were when the directory was opened.
 pub(super) struct Testimony {
     record: Record,
-    /// Holds for every stream, whatever its numbers.
+    /// The reason why every stream counts as lost, whatever its numbers.
     all_lost: Option<String>,
 }
 
@@ -145,7 +145,7 @@ impl Testimony {
         self.record.next.get(stream).copied().unwrap_or(1)
     }
 
-    /// Why `stream`, whose next record is found to be `next`, is not what it was.
+    /// Returns the reason why `stream`, whose next record is `next`, has lost data, if it has.
     pub(super) fn loss(&mut self, stream: &str, next: u64) -> Option<String> {
         let durable = self.next(stream);
         let missing = (next < durable)
@@ -156,7 +156,7 @@ impl Testimony {
         Some(why)
     }
 
-    /// Makes both copies anew, durably, with what is known now.
+    /// Makes both copies anew, durably, with the present numbers.
     pub(super) fn open(
         mut self,
         disk: &mut Disk,
@@ -183,7 +183,7 @@ impl Testimony {
 }
 
 impl Record {
-    /// What either of two records knows.
+    /// Joins two records: of each stream the higher number counts.
     fn joined(mut self, other: Record) -> Record {
         self.write = self.write.max(other.write);
         if self.directory == other.directory {

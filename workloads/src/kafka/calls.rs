@@ -18,7 +18,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// The timer that ends the pause.
 const RETRY: Token = Token(0);
 
-/// What a reply will be about.
+/// The subject of a reply that is awaited.
 #[derive(Clone)]
 pub(super) enum Awaited {
     /// A chunk of a log, the last one if it is known.
@@ -40,7 +40,7 @@ pub(super) enum Awaited {
 pub(super) struct Calls {
     awaited: BTreeMap<u64, Awaited>,
     next_token: u64,
-    /// What has to be asked again after a pause.
+    /// Calls to be made again after a pause.
     stalled: Vec<Awaited>,
 }
 
@@ -52,7 +52,7 @@ impl Calls {
         Token(self.next_token)
     }
 
-    /// Returns what the reply with this token is about.
+    /// Returns the subject of the reply with this token.
     pub(super) fn take(&mut self, token: Token) -> Option<Awaited> {
         self.awaited.remove(&token.0)
     }
@@ -63,7 +63,7 @@ impl Calls {
         cx.set_timer_if_unset(RETRY, PAUSE);
     }
 
-    /// Takes what has to be asked again now that the pause is over.
+    /// Takes the calls to be made again, now that the pause is over.
     pub(super) fn take_stalled(&mut self) -> Vec<Awaited> {
         std::mem::take(&mut self.stalled)
     }

@@ -1,4 +1,4 @@
-//! What a node knows about a log in the service, and the cas that extends it.
+//! A node's knowledge of a log in the service, and the cas that extends it.
 
 use std::collections::BTreeMap;
 
@@ -21,14 +21,14 @@ pub(super) fn log_key(key: &str, chunk: u64) -> String {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Chunk {
     messages: Vec<Box<RawValue>>,
-    /// What each node wrote last, by a name that is used once.
+    /// The tag of each node's last write; each tag is used once.
     tags: BTreeMap<NodeId, String>,
 }
 
 /// A send that waits: whom to tell, and the message.
 type Queued = (Request, Box<RawValue>);
 
-/// A log as far as it is known, and what is to become of it.
+/// A log as far as it is known, and the messages to be appended.
 #[derive(Default)]
 pub(super) struct Topic {
     /// Messages that are in the service, from the first on.
@@ -118,7 +118,7 @@ impl Topic {
             } else if chunk.messages.len() == from_len {
                 self.flight = Some(flight);
             } else {
-                // What it starts from is gone for good. First come, first served.
+                // Its first value is gone for good. First come, first served.
                 self.queue.splice(..0, flight.work);
             }
         }
@@ -128,7 +128,7 @@ impl Topic {
         done
     }
 
-    /// Takes over what the service is known to hold.
+    /// Takes over a chunk that the service holds.
     fn absorb(&mut self, number: u64, chunk: Chunk) {
         let known = self.log.end().saturating_sub(number * CHUNK);
         let known = usize::try_from(known).unwrap_or(usize::MAX);
@@ -203,7 +203,7 @@ mod tests {
     fn a_refused_cas_may_have_taken_effect_before() {
         let (own, other) = (NodeId::new("n0"), NodeId::new("n1"));
         let mut topic = in_flight(&own, [7, 8]);
-        // Somebody has gone on from there.
+        // Another node has gone on from there.
         let mut later = value(&topic);
         later.messages.push(to_raw_value(&json!(9)).unwrap());
         later.tags.insert(other, "x".to_owned());

@@ -1,7 +1,7 @@
 //! Committed offsets in the service: each node keeps those it was told.
 //!
-//! Deliberately missing: telling one commit from another. Offsets only grow, so what
-//! takes effect twice, or late, or together with others, does no harm.
+//! Deliberately missing: telling one commit from another. Offsets only grow, so a commit
+//! that takes effect twice, or late, or together with others, does no harm.
 
 use std::collections::BTreeMap;
 
@@ -12,13 +12,13 @@ use super::calls::{self, Awaited, Calls, Cas, Read, SERVICE, TIMEOUT};
 use super::protocol::{ListCommittedOk, Offsets};
 use crate::reply::Done;
 
-/// What this node has committed.
+/// The offsets that this node has committed.
 #[derive(Default)]
 pub(super) struct Commits {
-    /// What the service holds; none if that is not known or nothing.
+    /// The offsets in the service; none if they are not known, or not there.
     known: Option<Offsets>,
     queue: Vec<(Request, Offsets)>,
-    /// What the service was asked to hold next.
+    /// The offsets of the cas that is under way.
     flight: Option<Offsets>,
     /// Requests for committed offsets that are not answered yet, by number.
     listings: BTreeMap<u64, Listing>,
@@ -70,7 +70,7 @@ impl Commits {
         }
     }
 
-    /// Answers what is done, and begins a cas for the rest.
+    /// Answers the requests that are done, and begins a cas for the others.
     fn begin(&mut self, cx: &mut Context<'_>, calls: &mut Calls) {
         self.flight = None;
         for request in self.settle() {
@@ -105,13 +105,13 @@ impl Commits {
                 self.known = self.flight.take();
                 self.begin(cx, calls);
             }
-            // From an earlier life, or from this cas, whose first answer was lost.
+            // From an earlier incarnation, or from this cas, whose first answer was lost.
             Err(e) if e.code == ErrorCode::PRECONDITION_FAILED => Commits::read(cx, calls),
             Err(_) => calls.stall(cx, Awaited::CommitCas),
         }
     }
 
-    /// Asks the service for what it holds.
+    /// Asks the service for this node's offsets.
     pub(super) fn read(cx: &mut Context<'_>, calls: &mut Calls) {
         let token = calls.expect(Awaited::CommitRead);
         let key = own_key(cx.id());
@@ -134,7 +134,7 @@ impl Commits {
         }
     }
 
-    /// Asks the service for what every node has committed, and answers with the most.
+    /// Asks the service for the offsets of every node, and answers with the highest.
     pub(super) fn list(
         &mut self,
         cx: &mut Context<'_>,

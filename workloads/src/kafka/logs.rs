@@ -1,10 +1,10 @@
 //! The logs as a state machine: pure, and the same on every node.
 //!
 //! A log keeps its messages from some offset on. With a retention limit that is the
-//! offset of the oldest of the last so many; without one it is always 0. The limit is
-//! each node's own affair: no answer that is replicated depends on it.
+//! offset of the oldest of the last so many; without one it is always 0. Nodes may have
+//! different limits: no replicated answer depends on it.
 //!
-//! What it costs: with a limit of N, the state is N messages for each key that was ever
+//! The cost: with a limit of N, the state is N messages for each key that was ever
 //! sent to, and an offset for each that was ever committed, however many messages there
 //! were. That is about 360 bytes of memory for a key with one small message and a
 //! committed offset (a million such keys: 342 MB) and 60 bytes of a snapshot. Without
@@ -13,8 +13,8 @@
 //! the log never decides about memory.
 //!
 //! Deliberately missing: an end to the number of keys. A key that were forgotten would
-//! begin at offset 0 again, and a message at an offset that was used before is exactly
-//! what nobody may see; so even an empty key has to be remembered.
+//! begin at offset 0 again, and a second message at an offset that was used before is
+//! an anomaly; so even an empty key has to be remembered.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -143,8 +143,8 @@ impl StateMachine for Logs {
             Ok(Command::Commit(offsets)) => {
                 for (key, offset) in offsets {
                     let committed = self.committed.entry(key).or_default();
-                    // Guard: what was committed does not go back, however late and in
-                    // whatever order commits arrive.
+                    // Guard: committed offsets do not go back, however late and in which
+                    // order commits arrive.
                     *committed = offset.max(*committed);
                 }
                 Answer::new(&Done::of("commit_offsets_ok"))
@@ -179,7 +179,7 @@ impl StateMachine for Logs {
     fn restore(&mut self, snapshot: &[u8]) -> Result<(), String> {
         let restored: Logs = serde_json::from_slice(snapshot).map_err(|e| e.to_string())?;
         *self = Logs { retain: self.retain, ..restored };
-        // Whoever took the snapshot may keep more than this node.
+        // The node that took the snapshot may keep more than this one.
         self.logs.values_mut().for_each(|log| log.trim(self.retain));
         Ok(())
     }

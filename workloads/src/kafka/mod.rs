@@ -3,10 +3,10 @@
 //! Every key has a log of its own. A `send` puts a message at its end and answers with
 //! its offset; offsets count from 0 without gaps. A `poll` reads some messages of each
 //! log it asks for, from the offset it asks for, without gaps. A client notes how far
-//! it has come with `commit_offsets`; what was committed never goes back.
+//! it has come with `commit_offsets`; a committed offset never goes back.
 //!
 //! Where the logs are is a choice. By default they are a replicated state machine
-//! ([`replicated`]): sends need a majority of the nodes, polls nobody. With `--store
+//! ([`replicated`]): sends need a majority of the nodes, polls only their own. With `--store
 //! lin-kv` they are in Maelstrom's service, as the challenge states it ([`service`]).
 //!
 //! Deliberately missing: consumer groups and partitions, which the protocol does not

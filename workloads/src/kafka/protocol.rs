@@ -1,4 +1,4 @@
-//! What clients of kafka send, and what they are answered.
+//! The requests of kafka's clients, and the answers.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 /// Offsets by key.
 pub(crate) type Offsets = BTreeMap<String, u64>;
 
-/// What a client asks.
+/// A request of a client.
 pub(crate) enum Ask<'a> {
     /// Append this message to the log of this key.
     Send(String, &'a RawValue),
@@ -17,9 +17,9 @@ pub(crate) enum Ask<'a> {
     Poll(Offsets),
     /// Everything before and at these offsets has been dealt with.
     Commit(Offsets),
-    /// What has been committed for these keys.
+    /// Return the committed offsets of these keys.
     ListCommitted(Vec<String>),
-    /// Something that is no business of this workload.
+    /// Another workload's request.
     Other,
 }
 

@@ -1,16 +1,16 @@
 //! Logs as a replicated state machine.
 //!
 //! * `send` is a command. It is answered when the message is committed and this node
-//!   has applied it, so whoever got an offset finds the message here at once.
-//! * `poll` is answered by the node that is asked, from what it has applied, without
-//!   asking anybody: also in a minority, also while nobody leads. That is a prefix of
+//!   has applied it, so a client that got an offset finds the message here at once.
+//! * `poll` is answered by the node that is asked, from its applied entries, without
+//!   asking other nodes: also in a minority, also without a leader. That is a prefix of
 //!   each log, so nothing is skipped and nothing is shown that could be taken back; it
 //!   may lag.
 //! * `list_committed_offsets` is a query: it shows every commit that was acknowledged.
 //! * `commit_offsets` is a command too. Clients commit after every poll that brought
-//!   something, often what others have committed before them: what changes nothing,
-//!   because the same or more is committed already, is acknowledged at once and by
-//!   anybody.
+//!   messages, often offsets that others have committed before them: a commit that changes
+//!   nothing, because the same or more is committed already, is acknowledged at once, by
+//!   any node.
 //!
 //! Deliberately missing: a commit that waits for a command to travel with. At 1000
 //! operations a second a wait of 3 ms saved a twentieth of a message per operation,
@@ -60,7 +60,7 @@ impl Kafka {
             Ok(Ask::Poll(offsets)) => {
                 if !self.replica.refuse_outsider(cx, &request) {
                     let logs = self.replica.machine();
-                    // Guard: what is applied is committed, and nothing else is shown.
+                    // Guard: applied messages are committed, and no others are shown.
                     let ahead = mutant::is(Mutant::PollUncommitted).then(|| self.ahead());
                     let batch = ahead.as_ref().unwrap_or(logs).poll(&offsets);
                     cx.reply(&request, &PollOk::new(batch));

@@ -3,26 +3,26 @@
 //! A log is stored in chunks: `log/KEY/0` holds the first 64 messages, and so on.
 //! A message is in the log when a compare-and-set of its chunk, from what the chunk held
 //! to that and more, has succeeded; its place in the chunk is its offset. So the service
-//! decides what an offset means, whoever writes, and what it holds never changes.
+//! decides what an offset means, for every writer, and a stored message never changes.
 //!
-//! * *Exactly once.* A chunk only grows, so what a cas starts from never returns: it
+//! * *Exactly once.* A chunk only grows, so the value that a cas starts from never returns: it
 //!   takes effect at most once, however late. If no answer comes it is sent again; if it
 //!   is refused, the chunk tells by the writer's tag whether it took effect before. If
 //!   not, it never will, and its messages go into a new one. A send that is passed on
-//!   names the life of the node it is meant for, which takes each once; so it makes no
+//!   names the incarnation that it is meant for, which takes each once; so it makes no
 //!   difference if the network delivers it twice or much later.
 //! * *Few failures.* One node writes a key, as long as it can be reached: the others
-//!   pass their sends on to it, and what arrives during a cas shares the next one. If it
+//!   pass their sends on to it, and sends that arrive during a cas share the next one. If it
 //!   does not answer, others write for themselves for a while.
-//! * *Polls* show what this node knows to be in the service. What it knows about a key
-//!   is at most [`FRESH`] old, or [`FRESH_OWN`] if it writes the key itself; otherwise it
+//! * *Polls* show messages that this node knows to be in the service. Its knowledge of a
+//!   key is at most [`FRESH`] old, or [`FRESH_OWN`] if it writes the key itself; otherwise it
 //!   looks, and a poll that would be empty waits for that.
 //! * *Committed offsets* are kept by each node for itself, under `committed/NODE`, so
-//!   that nobody else gets in the way; to list them is to read all of these and take the
+//!   that no two nodes write one key; to list them is to read all of these and take the
 //!   largest.
 //!
-//! Deliberately missing: retention, because what others rely on may not vanish from the
-//! service; and an answer without the service, but for polls of what is known.
+//! Deliberately missing: retention, because other nodes rely on the messages in the
+//! service; and an answer without the service, but for polls of known messages.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -45,7 +45,7 @@ use crate::reply::not_supported;
 const FORWARD_TIMEOUT: Duration = Duration::from_secs(3);
 /// For how long a node that did not answer is not asked again.
 const SUSPICION: Duration = Duration::from_secs(2);
-/// How old what is known about a key may be when it is polled.
+/// How old a node's knowledge of a key may be when it is polled.
 pub const FRESH: Duration = Duration::from_millis(50);
 /// The same for a key that this node writes.
 pub const FRESH_OWN: Duration = Duration::from_secs(1);
@@ -55,11 +55,11 @@ const TAKEN_MAX: usize = 1 << 16;
 /// The workload.
 #[derive(Default)]
 pub struct ServiceKafka {
-    /// Tells this life from others.
+    /// Tells this incarnation from others.
     boot: u64,
-    /// The lives of other nodes.
+    /// The incarnations of other nodes.
     lives: BTreeMap<NodeId, u64>,
-    /// Sends of other nodes that were taken in this life, and in which order.
+    /// Sends of other nodes that were taken in this incarnation, and in which order.
     taken: BTreeSet<(NodeId, Option<u64>)>,
     taken_order: VecDeque<(NodeId, Option<u64>)>,
     tags: u64,
@@ -85,11 +85,11 @@ struct Forward<'a> {
     kind: &'static str,
     key: &'a str,
     msg: &'a RawValue,
-    /// The life of the receiver that is asked, as far as the sender knows.
+    /// The incarnation of the receiver, as far as the sender knows.
     life: Option<u64>,
 }
 
-/// Refuses a send that was meant for another life of this node.
+/// Refuses a send that was meant for another incarnation of this node.
 #[derive(Serialize)]
 struct OtherLife {
     #[serde(rename = "type")]
@@ -197,7 +197,7 @@ impl ServiceKafka {
         self.proceed(cx, &key);
     }
 
-    /// Begins what a key needs next, unless something is under way.
+    /// Begins the next call for a key, unless one is under way.
     fn proceed(&mut self, cx: &mut Context<'_>, key: &str) {
         let Some(topic) = self.topics.get_mut(key) else { return };
         if topic.busy || topic.queue.is_empty() {
@@ -261,7 +261,7 @@ impl ServiceKafka {
         let chunk: Option<Chunk> = match calls::value(result) {
             Ok(chunk) => chunk,
             Err(_) => {
-                // Polls need not wait for what cannot be had.
+                // Polls need not wait for a service that does not answer.
                 self.answer_polls(cx, &key);
                 return self.calls.stall(cx, Awaited::Read { key, chunk: number, asked });
             }
@@ -273,8 +273,8 @@ impl ServiceKafka {
             cx.reply(&request, &SendOk::new(offset));
         }
         if topic.flight.is_some() {
-            // It was refused, and yet what it starts from is there: a refusal from
-            // before. It is as good as ever.
+            // It was refused, and yet its first value is there: the refusal is older than
+            // that value. It may still succeed.
             self.send_cas(cx, &key);
         } else if topic.checked.is_none() {
             self.read(cx, &key);
@@ -319,7 +319,7 @@ impl ServiceKafka {
         cx.reply(&poll.request, &PollOk::new(self.batch(&poll.offsets)));
     }
 
-    /// Nobody waits for this key any more.
+    /// Answers the polls that waited for this key last.
     fn answer_polls(&mut self, cx: &mut Context<'_>, key: &str) {
         for poll in &mut self.polls {
             poll.keys.remove(key);
@@ -351,7 +351,7 @@ impl ServiceKafka {
                 Awaited::Cas { key, .. } => self.send_cas(cx, &key),
                 Awaited::CommitCas => self.commits.send(cx, &mut self.calls),
                 Awaited::CommitRead => Commits::read(cx, &mut self.calls),
-                // These end with their answer, whatever it is.
+                // These end with their answer, of either kind.
                 Awaited::Forward { .. } | Awaited::List(_) => {}
             }
         }
@@ -374,7 +374,7 @@ impl Workload for ServiceKafka {
     }
 }
 
-/// The node that writes a key: the same for everybody, and spread over the nodes
+/// The node that writes a key: the same on every node, and spread over the nodes
 /// (FNV-1a).
 fn owner<'a>(cx: &'a Context<'_>, key: &str) -> &'a NodeId {
     let mix = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);

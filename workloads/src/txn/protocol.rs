@@ -1,10 +1,10 @@
-//! What clients of the transactional workload send, and what they are answered.
+//! The requests of the transactional workload's clients, and the answers.
 
 use seaworthy::message::{Message, RpcError};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-/// What a micro-operation does.
+/// The kind of a micro-operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Function {
     /// Reads the value of a key, null if there is none.

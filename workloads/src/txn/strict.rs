@@ -9,7 +9,7 @@
 //! # What a transaction means
 //!
 //! Its micro-operations happen in order, and each sees those before it. It takes effect
-//! as a whole or not at all: an `append` to something that is no list is found out
+//! as a whole or not at all: an `append` to a value that is not a list is found
 //! before anything has changed, and the transaction is refused with error 14.
 //!
 //! Deliberately missing: deletion of keys, which the protocol does not have.
@@ -82,13 +82,13 @@ impl Strict {
 #[serde(transparent)]
 pub struct Database {
     values: BTreeMap<String, Value>,
-    /// What of the last transaction has not happened yet. Always empty: a transaction
+    /// The part of the last transaction that has not happened yet. Always empty: a transaction
     /// happens as a whole, unless [`Mutant::KeyByKey`] takes it apart.
     #[serde(skip)]
     late: Vec<(String, Value)>,
 }
 
-/// What a key holds. A list is kept in pieces, so that a long one is as quick to append
+/// The value of a key. A list is kept in pieces, so that a long one is as quick to append
 /// to as a short one.
 #[derive(Clone, Serialize, Deserialize)]
 enum Value {
@@ -192,7 +192,7 @@ impl Database {
         filled
     }
 
-    /// Takes back what a transaction did to all keys but one, as the state was `before`
+    /// Takes back a transaction's changes of all keys but one, as the state was `before`
     /// it, until the next transaction.
     fn delay_all_but_one(&mut self, ops: &[MicroOp<'_>], mut before: BTreeMap<String, Value>) {
         let writes = ops.iter().filter(|(function, ..)| *function != Function::Read);

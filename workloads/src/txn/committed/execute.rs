@@ -1,4 +1,4 @@
-//! What a transaction comes to on a snapshot.
+//! Executing a transaction on a snapshot.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::txn::protocol::{Function, MicroOp};
 
 /// A transaction, executed but not yet applied.
 pub(super) struct Executed<'a> {
-    /// What each key becomes; empty if the transaction only read.
+    /// The change of each key; empty if the transaction only read.
     pub(super) writes: BTreeMap<Key, Write>,
     /// The micro-operations of the answer.
     pub(super) filled: Vec<(Function, &'a RawValue, Seen<'a>)>,
@@ -31,7 +31,7 @@ pub(super) enum Seen<'a> {
 /// writes of its own transaction.
 ///
 /// # Errors
-/// Error 12 if a key cannot be one, 14 if an append meets something that is no list.
+/// Error 12 if a key cannot be one, 14 if an append meets a value that is not a list.
 pub(super) fn execute<'a>(
     ops: &[MicroOp<'a>],
     snapshot: impl Fn(&Key) -> Option<Value>,
@@ -99,7 +99,7 @@ mod tests {
             answer,
             r#"[["r",1,10],["r","x",null],["w",1,{"a":1}],["r",1,{"a":1}],["w",1,12]]"#
         );
-        // Only the last write counts: nobody ever sees the one before.
+        // Only the last write counts: the one before is never seen.
         assert_eq!(writes, BTreeMap::from([(key("1"), Write::Set(value("12")))]));
     }
 

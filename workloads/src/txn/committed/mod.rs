@@ -1,28 +1,28 @@
 //! Read committed, totally available: transactions on a replicated lattice.
 //!
-//! Every node answers at once from what it knows, whatever it can reach, and tells the
+//! Every node answers at once from its own state, also when it is cut off, and tells the
 //! others later, by the gossip engine. The state of a node is the join of a *set of
-//! whole transactions*: what a transaction writes is one value of the lattice
+//! whole transactions*: the writes of a transaction are one value of the lattice
 //! (`Registers`), which the engine joins, sends, writes to disk and forgets only as a
 //! whole. All writes of a transaction carry one `Version`, greater than every version
-//! in the state that it was executed on. Versions are totally ordered, and a state is what
-//! comes of executing its set in that order (a property test in `registers.rs`).
-//! From this follows what cannot be observed (phenomena by Adya, "Weak Consistency", 1999):
+//! in the state that it was executed on. Versions are totally ordered, and a state is the
+//! result of executing its set in that order (a property test in `registers.rs`).
+//! Therefore these cannot be observed (phenomena by Adya, "Weak Consistency", 1999):
 //!
 //! * **G0, dirty write**, a cycle of transactions that overwrite each other: every key
 //!   orders its writers by the same total order.
 //! * **G1a, aborted read**: a transaction is refused only before it has done anything.
-//!   If its node dies before the writes are on disk, nobody has seen them, because
+//!   If its node dies before the writes are on disk, no client has seen them, because
 //!   nothing that a node knows leaves it before it is durable.
 //! * **G1b, intermediate read**: of several writes to a key only the last leaves the
 //!   transaction.
-//! * **G1c, circular information flow**: who reads from a transaction, and who
-//!   overwrites it, has the greater version (or writes nothing, and then nobody
+//! * **G1c, circular information flow**: a transaction that reads from another, or
+//!   overwrites it, has the greater version (or writes nothing, and then no other
 //!   depends on it). Versions cannot grow along a circle.
-//! * **Fractured reads**, half of what another transaction wrote. Let T write x and y, and
+//! * **Fractured reads**, half of another transaction's writes. Let T write x and y, and
 //!   let a reader see T's x. Then T is in the set that its node's state is the join
 //!   of, and with it T's y; so the reader sees that y, or one of a later version. It
-//!   does not matter in which order, how often, or joined with what T's writes came,
+//!   does not matter in which order, how often, or joined with which others T's writes came,
 //!   since they came together. A transaction reads one state from its first operation to
 //!   its last, so this holds for all its reads: that is monotonic atomic view (Bailis
 //!   et al., "Highly Available Transactions: Virtues and Limitations", 2013) and read
@@ -31,7 +31,7 @@
 //! It also follows that a client that stays with one node reads its own writes, or later
 //! ones, and never goes back in time; after a kill only if the node has a data directory.
 //!
-//! What is allowed, because no system that stays available can exclude it: **stale
+//! Allowed, because no system that stays available can exclude them, are **stale
 //! reads**, for as long as a partition lasts; **lost updates**, two nodes read the same value
 //! and both write, and the greater version wins; **write skew**; and two nodes that see two
 //! unrelated transactions in different orders (long fork). Causal systems show that

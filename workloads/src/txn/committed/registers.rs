@@ -1,6 +1,6 @@
 //! The replicated state: registers with versions, merged key by key.
 //!
-//! A key holds what was written to it last, and what was appended to it since. Merging
+//! A key holds the last value that was written to it, and the values appended since. Merging
 //! takes the write with the greater version, the union of the appends, and drops
 //! the appends that the write replaces. Which of two transactions wins a key thus
 //! depends on their versions alone, and all nodes that know both agree.
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::value::{Key, Value};
 use super::version::{Stamp, Version};
 
-/// What a transaction does to one key in the end.
+/// The effect of a transaction on one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Write {
     /// Replaces the value.
@@ -38,13 +38,13 @@ pub(super) struct Registers {
 struct Register {
     #[serde(rename = "w", default, skip_serializing_if = "Option::is_none")]
     written: Option<(Version, Value)>,
-    /// What was appended, by transaction; all later than `written`.
+    /// The appended values, by transaction; all later than `written`.
     #[serde(rename = "a", default, skip_serializing_if = "BTreeMap::is_empty")]
     appended: BTreeMap<Version, Vec<Value>>,
 }
 
 impl Registers {
-    /// What a transaction wrote: a delta to merge.
+    /// The writes of a transaction: a delta to merge.
     pub(super) fn of(
         version: Version,
         writes: impl IntoIterator<Item = (Key, Write)>,
@@ -141,7 +141,7 @@ mod tests {
         joined
     }
 
-    /// What one transaction does to the keys 0 to 3: 1 writes, 2 appends, 0 nothing.
+    /// The effect of one transaction on the keys 0 to 3: 1 writes, 2 appends, 0 nothing.
     type Shape = BTreeMap<u8, u8>;
 
     /// Transactions with different versions.
@@ -177,7 +177,7 @@ mod tests {
         }
 
         /// The meaning of a state: its transactions, one after the other by version.
-        /// In it, whoever sees a transaction in one key sees it or a later one in all.
+        /// In it, a reader that sees a transaction in one key sees it or a later one in all.
         #[test]
         fn is_the_serial_execution_by_version(
             shapes in vec(btree_map(0u8..4, 1u8..3, 1..4), 1..8),

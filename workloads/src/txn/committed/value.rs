@@ -33,8 +33,8 @@ impl Key {
 pub(super) struct Value(Arc<RawValue>);
 
 impl Value {
-    /// The list `list` with `elements` added at its end. What is no list, or not there,
-    /// counts as the empty one: where a write of something else and an append meet, both
+    /// The list `list` with `elements` added at its end. A missing value, or one that is not a
+    /// list, counts as the empty one: where a write of something else and an append meet, both
     /// have been acknowledged, and it is too late to refuse one.
     pub(super) fn append<'a>(
         list: Option<&Value>,

@@ -1,4 +1,4 @@
-//! Versions: when a transaction wrote, as far as anyone can tell.
+//! Versions: when a transaction wrote, as far as the nodes can tell.
 //!
 //! A hybrid logical clock (Kulkarni et al., "Logical Physical Clocks", 2014): the
 //! node's clock, pushed ahead of everything the node has seen. So a version is
@@ -20,7 +20,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub(super) struct Stamp {
     /// The highest reading of any node's clock that played a part.
     pub(super) millis: u64,
-    /// Tells apart what falls into one such millisecond.
+    /// Tells apart transactions of one such millisecond.
     pub(super) count: u32,
 }
 
@@ -38,8 +38,8 @@ impl Stamp {
     }
 }
 
-/// The version of everything that one transaction wrote, and its name: a life of a
-/// node never issues a stamp twice, and no two lives are the same replica. Written
+/// The version of everything that one transaction wrote, and its name: an incarnation of a
+/// node never issues a stamp twice, and no two incarnations are the same replica. Written
 /// `millis.count@replica`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Version {

@@ -177,6 +177,7 @@ impl Raft {
         }
     }
 
+    /// Grants or refuses a vote; to a pre-vote, answers whether it would be granted.
     pub(super) fn handle_request_vote(
         &mut self,
         from: RaftId,

@@ -47,6 +47,7 @@ impl Broadcast {
         Broadcast { messages: Replicated::new(Broadcast::GOSSIP, options.gossip.clone()) }
     }
 
+    /// Answers a client: `broadcast` adds a message to the set, which the engine spreads.
     fn answer(&mut self, cx: &mut Context<'_>, message: &Message) -> Result<(), RpcError> {
         let request = message.request();
         match message.body.kind.as_str() {

@@ -13,42 +13,26 @@
     reason = "a benchmark reads the clock and reports on stdout"
 )]
 
-use std::collections::BTreeMap;
-use std::time::Instant;
+mod measure;
 
+use std::collections::BTreeMap;
+
+use measure::Sink;
 use rand_core::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
-use seaworthy_bench::check::Verdict;
-use seaworthy_bench::check::kafka::check;
 use seaworthy_bench::edn::Edn;
-use seaworthy_bench::history::{History, Op, OpType, Process};
+use seaworthy_bench::history::OpType;
 
 const PROCESSES: u64 = 5;
 const KEYS: u64 = 10;
 const MESSAGES_PER_KEY: usize = 16;
 
 fn main() {
-    let mut args = std::env::args().skip(1).filter(|arg| arg != "--bench");
-    let count = args.next().map_or(1_000_000, |arg| arg.parse().expect("a number of operations"));
-    let history = Broker::new().run(count);
-    let before = peak_mib();
-    let start = Instant::now();
-    let outcome = check(&history);
-    let seconds = start.elapsed().as_secs_f64();
-    assert_eq!(outcome.verdict, Verdict::Valid, "{:?}", outcome.get("error-types"));
-    println!(
-        "{} operations: {:?} in {seconds:.2} s, peak memory {} MiB ({before} MiB before)",
-        history.len() / 2,
-        outcome.verdict,
-        peak_mib()
-    );
-}
-
-/// The most memory this process has held at once.
-fn peak_mib() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    line.trim().trim_end_matches("kB").trim().parse::<u64>().unwrap() / 1024
+    let write = |sink, args: &[String]| {
+        let count = args.first().map_or(1_000_000, |arg| arg.parse().expect("a number"));
+        Broker::new(sink).run(count);
+    };
+    measure::run("kafka", write, true);
 }
 
 /// A log for each key, and the consumers' positions.
@@ -58,21 +42,21 @@ struct Broker {
     lengths: BTreeMap<u64, usize>,
     active: Vec<u64>,
     positions: Vec<BTreeMap<u64, usize>>,
-    history: History,
+    sink: Sink,
 }
 
 impl Broker {
-    fn new() -> Broker {
+    fn new(sink: Sink) -> Broker {
         Broker {
             rng: Pcg64Mcg::seed_from_u64(7),
             lengths: BTreeMap::new(),
             active: (0..KEYS).collect(),
             positions: vec![BTreeMap::new(); PROCESSES as usize],
-            history: History::new(),
+            sink,
         }
     }
 
-    fn run(mut self, count: usize) -> History {
+    fn run(mut self, count: usize) {
         for _ in 0..count {
             let process = self.below(PROCESSES);
             match self.below(64) {
@@ -86,7 +70,6 @@ impl Broker {
             self.assign(process, self.lengths.keys().copied().collect());
             self.poll(process);
         }
-        self.history
     }
 
     fn send(&mut self, process: u64) {
@@ -130,20 +113,8 @@ impl Broker {
     }
 
     fn record(&mut self, process: u64, f: &str, invoked: Edn, completed: Edn) {
-        for (kind, value) in [(OpType::Invoke, invoked), (OpType::Ok, completed)] {
-            let index = self.history.len();
-            self.history.push(Op {
-                index,
-                time: index as i64 * 1000,
-                kind,
-                process: Process::Client(process),
-                f: f.into(),
-                value,
-                error: None,
-                is_final: false,
-                extra: Vec::new(),
-            });
-        }
+        self.sink.record(process, OpType::Invoke, f, invoked);
+        self.sink.record(process, OpType::Ok, f, completed);
     }
 
     fn below(&mut self, n: u64) -> u64 {

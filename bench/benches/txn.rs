@@ -6,8 +6,7 @@
 //! The history is made by a store that runs each transaction at one instant between its
 //! invocation and its completion, so it is strictly serializable: the checker
 //! has to build the whole graph and finds no way out early. With STALE one read in so many
-//! misses the last element, which makes one large component of the graph. One history
-//! a process, since what is reported is its peak memory.
+//! misses the last element, which makes one large component of the graph.
 
 #![allow(
     clippy::disallowed_methods,
@@ -16,15 +15,16 @@
     reason = "a benchmark reads the clock and reports on stdout"
 )]
 
-use std::collections::BTreeMap;
-use std::time::Instant;
+mod measure;
 
+use std::collections::BTreeMap;
+
+use measure::Sink;
 use rand_core::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
-use seaworthy_bench::check::Verdict;
-use seaworthy_bench::check::txn::{Flavour, Options, check};
+use seaworthy_bench::check::txn::Flavour;
 use seaworthy_bench::edn::Edn;
-use seaworthy_bench::history::{History, Op, OpType, Process};
+use seaworthy_bench::history::OpType;
 
 const PROCESSES: usize = 20;
 /// Keys in use at a time, and writes until a key is replaced: Maelstrom's.
@@ -32,35 +32,19 @@ const KEYS: u64 = 10;
 const WRITES_PER_KEY: i64 = 16;
 
 fn main() {
-    let mut args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
-    let flavour = match args.pop_if(|arg| arg == "rw") {
-        Some(_) => Flavour::RwRegister,
-        None => Flavour::ListAppend,
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let flavour = match args.iter().any(|arg| arg == "rw") {
+        true => Flavour::RwRegister,
+        false => Flavour::ListAppend,
     };
-    let mut args = args.into_iter();
-    let count = args.next().map_or(100_000, |arg| arg.parse().expect("a number of transactions"));
-    let stale = args.next().map(|arg| arg.parse().expect("one stale read in so many"));
-
-    let mut store = Store::new(flavour, stale);
-    let history = store.run(count);
-    let before = peak_mib();
-    let start = Instant::now();
-    let outcome = check(&history, flavour, &Options::default());
-    let seconds = start.elapsed().as_secs_f64();
-    assert!(stale.is_some() || outcome.verdict == Verdict::Valid);
-    println!(
-        "{count} transactions of {}: {:?} in {seconds:.2} s, peak memory {} MiB ({before} MiB before)",
-        flavour.name(),
-        outcome.verdict,
-        peak_mib()
-    );
-}
-
-/// The most memory this process has held at once.
-fn peak_mib() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    line.trim().trim_end_matches("kB").trim().parse::<u64>().unwrap() / 1024
+    let is_number = |arg: &&String| arg.parse::<u64>().is_ok();
+    let is_valid = args.iter().filter(is_number).count() < 2;
+    let write = |sink, args: &[String]| {
+        let mut numbers = args.iter().filter_map(|arg| arg.parse().ok());
+        let count = numbers.next().unwrap_or(1_000_000);
+        Store::new(sink, flavour, numbers.next()).run(count as usize);
+    };
+    measure::run(flavour.name(), write, is_valid);
 }
 
 /// What a process is doing.
@@ -78,22 +62,22 @@ struct Store {
     lists: BTreeMap<i64, Vec<Edn>>,
     /// The keys in use, and how often each was written.
     active: Vec<(i64, i64)>,
-    history: History,
+    sink: Sink,
 }
 
 impl Store {
-    fn new(flavour: Flavour, stale: Option<u64>) -> Store {
+    fn new(sink: Sink, flavour: Flavour, stale: Option<u64>) -> Store {
         Store {
             rng: Pcg64Mcg::seed_from_u64(7),
             flavour,
             stale,
             lists: BTreeMap::new(),
             active: (0..KEYS as i64).map(|key| (key, 0)).collect(),
-            history: History::new(),
+            sink,
         }
     }
 
-    fn run(&mut self, count: usize) -> History {
+    fn run(&mut self, count: usize) {
         let mut slots: Vec<Slot> = (0..PROCESSES).map(|_| Slot::Idle).collect();
         let mut invoked = 0;
         while invoked < count || slots.iter().any(|slot| !matches!(slot, Slot::Idle)) {
@@ -113,7 +97,6 @@ impl Store {
                 }
             };
         }
-        std::mem::take(&mut self.history)
     }
 
     /// One to four micro-operations; later keys are exponentially likelier.
@@ -160,18 +143,7 @@ impl Store {
     }
 
     fn record(&mut self, process: usize, kind: OpType, txn: Vec<Edn>) {
-        let index = self.history.len();
-        self.history.push(Op {
-            index,
-            time: index as i64 * 1000,
-            kind,
-            process: Process::Client(process as u64),
-            f: "txn".into(),
-            value: Edn::Vector(txn),
-            error: None,
-            is_final: false,
-            extra: Vec::new(),
-        });
+        self.sink.record(process as u64, kind, "txn", Edn::Vector(txn));
     }
 
     fn below(&mut self, n: u64) -> u64 {

@@ -9,7 +9,7 @@ use crate::check::{
     CheckOptions, Outcome, Verdict, counter, echo, kafka, linear, set_full, txn, unique_ids,
 };
 use crate::config::{Fault, RunConfig};
-use crate::history::Op;
+use crate::history::{Events, Op};
 use crate::invariant::RaftInvariants;
 use crate::workload::{self, Invocation, Workload, lin_kv, simple};
 
@@ -18,7 +18,8 @@ use crate::workload::{self, Invocation, Workload, lin_kv, simple};
 pub struct Builtin {
     name: &'static str,
     load: fn(&RunConfig) -> Result<Box<dyn Workload>, String>,
-    check: fn(&[Op], &CheckOptions) -> Outcome,
+    check: fn(Events<'_>, &CheckOptions) -> Outcome,
+    looks_once: bool,
     is_well_formed: fn(&Invocation) -> bool,
     operation: Option<&'static str>,
     members: Members,
@@ -60,15 +61,21 @@ const GOSSIP: &[Knob] = &[("--keep-deltas", &["1", "10", "100"])];
 const ECHO: Builtin = Builtin {
     name: "echo",
     load: |_| Ok(Box::new(simple::Echo)),
-    check: |history, _| echo::check(history),
+    check: |history, _| echo::check(&history.whole()),
+    looks_once: false,
     is_well_formed: |_| true,
     operation: Some("echo"),
     members: Members::Fixed,
     knobs: &[],
 };
 
-const TXN: Builtin =
-    Builtin { operation: Some("txn"), members: Members::OfOwnNodes, knobs: RAFT, ..ECHO };
+const TXN: Builtin = Builtin {
+    operation: Some("txn"),
+    members: Members::OfOwnNodes,
+    knobs: RAFT,
+    looks_once: true,
+    ..ECHO
+};
 
 const GOSSIPED: Builtin = Builtin { operation: None, knobs: GOSSIP, ..ECHO };
 
@@ -78,42 +85,43 @@ pub const ALL: [Builtin; 10] = [
     Builtin {
         name: "unique-ids",
         load: |_| Ok(Box::new(simple::UniqueIds)),
-        check: |history, _| unique_ids::check(history),
+        check: |history, _| unique_ids::check(&history.whole()),
         operation: Some("generate"),
         ..ECHO
     },
     Builtin {
         name: "broadcast",
         load: |config| Ok(Box::new(simple::Broadcast::new(config))),
-        check: |history, _| set_full::check(history, "broadcast"),
+        check: |history, _| set_full::check(&history.whole(), "broadcast"),
         ..GOSSIPED
     },
     Builtin {
         name: "g-set",
         load: |config| Ok(Box::new(simple::GSet::new(config))),
-        check: |history, _| set_full::check(history, "add"),
+        check: |history, _| set_full::check(&history.whole(), "add"),
         ..GOSSIPED
     },
     Builtin {
         name: "g-counter",
         load: |config| Ok(Box::new(simple::Counter::new(config, 0))),
-        check: |history, _| counter::check(history),
+        check: |history, _| counter::check(&history.whole()),
         ..GOSSIPED
     },
     Builtin {
         name: "pn-counter",
         load: |config| Ok(Box::new(simple::Counter::new(config, -5))),
-        check: |history, _| counter::check(history),
+        check: |history, _| counter::check(&history.whole()),
         ..GOSSIPED
     },
     Builtin {
         name: "lin-kv",
         load: |config| Ok(Box::new(lin_kv::LinKv::new(config)?)),
-        check: |history, _| linear::check_lin_kv(history),
+        check: |history, _| linear::check_lin_kv(&history.whole()),
         is_well_formed: |op| lin_kv::pair(op).is_some(),
         operation: None,
         members: Members::OfAllNodes,
         knobs: REGISTER,
+        ..ECHO
     },
     Builtin {
         name: "kafka",
@@ -139,7 +147,7 @@ pub const ALL: [Builtin; 10] = [
 
 /// An older view of committed offsets than another node's is an anomaly only where the nodes
 /// promise one view.
-fn check_kafka(history: &[Op], options: &CheckOptions) -> Outcome {
+fn check_kafka(history: Events<'_>, options: &CheckOptions) -> Outcome {
     let mut outcome = kafka::check(history);
     if let Some(stricter) = &mut outcome.stricter
         && !options.commits_are_shared
@@ -175,7 +183,15 @@ impl Challenge for Builtin {
     }
 
     fn check(&self, history: &[Op], options: &CheckOptions) -> Outcome {
+        (self.check)(history.into(), options)
+    }
+
+    fn check_events(&self, history: Events<'_>, options: &CheckOptions) -> Outcome {
         (self.check)(history, options)
+    }
+
+    fn looks_once(&self) -> bool {
+        self.looks_once
     }
 
     /// Our own nodes, built as the binary `seaworthy-node` would: which workload they serve is

@@ -12,12 +12,13 @@
 
 pub mod builtin;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::backend::sim::{Factory, Inspector};
 use crate::check::{CheckOptions, Outcome, RECORDED, compose};
 use crate::config::{Fault, RunArgs, RunConfig};
-use crate::history::Op;
+use crate::history::{Events, Hints, Op, ReadError, Tape, read_as};
 use crate::service;
 use crate::workload::{Invocation, Workload};
 
@@ -45,6 +46,18 @@ pub trait Challenge: Send + Sync {
 
     /// Judges the history of a run: the part `:workload` of the results.
     fn check(&self, history: &[Op], options: &CheckOptions) -> Outcome;
+
+    /// The same of a history that may be on a tape. A checker that looks at each value once
+    /// takes this one, and says so by [`Challenge::looks_once`].
+    fn check_events(&self, history: Events<'_>, options: &CheckOptions) -> Outcome {
+        self.check(&history.whole(), options)
+    }
+
+    /// Whether [`Challenge::check_events`] looks at each value once, so that a large history is
+    /// judged in a fraction of the memory from a tape.
+    fn looks_once(&self) -> bool {
+        false
+    }
 
     /// The nodes of a simulated run, which get `config.args.args` as their options. The
     /// factory is called at each start of a node.
@@ -139,13 +152,21 @@ impl Challenges {
     /// [`RECORDED`], which no load of this bench makes.
     pub fn judge(&self, name: &str) -> Option<Judge<'_>> {
         if let Ok(challenge) = self.find(name) {
-            let check = Box::new(|history: &[Op], options: &CheckOptions| {
-                challenge.check(history, options)
+            let check = Box::new(|history: Events<'_>, options: &CheckOptions| {
+                challenge.check_events(history, options)
             });
-            return Some(Judge { name: challenge.name(), operation: challenge.operation(), check });
+            return Some(Judge {
+                name: challenge.name(),
+                operation: challenge.operation(),
+                looks_once: challenge.looks_once(),
+                check,
+            });
         }
         let (name, check) = RECORDED.into_iter().find(|(known, _)| *known == name)?;
-        Some(Judge { name, operation: None, check: Box::new(check) })
+        let check = Box::new(move |history: Events<'_>, options: &CheckOptions| {
+            check(&history.whole(), options)
+        });
+        Some(Judge { name, operation: None, looks_once: false, check })
     }
 
     /// The names that [`Challenges::judge`] knows.
@@ -165,7 +186,7 @@ impl Challenges {
 }
 
 /// A function that judges histories, with what it borrows.
-type Check<'a> = dyn Fn(&[Op], &CheckOptions) -> Outcome + 'a;
+type Check<'a> = dyn Fn(Events<'_>, &CheckOptions) -> Outcome + 'a;
 
 /// What judges the histories of one name.
 pub struct Judge<'a> {
@@ -173,12 +194,26 @@ pub struct Judge<'a> {
     pub name: &'static str,
     /// The `:f` of operations that do not name theirs.
     pub operation: Option<&'static str>,
+    looks_once: bool,
     check: Box<Check<'a>>,
 }
 
 impl Judge<'_> {
+    /// Reads a history in the way that suits the checker.
+    ///
+    /// # Errors
+    /// If it cannot be read, or is no history; with the file's name and the place.
+    pub fn read(&self, path: &Path) -> Result<Tape, ReadError> {
+        let hints = Hints { f: self.operation };
+        match self.looks_once {
+            true => Tape::open(path, hints),
+            false => read_as(path, hints).map(Tape::from),
+        }
+    }
+
     /// Judges a whole history: all parts of the results.
-    pub fn judge(&self, history: &[Op], options: &CheckOptions) -> Outcome {
+    pub fn judge<'h>(&self, history: impl Into<Events<'h>>, options: &CheckOptions) -> Outcome {
+        let history = history.into();
         compose((self.check)(history, options), history, options)
     }
 }

@@ -2,11 +2,17 @@
 
 use super::{CheckOptions, Outcome, Verdict, availability, exceptions, net, stats};
 use crate::edn::Edn;
-use crate::history::Op;
+use crate::history::Events;
 
 /// Judges a history with every checker but the workload's own, which has `judged` it; the
 /// result has the keys of Maelstrom's `results.edn`.
-pub fn compose(mut judged: Outcome, history: &[Op], options: &CheckOptions) -> Outcome {
+pub fn compose<'h>(
+    mut judged: Outcome,
+    history: impl Into<Events<'h>>,
+    options: &CheckOptions,
+) -> Outcome {
+    // They look at what was done and how it ended, not at values.
+    let history = history.into().heads();
     let (story, stricter) = (judged.story.take(), judged.stricter.take());
     let mut parts = vec![
         ("perf", perf()),

@@ -63,7 +63,11 @@ fn judge(sums: &Sums, reads: &[(&Op, i128)]) -> Outcome {
     if acceptable.is_none() {
         outcome.push("error", "the possible sums span too wide a range to enumerate");
     } else if reads.is_empty() {
-        outcome.push("error", "no final read succeeded, so nothing was compared");
+        outcome.push(
+            "error",
+            "no read marked :final? succeeded, so nothing was compared (history.edn has the mark, \
+             history.txt and jepsen.log do not)",
+        );
     }
     outcome
 }

@@ -11,7 +11,7 @@ use super::net::MessageCounts;
 use super::*;
 use crate::challenge::{Challenges, builtin};
 use crate::edn::parse;
-use crate::history::{History, OpType, Process, from_text, read};
+use crate::history::{Hints, History, OpType, Process, Tape, from_text, read};
 
 /// The workloads whose checkers are tested here; the others bring tests of their own.
 const SIMPLE: [&str; 6] = ["echo", "unique-ids", "broadcast", "g-set", "g-counter", "pn-counter"];
@@ -365,5 +365,28 @@ proptest! {
             false => Verdict::Invalid,
         };
         prop_assert_eq!(outcome.verdict, expected);
+    }
+}
+
+/// Whether values come from memory or from a tape makes no difference to any result.
+#[test]
+fn histories_are_judged_the_same_from_a_tape() {
+    let challenges = Challenges::builtin();
+    let names = ["kafka", "txn-list-append", "txn-rw-register", "echo"];
+    let dirs = ["maelstrom", "maelstrom-broken", "hand"];
+    for (name, dir) in names.iter().flat_map(|name| dirs.map(|dir| (name, dir))) {
+        let judge = challenges.judge(name).expect("listed");
+        for file in fs::read_dir(histories().join(dir).join(name)).expect("fixtures") {
+            let file = file.expect("entry").path();
+            let is_history = !file.ends_with("results.edn");
+            if !is_history || file.extension().is_none_or(|extension| extension != "edn") {
+                continue;
+            }
+            let history = read(&file).expect("a history");
+            let tape = Tape::open(&file, Hints::default()).expect("the same");
+            let options = CheckOptions::default();
+            let [a, b] = [judge.judge(&history, &options), judge.judge(&tape, &options)];
+            assert_eq!(a, b, "{}", file.display());
+        }
     }
 }

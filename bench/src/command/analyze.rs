@@ -14,7 +14,7 @@ use crate::challenge::{Challenges, Judge};
 use crate::check::{CheckOptions, Outcome, Verdict, results, txn};
 use crate::config::{RunArgs, RunConfig};
 use crate::edn::{self, Edn};
-use crate::history::{self, Hints};
+use crate::history;
 use crate::seed::Seed;
 use crate::store::TEST_FILE;
 
@@ -48,8 +48,7 @@ pub fn run(args: &AnalyzeArgs, challenges: &Challenges) -> Exit {
 fn analyze(args: &AnalyzeArgs, challenges: &Challenges) -> Result<Outcome, String> {
     let dir = locate(args)?;
     let (judge, options) = described(&dir, challenges)?;
-    let hints = Hints { f: judge.operation };
-    let history = history::read_as(&dir, hints).map_err(|e| e.to_string())?;
+    let history = judge.read(&dir).map_err(|e| e.to_string())?;
     say(format_args!("Analyzing {} of {}", dir.display(), judge.name));
     let outcome = judge.judge(&history, &options);
     let Ok(text) = fs::read_to_string(dir.join("results.edn")) else { return Ok(outcome) };

@@ -16,7 +16,7 @@ use crate::check::linear::{self, model};
 use crate::check::txn::{self, Model, parse_models};
 use crate::check::{self, Availability, CheckOptions, Outcome, Verdict, bank, long_fork};
 use crate::edn::{Edn, parse};
-use crate::history::{self, Hints, Op};
+use crate::history::{self, Events, Op, ReadError, Tape};
 
 /// Judge recorded histories, in EDN or JSON, of Jepsen, Maelstrom, elle-cli or this bench:
 /// an operation a line, or all of them in a vector; also history.txt and jepsen.log.
@@ -104,17 +104,19 @@ enum Subject<'a> {
 }
 
 impl Subject<'_> {
-    fn hints(&self) -> Hints {
+    fn read(&self, file: &Path) -> Result<Tape, ReadError> {
         match self {
-            Subject::Workload(judge) => Hints { f: judge.operation },
-            Subject::Model(..) => Hints::default(),
+            Subject::Workload(judge) => judge.read(file),
+            Subject::Model(..) => history::read(file).map(Tape::from),
         }
     }
 
-    fn judge(&self, history: &[Op], options: &CheckOptions) -> Outcome {
+    fn judge(&self, history: &Tape, options: &CheckOptions) -> Outcome {
         match self {
             Subject::Workload(judge) => judge.judge(history, options),
-            Subject::Model(name, initial) => judge_object(name, initial, history),
+            Subject::Model(name, initial) => {
+                judge_object(name, initial, &Events::from(history).whole())
+            }
         }
     }
 }
@@ -156,7 +158,7 @@ fn judge_files(
     let options = args.options();
     let mut worst = Verdict::Valid;
     for file in &args.files {
-        let verdict = match history::read_as(file, subject.hints()) {
+        let verdict = match subject.read(file) {
             Ok(history) => judge(args, subject, &options, file, &history, out)?,
             Err(error) => {
                 writeln!(out, "{}: unreadable: {}", file.display(), error.reason())?;
@@ -173,11 +175,11 @@ fn judge(
     subject: &Subject<'_>,
     options: &CheckOptions,
     file: &Path,
-    history: &[Op],
+    history: &Tape,
     out: &mut impl Write,
 ) -> io::Result<Verdict> {
     let file = file.display();
-    let operations = history.iter().filter(|op| op.is_client()).count();
+    let operations = history.heads().iter().filter(|op| op.is_client()).count();
     if operations == 0 {
         // Every checker would find nothing wrong with an empty file.
         writeln!(out, "{file}: unknown: no client did anything")?;

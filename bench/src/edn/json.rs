@@ -35,6 +35,12 @@ impl Edn {
         serde_json::from_str::<&RawValue>(text).and_then(|raw| read_json(raw, 0))
     }
 
+    /// The value of JSON with which a text begins, whatever follows it.
+    pub fn first_in_json(text: &str) -> Option<Edn> {
+        let mut values = serde_json::Deserializer::from_str(text).into_iter::<&RawValue>();
+        values.next().and_then(Result::ok).and_then(|raw| read_json(raw, 0).ok())
+    }
+
     /// Hands out the values of a text of JSON, each with the byte at which it begins:
     /// values one after the other, on a line each or spread over several, or the
     /// elements of arrays.
@@ -125,7 +131,7 @@ fn write_json(value: &Edn, out: &mut String) {
             }
             out.push('}');
         }
-        Edn::Tagged(_, inner) => write_json(inner, out),
+        Edn::Tagged(tagged) => write_json(&tagged.1, out),
     }
 }
 

@@ -21,7 +21,8 @@ pub use strings::printable;
 
 /// One EDN value.
 ///
-/// Values compare as in Clojure, with a total order over all types.
+/// Values compare as in Clojure, with a total order over all types. A history is made of
+/// millions of them, so those that are rare and large are boxed.
 #[derive(Clone, Debug, Default)]
 pub enum Edn {
     /// `nil`
@@ -56,7 +57,7 @@ pub enum Edn {
     /// `{:a 1}`
     Map(Vec<(Edn, Edn)>),
     /// `#tag value`
-    Tagged(CompactString, Box<Edn>),
+    Tagged(Box<(CompactString, Edn)>),
 }
 
 impl Edn {
@@ -73,6 +74,11 @@ impl Edn {
     /// A map with keyword keys, in the given order.
     pub fn map<const N: usize>(entries: [(&str, Edn); N]) -> Edn {
         Edn::Map(entries.into_iter().map(|(k, v)| (Edn::keyword(k), v)).collect())
+    }
+
+    /// `#tag value`.
+    pub fn tagged(tag: impl Into<CompactString>, value: Edn) -> Edn {
+        Edn::Tagged(Box::new((tag.into(), value)))
     }
 
     /// The vector of some values.
@@ -104,7 +110,7 @@ impl Edn {
                 let is_it = |k: &Edn| matches!(k, Edn::Keyword(n) if n == name);
                 entries.iter().find(|(k, _)| is_it(k)).map(|(_, v)| v)
             }
-            Edn::Tagged(_, value) => value.get(name),
+            Edn::Tagged(tagged) => tagged.1.get(name),
             _ => None,
         }
     }
@@ -113,7 +119,7 @@ impl Edn {
     pub fn entries(&self) -> Option<&[(Edn, Edn)]> {
         match self {
             Edn::Map(entries) => Some(entries),
-            Edn::Tagged(_, value) => value.entries(),
+            Edn::Tagged(tagged) => tagged.1.entries(),
             _ => None,
         }
     }

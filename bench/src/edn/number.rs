@@ -10,6 +10,9 @@ const MAX_DIGITS: usize = 1000;
 
 /// An integer, ratio, decimal or float, if the token is one.
 pub(super) fn number(token: &str) -> Option<Edn> {
+    if let Some(number) = small(token) {
+        return Some(Edn::Int(number));
+    }
     let unsigned = token.strip_prefix(['-', '+']).unwrap_or(token);
     let negative = token.starts_with('-');
     if let Some((over, under)) = unsigned.split_once('/') {
@@ -37,6 +40,16 @@ pub(super) fn number(token: &str) -> Option<Edn> {
     }
     // As Clojure's reader: what does not fit into 64 bits becomes a big integer.
     Some(text.parse().map_or(Edn::BigInt(text), Edn::Int))
+}
+
+/// A decimal integer of up to 18 digits, which is what nearly all numbers are.
+fn small(token: &str) -> Option<i64> {
+    let digits = token.strip_prefix('-').unwrap_or(token);
+    let is_plain = digits.len() <= 18 && (digits == "0" || !digits.starts_with('0'));
+    if digits.is_empty() || !is_plain || !are_digits(digits) {
+        return None;
+    }
+    token.parse().ok()
 }
 
 fn are_digits(text: &str) -> bool {

@@ -46,7 +46,7 @@ impl Ord for Edn {
             (Edn::Map(a), Edn::Map(b)) => {
                 a.len().cmp(&b.len()).then_with(|| sorted(a).cmp(&sorted(b)))
             }
-            (Edn::Tagged(a, x), Edn::Tagged(b, y)) => a.cmp(b).then_with(|| x.cmp(y)),
+            (Edn::Tagged(a), Edn::Tagged(b)) => a.cmp(b),
             _ => match (Decimal::of(self), Decimal::of(other)) {
                 (Some(a), Some(b)) => a.cmp(&b),
                 _ => rank(self).cmp(&rank(other)),

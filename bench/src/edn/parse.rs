@@ -68,12 +68,16 @@ pub fn parse(text: &str) -> Result<Edn, ParseError> {
 pub struct Reader<'a> {
     pub(super) text: &'a str,
     pub(super) pos: usize,
+    /// The values of the lists that are not closed yet: each list is made once, in its size.
+    open: Vec<Edn>,
+    /// Where the first value of a key `value` begins in the map that was read last.
+    value_start: Option<usize>,
 }
 
 impl<'a> Reader<'a> {
     /// A reader at the start of `text`.
     pub fn new(text: &'a str) -> Reader<'a> {
-        Reader { text, pos: 0 }
+        Reader { text, pos: 0, open: Vec::new(), value_start: None }
     }
 
     /// The next value, or none at the end of the text.
@@ -82,10 +86,17 @@ impl<'a> Reader<'a> {
     /// If what follows is no EDN. The reader is of no use afterwards.
     pub fn read(&mut self) -> Result<Option<Edn>, ParseError> {
         self.skip_blank(0)?;
+        self.value_start = None;
         match self.peek() {
             None => Ok(None),
             Some(_) => self.value(0).map(Some),
         }
+    }
+
+    /// The byte at which the value of `:value` begins, if what was read last is a map without a tag
+    /// that has it.
+    pub fn value_start(&self) -> Option<usize> {
+        self.value_start
     }
 
     /// Skips blanks and comments and says at which byte the next value begins.
@@ -215,9 +226,10 @@ impl<'a> Reader<'a> {
     fn number(&mut self) -> Result<Edn, ParseError> {
         let start = self.pos;
         let token = self.token();
-        let shown: String = token.chars().take(QUOTE).collect();
-        number(token)
-            .ok_or_else(|| self.error_at(start, format!("{shown} is not a number that EDN knows")))
+        number(token).ok_or_else(|| {
+            let shown: String = token.chars().take(QUOTE).collect();
+            self.error_at(start, format!("{shown} is not a number that EDN knows"))
+        })
     }
 
     fn keyword(&mut self) -> Result<Edn, ParseError> {
@@ -236,7 +248,7 @@ impl<'a> Reader<'a> {
             Some(b'{') => {
                 self.pos += 1;
                 let items = self.items(b'}', depth)?;
-                self.unique(items.iter().collect(), start)?;
+                self.unique(items.iter(), start)?;
                 Ok(Edn::Set(items))
             }
             Some(b'#') => {
@@ -260,7 +272,7 @@ impl<'a> Reader<'a> {
             Some(b'"') => {
                 self.pos += 1;
                 let pattern = CompactString::new(self.raw_string()?);
-                Ok(Edn::Tagged(CompactString::const_new("regex"), Box::new(Edn::Str(pattern))))
+                Ok(Edn::tagged("regex", Edn::Str(pattern)))
             }
             Some(b'\'') => Ok(Edn::Symbol(CompactString::new(self.token()))),
             Some(b'<') => {
@@ -270,7 +282,7 @@ impl<'a> Reader<'a> {
             Some(b) if b.is_ascii_alphabetic() => {
                 self.pos += 1;
                 let tag = CompactString::new(self.token());
-                Ok(Edn::Tagged(tag, Box::new(self.nested(depth)?)))
+                Ok(Edn::tagged(tag, self.nested(depth)?))
             }
             _ => {
                 let what = format!("unexpected '#' before {}", self.char_at(start + 1));
@@ -282,20 +294,23 @@ impl<'a> Reader<'a> {
     /// The values up to a closing bracket; the opening one is at the position.
     fn items(&mut self, close: u8, depth: usize) -> Result<Vec<Edn>, ParseError> {
         let start = self.pos;
-        let opening = self.char_at(start);
         self.pos += 1;
-        let mut items = Vec::new();
+        let below = self.open.len();
         loop {
             self.skip_blank(depth)?;
             match self.peek() {
-                None => return Err(self.error_at(start, format!("{opening} is never closed"))),
+                None => {
+                    let opening = self.char_at(start);
+                    return Err(self.error_at(start, format!("{opening} is never closed")));
+                }
                 Some(b) if b == close => {
                     self.pos += 1;
-                    // Most lists are pairs and triples: room for more would double a history.
-                    items.shrink_to_fit();
-                    return Ok(items);
+                    return Ok(self.open.drain(below..).collect());
                 }
-                Some(_) => items.push(self.nested(depth)?),
+                Some(_) => {
+                    let item = self.nested(depth)?;
+                    self.open.push(item);
+                }
             }
         }
     }
@@ -303,7 +318,7 @@ impl<'a> Reader<'a> {
     fn map(&mut self, depth: usize, namespace: Option<&str>) -> Result<Edn, ParseError> {
         let start = self.pos;
         self.pos += 1;
-        let mut entries = Vec::new();
+        let below = self.open.len();
         loop {
             self.skip_blank(depth)?;
             match self.peek() {
@@ -319,18 +334,34 @@ impl<'a> Reader<'a> {
             if self.peek() == Some(b'}') {
                 return Err(self.error_at(self.pos, format!("key {key} has no value")));
             }
-            entries.push((key, self.nested(depth)?));
+            if depth == 0 && is_value_key(&key) {
+                self.value_start.get_or_insert(self.pos);
+            }
+            self.open.push(key);
+            let value = self.nested(depth)?;
+            self.open.push(value);
         }
-        self.unique(entries.iter().map(|(k, _)| k).collect(), start)?;
-        entries.shrink_to_fit();
+        let mut entries = Vec::with_capacity((self.open.len() - below) / 2);
+        let mut flat = self.open.drain(below..);
+        while let (Some(key), Some(value)) = (flat.next(), flat.next()) {
+            entries.push((key, value));
+        }
+        drop(flat);
+        self.unique(entries.iter().map(|(k, _)| k), start)?;
         Ok(Edn::Map(entries))
     }
 
     /// Refuses a map or set in which a key occurs twice: one of the two would be lost.
-    fn unique(&self, mut keys: Vec<&Edn>, start: usize) -> Result<(), ParseError> {
+    fn unique<'k>(
+        &self,
+        keys: impl ExactSizeIterator<Item = &'k Edn> + Clone,
+        start: usize,
+    ) -> Result<(), ParseError> {
         let twice = if keys.len() <= FEW_KEYS {
-            (1..keys.len()).find(|&i| keys[..i].contains(&keys[i])).map(|i| keys[i])
+            let mut later = keys.clone().enumerate();
+            later.find(|(i, key)| keys.clone().take(*i).any(|k| k == *key)).map(|(_, key)| key)
         } else {
+            let mut keys: Vec<&Edn> = keys.collect();
             keys.sort();
             keys.windows(2).find(|w| w[0].cmp(w[1]) == Ordering::Equal).map(|w| w[0])
         };
@@ -339,6 +370,10 @@ impl<'a> Reader<'a> {
             Some(key) => Err(self.error_at(start, format!("key {key} occurs twice"))),
         }
     }
+}
+
+fn is_value_key(key: &Edn) -> bool {
+    key.as_text().is_some_and(|name| name.strip_prefix(':').unwrap_or(name) == "value")
 }
 
 /// A key of a map that has a namespace.

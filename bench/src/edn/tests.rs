@@ -199,7 +199,7 @@ fn any_edn() -> impl Strategy<Value = Edn> {
             items.prop_map(Edn::Vector),
             distinct.prop_map(|s| Edn::Set(s.into_iter().collect())),
             entries.prop_map(|m| Edn::Map(m.into_iter().collect())),
-            (name, inner).prop_map(|(t, v)| Edn::Tagged(CompactString::from(t), Box::new(v))),
+            (name, inner).prop_map(|(t, v)| Edn::tagged(t, v)),
         ]
     })
 }

@@ -80,7 +80,8 @@ fn write_flat(value: &Edn, out: &mut impl Write) -> fmt::Result {
             }
             out.write_char('}')
         }
-        Edn::Tagged(tag, inner) => {
+        Edn::Tagged(tagged) => {
+            let (tag, inner) = &**tagged;
             let blank = if is_record(tag, inner) { "" } else { " " };
             write!(out, "#{tag}{blank}")?;
             write_flat(inner, out)
@@ -185,7 +186,8 @@ fn write_pretty(value: &Edn, column: usize, out: &mut String) {
             }
             out.push('}');
         }
-        Edn::Tagged(tag, inner) => {
+        Edn::Tagged(tagged) => {
+            let (tag, inner) = &**tagged;
             out.push('#');
             out.push_str(tag);
             if !is_record(tag, inner) {

@@ -11,7 +11,9 @@
 mod pair;
 mod process;
 mod read;
+mod record;
 mod source;
+mod tape;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -24,6 +26,7 @@ use crate::edn::Edn;
 pub use pair::{Pair, PairError, pairs};
 pub use read::{Hints, from_text, from_text_as};
 pub use source::{ReadError, STDIN, read, read_as, run_dir};
+pub use tape::{Events, Tape};
 pub use write::{to_edn_lines, to_json_lines, to_log_line, to_txt};
 
 /// Which of the four kinds of event an [`Op`] is.

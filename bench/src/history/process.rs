@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::read::shortened;
+use super::record::shortened;
 use super::{Op, OpType, Process};
 use crate::edn::Edn;
 
@@ -44,6 +44,11 @@ impl Processes {
             None => self.unnamed = true,
         }
         Ok(named.unwrap_or(Process::Client(0)))
+    }
+
+    /// Whether the clients of the operations so far are named.
+    pub(super) fn are_named(&self) -> bool {
+        !self.unnamed
     }
 
     /// Gives processes to operations that name none: a completion belongs to the open

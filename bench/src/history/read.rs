@@ -10,17 +10,15 @@
 //! without gaps. Operations without `:f` get the one of the workload, if it has only
 //! one. If no operation names a `:process`, a completion belongs to the only open
 //! invocation that it fits ([`super::process`]).
-//!
-//! JSON does not tell keywords from strings. What comes back as a keyword is known by its
-//! place: `f`, the keys of a value, the first element of an error and of a
-//! micro-operation. A colon in front of such a word is dropped.
 
 use compact_str::CompactString;
 
-use super::process::{Processes, process};
+use super::process::Processes;
+use super::record::{Parts, restored, shortened};
 use super::source::ReadError;
-use super::{History, Op, OpType, text};
-use crate::edn::{Edn, Reader, printable};
+use super::tape::is_lean;
+use super::{History, text};
+use crate::edn::{Edn, Reader};
 
 /// What is known about the operations of a history before it is read.
 #[derive(Clone, Copy, Debug, Default)]
@@ -55,23 +53,80 @@ pub fn from_text(text: &str) -> Result<History, ReadError> {
 /// # Errors
 /// If the text is no history.
 pub fn from_text_as(text: &str, hints: Hints) -> Result<History, ReadError> {
-    // Editors and spreadsheets mark the order of bytes, which says nothing in UTF-8.
-    let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
-    let reader = Reader::new(text);
-    let mut history = Builder { hints, ..Builder::default() };
-    if is_json(text) {
-        Edn::each_in_json(text, |at, record| {
-            history.push(at, record, true).map_err(|what| reader.error_at(at, what).into())
-        })
-        .map_err(|error: ReadError| error)?;
-    } else if text::is_log(text) {
-        text::read(text, |at, record| {
-            history.push(at, record, false).map_err(|what| reader.error_at(at, what))
-        })?;
-    } else {
-        read_edn(&mut Reader::new(text), &mut history)?;
+    let builder = Builder { hints, ..Builder::default() };
+    builder.read(text, Notation::of(text)).map(|(ops, _)| ops)
+}
+
+/// How the operations of a text are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Notation {
+    Edn,
+    Json,
+    Log,
+}
+
+impl Notation {
+    pub(super) fn of(text: &str) -> Notation {
+        let text = unmarked(text);
+        if is_json(text) {
+            Notation::Json
+        } else if text::is_log(text) {
+            Notation::Log
+        } else {
+            Notation::Edn
+        }
     }
-    history.finish(&reader)
+
+    /// The value and extra keys of an operation, of which only the head is known, at a place in
+    /// the text.
+    pub(super) fn contents_at(
+        self,
+        text: &str,
+        place: Place,
+        f: &str,
+        hints: Hints,
+    ) -> Option<Contents> {
+        let text = &unmarked(text)[place.byte()..];
+        if place.is_value() {
+            let value = Reader::new(text).read().ok()??;
+            return Some((restored(value, f, false), Vec::new()));
+        }
+        let record = match self {
+            Notation::Edn => Reader::new(text).read().ok().flatten(),
+            Notation::Json => Edn::first_in_json(text),
+            Notation::Log => text::first(text),
+        };
+        let op = Parts::of(record?, hints, self == Notation::Json).ok()?.op;
+        Some((op.value, op.extra))
+    }
+}
+
+/// What a head lacks: the value, and the extra keys.
+pub(super) type Contents = (Edn, Vec<(CompactString, Edn)>);
+
+/// Where a text has what a head lacks: a record, or the value alone, if there is nothing else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place(usize);
+
+impl Place {
+    fn new(byte: usize, is_value: bool) -> Place {
+        // No text fills half of the address space.
+        Place(byte << 1 | usize::from(is_value))
+    }
+
+    fn byte(self) -> usize {
+        self.0 >> 1
+    }
+
+    fn is_value(self) -> bool {
+        self.0 & 1 == 1
+    }
+}
+
+/// The text without its first character if that is the mark of byte order, which editors and
+/// spreadsheets write and which says nothing in UTF-8.
+fn unmarked(text: &str) -> &str {
+    text.strip_prefix('\u{FEFF}').unwrap_or(text)
 }
 
 /// Whether the first operation is in JSON, which has a colon behind a key that is a string;
@@ -109,7 +164,7 @@ fn read_edn(reader: &mut Reader<'_>, history: &mut Builder) -> Result<(), ReadEr
         let start = reader.next_start()?;
         match reader.read()? {
             Some(record) => {
-                let pushed = history.push(start, record, false);
+                let pushed = history.push(start, reader.value_start(), record, false);
                 pushed.map_err(|what| reader.error_at(start, what))?;
             }
             None if close.is_none() => return Ok(()),
@@ -123,75 +178,72 @@ fn read_edn(reader: &mut Reader<'_>, history: &mut Builder) -> Result<(), ReadEr
 
 /// Turns records into operations.
 #[derive(Default)]
-struct Builder {
+pub(super) struct Builder {
     hints: Hints,
+    /// Whether values are only looked at, and not kept.
+    lean: bool,
     ops: History,
-    /// The byte at which each record begins.
-    starts: Vec<usize>,
+    places: Vec<Place>,
     processes: Processes,
     last_index: Option<i64>,
 }
 
 impl Builder {
+    /// One that keeps no values, if processes are named.
+    pub(super) fn lean(hints: Hints) -> Builder {
+        Builder { hints, lean: true, ..Builder::default() }
+    }
+
+    /// The operations of a text, and, if values are missing, where they are.
+    ///
+    /// # Errors
+    /// If the text is no history.
+    pub(super) fn read(
+        mut self,
+        text: &str,
+        notation: Notation,
+    ) -> Result<(History, Option<Vec<Place>>), ReadError> {
+        let text = unmarked(text);
+        let reader = Reader::new(text);
+        match notation {
+            Notation::Json => Edn::each_in_json(text, |at, record| {
+                let pushed = self.push(at, None, record, true);
+                pushed.map_err(|what| ReadError::from(reader.error_at(at, what)))
+            })?,
+            Notation::Log => text::read(text, |at, record| {
+                self.push(at, None, record, false).map_err(|what| reader.error_at(at, what))
+            })?,
+            Notation::Edn => read_edn(&mut Reader::new(text), &mut self)?,
+        }
+        self.finish(&reader)
+    }
+
     /// Adds the operation that begins at a byte.
-    fn push(&mut self, start: usize, record: Edn, from_json: bool) -> Result<(), String> {
-        let mut fields = Fields::of(record)?;
-        let position = self.ops.len();
-        self.check_index(fields.known("index"))?;
-        let time = match fields.known("time") {
-            None => i64::try_from(position).unwrap_or(i64::MAX),
-            // A fraction of a nanosecond says nothing.
-            Some(Edn::Float(time)) => time as i64,
-            Some(time) => time
-                .as_int()
-                .ok_or_else(|| format!(":time is {}, not a number", shortened(&time)))?,
-        };
-        let kind = fields.require("type")?;
-        let kind = name_of(&kind)
-            .and_then(OpType::from_name)
-            .ok_or_else(|| format!("unknown :type {}", shortened(&kind)))?;
-        let process = fields.known("process").map(|value| process(&value)).transpose()?;
-        let f = match fields.known("f") {
-            Some(f) => CompactString::new(
-                name_of(&f).ok_or_else(|| format!(":f is {}, not a name", shortened(&f)))?,
-            ),
-            None => CompactString::new(self.hints.f.ok_or("no :f")?),
-        };
-        let mut value = untupled(fields.take("value").unwrap_or_default());
-        let mut error = fields.take("error");
-        if matches!(&*f, "txn" | "send" | "poll") {
-            restore_micro_ops(&mut value, from_json);
+    fn push(
+        &mut self,
+        start: usize,
+        value_start: Option<usize>,
+        record: Edn,
+        from_json: bool,
+    ) -> Result<(), String> {
+        let Parts { mut op, index, time, process } = Parts::of(record, self.hints, from_json)?;
+        op.index = self.ops.len();
+        op.time = time.unwrap_or(i64::try_from(op.index).unwrap_or(i64::MAX));
+        op.process = self.processes.of(process)?;
+        self.check_index(index)?;
+        let value_start = value_start.filter(|_| self.lean && op.extra.is_empty());
+        let place = value_start.map_or(Place::new(start, false), |at| Place::new(at, true));
+        if self.lean && self.processes.are_named() && is_lean(&op) {
+            op.value = Edn::Nil;
+            op.extra = Vec::new();
         }
-        if from_json {
-            error.iter_mut().for_each(restore_head);
-        }
-        let mut op = Op {
-            index: position,
-            time,
-            kind,
-            process: self.processes.of(process)?,
-            f,
-            value,
-            error,
-            is_final: false,
-            extra: Vec::new(),
-        };
-        match fields.take("final?") {
-            None => {}
-            Some(Edn::Bool(true)) => op.is_final = true,
-            Some(other) => op.extra.push((CompactString::const_new("final?"), other)),
-        }
-        op.extra.extend(fields.rest());
         self.ops.push(op);
-        self.starts.push(start);
+        self.places.push(place);
         Ok(())
     }
 
-    fn check_index(&mut self, index: Option<Edn>) -> Result<(), String> {
+    fn check_index(&mut self, index: Option<i64>) -> Result<(), String> {
         let Some(index) = index else { return Ok(()) };
-        let index = index
-            .as_int()
-            .ok_or_else(|| format!(":index is {}, not an integer", shortened(&index)))?;
         if let Some(last) = self.last_index.filter(|&last| last >= index) {
             return Err(format!(":index {index} after :index {last}"));
         }
@@ -199,104 +251,12 @@ impl Builder {
         Ok(())
     }
 
-    fn finish(mut self, reader: &Reader<'_>) -> Result<History, ReadError> {
+    fn finish(mut self, reader: &Reader<'_>) -> Result<(History, Option<Vec<Place>>), ReadError> {
         self.processes.assign(&mut self.ops).map_err(|(index, what)| {
-            let start = self.starts.get(index).copied().unwrap_or_default();
+            let start = self.places.get(index).map_or(0, |place| place.byte());
             ReadError::from(reader.error_at(start, what))
         })?;
-        Ok(self.ops)
-    }
-}
-
-/// The name that a keyword, symbol or string holds, where a name is expected; JSON made
-/// by a program may keep the colon.
-fn name_of(value: &Edn) -> Option<&str> {
-    let text = value.as_text()?;
-    Some(text.strip_prefix(':').unwrap_or(text)).filter(|name| !name.is_empty())
-}
-
-/// The key and value of an operation on one of several independent objects. Jepsen
-/// prints the pair with a tag, or without.
-fn untupled(value: Edn) -> Edn {
-    match value {
-        Edn::Tagged(tag, inner) if tag == "jepsen.independent/tuple" => *inner,
-        other => other,
-    }
-}
-
-/// The entries of a record, taken out by name.
-struct Fields(Vec<(CompactString, Edn)>);
-
-impl Fields {
-    fn of(record: Edn) -> Result<Fields, String> {
-        let entries = match record {
-            Edn::Map(entries) => entries,
-            Edn::Tagged(tag, inner) => match *inner {
-                Edn::Map(entries) => entries,
-                _ => return Err(format!("expected an operation, found #{tag}")),
-            },
-            other => return Err(format!("expected an operation, found {}", shortened(&other))),
-        };
-        let name = |(key, value): (Edn, Edn)| match name_of(&key) {
-            Some(name) => Ok((CompactString::new(name), value)),
-            None => Err(format!("key {} is not a name", shortened(&key))),
-        };
-        entries.into_iter().map(name).collect::<Result<_, _>>().map(Fields)
-    }
-
-    fn take(&mut self, name: &str) -> Option<Edn> {
-        let at = self.0.iter().position(|(key, _)| key == name)?;
-        Some(self.0.remove(at).1)
-    }
-
-    /// The same, where nil means that it is not known.
-    fn known(&mut self, name: &str) -> Option<Edn> {
-        self.take(name).filter(|value| !value.is_nil())
-    }
-
-    fn require(&mut self, name: &str) -> Result<Edn, String> {
-        self.known(name).ok_or_else(|| format!("no :{name}"))
-    }
-
-    fn rest(self) -> Vec<(CompactString, Edn)> {
-        self.0
-    }
-}
-
-/// The beginning of a value, for messages.
-pub(super) fn shortened(value: &Edn) -> String {
-    let text = value.to_string();
-    match text.char_indices().nth(60) {
-        Some((end, _)) => format!("{}...", printable(&text[..end])),
-        None => printable(&text),
-    }
-}
-
-/// Turns `["append", 1, 2]` in a transaction back into `[:append 1 2]`, and, from JSON,
-/// the keys that a poll returns back into strings.
-fn restore_micro_ops(value: &mut Edn, from_json: bool) {
-    let (Edn::Vector(micro_ops) | Edn::List(micro_ops)) = value else { return };
-    for micro_op in micro_ops {
-        restore_head(micro_op);
-        if from_json
-            && let Edn::Vector(parts) = micro_op
-            && let [Edn::Keyword(head), Edn::Map(polled), ..] = &mut parts[..]
-            && head == "poll"
-        {
-            for (key, _) in polled {
-                if let Edn::Keyword(name) = key {
-                    *key = Edn::Str(std::mem::take(name));
-                }
-            }
-        }
-    }
-}
-
-fn restore_head(value: &mut Edn) {
-    if let Edn::Vector(parts) | Edn::List(parts) = value
-        && let Some(head @ Edn::Str(_)) = parts.first_mut()
-        && let Some(name) = name_of(head)
-    {
-        *head = Edn::keyword(name);
+        let is_lean = self.lean && self.processes.are_named();
+        Ok((self.ops, is_lean.then_some(self.places)))
     }
 }

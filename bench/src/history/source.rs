@@ -1,6 +1,5 @@
 //! Where histories come from: files, standard input, and the directories of runs.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::fs;
 use std::io::{self, Read};
@@ -78,9 +77,17 @@ pub fn read(path: &Path) -> Result<History, ReadError> {
 /// # Errors
 /// As [`read`].
 pub fn read_as(path: &Path, hints: Hints) -> Result<History, ReadError> {
+    let (path, text) = text_of(path)?;
+    from_text_as(&text, hints).map_err(|error| ReadError { file: Some(path), ..error })
+}
+
+/// The text of a file, and which file it is: the one given, or one in that directory.
+pub(super) fn text_of(path: &Path) -> Result<(PathBuf, String), ReadError> {
     let (path, bytes) = bytes_of(path)?;
-    let history = decode(&bytes).and_then(|text| from_text_as(&text, hints));
-    history.map_err(|error| ReadError { file: Some(path), ..error })
+    match decode(bytes) {
+        Ok(text) => Ok((path, text)),
+        Err(error) => Err(ReadError { file: Some(path), ..error }),
+    }
 }
 
 fn bytes_of(path: &Path) -> Result<(PathBuf, Vec<u8>), ReadError> {
@@ -119,7 +126,7 @@ const BINARY: [(&[u8], &str); 4] = [
 ];
 
 /// The text of a file: UTF-8, or UTF-16 with a mark of its byte order.
-fn decode(bytes: &[u8]) -> Result<Cow<'_, str>, ReadError> {
+fn decode(bytes: Vec<u8>) -> Result<String, ReadError> {
     let whole = |what: &str| ReadError { file: None, place: None, what: what.to_owned() };
     if let Some((_, what)) = BINARY.iter().find(|(magic, _)| bytes.starts_with(magic)) {
         return Err(whole(what));
@@ -127,15 +134,15 @@ fn decode(bytes: &[u8]) -> Result<Cow<'_, str>, ReadError> {
     let utf16 = |unit: fn([u8; 2]) -> u16| {
         let units = bytes[2..].chunks_exact(2).map(|pair| unit([pair[0], pair[1]]));
         let text: Result<String, _> = char::decode_utf16(units).collect();
-        text.map(Cow::Owned).map_err(|_| whole("this is neither UTF-8 nor UTF-16"))
+        text.map_err(|_| whole("this is neither UTF-8 nor UTF-16"))
     };
-    match bytes {
+    match bytes[..] {
         [0xFF, 0xFE, ..] => return utf16(u16::from_le_bytes),
         [0xFE, 0xFF, ..] => return utf16(u16::from_be_bytes),
         _ => {}
     }
-    std::str::from_utf8(bytes).map(Cow::Borrowed).map_err(|error| {
-        let (good, bad) = bytes.split_at(error.valid_up_to());
+    String::from_utf8(bytes).map_err(|error| {
+        let (good, bad) = error.as_bytes().split_at(error.utf8_error().valid_up_to());
         let good = std::str::from_utf8(good).unwrap_or_default();
         let what = format!("found the byte 0x{:02X}, which is not UTF-8", bad[0]);
         Reader::new(good).error_at(good.len(), what).into()

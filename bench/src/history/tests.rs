@@ -269,3 +269,40 @@ fn pairs_join_invocations_and_completions() {
         Err("process 0 completes at index 1 what it did not invoke".to_owned())
     );
 }
+
+/// A tape gives every operation as the history has it, in each notation.
+#[test]
+fn a_tape_holds_the_same_history() {
+    for file in recorded() {
+        let history = read(&file).expect("a history");
+        let records: Vec<Edn> = history.iter().map(Op::to_record).collect();
+        let texts = [
+            to_edn_lines(&history),
+            format!("\u{FEFF}{}", to_json_lines(&history)),
+            Edn::Vector(records.clone()).pretty(),
+            Edn::Vector(records).to_json(),
+            to_txt(&history),
+        ];
+        for text in texts {
+            let history = from_text(&text).expect("our own text");
+            let tape = Tape::new(text, Hints::default()).expect("the same");
+            assert!(tape.heads().iter().any(|head| head.value.is_nil() && head.is_client()));
+            assert!(Events::from(&tape).whole()[..] == history[..], "{}", file.display());
+        }
+    }
+}
+
+/// Values tell whose completion it is where processes do not, and are there then.
+#[test]
+fn a_tape_without_processes_holds_the_same_history() {
+    let text = "{:type :info, :process :nemesis, :f :kill, :value [\"n1\"]}\n\
+                {:type :invoke, :f :txn, :value [[:append 1 2]]}\n\
+                {:type :invoke, :f :txn, :value [[:append 1 3]]}\n\
+                {:type :ok, :f :txn, :value [[:append 1 3]]}\n\
+                {:type :ok, :f :txn, :value [[:append 1 2]]}\n";
+    let history = from_text(text).expect("a history");
+    assert_eq!(history[3].process, Process::Client(1));
+    let tape = Tape::new(text.to_owned(), Hints::default()).expect("a history");
+    assert!(Events::from(&tape).whole()[..] == history[..]);
+    assert!(tape.heads() == history);
+}

@@ -48,6 +48,11 @@ pub(super) fn read(
     Ok(())
 }
 
+/// The operation of the first line.
+pub(super) fn first(text: &str) -> Option<Edn> {
+    Line::of(text.lines().next()?)?.record().ok()
+}
+
 /// The columns of an operation.
 struct Line<'a> {
     process: &'a str,

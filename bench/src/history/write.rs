@@ -29,7 +29,7 @@ impl Op {
 
     /// The operation as results show it: `#jepsen.history.Op{...}`.
     pub fn to_record(&self) -> Edn {
-        Edn::Tagged("jepsen.history.Op".into(), Box::new(self.to_edn()))
+        Edn::tagged("jepsen.history.Op", self.to_edn())
     }
 }
 

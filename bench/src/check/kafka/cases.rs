@@ -66,7 +66,7 @@ impl Case {
     }
 
     pub(super) fn to_edn(&self, kind: &str, steps: &Steps<'_>, log: &Log) -> Edn {
-        let op = |step: usize| steps.all[step].op.to_record();
+        let op = |step: usize| steps.op(step).to_record();
         let key = |msg: Msg| steps.key(steps.key_of(msg)).clone();
         let value = |msg: &Msg| steps.value(*msg).clone();
         match self {

@@ -59,23 +59,22 @@ pub(super) fn lost_commits(steps: &Steps<'_>) -> Option<Edn> {
         if step.outcome != OpType::Ok {
             continue;
         }
-        if let (Kind::Assign { .. }, Some(told)) = (step.kind, told(steps, i)) {
+        if let (Kind::Assign { .. }, Some(told)) = (step.kind, steps.committed.get(&i)) {
             for key in &step.assigned {
-                let found = told.iter().find(|(name, _)| is_key(name, steps.key(*key)));
-                let found = found.and_then(|(_, offset)| offset.as_int());
-                if let Some((expected, proof)) = certain.before(*key, step.invoke.index)
+                let found = told.iter().find(|(name, _)| name == key).map(|(_, offset)| *offset);
+                if let Some((expected, proof)) = certain.before(*key, steps.start(step).index)
                     && found < Some(expected)
                 {
                     lost.push(Lost { key: *key, list: i, found, expected, proof });
                 }
                 if let Some(found) = found {
-                    certain.add(*key, found, step.op.index, i);
+                    certain.add(*key, found, steps.end(step).index, i);
                 }
             }
         }
         for (key, polled) in &step.polls {
             if let Some(last) = polled.iter().map(|(offset, _)| *offset).max() {
-                certain.add(*key, last, step.op.index, i);
+                certain.add(*key, last, steps.end(step).index, i);
             }
         }
     }
@@ -84,25 +83,11 @@ pub(super) fn lost_commits(steps: &Steps<'_>) -> Option<Edn> {
             ("key", steps.key(lost.key).clone()),
             ("committed", lost.found.map_or(Edn::Nil, Edn::Int)),
             ("expected", Edn::Int(lost.expected)),
-            ("list", steps.all[lost.list].op.to_record()),
-            ("proof", steps.all[lost.proof].op.to_record()),
+            ("list", steps.op(lost.list).to_record()),
+            ("proof", steps.op(lost.proof).to_record()),
         ])
     };
     let shown = lost.iter().take(SHOWN).map(case).collect();
     let count = Edn::from(lost.len());
     (!lost.is_empty()).then(|| Edn::map([("count", count), ("errs", Edn::List(shown))]))
-}
-
-/// The committed offsets that an assignment was told, if it asked for them.
-fn told<'s>(steps: &'s Steps<'_>, step: usize) -> Option<&'s [(Edn, Edn)]> {
-    let mut extra = steps.all[step].op.extra.iter();
-    extra.find(|(name, _)| name == COMMITTED).and_then(|(_, offsets)| offsets.entries())
-}
-
-/// Whether a key of a map is this key of a log; from JSON the former is a keyword.
-fn is_key(name: &Edn, key: &Edn) -> bool {
-    match (name, key) {
-        (Edn::Keyword(name), Edn::Str(key)) => name == key,
-        (name, key) => name == key,
-    }
 }

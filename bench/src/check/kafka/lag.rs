@@ -25,7 +25,7 @@ impl Known {
     fn new(steps: &Steps<'_>) -> Known {
         let mut known = Known(vec![Vec::new(); steps.keys()]);
         for step in steps.all.iter().filter(|step| step.outcome == OpType::Ok) {
-            let time = step.op.time;
+            let time = steps.end(step).time;
             for (key, sent) in &step.sends {
                 let highest = sent.iter().filter_map(|(offset, _)| *offset).max();
                 known.add(*key, highest, time);
@@ -88,14 +88,14 @@ fn worst(steps: &Steps<'_>) -> Option<Lag> {
             *of_process = step.assigned.iter().map(kept).collect();
             continue;
         }
-        if step.kind != Kind::Work || !is_poll(step.op.value.as_seq().unwrap_or_default()) {
+        if step.kind != Kind::Work || !step.is_poll {
             continue;
         }
         for (key, polled) in &step.polls {
             let highest = of_process.entry(*key).or_insert(-1);
             *highest = polled.iter().map(|(offset, _)| *offset).fold(*highest, i64::max);
         }
-        let time = step.invoke.time;
+        let time = steps.start(step).time;
         for (key, offset) in of_process {
             let since = known.since(*key, offset.saturating_add(1));
             let lag = since.map_or(0, |since| (time - since).max(0));
@@ -105,9 +105,4 @@ fn worst(steps: &Steps<'_>) -> Option<Lag> {
         }
     }
     worst
-}
-
-fn is_poll(mops: &[Edn]) -> bool {
-    let f = |mop: &Edn| mop.as_seq().and_then(|mop| mop.first()?.as_text()) == Some("poll");
-    mops.iter().any(f)
 }

@@ -27,7 +27,7 @@ pub(super) fn wrong_reads(steps: &Steps<'_>, log: &Log, cases: &mut Cases) {
                 continue;
             } else if steps.all[writer].outcome == OpType::Fail {
                 cases.add("G1a", case);
-            } else if step.op.index < steps.all[writer].invoke.index {
+            } else if steps.end(step).index < steps.start(&steps.all[writer]).index {
                 cases.add("G1c-realtime", case);
             }
         }
@@ -73,7 +73,7 @@ pub(super) fn unseen(steps: &Steps<'_>, log: &Log) -> Option<Edn> {
             by_key.entry(steps.key(steps.key_of(msg))).or_default().push(msg);
         }
     }
-    let time = steps.all.iter().map(|step| step.op.time).max()?;
+    let time = steps.all.iter().map(|step| steps.end(step).time).max()?;
     let count = |(key, all): (&&Edn, &Vec<Msg>)| ((*key).clone(), Edn::from(all.len()));
     let counts = by_key.iter().map(count).collect();
     let values = |(key, all): (&&Edn, &Vec<Msg>)| {

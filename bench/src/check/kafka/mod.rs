@@ -51,7 +51,7 @@ use self::log::Log;
 use self::read::{Kind, Steps};
 use crate::check::{Outcome, Verdict};
 use crate::edn::Edn;
-use crate::history::{Op, OpType};
+use crate::history::{Events, OpType};
 
 /// Anomalies that are reported and allowed.
 const ALLOWED: [&str; 1] = ["int-send-skip"];
@@ -61,14 +61,14 @@ const ALLOWED: [&str; 1] = ["int-send-skip"];
 const ALLOWED_IF_SUBSCRIBED: [&str; 2] = ["poll-skip", "nonmonotonic-poll"];
 
 /// Judges a history of sends and polls. Events of the nemesis are passed over.
-pub fn check(history: &[Op]) -> Outcome {
-    match judge(history) {
+pub fn check<'h>(history: impl Into<Events<'h>>) -> Outcome {
+    match judge(history.into()) {
         Ok(outcome) => outcome,
         Err(reason) => Outcome::unknown(reason),
     }
 }
 
-fn search<'h>(history: &'h [Op]) -> Result<(Steps<'h>, Log, Cases), String> {
+fn search(history: Events<'_>) -> Result<(Steps<'_>, Log, Cases), String> {
     let steps = read::read(history)?;
     let mut cases = Cases::default();
     let log = Log::new(&steps, &mut cases)?;
@@ -79,7 +79,7 @@ fn search<'h>(history: &'h [Op]) -> Result<(Steps<'h>, Log, Cases), String> {
     Ok((steps, log, cases))
 }
 
-fn judge(history: &[Op]) -> Result<Outcome, String> {
+fn judge(history: Events<'_>) -> Result<Outcome, String> {
     let (steps, log, cases) = search(history)?;
     let condense = |(kind, found)| (kind, Cases::condensed(kind, found, &steps, &log));
     let mut errors: BTreeMap<&str, Edn> = cases.0.into_iter().map(condense).collect();
@@ -111,7 +111,7 @@ fn judge(history: &[Op]) -> Result<Outcome, String> {
             "error",
             Edn::str(format!(
                 "operation {} sends and polls: cycles among such operations are not looked for",
-                step.op.index
+                steps.end(step).index
             )),
         );
     }
@@ -132,7 +132,7 @@ fn info_causes(steps: &Steps<'_>) -> Edn {
     for step in &steps.all {
         if step.kind == Kind::Work
             && step.outcome == OpType::Info
-            && let Some(error) = &step.op.error
+            && let Some(error) = &steps.end(step).error
             && !causes.contains(error)
         {
             causes.push(error.clone());

@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use super::cases::{Case, Cases};
 use super::log::Log;
 use super::read::{Key, Kind, Msg, Step, Steps};
-use crate::edn::Edn;
 use crate::history::OpType;
 
 /// Per key, the step that touched it last and the last message it saw there.
@@ -41,7 +40,7 @@ pub(super) fn between_operations(steps: &Steps<'_>, log: &Log, cases: &mut Cases
     }
 }
 
-fn polls(i: usize, step: &Step<'_>, last: &mut Last, log: &Log, cases: &mut Cases) {
+fn polls(i: usize, step: &Step, last: &mut Last, log: &Log, cases: &mut Cases) {
     for (key, messages) in &step.polls {
         let first = messages.first().map(|(_, msg)| *msg);
         if let (Some((before, Some(from))), Some(to)) = (last.get(key).copied(), first) {
@@ -60,7 +59,7 @@ fn polls(i: usize, step: &Step<'_>, last: &mut Last, log: &Log, cases: &mut Case
     }
 }
 
-fn sends(i: usize, step: &Step<'_>, last: &mut Last, log: &Log, cases: &mut Cases) {
+fn sends(i: usize, step: &Step, last: &mut Last, log: &Log, cases: &mut Cases) {
     for (key, messages) in &step.sends {
         let first = messages.first().map(|(_, msg)| *msg);
         if let (Some((before, Some(from))), Some(to)) = (last.get(key).copied(), first) {
@@ -78,10 +77,10 @@ fn sends(i: usize, step: &Step<'_>, last: &mut Last, log: &Log, cases: &mut Case
 /// `int-nonmonotonic-send`.
 pub(super) fn within_operations(steps: &Steps<'_>, log: &Log, cases: &mut Cases) {
     for (i, step) in steps.all.iter().enumerate() {
-        let rebalanced = rebalanced(step);
+        // While keys change hands within a poll, it may jump.
+        let rebalanced: &[Key] = steps.rebalanced.get(&i).map_or(&[], |keys| keys);
         for (key, messages) in &step.polls {
-            // While keys change hands within a poll, it may jump.
-            if rebalanced.contains(&steps.key(*key)) {
+            if rebalanced.contains(key) {
                 continue;
             }
             for pair in messages.windows(2) {
@@ -116,12 +115,4 @@ fn neighbours(
         ..1 => cases.add(back, case),
         1 => {}
     }
-}
-
-/// The keys that changed hands during an operation.
-fn rebalanced<'s>(step: &'s Step<'_>) -> Vec<&'s Edn> {
-    let log = step.op.extra.iter().find(|(name, _)| name == "rebalance-log");
-    let entries = log.and_then(|(_, log)| log.as_seq()).unwrap_or_default();
-    let keys = entries.iter().filter_map(|entry| entry.get("keys")?.as_seq());
-    keys.flatten().collect()
 }

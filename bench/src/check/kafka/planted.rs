@@ -7,7 +7,7 @@ use rand_core::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
 use super::*;
-use crate::history::{History, Process, to_edn_lines};
+use crate::history::{History, Op, Process, to_edn_lines};
 
 const CLIENTS: usize = 4;
 const KEYS: usize = 3;

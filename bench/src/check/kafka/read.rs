@@ -4,11 +4,13 @@
 //! `[:send k v]` and `[:poll]`; completed, `[:send k [offset v]]` and
 //! `[:poll {k [[offset v] ...]}]`. `:assign` and `:subscribe` have a list of keys as their value.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use super::commits::COMMITTED;
 use crate::check::names::Names;
 use crate::edn::Edn;
-use crate::history::{Op, OpType, Process};
+use crate::history::{Events, Op, OpType, Process};
 
 /// A key, by its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,12 +36,15 @@ pub(super) enum Kind {
 }
 
 /// An operation from its invocation to its completion.
-pub(super) struct Step<'h> {
+pub(super) struct Step {
     pub(super) process: u64,
     pub(super) kind: Kind,
-    pub(super) invoke: &'h Op,
-    /// The completion, or the invocation again if there is none.
-    pub(super) op: &'h Op,
+    /// Whether one of its micro-operations is a poll.
+    pub(super) is_poll: bool,
+    /// Where the history has the invocation.
+    start: u32,
+    /// The same of the completion, or of the invocation again if there is none.
+    end: u32,
     /// How it ended.
     pub(super) outcome: OpType,
     /// Sent messages by key, in order, with offsets where they are known.
@@ -51,16 +56,47 @@ pub(super) struct Step<'h> {
 }
 
 /// A history as sends and polls, in the order of the completions.
-#[derive(Default)]
 pub(super) struct Steps<'h> {
-    pub(super) all: Vec<Step<'h>>,
+    history: Events<'h>,
+    pub(super) all: Vec<Step>,
+    /// The keys that changed hands during a step.
+    pub(super) rebalanced: BTreeMap<usize, Vec<Key>>,
+    /// The committed offsets that a step was told, if it asked for them.
+    pub(super) committed: BTreeMap<usize, Vec<(Key, i64)>>,
     /// Key and value of each message.
     messages: Vec<(Key, u32)>,
     keys: Names,
     values: Names,
 }
 
-impl Steps<'_> {
+impl<'h> Steps<'h> {
+    fn new(history: Events<'h>) -> Steps<'h> {
+        Steps {
+            history,
+            all: Vec::new(),
+            rebalanced: BTreeMap::new(),
+            committed: BTreeMap::new(),
+            messages: Vec::new(),
+            keys: Names::default(),
+            values: Names::default(),
+        }
+    }
+
+    /// The invocation of a step, perhaps without its value.
+    pub(super) fn start(&self, step: &Step) -> &'h Op {
+        &self.history.heads()[step.start as usize]
+    }
+
+    /// The completion of a step, or its invocation if there is none; perhaps without its value.
+    pub(super) fn end(&self, step: &Step) -> &'h Op {
+        &self.history.heads()[step.end as usize]
+    }
+
+    /// The same of the step with this number, and with everything.
+    pub(super) fn op(&self, step: usize) -> Cow<'h, Op> {
+        self.history.op(self.all[step].end as usize)
+    }
+
     pub(super) fn key(&self, key: Key) -> &Edn {
         self.keys.name(key.0)
     }
@@ -88,31 +124,46 @@ impl Steps<'_> {
 ///
 /// # Errors
 /// The reason why nothing can be concluded from this history.
-pub(super) fn read(history: &[Op]) -> Result<Steps<'_>, String> {
-    let mut reader = Reader::default();
-    for op in history {
-        if let Process::Client(process) = op.process {
-            reader.event(op, process).map_err(|why| format!("operation {}: {why}", op.index))?;
+pub(super) fn read(history: Events<'_>) -> Result<Steps<'_>, String> {
+    let mut reader =
+        Reader { steps: Steps::new(history), open: BTreeMap::new(), ids: BTreeMap::new() };
+    for (at, head) in history.heads().iter().enumerate() {
+        if let Process::Client(process) = head.process {
+            let done = reader.event(Event::of(history, at), process);
+            done.map_err(|why| format!("operation {}: {why}", head.index))?;
         }
     }
     // Still open at the end: nobody knows, as after a time-out.
     for (process, invoke) in std::mem::take(&mut reader.open) {
-        reader.step(process, invoke, invoke, OpType::Info)?;
+        reader.step(process, &invoke, &invoke, OpType::Info)?;
     }
     Ok(reader.steps)
 }
 
-#[derive(Default)]
+/// An event while it is looked at, and where the history has it.
+#[derive(Clone)]
+struct Event<'h> {
+    at: u32,
+    op: Cow<'h, Op>,
+}
+
+impl<'h> Event<'h> {
+    fn of(history: Events<'h>, at: usize) -> Event<'h> {
+        let place = u32::try_from(at).expect("a history has under 2^32 events");
+        Event { at: place, op: history.op(at) }
+    }
+}
+
 struct Reader<'h> {
     steps: Steps<'h>,
-    open: BTreeMap<u64, &'h Op>,
+    open: BTreeMap<u64, Event<'h>>,
     ids: BTreeMap<(Key, u32), Msg>,
 }
 
 impl<'h> Reader<'h> {
-    fn event(&mut self, op: &'h Op, process: u64) -> Result<(), String> {
-        if op.kind == OpType::Invoke {
-            return match self.open.insert(process, op) {
+    fn event(&mut self, event: Event<'h>, process: u64) -> Result<(), String> {
+        if event.op.kind == OpType::Invoke {
+            return match self.open.insert(process, event) {
                 None => Ok(()),
                 Some(_) => Err(format!("process {process} invokes while its last is still open")),
             };
@@ -120,19 +171,20 @@ impl<'h> Reader<'h> {
         let Some(invoke) = self.open.remove(&process) else {
             return Err(format!("process {process} completes what it has not invoked"));
         };
-        if invoke.f != op.f {
-            return Err(format!("completes {}, but invoked {}", op.f, invoke.f));
+        if invoke.op.f != event.op.f {
+            return Err(format!("completes {}, but invoked {}", event.op.f, invoke.op.f));
         }
-        self.step(process, invoke, op, op.kind)
+        self.step(process, &invoke, &event, event.op.kind)
     }
 
     fn step(
         &mut self,
         process: u64,
-        invoke: &'h Op,
-        op: &'h Op,
+        start: &Event<'_>,
+        end: &Event<'_>,
         outcome: OpType,
     ) -> Result<(), String> {
+        let (invoke, op) = (&*start.op, &*end.op);
         let kind = match op.f.as_str() {
             "send" | "poll" | "txn" => Kind::Work,
             "assign" => Kind::Assign { subscribed: false },
@@ -143,8 +195,9 @@ impl<'h> Reader<'h> {
         let mut step = Step {
             process,
             kind,
-            invoke,
-            op,
+            is_poll: false,
+            start: start.at,
+            end: end.at,
             outcome,
             sends: Vec::new(),
             polls: Vec::new(),
@@ -166,6 +219,7 @@ impl<'h> Reader<'h> {
                 if outcome == OpType::Ok && intent(&invoke.value) != intent(&op.value) {
                     return Err("completes with something else than it invoked".into());
                 }
+                step.is_poll = is_poll(op.value.as_seq().unwrap_or_default());
             }
             Kind::Assign { .. } => {
                 let keys = op.value.as_seq().or(invoke.value.as_seq()).unwrap_or_default();
@@ -174,11 +228,33 @@ impl<'h> Reader<'h> {
             }
             Kind::Other => {}
         }
+        self.asides(op);
         self.steps.all.push(step);
         Ok(())
     }
 
-    fn mop(&mut self, mop: &Edn, step: &mut Step<'h>) -> Result<(), String> {
+    /// Notes what further keys of a record say about the next step.
+    fn asides(&mut self, op: &Op) {
+        let step = self.steps.all.len();
+        for (name, aside) in &op.extra {
+            if name == "rebalance-log" {
+                let entries = aside.as_seq().unwrap_or_default().iter();
+                let keys = entries.filter_map(|entry| entry.get("keys")?.as_seq()).flatten();
+                let keys = keys.map(|key| self.key(key)).collect();
+                self.steps.rebalanced.insert(step, keys);
+            }
+            if name == COMMITTED
+                && let Some(offsets) = aside.entries()
+            {
+                let told =
+                    offsets.iter().filter_map(|(key, at)| Some((self.key(key), at.as_int()?)));
+                let told = told.collect();
+                self.steps.committed.insert(step, told);
+            }
+        }
+    }
+
+    fn mop(&mut self, mop: &Edn, step: &mut Step) -> Result<(), String> {
         match mop.as_seq() {
             Some([f, key, value]) if f.as_text() == Some("send") => {
                 let key = self.key(key);
@@ -260,4 +336,9 @@ fn merged<T>(entries: ByKey<T>) -> ByKey<T> {
         by_key.entry(key).or_default().append(&mut messages);
     }
     by_key.into_iter().collect()
+}
+
+fn is_poll(mops: &[Edn]) -> bool {
+    let f = |mop: &Edn| mop.as_seq().and_then(|mop| mop.first()?.as_text()) == Some("poll");
+    mops.iter().any(f)
 }

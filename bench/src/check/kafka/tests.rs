@@ -32,7 +32,7 @@ fn a_valid_run_of_maelstrom_gives_the_same_map() {
 fn a_broken_run_of_maelstrom_gives_the_same_map() {
     let (history, theirs) = maelstrom("maelstrom-broken");
     let ours = check(&history).to_edn();
-    let (steps, log, cases) = search(&history).unwrap();
+    let (steps, log, cases) = search((&history).into()).unwrap();
     let keys = |edn: &Edn| edn.entries().unwrap().iter().map(|(k, _)| k.clone()).collect();
     let (our_keys, their_keys): (BTreeSet<Edn>, BTreeSet<Edn>) = (keys(&ours), keys(&theirs));
     assert_eq!(our_keys, their_keys);

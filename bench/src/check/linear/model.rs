@@ -126,7 +126,7 @@ pub fn from_initial(name: &str, initial: &Edn) -> Result<Box<dyn Model>, String>
 
 /// A state or its refusal as Knossos prints it.
 fn record(name: &str, entries: Vec<(Edn, Edn)>) -> Edn {
-    Edn::Tagged(format!("knossos.model.{name}").into(), Box::new(Edn::Map(entries)))
+    Edn::tagged(format!("knossos.model.{name}"), Edn::Map(entries))
 }
 
 /// What Knossos prints in place of a state when a step is impossible.

@@ -35,12 +35,20 @@ struct Txn {
     ok: bool,
 }
 
-struct Case {
+pub(super) struct Case {
     rng: Pcg64Mcg,
     flavour: Flavour,
 }
 
 impl Case {
+    /// The history of one case.
+    pub(super) fn of_lists(seed: u64) -> History {
+        let rng = Pcg64Mcg::seed_from_u64(seed);
+        let mut case = Case { rng, flavour: Flavour::ListAppend };
+        let txns = case.generate();
+        case.history(&txns)
+    }
+
     fn below(&mut self, n: usize) -> usize {
         (self.rng.next_u64() % n as u64) as usize
     }

@@ -70,7 +70,7 @@ impl<'t, 'h> Edges<'t, 'h> {
 
     /// How a transaction is called in words: by the index of its event.
     pub(super) fn t(&self, position: usize) -> String {
-        format!("T{}", self.txns.source[position].index)
+        format!("T{}", self.txns.head(position).index)
     }
 
     fn version(&self, value: Option<Id>) -> Edn {
@@ -212,10 +212,10 @@ impl<'t, 'h> Edges<'t, 'h> {
         let invoked = self.txns.adya.pair[to].map_or(to, |invocation| invocation);
         let step = Edn::map([
             ("type", Edn::keyword("realtime")),
-            ("a'", self.txns.source[from].to_record()),
-            ("b", self.txns.source[invoked].to_record()),
+            ("a'", self.txns.op(from).to_record()),
+            ("b", self.txns.op(invoked).to_record()),
         ]);
-        let gap = self.txns.source[invoked].time - self.txns.source[from].time;
+        let gap = self.txns.head(invoked).time - self.txns.head(from).time;
         let words = format!(
             "{} completed {:.3} ms before {} was invoked",
             self.t(from),

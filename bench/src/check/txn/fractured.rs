@@ -55,7 +55,7 @@ impl Fractured {
             translator.show_mop(self.reader, self.missed),
         );
         let (key, element) = (txns.name(self.key), txns.name(self.element));
-        let (r, w) = (txns.source[self.reader].index, txns.source[self.writer].index);
+        let (r, w) = (txns.head(self.reader).index, txns.head(self.writer).index);
         let line =
             format!("T{r} saw T{w} in {saw}, but not its {element} of key {key} in {missed}");
         let edn = Edn::map([

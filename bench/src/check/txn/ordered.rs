@@ -16,7 +16,7 @@
 //! that used a key, for each key: a history of a million takes days. Here everything is a sort or
 //! a pass. Whatever is indeterminate counts only if an ok transaction saw a write of it.
 
-mod graph;
+pub(super) mod graph;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,7 +30,7 @@ use super::read::Transactions;
 pub(super) type Version = (Id, Option<Id>);
 
 /// More edges than these are not built, so that memory stays bounded.
-const EDGES_MAX: usize = 1 << 26;
+pub(super) const EDGES_MAX: usize = 1 << 26;
 
 /// Which transactions are in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +62,7 @@ pub(super) struct Examined {
 /// What a transaction knew of a key, from outside, first and last.
 struct Touch {
     key: Id,
-    txn: usize,
+    txn: u32,
     first: u32,
     last: u32,
 }
@@ -72,7 +72,7 @@ struct Touch {
 struct Edge {
     from: u32,
     to: u32,
-    txns: [usize; 2],
+    txns: [u32; 2],
 }
 
 /// Looks at the transactions of a history of registers.
@@ -152,7 +152,7 @@ impl Keys {
                     keys.readers[read as usize].push(i);
                 }
                 if let (Some(first), Some(last)) = (read.or(written), written.or(read)) {
-                    keys.touches.push(Touch { key, txn: i, first, last });
+                    keys.touches.push(Touch { key, txn: i as u32, first, last });
                 }
             }
         }
@@ -175,16 +175,16 @@ impl Keys {
         let mut edges = Vec::new();
         for touches in self.touches.chunk_by(|a, b| a.key == b.key) {
             // Invocations and completions in their order; a completion is known by its own place.
-            let invoked = |touch: &Touch| txns.adya.pair[touch.txn].unwrap_or(touch.txn);
-            let ok = |touch: &&Touch| txns.adya.ops[touch.txn].kind == OpType::Ok;
+            let invoked = |touch: &Touch| txns.adya.pair[touch.at()].unwrap_or(touch.at());
+            let ok = |touch: &&Touch| txns.adya.ops[touch.at()].kind == OpType::Ok;
             let mut events: Vec<(usize, &Touch)> = Vec::with_capacity(2 * touches.len());
             events.extend(touches.iter().map(|touch| (invoked(touch), touch)));
-            events.extend(touches.iter().filter(ok).map(|touch| (touch.txn, touch)));
+            events.extend(touches.iter().filter(ok).map(|touch| (touch.at(), touch)));
             events.sort_unstable_by_key(|(at, _)| *at);
             let mut latest: Vec<&Touch> = Vec::new();
             for (at, touch) in events {
-                if at == touch.txn && ok(&touch) {
-                    latest.retain(|earlier| earlier.txn > invoked(touch));
+                if at == touch.at() && ok(&touch) {
+                    latest.retain(|earlier| earlier.at() > invoked(touch));
                     latest.push(touch);
                 } else {
                     edges.extend(latest.iter().filter_map(|earlier| earlier.before(touch)));
@@ -200,7 +200,7 @@ impl Keys {
         for touches in self.touches.chunk_by(|a, b| a.key == b.key) {
             let mut latest: BTreeMap<Option<i64>, &Touch> = BTreeMap::new();
             for touch in touches {
-                let op = &txns.adya.ops[touch.txn];
+                let op = &txns.adya.ops[touch.at()];
                 if op.kind == OpType::Ok
                     && let Some(earlier) = latest.insert(op.process, touch)
                 {
@@ -232,7 +232,7 @@ impl Keys {
         for (to, (key, value)) in (0..).zip(&self.versions) {
             let Some(&from) = initial.get(key).filter(|_| value.is_some()) else { continue };
             if is_first[to as usize] {
-                let by = self.writers[to as usize].unwrap_or_default();
+                let by = self.writers[to as usize].unwrap_or_default() as u32;
                 edges.push(Edge { from, to, txns: [by, by] });
             }
         }
@@ -251,7 +251,7 @@ impl Keys {
                 *shortest = circle;
             }
         }
-        let by: BTreeMap<(u32, u32), [usize; 2]> = match circles.is_empty() {
+        let by: BTreeMap<(u32, u32), [u32; 2]> = match circles.is_empty() {
             true => BTreeMap::new(),
             false => edges.iter().map(|edge| ((edge.from, edge.to), edge.txns)).collect(),
         };
@@ -259,7 +259,9 @@ impl Keys {
             let next = circle.iter().cycle().skip(1);
             let step = |(&from, &to): (&usize, &usize)| Step {
                 versions: [self.versions[from], self.versions[to]],
-                txns: by.get(&(from as u32, to as u32)).copied().unwrap_or_default(),
+                txns: by
+                    .get(&(from as u32, to as u32))
+                    .map_or([0; 2], |txns| txns.map(|i| i as usize)),
             };
             circle.iter().zip(next).map(step).collect()
         });
@@ -289,9 +291,9 @@ impl Keys {
                 link(*earlier, writer)?;
             }
         }
-        let completed = (0..all.len()).filter(|&i| all[i].kind == OpType::Ok);
         match order {
             Order::Process => {
+                let completed = (0..all.len()).filter(|&i| all[i].kind == OpType::Ok);
                 let mut latest = BTreeMap::new();
                 for i in completed {
                     if let Some(earlier) = latest.insert(all[i].process, i) {
@@ -301,19 +303,7 @@ impl Keys {
                 Some(Graph::new(all.len(), links))
             }
             Order::Realtime => {
-                // One more node for each position: what was completed up to there.
-                let moment = |at: usize| all.len() + at;
-                for i in completed {
-                    link(i, moment(i))?;
-                }
-                for i in 1..all.len() {
-                    link(moment(i - 1), moment(i))?;
-                }
-                for i in (0..all.len()).filter(|&i| self.happened[i]) {
-                    if let Some(invoked) = txns.adya.pair[i] {
-                        link(moment(invoked), i)?;
-                    }
-                }
+                realtime(&txns.adya, |i| self.happened[i], &mut link)?;
                 Some(Graph::new(2 * all.len(), links))
             }
         }
@@ -342,11 +332,38 @@ impl Keys {
 }
 
 impl Touch {
+    /// The position of the transaction.
+    fn at(&self) -> usize {
+        self.txn as usize
+    }
+
     /// What follows from this transaction having come before another.
     fn before(&self, later: &Touch) -> Option<Edge> {
         let (from, to) = (self.last, later.first);
         (from != to).then_some(Edge { from, to, txns: [self.txn, later.txn] })
     }
+}
+
+/// Links what was completed to what was invoked later and `happened`. For that there is one more
+/// node for each position of the history: what was completed up to there.
+pub(super) fn realtime(
+    history: &adya::History,
+    happened: impl Fn(usize) -> bool,
+    mut link: impl FnMut(usize, usize) -> Option<()>,
+) -> Option<()> {
+    let count = history.ops.len();
+    for (i, op) in history.ops.iter().enumerate() {
+        if i > 0 {
+            link(count + i - 1, count + i)?;
+        }
+        if op.kind == OpType::Ok {
+            link(i, count + i)?;
+        }
+        if let Some(invoked) = history.pair[i].filter(|_| happened(i)) {
+            link(count + invoked, i)?;
+        }
+    }
+    Some(())
 }
 
 /// Whether every read of a transaction sees what it read or wrote there before.

@@ -8,6 +8,7 @@
 //! numbers for equal values (as Clojure compares them), and translated back when a
 //! result is built.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use adya::history::{Id, Interner, Mop, ReadValue, Scalar};
@@ -15,7 +16,7 @@ use adya::history::{Id, Interner, Mop, ReadValue, Scalar};
 use super::Flavour;
 use crate::check::names::Names;
 use crate::edn::Edn;
-use crate::history::{Op, OpType, Process};
+use crate::history::{Events, Op, OpType, Process};
 
 /// A history of transactions, in adya's terms and in ours.
 ///
@@ -23,12 +24,13 @@ use crate::history::{Op, OpType, Process};
 /// which is also the index adya reports.
 pub(super) struct Transactions<'h> {
     pub(super) adya: adya::History,
-    /// The event behind each of adya's; an unfinished invocation
+    history: Events<'h>,
+    /// Where the history has the event behind each of adya's; an unfinished invocation
     /// stands for its own, missing completion.
-    pub(super) source: Vec<&'h Op>,
+    source: Vec<u32>,
     names: Names,
-    /// Values read that nobody ever tried to write.
-    pub(super) phantoms: Vec<Sighting>,
+    /// Key and value of every write ever invoked, sorted.
+    written: Vec<(Id, Id)>,
 }
 
 /// Where a value was read that cannot have been there.
@@ -38,7 +40,22 @@ pub(super) struct Sighting {
     pub(super) element: Id,
 }
 
-impl Transactions<'_> {
+impl<'h> Transactions<'h> {
+    /// The event behind one of adya's, perhaps without its value.
+    pub(super) fn head(&self, position: usize) -> &'h Op {
+        &self.history.heads()[self.source[position] as usize]
+    }
+
+    /// The event behind one of adya's, with everything.
+    pub(super) fn op(&self, position: usize) -> Cow<'h, Op> {
+        self.history.op(self.source[position] as usize)
+    }
+
+    /// How many keys and values there are; they are numbered from 0.
+    pub(super) fn names(&self) -> usize {
+        self.names.len()
+    }
+
     /// The key or value behind a number.
     pub(super) fn name(&self, id: Id) -> &Edn {
         self.names.name(id)
@@ -65,86 +82,93 @@ impl Transactions<'_> {
 ///
 /// # Errors
 /// The reason why nothing can be concluded from this history.
-pub(super) fn read(history: &[Op], flavour: Flavour) -> Result<Transactions<'_>, String> {
-    let mut reader = Reader::new(flavour);
-    for op in history {
-        let Process::Client(process) = op.process else { continue };
-        if op.f != "txn" {
+pub(super) fn read(history: Events<'_>, flavour: Flavour) -> Result<Transactions<'_>, String> {
+    let mut reader = Reader {
+        flavour,
+        ops: Vec::with_capacity(history.heads().len()),
+        source: Vec::with_capacity(history.heads().len()),
+        open: BTreeMap::new(),
+        written: Vec::new(),
+        names: Names::default(),
+    };
+    for (at, head) in history.heads().iter().enumerate() {
+        let Process::Client(process) = head.process else { continue };
+        if head.f != "txn" {
             // A history of another workload must not pass by being ignored.
-            return Err(format!("operation {}: {} is no transaction", op.index, op.f));
+            return Err(format!("operation {}: {} is no transaction", head.index, head.f));
         }
-        reader.event(op, process)?;
+        reader.event(&history.op(at), at, process)?;
     }
-    reader.finish()
+    reader.finish(history)
 }
 
-struct Reader<'h> {
+struct Reader {
     flavour: Flavour,
     ops: Vec<adya::history::Op>,
-    source: Vec<&'h Op>,
+    source: Vec<u32>,
     /// Per process, its open invocation and what that set out to do.
-    open: BTreeMap<u64, (&'h Op, Vec<Mop>)>,
+    open: BTreeMap<u64, (Event, Vec<Mop>)>,
     /// Key and value of every write ever invoked.
     written: Vec<(Id, Id)>,
     names: Names,
 }
 
-impl<'h> Reader<'h> {
-    fn new(flavour: Flavour) -> Reader<'h> {
-        Reader {
-            flavour,
-            ops: Vec::new(),
-            source: Vec::new(),
-            open: BTreeMap::new(),
-            written: Vec::new(),
-            names: Names::default(),
-        }
-    }
+/// Where the history has an event, and when it was.
+#[derive(Clone, Copy)]
+struct Event {
+    at: usize,
+    time: i64,
+}
 
-    fn event(&mut self, op: &'h Op, process: u64) -> Result<(), String> {
-        let at = |reason: String| format!("operation {}: {reason}", op.index);
+impl Reader {
+    fn event(&mut self, op: &Op, at: usize, process: u64) -> Result<(), String> {
+        let because = |reason: String| format!("operation {}: {reason}", op.index);
         if op.kind == OpType::Invoke {
-            let mops = self.mops(op).map_err(at)?;
+            let mops = self.mops(op).map_err(because)?;
             for mop in &mops {
                 if let Mop::Append { key, value } | Mop::Write { key, value } = mop {
                     self.written.push((*key, *value));
                 }
             }
-            if self.open.insert(process, (op, mops)).is_some() {
-                return Err(at(format!("process {process} invokes while its last is still open")));
+            let opened = Event { at, time: op.time };
+            if self.open.insert(process, (opened, mops)).is_some() {
+                return Err(because(format!(
+                    "process {process} invokes while its last is still open"
+                )));
             }
             // What an invocation intends plays no part in adya's analysis.
-            self.push(op, process, op.kind, Vec::new());
+            self.push(opened, process, op.kind, Vec::new());
             return Ok(());
         }
         let Some((_, intended)) = self.open.remove(&process) else {
-            return Err(at(format!("process {process} completes what it has not invoked")));
+            return Err(because(format!("process {process} completes what it has not invoked")));
         };
         let mops = if op.kind != OpType::Ok && op.value == Edn::Nil {
             intended
         } else {
-            let mops = self.mops(op).map_err(at)?;
+            let mops = self.mops(op).map_err(because)?;
             let same = intended.len() == mops.len()
                 && intended.iter().zip(&mops).all(|(a, b)| same_intent(a, b));
             if !same {
-                return Err(at("completes with another transaction than it invoked".into()));
+                return Err(because("completes with another transaction than it invoked".into()));
             }
             mops
         };
-        self.push(op, process, op.kind, mops);
+        self.push(Event { at, time: op.time }, process, op.kind, mops);
         Ok(())
     }
 
-    fn push(&mut self, op: &'h Op, process: u64, kind: OpType, value: Vec<Mop>) {
+    fn push(&mut self, event: Event, process: u64, kind: OpType, value: Vec<Mop>) {
         self.ops.push(adya::history::Op {
             index: self.ops.len() as u64,
             kind: adya_type(kind),
             // Client processes are counted up from 0 and never come near the limit.
             process: Some(i64::try_from(process).unwrap_or(i64::MAX)),
             value,
-            time: Some(op.time),
+            time: Some(event.time),
         });
-        self.source.push(op);
+        let at = u32::try_from(event.at).expect("a history has under 2^32 events");
+        self.source.push(at);
     }
 
     fn mops(&mut self, op: &Op) -> Result<Vec<Mop>, String> {
@@ -153,7 +177,12 @@ impl<'h> Reader<'h> {
             Edn::Nil => &[],
             value => value.as_seq().ok_or("its value is not a list of micro-operations")?,
         };
-        mops.iter().map(|mop| self.mop(mop, op.kind == OpType::Invoke)).collect()
+        // Collected, they would take room for four each.
+        let mut read = Vec::with_capacity(mops.len());
+        for mop in mops {
+            read.push(self.mop(mop, op.kind == OpType::Invoke)?);
+        }
+        Ok(read)
     }
 
     fn mop(&mut self, mop: &Edn, invoked: bool) -> Result<Mop, String> {
@@ -191,10 +220,10 @@ impl<'h> Reader<'h> {
         }
     }
 
-    fn finish(mut self) -> Result<Transactions<'h>, String> {
+    fn finish(mut self, history: Events<'_>) -> Result<Transactions<'_>, String> {
         // Still open at the end: nobody knows, as after a time-out.
-        for (process, (op, mops)) in std::mem::take(&mut self.open) {
-            self.push(op, process, OpType::Info, mops);
+        for (process, (opened, mops)) in std::mem::take(&mut self.open) {
+            self.push(opened, process, OpType::Info, mops);
         }
         self.written.sort_unstable();
         if let Some(twice) = self.written.windows(2).find(|w| w[0] == w[1]) {
@@ -205,14 +234,14 @@ impl<'h> Reader<'h> {
                 self.names.name(key),
             ));
         }
-        let phantoms = phantoms(&self.ops, &self.written);
         // adya's own table maps each number to itself.
         let mut interner = Interner::default();
         for id in 0..self.names.len() {
             interner.intern(Scalar::Int(id as i64));
         }
         let adya = adya::History::from_ops(self.ops, interner);
-        Ok(Transactions { adya, source: self.source, names: self.names, phantoms })
+        let (source, names, written) = (self.source, self.names, self.written);
+        Ok(Transactions { adya, history, source, names, written })
     }
 }
 
@@ -224,10 +253,10 @@ fn same_intent(invoked: &Mop, completed: &Mop) -> bool {
     }
 }
 
-/// Every read of something that is not in the sorted list of writes.
-fn phantoms(ops: &[adya::history::Op], written: &[(Id, Id)]) -> Vec<Sighting> {
+/// Every read of something that nobody ever tried to write.
+pub(super) fn phantoms(txns: &Transactions<'_>) -> Vec<Sighting> {
     let mut found = Vec::new();
-    for (reader, op) in ops.iter().enumerate() {
+    for (reader, op) in txns.adya.ops.iter().enumerate() {
         for (mop, read) in op.value.iter().enumerate() {
             let Mop::Read { key, value } = read else { continue };
             let elements = match value {
@@ -235,7 +264,8 @@ fn phantoms(ops: &[adya::history::Op], written: &[(Id, Id)]) -> Vec<Sighting> {
                 ReadValue::Scalar(element) => std::slice::from_ref(element),
                 ReadValue::List(elements) => elements.as_slice(),
             };
-            let unheard = elements.iter().find(|e| written.binary_search(&(*key, **e)).is_err());
+            let unheard =
+                elements.iter().find(|e| txns.written.binary_search(&(*key, **e)).is_err());
             found.extend(unheard.map(|&element| Sighting { reader, mop, element }));
         }
     }

@@ -170,13 +170,13 @@ impl<'t, 'h> Translator<'t, 'h> {
 
     /// The micro-operation as the history has it.
     pub(super) fn show_mop(&self, position: usize, mop: usize) -> Edn {
-        let value = self.txns.source[position].value.as_seq().unwrap_or_default();
-        value.get(mop).cloned().unwrap_or_default()
+        let op = self.txns.op(position);
+        op.value.as_seq().and_then(|mops| mops.get(mop)).cloned().unwrap_or_default()
     }
 
     /// The operation as results quote it.
     pub(super) fn op(&self, position: usize) -> Edn {
-        self.txns.source[position].to_record()
+        self.txns.op(position).to_record()
     }
 
     fn first(&self, anomaly: &Anomaly) -> Edn {
@@ -238,7 +238,7 @@ impl<'t, 'h> Translator<'t, 'h> {
 
     fn cycle(&self, anomaly: &Anomaly) -> Told {
         let mut ops: Vec<usize> = anomaly.ops.iter().map(|&i| i as usize).collect();
-        let txn = |i: &usize| format!("{} = {}", self.edges.t(*i), self.txns.source[*i].value);
+        let txn = |i: &usize| format!("{} = {}", self.edges.t(*i), self.txns.op(*i).value);
         // Of a long cycle only the edges are told; they name what they are about.
         let short = 2 * ops.len() <= LINES;
         let mut lines: Vec<String> = ops.iter().filter(|_| short).map(txn).collect();
@@ -265,7 +265,7 @@ impl<'t, 'h> Translator<'t, 'h> {
 
     fn cycle_exists(&self, anomaly: &Anomaly) -> (Edn, String) {
         let model = models::printed(anomaly.detail["not"].as_str().unwrap_or_default());
-        let index = |&i: &u64| Edn::from(self.txns.source[i as usize].index);
+        let index = |&i: &u64| Edn::from(self.txns.head(i as usize).index);
         let edn = map([
             ("type", Edn::keyword(&anomaly.kind)),
             ("not", Edn::keyword(model)),

@@ -72,7 +72,7 @@ impl Teller<'_, '_> {
     }
 
     fn t(&self, txn: usize) -> String {
-        format!("T{}", self.txns.source[txn].index)
+        format!("T{}", self.txns.head(txn).index)
     }
 
     fn value(&self, version: Version) -> Edn {
@@ -100,17 +100,17 @@ impl Teller<'_, '_> {
         let versions = steps.iter().map(|step| self.value(step.versions[0])).collect();
         let mut txns: Vec<usize> = steps.iter().flat_map(|step| step.txns).collect();
         txns.dedup();
-        let ops = txns.into_iter().map(|txn| self.txns.source[txn].to_record()).collect();
+        let ops = txns.into_iter().map(|txn| self.txns.op(txn).to_record()).collect();
         let edn = [("key", key), ("versions", Edn::Vector(versions)), ("ops", Edn::Vector(ops))];
         (Edn::map(edn), lines)
     }
 
     /// Transactions each of which comes before the next.
     fn cycle(&self, cycle: &[usize]) -> (Edn, Vec<String>) {
-        let txn = |txn: &usize| format!("{} = {}", self.t(*txn), self.txns.source[*txn].value);
+        let txn = |txn: &usize| format!("{} = {}", self.t(*txn), self.txns.op(*txn).value);
         let mut lines: Vec<String> = cycle.iter().map(txn).collect();
         lines.push("each comes before the next, and the last before the first".to_owned());
-        let ops = cycle.iter().map(|txn| self.txns.source[*txn].to_record()).collect();
+        let ops = cycle.iter().map(|txn| self.txns.op(*txn).to_record()).collect();
         (Edn::map([("cycle", Edn::Vector(ops))]), lines)
     }
 }

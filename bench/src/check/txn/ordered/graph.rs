@@ -7,7 +7,7 @@ use std::collections::btree_map::Entry;
 const TRIED: usize = 32;
 
 /// Nodes are numbered from 0.
-pub(super) struct Graph {
+pub(in super::super) struct Graph {
     /// Where the successors of each node begin.
     starts: Vec<usize>,
     successors: Vec<u32>,
@@ -15,7 +15,7 @@ pub(super) struct Graph {
 
 impl Graph {
     /// The graph of some edges between `nodes` nodes.
-    pub(super) fn new(nodes: usize, mut edges: Vec<(u32, u32)>) -> Graph {
+    pub(in super::super) fn new(nodes: usize, mut edges: Vec<(u32, u32)>) -> Graph {
         edges.sort_unstable();
         edges.dedup();
         let mut starts = vec![0; nodes + 1];
@@ -33,8 +33,13 @@ impl Graph {
         self.successors[range].iter().map(|node| *node as usize)
     }
 
-    /// The nodes on cycles, and on ways from one cycle to another; none without a cycle.
-    pub(super) fn core(&self) -> Vec<usize> {
+    /// Whether there is a cycle.
+    pub(in super::super) fn has_cycle(&self) -> bool {
+        self.unordered().contains(&true)
+    }
+
+    /// For each node whether it is on a cycle, or comes after one.
+    fn unordered(&self) -> Vec<bool> {
         // Kahn's: what has nothing before it is taken away until everything has.
         let mut left = vec![true; self.len()];
         let mut before = vec![0_u32; self.len()];
@@ -49,6 +54,12 @@ impl Graph {
                 }
             }
         }
+        left
+    }
+
+    /// The nodes on cycles, and on ways from one cycle to another; none without a cycle.
+    pub(super) fn core(&self) -> Vec<usize> {
+        let mut left = self.unordered();
         // What only comes after a cycle leads nowhere: the same from the other end.
         let rest: Vec<usize> = (0..self.len()).filter(|node| left[*node]).collect();
         let mut back: Vec<(usize, usize)> = Vec::new();

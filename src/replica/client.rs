@@ -23,7 +23,8 @@ use crate::node::Context;
 use crate::raft::{ClientId, Command, Outcome, RaftId, ReadContext, Sequence, Term};
 use crate::time::Time;
 
-/// How long a request is kept: longer than any client of the protocol waits.
+/// How long a request is kept, unless the options say otherwise: longer than any client of the
+/// protocol waits.
 const KEEP: Duration = Duration::from_secs(10);
 /// How often a query is sent before it is refused.
 const QUERY_ATTEMPTS: u32 = 4;
@@ -308,7 +309,8 @@ impl<S: StateMachine> Replica<S> {
         let client = &mut started.client;
         // What clients send keeps this node from hearing the others, and takes time to pass on.
         let load = moving_time(client.commands.values().map(Pending::size_bytes).sum());
-        let (leaderless, keep) = (leaderless + load, KEEP + load);
+        let within = self.options.answer_within_ms.map(Duration::from_millis);
+        let (leaderless, keep) = (leaderless + load, within.unwrap_or(KEEP + load));
         let ready_at = client.ready_at;
         let pace = &mut client.pace;
         let mut refused = Vec::new();

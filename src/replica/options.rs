@@ -14,6 +14,11 @@ pub struct Options {
     pub heartbeat_ms: u64,
     /// How long a request waits for a leader before it is refused.
     pub leaderless_ms: u64,
+    /// Within how long every request is answered, with an error if there is nothing else to
+    /// say. For clients that close their connection when they give up: a later answer would
+    /// be a message to an address that does not exist any more. `None` keeps requests for ten
+    /// seconds, and for longer if they are large.
+    pub answer_within_ms: Option<u64>,
     /// Serve reads from leases; trusts clocks.
     pub lease_reads: bool,
     /// Answer a command only once it is applied on the node that was asked, so that the
@@ -45,6 +50,7 @@ impl Default for Options {
             election_timeout_ms: raft.election_timeout_ticks,
             heartbeat_ms: raft.heartbeat_ticks,
             leaderless_ms: 900,
+            answer_within_ms: None,
             lease_reads: raft.lease_reads,
             read_your_writes: false,
             compact_bytes: 1 << 20,

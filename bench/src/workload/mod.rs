@@ -94,10 +94,8 @@ pub enum Next {
 pub enum Connection {
     /// The worker goes on with it (Jepsen's `Reusable`).
     Kept,
-    /// The worker opens another one; answers to the old one are still taken, and ignored.
-    Replaced,
-    /// The same, but an answer to the old one is a message to an address that does not
-    /// exist.
+    /// The worker opens another one, and an answer to the old one is a message to an address
+    /// that does not exist.
     Closed,
 }
 

@@ -271,16 +271,14 @@ impl Clients {
         self.history.last_mut().expect("it was recorded").extra.extend(extra);
         if kind == OpType::Info {
             self.workers[index].process += self.workers.len() as u64;
-            self.workers[index].reconnects = self.workload.after_info() != Connection::Kept;
+            self.workers[index].reconnects = self.workload.after_info() == Connection::Closed;
         }
     }
 
     fn reconnect(&mut self, now: Time, index: usize) {
         let address = self.new_address();
         let worker = &mut self.workers[index];
-        if self.workload.after_info() == Connection::Closed {
-            self.addresses.close(&worker.address, now);
-        }
+        self.addresses.close(&worker.address, now);
         worker.address = address;
         worker.client = self.workload.client();
         worker.next_msg_id = 1;

@@ -15,11 +15,20 @@ const LENIENT: &str = "-w unique-ids --node-count 1 --time-limit 1 --rate 20 --l
 const BROADCAST: &str = "-w broadcast --node-count 1 --time-limit 1 --rate 20";
 const G_SET: &str = "-w g-set --node-count 1 --time-limit 1 --rate 20";
 const KAFKA: &str = "-w kafka --node-count 1 --concurrency 2n --time-limit 2 --rate 40";
-const LIN_KV: &str = "-w lin-kv --node-count 2 --concurrency 2n --time-limit 2 --rate 20";
+const LIN_KV: &str = "-w lin-kv --node-count 2 --concurrency 2n --time-limit 2 --rate 20 --seed 1";
 const TXN: &str = "-w txn-list-append --node-count 1 --time-limit 1 --rate 20";
 /// Long enough for a request to time out, and the next one of its worker.
 const LATE_ECHO: &str = "-w echo --node-count 1 --time-limit 8 --rate 5";
 const LATE_IDS: &str = "-w unique-ids --node-count 1 --time-limit 8 --rate 5";
+const LATE_SET: &str = "-w g-set --node-count 1 --time-limit 8 --rate 5 --seed 1";
+const LATE_KAFKA: &str =
+    "-w kafka --node-count 1 --concurrency 2n --time-limit 8 --rate 5 --seed 1";
+/// Long enough for a few hundred requests to services.
+const TALK: &str = "-w echo --node-count 2 --time-limit 3 --rate 20 --concurrency 2";
+const RINGS: &str = "-w pn-counter --node-count 3 --time-limit 8 --rate 20 \
+                     --nemesis partition --nemesis-interval 1 --seed 3";
+const ONE_OWNER: &str = "-w unique-ids --node-count 3 --time-limit 7 --rate 20 \
+                         --nemesis partition --availability total --seed 1";
 
 const fn row(
     mode: &'static str,
@@ -58,7 +67,17 @@ pub(super) const ROWS: &[Row] = &[
         1,
         &["which has closed its connection (it got its answer or gave up waiting)"],
     ),
+    row("late", LATE_SET, 0, &["which has closed its connection"]),
+    row("late", LATE_KAFKA, 1, &["which has closed its connection"]),
     row("late", LATE_IDS, 0, GOOD),
+    // Of three nodes a ring loses acknowledgements, and the first cut comes at once.
+    row("counts-twice", RINGS, 1, &["majorities-ring", ":errors (#jepsen"]),
+    row("counts-once", RINGS, 0, GOOD),
+    row("one-owner", ONE_OWNER, 1, &[":availability {:valid? false"]),
+    // Services carry out odd requests, seq-kv lags, and of lww-kv there are two.
+    row("services", TALK, 0, GOOD),
+    row("seq-lag", TALK, 0, GOOD),
+    row("lww-lost", TALK, 0, GOOD),
     // What is put on a line around the message, and bodies without fields, are survived.
     row("right", ECHO, 0, GOOD),
     row("text-after", ECHO, 0, GOOD),

@@ -5,7 +5,9 @@
 //! it serves (echo, unique-ids, broadcast, g-set, lin-kv, kafka, txn-list-append).
 
 // Its log is its stderr, as any foreign node's.
-#![allow(clippy::print_stderr, clippy::disallowed_methods)]
+#![allow(clippy::print_stderr, clippy::print_stdout, clippy::disallowed_methods)]
+
+mod foreign_talk;
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, Write};
@@ -34,6 +36,7 @@ fn main() -> io::Result<()> {
     if mode == "exit-at-once" {
         exit(3);
     }
+    foreign_talk::run(&mode);
     let mut node = Node { mode, ..Node::default() };
     let mut out = io::BufWriter::new(io::stdout().lock());
     for line in io::stdin().lock().lines() {

@@ -30,6 +30,11 @@ use super::protocol::{Ask, Offsets, PollOk};
 use crate::options::Options;
 use crate::reply::{Done, not_supported};
 
+/// Clients of kafka wait for 5 seconds and then close their connection; a node that answers them
+/// later is taken for one that writes to an address of its own invention. This leaves room for a
+/// clock that is slow by 30 %, and for a flush.
+const ANSWER_WITHIN_MS: u64 = 3300;
+
 /// The workload.
 pub struct Kafka {
     replica: Replica<Logs>,
@@ -42,7 +47,9 @@ impl Kafka {
     /// A node that has not started yet.
     pub fn new(options: &Options) -> Kafka {
         let logs = Logs::new(options.retain);
-        let options = replica::Options { read_your_writes: true, ..options.replica.clone() };
+        let answer_within_ms = Some(ANSWER_WITHIN_MS);
+        let options = options.replica.clone();
+        let options = replica::Options { read_your_writes: true, answer_within_ms, ..options };
         Kafka { replica: Replica::new(Kafka::PEER, logs, options) }
     }
 

@@ -130,11 +130,8 @@ impl Workload for Kafka {
         }
     }
 
-    /// Maelstrom closes the connection here as well. Ours stays reachable: a send that waits
-    /// for a leader is answered late as a rule, and a node would be mute after its first
-    /// partition.
     fn after_info(&self) -> Connection {
-        Connection::Replaced
+        Connection::Closed
     }
 
     fn client(&self) -> Box<dyn Client> {

@@ -84,6 +84,13 @@ fn locate(reader: &Reader<'_>, error: &serde_json::Error) -> ParseError {
     while !reader.text.is_char_boundary(at) {
         at -= 1;
     }
+    let is_control = |b: &u8| *b < 0x20;
+    let line = reader.text.as_bytes()[at..].iter();
+    if let Some(ahead) = line.take(2).position(is_control)
+        && error.to_string().starts_with("control character")
+    {
+        at += ahead;
+    }
     let what = format!("{}, found {}", without_place(error), reader.char_at(at));
     reader.error_at(at, what)
 }

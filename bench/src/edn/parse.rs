@@ -25,6 +25,9 @@ pub const MAX_DEPTH: usize = 512;
 /// How much of a word a complaint quotes, in characters.
 const QUOTE: usize = 60;
 
+/// How long a complaint is, in characters.
+const COMPLAINT: usize = 300;
+
 /// Up to this many keys, comparing all pairs beats sorting.
 const FEW_KEYS: usize = 16;
 
@@ -132,7 +135,13 @@ impl<'a> Reader<'a> {
         let line_start = bytes.iter().rposition(|&b| b == b'\n').map_or(0, |n| n + 1);
         // Bytes of the form 10xxxxxx continue a character; the others begin one.
         let column = 1 + bytes[line_start..].iter().filter(|&&b| b & 0xC0 != 0x80).count();
-        ParseError { line: self.line_of(at), column, what: printable(&what.into()) }
+        let mut what = what.into();
+        // A word or a key may be as long as the text.
+        if let Some((end, _)) = what.char_indices().nth(COMPLAINT) {
+            what.truncate(end);
+            what.push_str("...");
+        }
+        ParseError { line: self.line_of(at), column, what: printable(&what) }
     }
 
     pub(super) fn peek(&self) -> Option<u8> {
@@ -236,7 +245,9 @@ impl<'a> Reader<'a> {
         let start = self.pos;
         let name = &self.token()[1..];
         if name.is_empty() || name.starts_with(':') {
-            return Err(self.error_at(start, "expected a name after the colon"));
+            let what =
+                format!("expected a name after the colon, found {}", self.char_at(start + 1));
+            return Err(self.error_at(start, what));
         }
         Ok(Edn::Keyword(CompactString::new(name)))
     }

@@ -79,7 +79,8 @@ fn complaints_name_the_place() {
             "line 1, column 1: an object that was printed without a form that can be read: #<",
         ),
         ("#5", "line 1, column 1: unexpected '#' before '5'"),
-        (":", "line 1, column 1: expected a name after the colon"),
+        (":", "line 1, column 1: expected a name after the colon, found the end"),
+        ("[: a]", "line 1, column 2: expected a name after the colon, found ' '"),
         ("#_", "line 1, column 3: expected a value, found the end"),
         ("[#_]", "line 1, column 4: unexpected ']'"),
         ("\"\\ud800\"", "line 1, column 3: half of a surrogate pair"),
@@ -90,6 +91,14 @@ fn complaints_name_the_place() {
     for (text, complaint) in table {
         let error = parse(text).map_err(|e| e.to_string());
         assert_eq!(error, Err(complaint.to_owned()), "{text}");
+    }
+}
+
+#[test]
+fn complaints_are_short() {
+    for text in ["\\x", "##x", "{x 1 x 2}", "{x}", "1x"] {
+        let error = parse(&text.replace('x', &"y".repeat(5000))).expect_err("not EDN");
+        assert!(error.what.len() < 400, "{text}: {}", error.what.len());
     }
 }
 

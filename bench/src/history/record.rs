@@ -43,7 +43,7 @@ impl Parts {
             Some(f) => CompactString::new(
                 name_of(&f).ok_or_else(|| format!(":f is {}, not a name", shortened(&f)))?,
             ),
-            None => CompactString::new(hints.f.ok_or("no :f")?),
+            None => CompactString::new(hints.f.ok_or_else(|| fields.lack("f"))?),
         };
         let value = restored(fields.take("value").unwrap_or_default(), &f, from_json);
         let mut error = fields.take("error");
@@ -100,7 +100,11 @@ fn untupled(value: Edn) -> Edn {
 }
 
 /// The entries of a record, taken out by name.
-struct Fields(Vec<(Edn, Edn)>);
+struct Fields {
+    entries: Vec<(Edn, Edn)>,
+    /// Which of them are taken, by their places.
+    taken: Vec<bool>,
+}
 
 impl Fields {
     fn of(record: Edn) -> Result<Fields, String> {
@@ -113,14 +117,16 @@ impl Fields {
             other => return Err(format!("expected an operation, found {}", shortened(&other))),
         };
         match entries.iter().find(|(key, _)| name_of(key).is_none()) {
-            None => Ok(Fields(entries)),
+            None => Ok(Fields { taken: vec![false; entries.len()], entries }),
             Some((key, _)) => Err(format!("key {} is not a name", shortened(key))),
         }
     }
 
     fn take(&mut self, name: &str) -> Option<Edn> {
-        let at = self.0.iter().position(|(key, _)| name_of(key) == Some(name))?;
-        Some(self.0.remove(at).1)
+        let mut places = self.entries.iter().zip(&self.taken);
+        let at = places.position(|((key, _), taken)| !taken && name_of(key) == Some(name))?;
+        self.taken[at] = true;
+        Some(std::mem::take(&mut self.entries[at].1))
     }
 
     /// The same, where nil means that it is not known.
@@ -129,21 +135,36 @@ impl Fields {
     }
 
     fn require(&mut self, name: &str) -> Result<Edn, String> {
-        self.known(name).ok_or_else(|| format!("no :{name}"))
+        let found = self.known(name);
+        found.ok_or_else(|| self.lack(name))
+    }
+
+    /// The complaint that there is no value of this name, with the names that there are.
+    fn lack(&self, name: &str) -> String {
+        let known = self.entries.iter().filter_map(|(key, _)| name_of(key));
+        let known: Vec<String> = known.take(8).map(|name| format!(":{name}")).collect();
+        match known.is_empty() {
+            true => format!("no :{name}, found an empty map"),
+            false => format!("no :{name}, found {}", shortened_text(&known.join(" "))),
+        }
     }
 
     fn rest(self) -> Vec<(CompactString, Edn)> {
+        let left = self.entries.into_iter().zip(self.taken).filter(|(_, taken)| !taken);
         let entry = |(key, value): (Edn, Edn)| Some((CompactString::new(name_of(&key)?), value));
-        self.0.into_iter().filter_map(entry).collect()
+        left.filter_map(|(entry_left, _)| entry(entry_left)).collect()
     }
 }
 
 /// The beginning of a value, for messages.
 pub(super) fn shortened(value: &Edn) -> String {
-    let text = value.to_string();
+    shortened_text(&value.to_string())
+}
+
+fn shortened_text(text: &str) -> String {
     match text.char_indices().nth(60) {
         Some((end, _)) => format!("{}...", printable(&text[..end])),
-        None => printable(&text),
+        None => printable(text),
     }
 }
 

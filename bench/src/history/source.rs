@@ -118,9 +118,11 @@ pub fn run_dir(dir: &Path) -> PathBuf {
 }
 
 /// What files begin with that are not text, and what to do about them.
-const BINARY: [(&[u8], &str); 4] = [
+const BINARY: [(&[u8], &str); 6] = [
     (b"\x1f\x8b", "this is compressed by gzip: gunzip -c FILE | seaworthy check ... -"),
     (b"\x28\xb5\x2f\xfd", "this is compressed by zstd: zstd -dc FILE | seaworthy check ... -"),
+    (b"\xfd7zXZ\x00", "this is compressed by xz: xz -dc FILE | seaworthy check ... -"),
+    (b"BZh", "this is compressed by bzip2: bzip2 -dc FILE | seaworthy check ... -"),
     (b"PK\x03\x04", "this is a zip archive: unzip it, and check the history.edn in it"),
     (b"JEPSEN", "this is Jepsen's binary format: check the history.edn beside it"),
 ];

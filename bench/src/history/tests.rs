@@ -75,9 +75,10 @@ fn complaints_name_line_and_reason() {
     let good = "{:index 0, :type :invoke, :process 0, :f :read}\n";
     let table = [
         ("{:type :done, :process 0, :f :read}", "unknown :type :done"),
-        ("{:process 0, :f :read}", "no :type"),
+        ("{:process 0, :f :read}", "no :type, found :process :f"),
+        ("{}", "no :type, found an empty map"),
         ("{:type :ok, :f :read}", "no :process"),
-        ("{:type :ok, :process 0}", "no :f"),
+        ("{:type :ok, :process 0}", "no :f, found :type :process"),
         ("{:type :ok, :process -1, :f :a}", ":process is -1, neither a number nor :nemesis"),
         (
             "{:type :ok, :process \"\u{1b}[2J\", :f :a}",
@@ -88,7 +89,7 @@ fn complaints_name_line_and_reason() {
         ("{7 :ok}", "key 7 is not a name"),
         ("[1 2]", "expected an operation, found [1 2]"),
         ("#foo [1]", "expected an operation, found #foo"),
-        ("#foo{:a 1}", "no :type"),
+        ("#foo{:a 1}", "no :type, found :a"),
     ];
     for (record, complaint) in table {
         let error = from_text(&format!("{good}  {record}")).map_err(|e| e.to_string());
@@ -106,7 +107,18 @@ fn complaints_name_line_and_reason() {
             "line 2, column 2: EOF while parsing a list, found the end",
         ),
         ("{\"type\": \"ok\", é}", "line 1, column 16: key must be a string, found 'é'"),
-        ("[{\"type\": \"ok\"},\n {\"type\": 7}]", "line 1, column 2: no :f"),
+        ("[{\"type\": \"ok\"},\n {\"type\": 7}]", "line 1, column 2: no :f, found :type"),
+        (
+            "{\"type\": \"o\tk\"}",
+            "line 1, column 12: control character (\\u0000-\\u001F) found while parsing a string, found '\\t'",
+        ),
+        ("0\t:ok\t:read\té (", "line 1, column 15: expected one value, found more"),
+        ("0\t:ok\t:read\t[1 2\tno", "line 1, column 13: '[' is never closed"),
+        ("0\t:ok\t:\t1", "line 1, column 7: expected a name after the colon, found the end"),
+        (
+            "1.0 INFO [jepsen worker 0] jepsen.util: 0\t:ok\t:read\t",
+            "line 1, column 53: expected a value, found the end",
+        ),
         (
             "0\t:ok\t:read\t1\n0 :ok :read\n",
             "line 2, column 1: expected process, :type, :f and value with tabs between them, found 0 :ok :read\\n",

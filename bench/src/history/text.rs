@@ -34,7 +34,8 @@ pub(super) fn read(
     for line in text.split_inclusive('\n') {
         match Line::of(line) {
             Some(op) => {
-                let record = op.record().map_err(|what| reader.error_at(start, what))?;
+                let record = op.record();
+                let record = record.map_err(|(at, what)| reader.error_at(start + at, what))?;
                 take(start, record)?;
             }
             None if is_log || line.trim().is_empty() => {}
@@ -55,6 +56,8 @@ pub(super) fn first(text: &str) -> Option<Edn> {
 
 /// The columns of an operation.
 struct Line<'a> {
+    /// The whole line, in which the columns lie.
+    line: &'a str,
     process: &'a str,
     kind: &'a str,
     f: &'a str,
@@ -64,18 +67,27 @@ struct Line<'a> {
 
 impl Line<'_> {
     fn of(line: &str) -> Option<Line<'_>> {
-        let line = line.trim_end_matches(['\n', '\r']);
-        let line = line.split_once(MARK).map_or(line, |(_, op)| op);
-        let mut columns = line.splitn(5, '\t');
+        let op = line.trim_end_matches(['\n', '\r']);
+        let op = op.split_once(MARK).map_or(op, |(_, op)| op);
+        let mut columns = op.splitn(5, '\t');
         let (process, kind, f) = (columns.next()?, columns.next()?, columns.next()?);
         let is_process = process.starts_with(':') || process.parse::<u64>().is_ok();
         let is_op = is_process && kind.strip_prefix(':').and_then(OpType::from_name).is_some();
         let value = columns.next().unwrap_or("nil");
-        is_op.then(|| Line { process, kind, f, value, error: columns.next() })
+        is_op.then(|| Line { line, process, kind, f, value, error: columns.next() })
     }
 
-    fn record(&self) -> Result<Edn, String> {
-        let read = |text: &str| parse(text).map_err(|error| format!("{}: {text:.60}", error.what));
+    /// The operation, or the byte of the line at which there is something else, and what.
+    fn record(&self) -> Result<Edn, (usize, String)> {
+        let read = |column: &str| {
+            parse(column).map_err(|error| {
+                let within = column.char_indices().nth(error.column - 1);
+                let at = within.map_or(column.len(), |(at, _)| at);
+                let start = column.as_ptr().addr().checked_sub(self.line.as_ptr().addr());
+                // A value that is missing altogether is nowhere in the line.
+                (start.map_or(0, |start| start + at), error.what)
+            })
+        };
         let mut entries = vec![
             (Edn::keyword("process"), read(self.process)?),
             (Edn::keyword("type"), read(self.kind)?),

@@ -143,7 +143,7 @@ impl Rig {
     }
 }
 
-/// Runs everything that can run without anybody's help.
+/// Runs everything that can run without further input.
 async fn settle() {
     for _ in 0..50 {
         yield_now().await;

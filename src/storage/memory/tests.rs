@@ -111,7 +111,7 @@ fn a_full_disk_and_a_failed_flush_last_until_the_next_start() {
     let position = storage.stage(record("s", "b")).unwrap();
     storage.sync_to(position).unwrap_err();
     storage.sync_to(position).unwrap_err();
-    // Nobody was told about it, and yet it may have arrived.
+    // It was not acknowledged, and yet it may have arrived.
     let model = CrashModel { unsynced: Unsynced::Kept, tear_percent: 0 };
     let (_, mut recovered, _) = crashed(&storage, 0, model);
     assert_eq!(recovered.take("s").records.last().unwrap(), b"b");
@@ -126,7 +126,7 @@ fn what_is_in_flight_cannot_be_forgotten() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Flushes that cover some of what was staged, between crashes.
+    /// Flushes that cover some of the staged writes, between crashes.
     #[test]
     fn delayed_flushes_agree_with_the_model(
         lives in proptest::collection::vec((any_writes(), 0..6_usize, any_writes(), any::<u64>()), 1..6)

@@ -3,7 +3,7 @@
 //! The log puts transactions in order and the database carries them out one at a time,
 //! so they are serializable; a transaction that was answered is in the log before any
 //! that is sent later, so the order agrees with real time. One that only reads is not
-//! logged: the leader makes sure that it still leads and answers from what is applied
+//! logged: the leader makes sure that it still leads and answers from its applied state
 //! (ReadIndex, Ongaro's thesis §6.4), which costs no write to disk.
 //!
 //! # What a transaction means

@@ -179,7 +179,7 @@ fn what_was_perhaps_never_flushed_is_written_anew() {
         .into_iter()
         .map(|path| (fs::read(&path).unwrap(), path))
         .collect();
-    // A record that follows, and of which nobody noted that its flush succeeded.
+    // A record that follows, and whose successful flush was not noted.
     let (mut storage, _) = place.open().unwrap();
     block_on(storage.commit(vec![record("s", "doubt")])).unwrap();
     drop(storage);

@@ -5,20 +5,9 @@ use std::time::Instant;
 
 use rand_core::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
-use seaworthy_bench::check::linear::generate::{self, Shape};
+use seaworthy_bench::check::linear::generate::{self, NAMES, Shape};
 use seaworthy_bench::check::linear::referee;
 use seaworthy_bench::check::linear::search::{Finding, Limits, search};
-
-const NAMES: [&str; 8] = [
-    "cas-register",
-    "register",
-    "mutex",
-    "multi-register",
-    "append-kv",
-    "set",
-    "queue",
-    "unordered-queue",
-];
 
 /// What came out.
 #[derive(Debug, Default)]

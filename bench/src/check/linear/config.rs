@@ -198,17 +198,28 @@ type Counts = Arc<[(Class, u32)]>;
 #[derive(Clone, Debug)]
 pub(super) struct SpentTable {
     numbers: BTreeMap<Counts, Spent>,
+    /// What one more call of a class leads to, where it was asked for.
+    successors: BTreeMap<(Spent, Class), Spent>,
     counts: Vec<Counts>,
     /// The sum of each.
     totals: Vec<u32>,
     /// Entries of all counts together: what the table holds in memory.
     size: usize,
+    /// The classes whose counts are compared; all if none are given.
+    pub(super) critical: Option<Vec<Class>>,
 }
 
 impl SpentTable {
     pub(super) fn new() -> SpentTable {
         let (numbers, counts) = (BTreeMap::new(), Vec::new());
-        let mut table = SpentTable { numbers, counts, totals: Vec::new(), size: 0 };
+        let mut table = SpentTable {
+            numbers,
+            successors: BTreeMap::new(),
+            counts,
+            totals: Vec::new(),
+            size: 0,
+            critical: None,
+        };
         assert_eq!(table.number(Vec::new()), Spent::NOTHING, "the first number is this one's");
         table
     }
@@ -224,14 +235,30 @@ impl SpentTable {
         counts.binary_search_by_key(&class, |entry| entry.0).map_or(0, |at| counts[at].1)
     }
 
+    /// How many took effect.
+    pub(super) fn total(&self, spent: Spent) -> u32 {
+        self.totals[spent.0 as usize]
+    }
+
+    /// All of `spent`, by class, without zeros.
+    pub(super) fn counts(&self, spent: Spent) -> &[(Class, u32)] {
+        &self.counts[spent.0 as usize]
+    }
+
     /// `spent` and one more of `class`.
     pub(super) fn plus_one(&mut self, spent: Spent, class: Class) -> Spent {
+        if let Some(number) = self.successors.get(&(spent, class)) {
+            return *number;
+        }
         let mut counts = self.counts[spent.0 as usize].to_vec();
         match counts.binary_search_by_key(&class, |entry| entry.0) {
             Ok(at) => counts[at].1 += 1,
             Err(at) => counts.insert(at, (class, 1)),
         }
-        self.number(counts)
+        let number = self.number(counts);
+        self.successors.insert((spent, class), number);
+        self.size += 2;
+        number
     }
 
     /// The smaller count of each class.
@@ -247,7 +274,8 @@ impl SpentTable {
         self.number(counts)
     }
 
-    fn number(&mut self, counts: Vec<(Class, u32)>) -> Spent {
+    /// The number of `counts`, which are in order and without zeros.
+    pub(super) fn number(&mut self, counts: Vec<(Class, u32)>) -> Spent {
         if let Some(number) = self.numbers.get(counts.as_slice()) {
             return *number;
         }
@@ -263,6 +291,9 @@ impl SpentTable {
     fn is_at_most(&self, a: Spent, b: Spent) -> bool {
         if a == b || a == Spent::NOTHING {
             return true;
+        }
+        if let Some(critical) = &self.critical {
+            return critical.iter().all(|class| self.count(a, *class) <= self.count(b, *class));
         }
         if self.totals[a.0 as usize] > self.totals[b.0 as usize] {
             return false;

@@ -22,7 +22,7 @@ pub(super) struct OpenCall {
 #[derive(Clone, Debug)]
 pub(super) struct OpenClass {
     pub(super) effect: Effect,
-    needs: Option<State>,
+    pub(super) needs: Option<State>,
     leads_to: Option<State>,
     /// Slots of the calls that will return, the first to return first.
     pub(super) slots: Vec<usize>,
@@ -37,24 +37,28 @@ pub(super) struct Frontier<'t, const W: usize> {
     at: usize,
     /// For every call that will return, its slot.
     slot_of: Vec<usize>,
+    /// For every slot, the events at which its calls were invoked and returned.
+    calls_of: Vec<Vec<(usize, usize)>>,
     slots: Vec<Option<OpenCall>>,
-    occupied: Bits<W>,
+    pub(super) occupied: Bits<W>,
     /// The slots of all blind writes.
     blind: Bits<W>,
-    open: BTreeMap<Class, OpenClass>,
+    pub(super) open: BTreeMap<Class, OpenClass>,
     /// The classes of `open` that change the state and lead to this one only.
-    leading_to: BTreeMap<State, BTreeSet<Class>>,
+    pub(super) leading_to: BTreeMap<State, BTreeSet<Class>>,
     /// The classes of `open` that change the state and lead to several.
-    leading_anywhere: BTreeSet<Class>,
+    pub(super) leading_anywhere: BTreeSet<Class>,
 }
 
 impl<'t, const W: usize> Frontier<'t, W> {
     /// The beginning of `timeline`, whose peak must be at most the capacity of `Bits<W>`.
     pub(super) fn new(timeline: &'t Timeline) -> Self {
+        let slot_of = assign_slots::<W>(timeline);
         Frontier {
             timeline,
             at: 0,
-            slot_of: assign_slots::<W>(timeline),
+            calls_of: calls_of(timeline, &slot_of, Bits::<W>::CAPACITY),
+            slot_of,
             slots: vec![None; Bits::<W>::CAPACITY],
             occupied: Bits::EMPTY,
             blind: Bits::EMPTY,
@@ -106,6 +110,13 @@ impl<'t, const W: usize> Frontier<'t, W> {
     /// Whether `call` will return.
     pub(super) fn returns(&self, call: CallId) -> bool {
         self.timeline.call(call).returned.is_some()
+    }
+
+    /// The number of events before the return of the call that is in `slot` after `at` events.
+    pub(super) fn returned_at(&self, slot: usize, at: usize) -> usize {
+        let calls = &self.calls_of[slot];
+        let next = calls.partition_point(|(invoked, _)| *invoked < at);
+        calls[next - 1].1
     }
 
     /// The class of `call`.
@@ -197,81 +208,6 @@ impl<'t, const W: usize> Frontier<'t, W> {
         }
         self.open.remove(&class);
     }
-
-    /// The classes of which a call can take effect, with good reason, on the way to
-    /// that of `target`.
-    ///
-    /// These are `target` itself, updates that must still take effect, and every class
-    /// that may lead to a state that one of these, or an open read, needs. Proof that the
-    /// others can be left out: look at a shortest sequence of steps that ends with
-    /// `target`, and in it at a longest run of steps of other classes. Each leads to one
-    /// state, which no open read and no step of a class in the result needs. So it
-    /// pays nothing but blind writes, and the step after the run is possible in every
-    /// state: it is a blind write (any other update without a need makes the result
-    /// complete, see below). That pays all blind writes and leads to the same state
-    /// without the run, which only used calls up.
-    pub(super) fn relevant(&self, target: Class) -> Vec<Class> {
-        let mut found = Found::default();
-        for slot in self.occupied.iter() {
-            let OpenCall { class, effect, .. } = self.occupant(slot);
-            match effect {
-                Effect::Overwrite(_) => {}
-                Effect::Observe => match self.open[class].needs {
-                    Some(state) => found.state(state),
-                    None => return self.all(),
-                },
-                Effect::Update => found.class(*class),
-            }
-        }
-        if self.open[&target].effect != Effect::Observe {
-            found.class(target);
-        }
-        self.leading_anywhere.iter().for_each(|class| found.class(*class));
-        loop {
-            if let Some(class) = found.new_classes.pop() {
-                let open = &self.open[&class];
-                match (open.effect, open.needs) {
-                    (Effect::Overwrite(_), _) => {}
-                    (_, Some(state)) => found.state(state),
-                    // It may need the states of all the others.
-                    (_, None) => return self.all(),
-                }
-            } else if let Some(state) = found.new_states.pop() {
-                let classes = self.leading_to.get(&state);
-                classes.into_iter().flatten().for_each(|class| found.class(*class));
-            } else {
-                return found.classes.into_iter().collect();
-            }
-        }
-    }
-
-    fn all(&self) -> Vec<Class> {
-        let changing = self.classes().filter(|(_, open)| open.effect != Effect::Observe);
-        changing.map(|(class, _)| class).collect()
-    }
-}
-
-/// Classes and states that matter, and which of them were not followed yet.
-#[derive(Default)]
-struct Found {
-    classes: BTreeSet<Class>,
-    new_classes: Vec<Class>,
-    states: BTreeSet<State>,
-    new_states: Vec<State>,
-}
-
-impl Found {
-    fn class(&mut self, class: Class) {
-        if self.classes.insert(class) {
-            self.new_classes.push(class);
-        }
-    }
-
-    fn state(&mut self, state: State) {
-        if self.states.insert(state) {
-            self.new_states.push(state);
-        }
-    }
 }
 
 /// Gives every call that will return the smallest slot that is free at its invocation.
@@ -290,4 +226,22 @@ fn assign_slots<const W: usize>(timeline: &Timeline) -> Vec<usize> {
         }
     }
     slot_of
+}
+
+/// For every slot, the events at which its calls are invoked and return.
+fn calls_of(timeline: &Timeline, slot_of: &[usize], slots: usize) -> Vec<Vec<(usize, usize)>> {
+    let mut calls_of = vec![Vec::new(); slots];
+    for (at, event) in timeline.events.iter().enumerate() {
+        match event {
+            Event::Invoke(call) if timeline.call(*call).returned.is_some() => {
+                calls_of[slot_of[call.0]].push((at, usize::MAX));
+            }
+            Event::Invoke(_) => {}
+            Event::Return(call) => {
+                let calls: &mut Vec<(usize, usize)> = &mut calls_of[slot_of[call.0]];
+                calls.last_mut().expect("it was invoked").1 = at;
+            }
+        }
+    }
+    calls_of
 }

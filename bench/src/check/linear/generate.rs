@@ -13,6 +13,18 @@ use super::model::{self, Model, Observed};
 use super::timeline::{Call, Class, State, Timeline};
 use crate::edn::Edn;
 
+/// The models that [`workload`] knows; `fifo-queue` is another name.
+pub const NAMES: [&str; 8] = [
+    "cas-register",
+    "register",
+    "mutex",
+    "multi-register",
+    "append-kv",
+    "set",
+    "queue",
+    "unordered-queue",
+];
+
 /// The shape of a history.
 #[derive(Clone, Debug)]
 pub struct Shape {

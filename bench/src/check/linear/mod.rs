@@ -9,8 +9,8 @@
 //! * [`timeline`]: operations as calls of small classes, in order.
 //! * [`model`]: what an object may do: registers, locks, lists, sets, queues.
 //! * [`search`]: the decision. Exact, or it gives up. Two searches take turns, one in
-//!   breadth (`pass`) and one in depth; both are made of the same steps (`step`) at the
-//!   same places (`frontier`).
+//!   breadth (`pass`) and one that follows the best way and learns from failures (`best`, `blame`);
+//!   both are made of the same steps (`step`, `relevant`) at the same places (`frontier`).
 //! * `report`, `story`: the result map for programs and the story for people.
 //! * [`referee`]: another search, which the first one is tested with, on what [`generate`]
 //!   makes.
@@ -18,12 +18,13 @@
 //! Deliberately missing: the special algorithm for unique values, since Jepsen's
 //! registers repeat theirs.
 
+mod best;
 mod bits;
+mod blame;
 #[cfg(test)]
 mod brute;
 mod classes;
 mod config;
-mod depth;
 mod frontier;
 pub mod generate;
 mod keyed;
@@ -31,8 +32,10 @@ pub mod model;
 mod object;
 mod pass;
 pub mod referee;
+mod relevant;
 mod report;
 pub mod search;
+mod states;
 mod step;
 mod story;
 #[cfg(test)]

@@ -6,7 +6,8 @@
 
 use super::config::{Antichain, Config};
 use super::model::Model;
-use super::search::Possibility;
+use super::relevant::Crashed;
+use super::search::{Possibility, Precision};
 use super::step::{Capacity, Stepper};
 use super::timeline::{CallId, Event, Timeline};
 
@@ -22,7 +23,7 @@ pub(super) enum End {
     Died {
         call: CallId,
         before: Vec<Possibility>,
-        is_exact: bool,
+        precision: Precision,
     },
     /// Stopped early, since there were too many states to join configurations.
     Inconclusive,
@@ -35,13 +36,16 @@ pub(super) fn pass<const W: usize>(
     model: &mut dyn Model,
     timeline: &Timeline,
     capacity: Capacity,
+    crashed: Crashed,
     max_work: u64,
 ) -> (End, u64) {
     let mut stepper = Stepper::<W>::new(timeline);
     stepper.max_work = max_work;
+    stepper.crashed = crashed;
     let mut configs = Antichain::new(capacity.max_per_state, capacity.overflow);
     configs.insert(Stepper::start(model), &mut stepper.spent, &mut 0);
-    let mut is_exact = true;
+    let may_crash = timeline.calls.iter().any(|call| call.returned.is_none());
+    let mut is_exact = crashed == Crashed::Once || !may_crash;
     while let Some(event) = stepper.frontier.next() {
         match event {
             Event::Invoke(call) => {
@@ -59,7 +63,8 @@ pub(super) fn pass<const W: usize>(
                 is_exact &= next.is_exact();
                 if next.is_empty() {
                     let before = possibilities(&stepper, configs.iter());
-                    return (End::Died { call, before, is_exact }, stepper.work);
+                    let precision = if is_exact { Precision::All } else { Precision::Bound };
+                    return (End::Died { call, before, precision }, stepper.work);
                 }
                 stepper.frontier.forward(model);
                 configs = next;

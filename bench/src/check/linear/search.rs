@@ -11,16 +11,17 @@
 //! * It *joins* two into one that dominates both. What is possible remains; if
 //!   nothing remains, the history is not linearizable.
 //!
-//! A pass that forgot nothing is conclusive either way. Between the passes a search in
-//! depth (see `depth.rs`) goes back where a pass would have had to keep more; it is exact.
+//! A pass that forgot nothing is conclusive either way. Between the passes a search for the
+//! best (see `best.rs`) goes back where a pass would have had to keep more; it is exact.
 //! The first conclusive answer counts. If there is none, the next turn of each may do
 //! more; if the [`Limits`] are reached, the history does not tell. So the answer may be
 //! missing, but is never wrong: `step.rs` has the argument, and the referee the proof by test.
 
+use super::best::BestFirst;
 use super::config::Overflow;
-use super::depth::Depth;
 use super::model::Model;
 use super::pass::{End, pass};
+use super::relevant::Crashed;
 use super::step::Capacity;
 use super::timeline::{CallId, State, Timeline};
 
@@ -56,6 +57,18 @@ pub struct Possibility {
     pub pending: Vec<CallId>,
 }
 
+/// How exactly a violation is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precision {
+    /// No call before was impossible, and these are the possibilities.
+    All,
+    /// No call before was impossible, but there may be more possibilities.
+    Some,
+    /// The possibilities are among these, and an earlier call might already have been
+    /// impossible.
+    Bound,
+}
+
 /// What the search found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Finding {
@@ -67,9 +80,8 @@ pub enum Finding {
         call: CallId,
         /// The possibilities just before it returned.
         before: Vec<Possibility>,
-        /// Whether `before` are exactly the possibilities. If not, they include them,
-        /// and an earlier call might already have been impossible.
-        is_exact: bool,
+        /// How exact `call` and `before` are.
+        precision: Precision,
     },
     /// A limit was reached: the history does not tell.
     GaveUp {
@@ -91,47 +103,56 @@ pub fn search(model: &mut dyn Model, timeline: &Timeline, limits: Limits) -> Fin
     }
 }
 
-/// Work of the first turn of the search in depth, for each event.
-const FIRST_DEPTH: u64 = 64;
+/// Work of the first turn of the search for the best, for each event: enough for most
+/// linearizable histories of up to 8 clients.
+const FIRST_TURN: u64 = 64;
 
-/// Runs passes with more and more configurations, and between them the search in depth
+/// What may be spent for each event, and at least, on the exact possibilities before a violation.
+const EXACT_WORK: (u64, u64) = (16, 1_000_000);
+
+/// Configurations of one state kept for those.
+const EXACT_PER_STATE: usize = 256;
+
+/// Runs passes with more and more configurations, and between them the search for the best
 /// for as much work, until one is conclusive.
 ///
 /// The turns are measured in work, not in time, so that the same history always gets
-/// the same answer from the same search. The search in depth comes before the pass that joins:
-/// it decides histories of few clients with a small part of that one's work, and stops early on
-/// those of many.
+/// the same answer from the same search. First comes the cheapest refutation, a pass that joins
+/// everything it can and lets indeterminate calls be used again and again: it finds reads of
+/// values that were overwritten or never written. The search for the best decides
+/// histories of few clients with a small part of the work of the passes, and stops early
+/// on those of many.
 fn deepen<const W: usize>(model: &mut dyn Model, timeline: &Timeline, limits: Limits) -> Finding {
-    let mut depth = Depth::<W>::new(model, timeline);
-    let (mut work, mut turn) = (0, FIRST_DEPTH * timeline.events.len() as u64);
+    let events = timeline.events.len() as u64;
+    let rough = Capacity { max_per_state: 1, overflow: Overflow::Join };
+    let (end, mut work) = pass::<W>(model, timeline, rough, Crashed::Freely, limits.max_work);
+    if let Some(finding) = conclusion(end, Some(Overflow::Join)) {
+        return sharpened::<W>(model, timeline, finding);
+    }
+    let mut best = BestFirst::<W>::new(model, timeline);
+    let mut turn = FIRST_TURN * events;
     let mut max_per_state = FIRST_MAX_PER_STATE.min(limits.max_per_state);
     let mut reason = None;
     loop {
         let before = work;
-        for search in [Some(Overflow::Evict), None, Some(Overflow::Join)] {
+        for search in [None, Some(Overflow::Evict), Some(Overflow::Join)] {
             let budget = limits.max_work.saturating_sub(work);
             let (end, spent) = match search {
                 Some(overflow) => {
                     let capacity = Capacity { max_per_state, overflow };
-                    pass::<W>(model, timeline, capacity, budget)
+                    pass::<W>(model, timeline, capacity, Crashed::Once, budget)
                 }
-                None => depth.run(model, turn.min(budget)),
+                None => best.run(model, turn.min(budget)),
             };
             work += spent;
-            match end {
-                End::Survived { possibilities, is_exact }
-                    if is_exact || search == Some(Overflow::Evict) =>
-                {
-                    return Finding::Linearizable(possibilities);
+            match (end, search) {
+                // The next turn of the search for the best has more budget.
+                (End::Stopped(why), Some(_)) => reason = Some(why),
+                (end, search) => {
+                    if let Some(finding) = conclusion(end, search) {
+                        return sharpened::<W>(model, timeline, finding);
+                    }
                 }
-                End::Died { call, before, is_exact }
-                    if is_exact || search == Some(Overflow::Join) =>
-                {
-                    return Finding::Violation { call, before, is_exact };
-                }
-                // The next turn of the search in depth has more budget.
-                End::Stopped(why) if search.is_some() => reason = Some(why),
-                _ => {}
             }
         }
         if let Some(reason) = reason {
@@ -143,5 +164,40 @@ fn deepen<const W: usize>(model: &mut dyn Model, timeline: &Timeline, limits: Li
         }
         turn = work - before;
         max_per_state = (max_per_state * GROWTH).min(limits.max_per_state);
+    }
+}
+
+/// What the end of a pass, or of the search for the best, proves.
+fn conclusion(end: End, pass: Option<Overflow>) -> Option<Finding> {
+    match end {
+        End::Survived { possibilities, is_exact } if is_exact || pass == Some(Overflow::Evict) => {
+            Some(Finding::Linearizable(possibilities))
+        }
+        End::Died { call, before, precision }
+            if precision != Precision::Bound || pass == Some(Overflow::Join) =>
+        {
+            Some(Finding::Violation { call, before, precision })
+        }
+        _ => None,
+    }
+}
+
+/// The same finding; a violation with the exact possibilities, if these are few.
+fn sharpened<const W: usize>(
+    model: &mut dyn Model,
+    timeline: &Timeline,
+    finding: Finding,
+) -> Finding {
+    let Finding::Violation { precision: Precision::Some | Precision::Bound, .. } = finding else {
+        return finding;
+    };
+    let max_work = EXACT_WORK.1.max(EXACT_WORK.0 * timeline.events.len() as u64);
+    let capacity = Capacity { max_per_state: EXACT_PER_STATE, overflow: Overflow::Evict };
+    let (end, _) = pass::<W>(model, timeline, capacity, Crashed::Once, max_work);
+    match end {
+        End::Died { call, before, precision: Precision::All } => {
+            Finding::Violation { call, before, precision: Precision::All }
+        }
+        _ => finding,
     }
 }

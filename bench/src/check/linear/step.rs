@@ -49,12 +49,13 @@
 //! The models differ only in which classes observe, overwrite or update: registers have
 //! all three; the mutex has only updates; transactions, sets and queues observe and update.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use super::bits::Bits;
 use super::config::{Antichain, Config, Overflow, Spent, SpentTable};
-use super::frontier::{Frontier, OpenCall, OpenClass};
+use super::frontier::{Frontier, OpenCall};
 use super::model::{Effect, Model};
+use super::relevant::Crashed;
 use super::search::Possibility;
 use super::timeline::{CallId, Class, Timeline};
 
@@ -86,6 +87,12 @@ pub(super) struct Stepper<'t, const W: usize> {
     pub(super) work: u64,
     /// A return is left unfinished when there were more.
     pub(super) max_work: u64,
+    /// How often indeterminate calls can be used.
+    pub(super) crashed: Crashed,
+    /// How many indeterminate calls a configuration may have spent.
+    pub(super) max_spent: u32,
+    /// Classes of which the last returns wanted an indeterminate call and found all spent.
+    pub(super) exhausted: BTreeSet<Class>,
     /// Whether the states of the model take too much memory.
     is_heavy: bool,
 }
@@ -93,7 +100,16 @@ pub(super) struct Stepper<'t, const W: usize> {
 impl<'t, const W: usize> Stepper<'t, W> {
     pub(super) fn new(timeline: &'t Timeline) -> Self {
         let (frontier, spent) = (Frontier::new(timeline), SpentTable::new());
-        Stepper { frontier, spent, work: 0, max_work: u64::MAX, is_heavy: false }
+        Stepper {
+            frontier,
+            spent,
+            work: 0,
+            max_work: u64::MAX,
+            crashed: Crashed::Once,
+            max_spent: u32::MAX,
+            exhausted: BTreeSet::new(),
+            is_heavy: false,
+        }
     }
 
     /// The limit that was passed, if one was.
@@ -185,14 +201,16 @@ impl<'t, const W: usize> Stepper<'t, W> {
         capacity: Capacity,
     ) {
         let target = self.frontier.occupant(slot).class;
-        let relevant = self.frontier.relevant(target);
+        let is_sparing = queue.iter().all(|config| !self.may_spend(config));
+        let crashed = if is_sparing { Crashed::Never } else { self.crashed };
+        let relevant = self.frontier.relevant(target, crashed);
         let mut seen = Antichain::new(capacity.max_per_state, capacity.overflow);
         let mut insert =
             |config, stepper: &mut Self| seen.insert(config, &mut stepper.spent, &mut stepper.work);
         let mut queue: VecDeque<Config<W>> =
             queue.into_iter().filter_map(|config| insert(config, self)).collect();
         while let Some(config) = queue.pop_front() {
-            for &class in &relevant {
+            for class in relevant.at(config.state, config.productive) {
                 for choice in self.choices(&config, class, (class == target).then_some(slot)) {
                     let Some(choice) = choice else { continue };
                     let reached = self.take_effect(model, &config, class, choice);
@@ -235,7 +253,7 @@ impl<'t, const W: usize> Stepper<'t, W> {
         let mut usable = open.slots.iter().copied().filter(|slot| config.usable.has(*slot));
         let first = usable.next();
         match first {
-            None => [self.crashed(config, class, open), None],
+            None => [self.crashed(config, class), None],
             Some(slot) if matches!(open.effect, Effect::Overwrite(_)) || config.owed.has(slot) => {
                 [Some(Choice::Slot(slot)), None]
             }
@@ -246,11 +264,23 @@ impl<'t, const W: usize> Stepper<'t, W> {
         }
     }
 
+    fn may_spend(&self, config: &Config<W>) -> bool {
+        self.spent.total(config.spent) < self.max_spent
+    }
+
     /// The first indeterminate call of `class` that is not spent.
-    fn crashed(&self, config: &Config<W>, class: Class, open: &OpenClass) -> Option<Choice> {
+    fn crashed(&mut self, config: &Config<W>, class: Class) -> Option<Choice> {
+        let open = self.frontier.open_class(class)?;
         let first = open.crashed.first()?;
+        if !self.may_spend(config) {
+            return None;
+        }
         let used = self.spent.count(config.spent, class) as usize;
-        (used == 0).then_some(first).or(open.crashed.get(used)).copied().map(Choice::Crashed)
+        let choice = (used == 0).then_some(first).or(open.crashed.get(used)).copied();
+        if choice.is_none() {
+            self.exhausted.insert(class);
+        }
+        choice.map(Choice::Crashed)
     }
 
     /// The configuration after a call of `class`, if it is possible and makes sense.
@@ -277,7 +307,9 @@ impl<'t, const W: usize> Stepper<'t, W> {
             }
             Choice::Crashed(call) => {
                 after.last = Some(call);
-                after.spent = self.spent.plus_one(config.spent, class);
+                if self.crashed != Crashed::Freely {
+                    after.spent = self.spent.plus_one(config.spent, class);
+                }
             }
         }
         let blind = *self.frontier.blind();

@@ -10,7 +10,7 @@ use std::fmt::Write;
 use super::model::Effect;
 use super::object::Object;
 use super::pass::MAX_POSSIBILITIES;
-use super::search::{Finding, Possibility};
+use super::search::{Finding, Possibility, Precision};
 use super::timeline::{CallId, Class, State};
 
 /// Lines of each part at most, so that the whole fits on a screen.
@@ -27,8 +27,8 @@ pub(super) fn tell(object: &mut Object<'_>, finding: &Finding, name: &str) -> Op
     match finding {
         Finding::Linearizable(_) => None,
         Finding::GaveUp { reason } => Some(format!("{name}: the search was given up: {reason}\n")),
-        Finding::Violation { call, before, is_exact } => {
-            Some(violation(object, *call, before, *is_exact, name))
+        Finding::Violation { call, before, precision } => {
+            Some(violation(object, *call, before, *precision, name))
         }
     }
 }
@@ -37,12 +37,12 @@ fn violation(
     object: &mut Object<'_>,
     call: CallId,
     before: &[Possibility],
-    is_exact: bool,
+    precision: Precision,
     name: &str,
 ) -> String {
     let mut story = format!("{name} is not linearizable: this operation cannot have happened\n");
     line(&mut story, &sentence(object, call));
-    if !is_exact {
+    if precision == Precision::Bound {
         story += "(too many possibilities to keep apart: the first impossible one may be an earlier one)\n";
     }
     let values = values(object, call, before);
@@ -54,7 +54,7 @@ fn violation(
         line(&mut story, &format!("{:<8} {path}: {why}", object.model.describe(*state)));
     }
     more(&mut story, values.found.len());
-    if values.is_cut {
+    if values.is_cut || precision == Precision::Some {
         line(&mut story, "(cut: there were too many combinations to try them all)");
     }
     list(&mut story, object, "Open at that time", &open(object, call));

@@ -3,9 +3,14 @@
 use rand_core::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
-use super::generate::{self, Shape, Workload};
+use super::best::BestFirst;
+use super::config::Overflow;
+use super::generate::{self, NAMES, Shape, Workload};
 use super::model::{Model, MultiRegister, Mutex, Observed, Register};
+use super::pass::{End, pass};
+use super::relevant::Crashed;
 use super::search::{Finding, Limits, search};
+use super::step::Capacity;
 use super::timeline::{Call, Class, Timeline};
 use super::{brute, referee};
 use crate::edn::{Edn, parse};
@@ -262,21 +267,9 @@ fn a_limit_on_work_is_kept() {
     assert!(matches!(&finding, Finding::GaveUp { reason } if reason.contains("comparisons")));
 }
 
-/// The models that are generated; `fifo-queue` is another name.
-const GENERATED: [&str; 8] = [
-    "cas-register",
-    "register",
-    "mutex",
-    "multi-register",
-    "append-kv",
-    "set",
-    "queue",
-    "unordered-queue",
-];
-
 #[test]
 fn every_model_is_judged_as_the_referee_and_the_definition_do() {
-    for name in GENERATED {
+    for name in NAMES {
         let mut counts = [0, 0];
         for seed in 0..400 {
             let mut rng = Pcg64Mcg::seed_from_u64(seed);
@@ -318,6 +311,68 @@ fn assert_cramped(model: &mut dyn Model, timeline: &Timeline, expected: bool, se
     }
 }
 
+/// The search for the best, alone and to its end, on histories of which up to two thirds are
+/// indeterminate: what it learns from failures covers no configuration that can be completed.
+#[test]
+fn what_is_learned_from_failures_is_true() {
+    for name in NAMES {
+        let mut counts = [0, 0];
+        for seed in 0..600 {
+            let mut rng = Pcg64Mcg::seed_from_u64(seed);
+            let values = 1 + below(&mut rng, 5) as i64;
+            let Workload { mut model, certain, crashed } =
+                generate::workload(name, values, &mut rng);
+            let shape = Shape {
+                clients: 1 + below(&mut rng, 6),
+                operations: 4 + below(&mut rng, 14),
+                crashed_per_mille: 130 * below(&mut rng, 6),
+                eagerness: 20 + 20 * below(&mut rng, 4),
+            };
+            let model = model.as_mut();
+            let timeline = generate::linearizable(model, &certain, &crashed, &shape, &mut rng);
+            let count = below(&mut rng, 4);
+            let timeline = generate::corrupted(&timeline, &certain, count, &mut rng);
+            let Some(expected) = referee::is_linearizable(model, &timeline, 20_000) else {
+                continue;
+            };
+            let (end, _) = BestFirst::<1>::new(model, &timeline).run(model, 2_000_000);
+            match end {
+                End::Survived { .. } => assert!(expected, "{name}, seed {seed}: {timeline:?}"),
+                End::Died { .. } => assert!(!expected, "{name}, seed {seed}: {timeline:?}"),
+                End::Stopped(_) | End::Inconclusive => continue,
+            }
+            let rough = Capacity { max_per_state: 1, overflow: Overflow::Join };
+            let (end, _) = pass::<1>(model, &timeline, rough, Crashed::Freely, 1_000_000);
+            let is_accused = matches!(end, End::Died { .. });
+            assert!(!is_accused || !expected, "{name}, seed {seed}: {timeline:?}");
+            counts[usize::from(expected)] += 1;
+        }
+        assert!(counts[0] > 60 && counts[1] > 150, "{name}: {counts:?}");
+    }
+}
+
+/// Five clients, one hundred and more indeterminate calls of fifty values: a search that spends
+/// them freely, or tells apart all ways to have spent them, does not end.
+#[test]
+fn long_histories_with_many_indeterminate_calls_are_decided() {
+    for seed in 0..4_u64 {
+        let mut rng = Pcg64Mcg::seed_from_u64(seed);
+        let Workload { mut model, certain, crashed } =
+            generate::workload("cas-register", 50, &mut rng);
+        let shape = Shape {
+            clients: 2 + 2 * seed as usize,
+            operations: 6000,
+            crashed_per_mille: 20,
+            eagerness: 60,
+        };
+        let model = model.as_mut();
+        let timeline = generate::linearizable(model, &certain, &crashed, &shape, &mut rng);
+        let limits = Limits { max_work: 300 * timeline.events.len() as u64, ..Limits::DEFAULT };
+        let finding = search(model, &timeline, limits);
+        assert!(matches!(finding, Finding::Linearizable(_)), "{shape:?}: {finding:?}");
+    }
+}
+
 /// Each of these was drawn with a hidden order of effects. The search in joined
 /// configurations that took the first usable call of a class called every fourth of the
 /// histories of cas with 20 clients impossible.
@@ -325,7 +380,7 @@ fn assert_cramped(model: &mut dyn Model, timeline: &Timeline, expected: bool, se
 fn linearizable_histories_are_not_accused() {
     for seed in 0..40_u64 {
         let mut rng = Pcg64Mcg::seed_from_u64(seed);
-        let name = if seed % 4 == 3 { GENERATED[seed as usize / 4 % 4] } else { "cas-register" };
+        let name = if seed % 4 == 3 { NAMES[seed as usize / 4 % 4] } else { "cas-register" };
         let values = 2 + below(&mut rng, 3) as i64;
         let Workload { mut model, certain, crashed } = generate::workload(name, values, &mut rng);
         let shape = Shape {

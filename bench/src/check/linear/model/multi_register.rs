@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::super::classes::Classes;
+use super::super::states::States;
 use super::{Effect, Model, Observed, record};
 use crate::check::linear::timeline::{Class, State};
 use crate::check::linear::values::Values;
@@ -27,9 +28,7 @@ type Contents = BTreeMap<u32, u32>;
 pub struct MultiRegister {
     keys: Values,
     values: Values,
-    states: BTreeMap<Contents, State>,
-    contents: Vec<Contents>,
-    weight: usize,
+    states: States<Contents>,
     classes: Classes<Vec<MicroOp>>,
     initial: State,
 }
@@ -41,15 +40,10 @@ impl Default for MultiRegister {
     fn default() -> MultiRegister {
         let mut values = Values::default();
         assert_eq!(values.number(&Edn::Nil), NIL, "the first number is the initial value's");
-        MultiRegister {
-            keys: Values::default(),
-            values,
-            states: BTreeMap::from([(Contents::new(), State(0))]),
-            contents: vec![Contents::new()],
-            weight: 0,
-            classes: Classes::default(),
-            initial: State(0),
-        }
+        let (keys, classes) = (Values::default(), Classes::default());
+        let mut states = States::default();
+        let initial = states.number(Contents::new(), 0);
+        MultiRegister { keys, values, states, classes, initial }
     }
 }
 
@@ -87,18 +81,13 @@ impl MultiRegister {
     }
 
     fn state_of(&mut self, contents: Contents) -> State {
-        let next = State(u32::try_from(self.contents.len()).expect("states fit into 32 bits"));
-        let state = *self.states.entry(contents.clone()).or_insert(next);
-        if state == next {
-            self.weight += 32 * contents.len() + 100;
-            self.contents.push(contents);
-        }
-        state
+        let bytes = 32 * contents.len() + 100;
+        self.states.number(contents, bytes)
     }
 
     /// The contents after `class`, or the read that does not fit and what was there.
     fn run(&self, state: State, class: Class) -> Result<Contents, (MicroOp, u32)> {
-        let mut contents = self.contents[state.0 as usize].clone();
+        let mut contents = self.states.contents(state).clone();
         for micro_op in self.classes.action(class) {
             let there = contents.get(&micro_op.key).copied().unwrap_or(NIL);
             if !micro_op.is_write {
@@ -160,19 +149,19 @@ impl Model for MultiRegister {
     }
 
     fn weight(&self) -> usize {
-        self.weight
+        self.states.weight()
     }
 
     fn state(&self, state: State) -> Edn {
         let entry =
             |(k, v): (&u32, &u32)| (self.keys.value(*k).clone(), self.values.value(*v).clone());
-        record("MultiRegister", self.contents[state.0 as usize].iter().map(entry).collect())
+        record("MultiRegister", self.states.contents(state).iter().map(entry).collect())
     }
 
     fn describe(&self, state: State) -> String {
         let entry =
             |(k, v): (&u32, &u32)| format!("{} {}", self.keys.value(*k), self.values.value(*v));
-        let entries: Vec<_> = self.contents[state.0 as usize].iter().map(entry).collect();
+        let entries: Vec<_> = self.states.contents(state).iter().map(entry).collect();
         format!("{{{}}}", entries.join(", "))
     }
 

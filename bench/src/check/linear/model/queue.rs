@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 
 use super::super::classes::Classes;
+use super::super::states::States;
 use super::{Effect, Model, Observed, record};
 use crate::check::linear::timeline::{Class, State};
 use crate::check::linear::values::Values;
@@ -29,9 +30,7 @@ pub struct Queue {
     /// Whether elements leave in the order in which they came.
     is_ordered: bool,
     values: Values,
-    states: BTreeMap<Vec<u32>, State>,
-    contents: Vec<Vec<u32>>,
-    weight: usize,
+    states: States<Vec<u32>>,
     after: BTreeMap<(State, Class), Option<State>>,
     classes: Classes<Action>,
     initial: State,
@@ -48,9 +47,7 @@ impl Queue {
         let mut queue = Queue {
             is_ordered,
             values: Values::default(),
-            states: BTreeMap::new(),
-            contents: Vec::new(),
-            weight: 0,
+            states: States::default(),
             after: BTreeMap::new(),
             classes: Classes::default(),
             initial: State(0),
@@ -69,14 +66,8 @@ impl Queue {
     }
 
     fn state_of(&mut self, contents: Vec<u32>) -> State {
-        if let Some(state) = self.states.get(&contents) {
-            return *state;
-        }
-        let next = State(u32::try_from(self.contents.len()).expect("states fit into 32 bits"));
-        self.weight += 8 * contents.len() + 100;
-        self.states.insert(contents.clone(), next);
-        self.contents.push(contents);
-        next
+        let bytes = 8 * contents.len() + 100;
+        self.states.number(contents, bytes)
     }
 
     /// What is in the queue after `action`; none if it is impossible.
@@ -104,7 +95,7 @@ impl Queue {
     }
 
     fn elements(&self, state: State) -> Edn {
-        let contents = &self.contents[state.0 as usize];
+        let contents = self.states.contents(state);
         Edn::Vector(contents.iter().map(|number| self.values.value(*number).clone()).collect())
     }
 }
@@ -155,15 +146,14 @@ impl Model for Queue {
         if let Some(after) = self.after.get(&(state, class)) {
             return *after;
         }
-        let after = self.changed(&self.contents[state.0 as usize], *self.classes.action(class));
+        let after = self.changed(self.states.contents(state), *self.classes.action(class));
         let after = after.map(|contents| self.state_of(contents));
-        self.weight += 64;
         self.after.insert((state, class), after);
         after
     }
 
     fn weight(&self) -> usize {
-        self.weight
+        self.states.weight() + 64 * self.after.len()
     }
 
     fn state(&self, state: State) -> Edn {

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::classes::Classes;
+use super::super::states::States;
 use super::{Effect, Model, Observed, record};
 use crate::check::linear::timeline::{Class, State};
 use crate::check::linear::values::Values;
@@ -26,9 +27,7 @@ enum Action {
 #[derive(Clone, Debug)]
 pub struct Set {
     values: Values,
-    states: BTreeMap<Contents, State>,
-    contents: Vec<Contents>,
-    weight: usize,
+    states: States<Contents>,
     after: BTreeMap<(State, Class), State>,
     classes: Classes<Action>,
     initial: State,
@@ -40,10 +39,8 @@ impl Set {
     /// # Errors
     /// A text if `initial` is not a collection.
     pub fn new(initial: &Edn) -> Result<Set, String> {
-        let (states, classes, after) = (BTreeMap::new(), Classes::default(), BTreeMap::new());
-        let (contents, values) = (Vec::new(), Values::default());
-        let weight = 0;
-        let mut set = Set { values, states, contents, weight, after, classes, initial: State(0) };
+        let (values, states, classes) = (Values::default(), States::default(), Classes::default());
+        let mut set = Set { values, states, after: BTreeMap::new(), classes, initial: State(0) };
         set.initial = set.parse(initial)?;
         Ok(set)
     }
@@ -59,18 +56,12 @@ impl Set {
     }
 
     fn state_of(&mut self, contents: Contents) -> State {
-        let next = State(u32::try_from(self.contents.len()).expect("states fit into 32 bits"));
-        if let Some(state) = self.states.get(&contents) {
-            return *state;
-        }
-        self.weight += 12 * contents.len() + 100;
-        self.states.insert(contents.clone(), next);
-        self.contents.push(contents);
-        next
+        let bytes = 12 * contents.len() + 100;
+        self.states.number(contents, bytes)
     }
 
     fn elements(&self, state: State) -> Edn {
-        let contents = &self.contents[state.0 as usize];
+        let contents = self.states.contents(state);
         Edn::Set(contents.iter().map(|number| self.values.value(*number).clone()).collect())
     }
 }
@@ -123,7 +114,7 @@ impl Model for Set {
         if let Some(after) = self.after.get(&(state, class)) {
             return Some(*after);
         }
-        let mut contents = self.contents[state.0 as usize].clone();
+        let mut contents = self.states.contents(state).clone();
         match action {
             Action::Add(element) => contents.insert(element),
             Action::Remove(element) => contents.remove(&element),
@@ -135,7 +126,7 @@ impl Model for Set {
     }
 
     fn weight(&self) -> usize {
-        self.weight
+        self.states.weight()
     }
 
     fn state(&self, state: State) -> Edn {

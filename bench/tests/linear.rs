@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 #[path = "../benches/linear/generate.rs"]
 mod generate;
@@ -77,8 +78,14 @@ fn the_story_fits_on_a_screen_and_names_what_matters() {
 }
 
 /// Twenty clients on ten keys, as a test of a minute leaves them behind.
-const PLAN: Plan =
-    Plan { operations: 3000, keys: 10, processes: 20, values: 5, info_percent: 2, mix: [2, 1, 2] };
+const PLAN: Plan = Plan {
+    operations: 3000,
+    keys: 10,
+    processes: 20,
+    values: 5,
+    info_per_mille: 20,
+    mix: [2, 1, 2],
+};
 
 #[test]
 fn simulated_registers_are_linearizable() {
@@ -90,7 +97,7 @@ fn simulated_registers_are_linearizable() {
 
 #[test]
 fn one_key_that_everybody_uses_is_decided() {
-    let plan = Plan { operations: 1000, keys: 1, info_percent: 5, ..PLAN };
+    let plan = Plan { operations: 1000, keys: 1, info_per_mille: 50, ..PLAN };
     for seed in 0..5 {
         let outcome = check_lin_kv(&correct(plan, seed));
         assert_eq!(outcome.verdict, Verdict::Valid, "seed {seed}");
@@ -102,7 +109,7 @@ fn one_key_that_everybody_uses_is_decided() {
 #[test]
 fn wrong_reads_are_found() {
     // Few clients on many keys: then a wrong read has no excuse.
-    let plan = Plan { processes: 4, info_percent: 0, ..PLAN };
+    let plan = Plan { processes: 4, info_per_mille: 0, ..PLAN };
     for seed in 0..20 {
         let judgement = check_lin_kv(&mutated(plan, seed, 5));
         assert_eq!(judgement.verdict, Verdict::Invalid, "seed {seed}");
@@ -133,6 +140,45 @@ fn a_story_with_many_pending_operations_is_bounded() {
 /// Few clients on one key, with indeterminate operations all along.
 #[test]
 fn a_long_history_of_few_clients_is_decided() {
-    let plan = Plan { operations: 20_000, keys: 1, processes: 5, info_percent: 1, ..PLAN };
+    let plan = Plan { operations: 20_000, keys: 1, processes: 5, info_per_mille: 10, ..PLAN };
     assert_eq!(check_lin_kv(&correct(plan, 1)).verdict, Verdict::Valid);
+}
+
+/// `seaworthy check` of a file: its exit status and what it prints.
+fn checked(file: &Path, flags: &[&str]) -> (Option<i32>, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_seaworthy"))
+        .arg("check")
+        .args(flags)
+        .arg(file)
+        .output()
+        .expect("the command runs");
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8_lossy(&text).into_owned())
+}
+
+#[test]
+fn the_command_line_says_what_an_object_begins_with() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("history.edn");
+    let ops = "{:process 0 :type :invoke :f :read :value nil}\n\
+               {:process 0 :type :ok :f :read :value 3}\n";
+    fs::write(&file, ops).expect("written");
+    let begin = |model: &str, initial: &str| {
+        let (status, text) = checked(&file, &["--model", model, "--initial", initial]);
+        assert!(!text.trim_end().ends_with(':'), "no reason after the colon: {text}");
+        (status, text)
+    };
+    assert_eq!(begin("register", "3").0, Some(0));
+    assert_eq!(begin("register", "4").0, Some(1));
+    for (model, fits) in [("mutex", "held"), ("multi-register", "a map"), ("queue", "a sequence")] {
+        // A usage error names the flag, its value and what would fit.
+        let (status, text) = begin(model, "3");
+        assert_eq!(status, Some(254), "{text}");
+        assert!(text.contains("--initial 3: ") && text.contains(fits), "{text}");
+    }
+    let (status, text) = begin("set", "[1");
+    assert!(status == Some(254) && text.contains("not EDN"), "{text}");
+    // A history that does not fit the model is unknown, with the operation.
+    let (status, text) = begin("mutex", "true");
+    assert!(status == Some(2) && text.contains("a mutex has no operation read"), "{text}");
 }

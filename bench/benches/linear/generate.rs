@@ -16,8 +16,8 @@ pub(crate) struct Plan {
     pub(crate) processes: usize,
     /// Values written are 0 to this, exclusive.
     pub(crate) values: usize,
-    /// How many of a hundred operations end indeterminate.
-    pub(crate) info_percent: usize,
+    /// How many of a thousand operations end indeterminate.
+    pub(crate) info_per_mille: usize,
     /// Weights of read, write and cas.
     pub(crate) mix: [usize; 3],
 }
@@ -76,6 +76,19 @@ pub(crate) fn mutated(plan: Plan, seed: u64, count: usize) -> History {
     history
 }
 
+/// The same with a value in the last read that was never written.
+#[allow(dead_code, reason = "only the benchmark uses it")]
+pub(crate) fn garbled(plan: Plan, seed: u64) -> History {
+    let mut history = correct(plan, seed);
+    let is_read = |op: &&mut Op| op.kind == OpType::Ok && op.f == "read";
+    if let Some(op) = history.iter_mut().rev().find(is_read)
+        && let Some([key, _]) = op.value.as_seq()
+    {
+        op.value = Edn::Vector(vec![key.clone(), Edn::Int(-1)]);
+    }
+    history
+}
+
 impl Simulation {
     fn below(&mut self, bound: usize) -> usize {
         (self.rng.next_u64() % bound as u64) as usize
@@ -86,7 +99,7 @@ impl Simulation {
         match self.phases[thread].clone() {
             Phase::Idle => self.invoke(thread),
             Phase::Invoked { key, f, args } => {
-                let is_info = self.below(100) < self.plan.info_percent;
+                let is_info = self.below(1000) < self.plan.info_per_mille;
                 // An indeterminate operation takes effect or does not.
                 let has_effect = !is_info || self.below(2) == 0;
                 let (value, is_ok) = self.apply(key, f, args, has_effect);

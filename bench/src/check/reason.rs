@@ -2,7 +2,7 @@
 //!
 //! The result map holds the evidence; this is the line that people read first.
 
-use super::Outcome;
+use super::{Outcome, Verdict};
 use crate::edn::{Edn, printable};
 
 /// How much of a value is quoted, in characters.
@@ -25,7 +25,12 @@ pub fn reasons(outcome: &Outcome) -> Vec<String> {
         }
         format!("{name}: {}", found.join("; "))
     };
-    outcome.details.iter().filter(not_valid).map(tell).collect()
+    let told: Vec<String> = outcome.details.iter().filter(not_valid).map(tell).collect();
+    // An outcome without parts says it itself.
+    if told.is_empty() && outcome.verdict != Verdict::Valid {
+        return findings(&Edn::Map(outcome.details.clone()));
+    }
+    told
 }
 
 /// The first complaint of a part of a part, such as one of many objects.

@@ -15,7 +15,7 @@ use crate::challenge::{Challenges, Judge};
 use crate::check::linear::{self, model};
 use crate::check::txn::{self, Model, parse_models};
 use crate::check::{self, Availability, CheckOptions, Outcome, Verdict, bank, long_fork};
-use crate::edn::{Edn, parse};
+use crate::edn::{Edn, parse, printable};
 use crate::history::{self, Events, Op, ReadError, Tape};
 
 /// Judge recorded histories, in EDN or JSON, of Jepsen, Maelstrom, elle-cli or this bench:
@@ -87,7 +87,11 @@ impl CheckArgs {
     /// What the files are to be judged as.
     fn subject<'a>(&'a self, challenges: &'a Challenges) -> Result<Subject<'a>, String> {
         if let Some(name) = self.model.as_deref() {
-            return Ok(Subject::Model(name, self.initial.as_ref().unwrap_or(&Edn::Nil)));
+            let initial = self.initial.as_ref().unwrap_or(&Edn::Nil);
+            // A value that does not fit is the command line's fault, not a history's.
+            model::from_initial(name, initial)
+                .map_err(|why| format!("--initial {}: {why}", printable(&initial.to_string())))?;
+            return Ok(Subject::Model(name, initial));
         }
         let name = self.workload.as_deref().unwrap_or_default();
         let judge = challenges.judge(name);

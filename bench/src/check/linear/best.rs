@@ -1,14 +1,14 @@
 //! Best first: one configuration at a time, the most promising one next.
 //!
 //! The steps are those of the pass, one return at a time. A configuration is promising if it got
-//! far and spent little: what was spent never comes back, and is missed later. So
+//! far and spent little: spent calls never come back, and are missed later. So
 //! an indeterminate call is only used where no other way through the last few returns was
 //! found. A history of few clients is decided with a handful of configurations for each
 //! return, however many indeterminate calls there are. The search is exact; what bounds it
 //! is its budget of work and memory.
 //!
 //! The configurations at returns are the nodes of a graph. A node *fails* when all its results
-//! failed; `blame.rs` says what is learned from that. A result that an open node dominates is
+//! failed; `blame.rs` has the lesson of that. A result that an open node dominates is
 //! not followed: it fails if that one does, and fails for the same reason, so that it becomes
 //! another parent of that node. Every result is further on than its node, hence there are no
 //! circles.
@@ -50,7 +50,7 @@ struct Node<const W: usize> {
     /// The number of events before the return.
     at: usize,
     config: Config<W>,
-    /// The nodes of which it, or one that it dominates, is a result, and what that result spent.
+    /// The nodes of which it, or one that it dominates, is a result, and the calls that that result spent.
     parents: Vec<(NodeId, Spent)>,
     /// Results that did not fail so far.
     open: usize,
@@ -82,7 +82,7 @@ pub(super) struct BestFirst<'t, const W: usize> {
     task_count: u64,
     /// For each number of events, the nodes there that did not fail.
     open: Vec<Vec<NodeId>>,
-    /// For each number of events, what failed there.
+    /// For each number of events, the failures there.
     failures: Vec<Vec<Failure<W>>>,
     /// The furthest return that had to be handled, and with which configurations.
     furthest: (usize, Vec<Config<W>>),

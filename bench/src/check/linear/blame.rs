@@ -1,8 +1,8 @@
-//! What a failure depended on.
+//! The causes of a failure.
 //!
 //! With hundreds of indeterminate calls there are too many ways to have spent some of
 //! them, and nearly all fail for the same reason, to which none of these calls matters.
-//! So the search in `best.rs` remembers a failure without what it did not depend on, as solvers of
+//! So the search in `best.rs` remembers the causes of a failure only, as solvers of
 //! constraints learn clauses from conflicts:
 //!
 //! * *Spent.* A class is *blamed* if the search wanted one of its calls and all were spent. A
@@ -13,7 +13,7 @@
 //!   the search makes the same steps or fewer; and what it left out as dominated is still
 //!   dominated. A count that is blamed after `n` more calls of its class were spent
 //!   is less by `n` before these.
-//! * *Owed.* What returns after the last return that failed was not asked for: the
+//! * *Owed.* Calls that return after the last return that failed were not asked for: the
 //!   configuration cannot be completed up to that return, whatever is owed later.
 //!
 //! For the same reason the steps of one return need not be told apart by what they spent, except by
@@ -71,7 +71,7 @@ impl Blame {
     }
 }
 
-/// A configuration that cannot be completed, without what that does not depend on.
+/// A configuration that cannot be completed, reduced to the causes of that.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Failure<const W: usize> {
     config: Config<W>,
@@ -109,7 +109,7 @@ impl<const W: usize> Failure<W> {
         self.config.dominates(&other.config, table)
     }
 
-    /// Why what it covers fails.
+    /// Why the configurations that it covers fail.
     pub(super) fn blame(&self, table: &SpentTable) -> Blame {
         Blame { spent: table.counts(self.config.spent).to_vec(), reach: self.reach }
     }

@@ -137,6 +137,10 @@ pub(super) fn inconsistent(why: String) -> Edn {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::check::Verdict;
+    use crate::check::linear::check;
+    use crate::edn::parse;
+    use crate::history::from_text;
 
     #[test]
     fn every_name_has_a_model() {
@@ -144,6 +148,58 @@ mod tests {
             assert!(by_name(name).is_some(), "{name}");
         }
         assert!(by_name("juggler").is_none());
-        assert!(from_initial("mutex", &Edn::Int(3)).is_err());
+    }
+
+    /// Judges one operation that completed on an object that begins with `initial`.
+    fn verdict(name: &str, initial: &str, [f, value]: [&str; 2]) -> Verdict {
+        let model = from_initial(name, &parse(initial).expect("EDN")).expect("it fits");
+        let text = format!(
+            "{{:process 0 :type :invoke :f :{f} :value {value}}}\n\
+             {{:process 0 :type :ok :f :{f} :value {value}}}"
+        );
+        check(model, &from_text(&text).expect("a history")).verdict
+    }
+
+    #[test]
+    fn every_model_begins_with_the_value_given() {
+        let cases = [
+            ("register", "3", ["read", "3"], ["read", "nil"]),
+            ("register", "[1 2]", ["read", "[1 2]"], ["read", "[2 1]"]),
+            ("cas-register", "3", ["cas", "[3 4]"], ["cas", "[nil 4]"]),
+            ("multi-register", "{x 1}", ["txn", "[[:r x 1] [:r y nil]]"], ["txn", "[[:r x nil]]"]),
+            ("mutex", "true", ["release", "nil"], ["acquire", "nil"]),
+            ("mutex", "false", ["acquire", "nil"], ["release", "nil"]),
+            ("append-kv", "\"ab\"", ["get", "\"ab\""], ["get", "\"\""]),
+            ("append-kv", "(1 2)", ["get", "[1 2]"], ["get", "[1]"]),
+            ("set", "#{2 1}", ["read", "[1 2]"], ["read", "[]"]),
+            ("set", "(1)", ["read", "#{1}"], ["read", "#{1 2}"]),
+            ("queue", "[a b]", ["dequeue", "a"], ["dequeue", "b"]),
+            ("fifo-queue", "(a b)", ["dequeue", "a"], ["dequeue", "nil"]),
+            ("unordered-queue", "[a b]", ["dequeue", "b"], ["dequeue", "c"]),
+        ];
+        for (name, initial, good, bad) in cases {
+            assert_eq!(verdict(name, initial, good), Verdict::Valid, "{name} {initial} {good:?}");
+            assert_eq!(verdict(name, initial, bad), Verdict::Invalid, "{name} {initial} {bad:?}");
+        }
+        assert!(NAMES.iter().all(|name| cases.iter().any(|case| case.0 == *name)));
+    }
+
+    #[test]
+    fn a_value_that_does_not_fit_is_refused_with_what_would() {
+        let cases = [
+            ("multi-register", "a map", ["3", "[1 2]", "\"s\"", "#{1}"]),
+            ("mutex", "true (held) or false (free)", ["3", "[]", "\"true\"", ":held"]),
+            ("set", "a collection", ["3", "{x 1}", "\"s\"", "true"]),
+            ("queue", "a sequence", ["3", "{x 1}", "\"s\"", "#{1}"]),
+            ("fifo-queue", "a sequence", ["3", "{x 1}", "\"s\"", "#{1}"]),
+            ("unordered-queue", "a sequence", ["3", "{x 1}", "\"s\"", ":a"]),
+        ];
+        for (name, fits, values) in cases {
+            for value in values {
+                let refused = from_initial(name, &parse(value).expect("EDN")).map(|_| ());
+                let why = refused.expect_err(name);
+                assert!(why.contains("must be") && why.contains(fits), "{name} {value}: {why}");
+            }
+        }
     }
 }

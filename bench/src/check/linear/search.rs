@@ -107,7 +107,7 @@ pub fn search(model: &mut dyn Model, timeline: &Timeline, limits: Limits) -> Fin
 /// linearizable histories of up to 8 clients.
 const FIRST_TURN: u64 = 64;
 
-/// What may be spent for each event, and at least, on the exact possibilities before a violation.
+/// Work for each event, and at least, on the exact possibilities before a violation.
 const EXACT_WORK: (u64, u64) = (16, 1_000_000);
 
 /// Configurations of one state kept for those.
@@ -167,7 +167,7 @@ fn deepen<const W: usize>(model: &mut dyn Model, timeline: &Timeline, limits: Li
     }
 }
 
-/// What the end of a pass, or of the search for the best, proves.
+/// The finding that the end of a pass, or of the search for the best, proves.
 fn conclusion(end: End, pass: Option<Overflow>) -> Option<Finding> {
     match end {
         End::Survived { possibilities, is_exact } if is_exact || pass == Some(Overflow::Evict) => {

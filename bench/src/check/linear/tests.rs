@@ -312,7 +312,7 @@ fn assert_cramped(model: &mut dyn Model, timeline: &Timeline, expected: bool, se
 }
 
 /// The search for the best, alone and to its end, on histories of which up to two thirds are
-/// indeterminate: what it learns from failures covers no configuration that can be completed.
+/// indeterminate: its lessons from failures cover no configuration that can be completed.
 #[test]
 fn what_is_learned_from_failures_is_true() {
     for name in NAMES {

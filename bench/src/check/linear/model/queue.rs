@@ -24,6 +24,8 @@ enum Action {
     FindEmpty,
 }
 
+const NO_SEQUENCE: &str = "the value of a queue must be a sequence";
+
 /// A queue, initially empty or with the elements given.
 #[derive(Clone, Debug)]
 pub struct Queue {
@@ -55,7 +57,9 @@ impl Queue {
         };
         let items = match initial {
             Edn::Nil => &[],
-            other => other.as_seq().ok_or("the value of a queue must be a sequence")?,
+            // A set does not say what is in front.
+            Edn::Set(_) if is_ordered => return Err(NO_SEQUENCE.into()),
+            other => other.as_seq().ok_or(NO_SEQUENCE)?,
         };
         let mut contents: Vec<u32> = items.iter().map(|item| queue.values.number(item)).collect();
         if !is_ordered {

@@ -9,7 +9,7 @@
 //! * [`timeline`]: operations as calls of small classes, in order.
 //! * [`model`]: what an object may do: registers, locks, lists, sets, queues.
 //! * [`search`]: the decision. Exact, or it gives up. Two searches take turns, one in
-//!   breadth (`pass`) and one that follows the best way and learns from failures (`best`, `blame`);
+//!   breadth (`pass`) and one that follows the best way and learns from failures (`best`, `graph`, `blame`);
 //!   both are made of the same steps (`step`, `relevant`) at the same places (`frontier`).
 //! * `report`, `story`: the result map for programs and the story for people.
 //! * [`referee`]: another search, which the first one is tested with, on what [`generate`]
@@ -27,6 +27,7 @@ mod classes;
 mod config;
 mod frontier;
 pub mod generate;
+mod graph;
 mod keyed;
 pub mod model;
 mod object;

@@ -37,6 +37,8 @@ pub enum Mark {
     CommandRetried,
     /// A command came to the state machine twice, and was applied once.
     CommandRepeated,
+    /// A command that changes nothing was answered without a place in the log.
+    IdleCommand,
     /// A replica that could not reach the leader was served by way of another.
     Detour,
     /// A follower came back without entries that it had acknowledged.
@@ -68,7 +70,7 @@ pub enum Part {
 
 impl Mark {
     /// All of them.
-    pub const ALL: [Mark; 19] = [
+    pub const ALL: [Mark; 20] = [
         Mark::ElectionDuringInstall,
         Mark::SnapshotInstalled,
         Mark::LogOverwritten,
@@ -80,6 +82,7 @@ impl Mark {
         Mark::MembersChanged,
         Mark::CommandRetried,
         Mark::CommandRepeated,
+        Mark::IdleCommand,
         Mark::Detour,
         Mark::MemoryLost,
         Mark::HubGivenUp,
@@ -104,6 +107,7 @@ impl Mark {
             Mark::MembersChanged => "a change of members",
             Mark::CommandRetried => "a forwarded command retried on a new leader",
             Mark::CommandRepeated => "a repeated command applied once",
+            Mark::IdleCommand => "a command that changes nothing",
             Mark::Detour => "requests passed on around a cut",
             Mark::MemoryLost => "a follower back without its log",
             Mark::HubGivenUp => "a hub given up with unacknowledged deltas",

@@ -108,6 +108,10 @@ pub enum Mutant {
     FloorOutlivesPeer = 46,
     /// A read is confirmed by answers to messages that were sent before it came.
     ReadInCurrentRound = 47,
+    /// A leader forgets the commands that it answered without a place in its log.
+    IdleForgotten = 48,
+    /// Such an answer counts whatever was sent to a later leader.
+    IdleOfAnyTerm = 49,
 }
 
 /// Whether `mutant` is active in this thread.
@@ -159,7 +163,7 @@ mod active {
 #[cfg(feature = "mutants")]
 impl Mutant {
     /// All of them, by number.
-    pub const ALL: [Mutant; 47] = {
+    pub const ALL: [Mutant; 49] = {
         use Mutant::*;
         [
             LocalReadAtLeader,
@@ -209,6 +213,8 @@ impl Mutant {
             ExpiredApplies,
             FloorOutlivesPeer,
             ReadInCurrentRound,
+            IdleForgotten,
+            IdleOfAnyTerm,
         ]
     };
 

@@ -115,7 +115,9 @@ fn latencies(history: &[Op], node: u64) -> Vec<(String, f64)> {
         let is_settled = pair.invoke.time > 2_000_000_000;
         if is_settled && done.kind != OpType::Info && process % 3 == node {
             let ms = (done.time - pair.invoke.time) as f64 / 1e6;
-            all.push((pair.invoke.f.to_string(), ms));
+            let failed =
+                if done.kind == OpType::Fail && pair.invoke.f == "cas" { "failed " } else { "" };
+            all.push((format!("{failed}{}", pair.invoke.f), ms));
         }
     }
     all
@@ -126,13 +128,21 @@ fn without_faults_answers_take_exactly_the_round_trips_they_need() {
     let (_, report) =
         run("--node-count 3 --concurrency 2n --rate 10 --time-limit 60 --latency 100");
     for node in 0..3 {
-        for f in ["read", "write", "cas"] {
-            let expected = if node == 0 || f == "read" { 200.0 } else { 400.0 };
-            let all = latencies(&report.history, node);
+        let all = latencies(&report.history, node);
+        for f in ["read", "write", "cas", "failed cas"] {
             let of_kind: Vec<f64> = all.iter().filter(|(g, _)| g == f).map(|(_, ms)| *ms).collect();
-            assert!(of_kind.len() > 5, "only {} {f} at n{node}", of_kind.len());
-            for ms in of_kind {
-                assert!((ms - expected).abs() < 0.001, "{f} at n{node} took {ms} ms");
+            assert!(of_kind.len() > 2, "only {} {f} at n{node}", of_kind.len());
+            let took = |ms: f64| of_kind.iter().filter(|took| (*took - ms).abs() < 0.001).count();
+            let (one, two) = (took(200.0), took(400.0));
+            let what = format!("{f} at n{node}: {of_kind:?}");
+            assert_eq!(one + two, of_kind.len(), "{what}");
+            match f {
+                "read" => assert_eq!(two, 0, "{what}"),
+                // What changes nothing takes one, also at a follower. Whether it does may
+                // change on the way.
+                "failed cas" => assert!(one > 5 * two, "{what}"),
+                _ if node == 0 => assert!(one > 5 * two, "{what}"),
+                _ => assert!(two > one, "{what}"),
             }
         }
     }

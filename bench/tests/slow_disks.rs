@@ -11,7 +11,7 @@ use seaworthy::node::{Context, Event, Workload};
 use seaworthy_bench::challenge::builtin;
 use seaworthy_bench::check::Verdict;
 use seaworthy_bench::config::{RunArgs, RunConfig};
-use seaworthy_bench::history::{OpType, Process};
+use seaworthy_bench::history::{Op, OpType, Process};
 use seaworthy_bench::judge::{judge, reason};
 use seaworthy_bench::run;
 use seaworthy_bench::seed::Seed;
@@ -41,11 +41,15 @@ impl Workload for Watched {
 }
 
 /// What became of a run.
+#[derive(Debug)]
 struct Run {
     /// The terms in which there was a leader.
     terms: BTreeSet<u64>,
+    /// Decided, and invoked.
     reads: (usize, usize),
     writes: (usize, usize),
+    /// With an answer of any kind, of how many.
+    answered: (usize, usize),
 }
 
 /// A minute on disks whose fsyncs take `fsync_ms` on average, exponentially distributed.
@@ -69,23 +73,66 @@ fn run(fsync_ms: u64, seed: u64, more: &str) -> Run {
         let clients = report.history.iter().filter(|op| matches!(op.process, Process::Client(_)));
         clients.filter(|op| kinds.contains(&op.kind) && (op.f == "read") == reads).count()
     };
-    let counts = |reads| (of(&[OpType::Ok, OpType::Fail], reads), of(&[OpType::Invoke], reads));
+    let decided = [OpType::Ok, OpType::Fail];
+    let counts = |reads| (of(&decided, reads), of(&[OpType::Invoke], reads));
+    let (reads, writes) = (counts(true), counts(false));
+    let timed_out = |op: &&Op| op.kind != OpType::Invoke && is_timeout(op);
+    let silent = report.history.iter().filter(timed_out).count();
+    let all = reads.1 + writes.1;
     let terms = terms.lock().unwrap().clone();
-    Run { terms, reads: counts(true), writes: counts(false) }
+    Run { terms, reads, writes, answered: (all - silent, all) }
 }
 
+/// Whether the client was not told what became of its operation.
+fn is_timeout(op: &Op) -> bool {
+    let why = op.error.as_ref().map(|error| format!("{error}")).unwrap_or_default();
+    why.contains("timeout")
+}
+
+/// What became of twenty runs together. Each has one term with a leader.
+fn twenty(fsync_ms: u64) -> Run {
+    let runs: Vec<Run> = (1..=20).map(|seed| run(fsync_ms, seed, "")).collect();
+    for (seed, run) in (1..).zip(&runs) {
+        println!("--fsync {fsync_ms} --seed {seed}: {run:?}");
+    }
+    let of = |part: fn(&Run) -> (usize, usize)| {
+        runs.iter().map(part).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
+    };
+    let terms = runs.iter().flat_map(|run| run.terms.iter().copied()).collect();
+    let sum = Run {
+        terms,
+        reads: of(|run| run.reads),
+        writes: of(|run| run.writes),
+        answered: of(|run| run.answered),
+    };
+    println!("--fsync {fsync_ms}: {sum:?}");
+    assert!(runs.iter().all(|run| run.terms.len() == 1), "--fsync {fsync_ms}: {:?}", sum.terms);
+    sum
+}
+
+/// With an fsync at a time, Poisson arrivals, and as many changes as these runs have, an
+/// ideal cluster could answer 88 % at 1200 ms: of the others' second disk out of three
+/// the second fsync in a row ends in time once in four times.
 #[test]
-fn slow_disks_cost_one_change_of_leader_at_most_and_reads_do_not_wait() {
-    for fsync_ms in [600, 1200, 2500] {
-        for seed in 1..=4 {
-            let Run { terms, reads, writes } = run(fsync_ms, seed, "");
-            let what = format!(
-                "--fsync {fsync_ms} --seed {seed}: terms {terms:?}, reads {reads:?}, writes {writes:?}"
-            );
-            println!("{what}");
-            // An fsync of several means in a row may cost one change of leader.
-            let changes_max = usize::from(fsync_ms > 600);
-            assert!(terms.len() <= 1 + changes_max, "{what}");
+fn slow_disks_cost_no_change_of_leader_and_only_what_changes_something_waits() {
+    for (fsync_ms, percent) in [(600, 94), (1200, 86), (2500, 80)] {
+        let Run { answered: (answered, all), .. } = twenty(fsync_ms);
+        assert!(100 * answered >= percent * all, "--fsync {fsync_ms}: {answered} of {all}");
+    }
+}
+
+/// A leader checks its quorum only when an answer could have come.
+#[test]
+fn round_trips_of_seconds_cost_no_change_of_leader() {
+    for latency_ms in [750, 1000, 1500, 2500] {
+        for dist in ["constant", "exponential"] {
+            for seed in 1..=5 {
+                let more = format!("--latency {latency_ms} --latency-dist {dist}");
+                let run = run(0, seed, &more);
+                assert!(run.terms.len() == 1, "{more} --seed {seed}: {run:?}");
+                let (answered, all) = run.answered;
+                assert!(100 * answered >= 99 * all, "{more} --seed {seed}: {run:?}");
+            }
         }
     }
 }

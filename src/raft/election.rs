@@ -10,7 +10,8 @@
 //! that it does not remember after a crash, and win it once more with another log.
 //!
 //! Disks may take longer than an election timeout. So nobody stands for election while its
-//! own vote is on its way to the disk, nor helps others to another term; a candidate that
+//! own vote is on its way to the disk, nor helps others to another term; a candidate gives
+//! the others as long for their votes as its own took before it helps them to one, and if it
 //! was refused by none asks again in the same term instead of starting the next; and while
 //! it asks whether it could win the next one, the votes that it has keep counting.
 
@@ -43,13 +44,25 @@ impl Raft {
         self.hard.vote.is_some() && !self.is_hard_state_durable()
     }
 
+    /// Whether this server stands for election, and the disks of others have not had the
+    /// time for their votes that its own disk needed.
+    fn awaits_votes(&self) -> bool {
+        let (Role::Candidate(votes) | Role::PreCandidate { stands: Some(votes), .. }) = &self.role
+        else {
+            return false;
+        };
+        let result = quorum::vote_result(self.config(), |id| votes.get(&id).copied());
+        result == VoteResult::Pending && self.now < self.voted_at + self.vote_took
+    }
+
     /// Starts to wait for the outcome of an election, now that the vote given in it is
     /// durable and leaves.
     pub(super) fn start_waiting(&mut self) {
         if self.hard.vote.is_none() || !self.is_hard_state_durable() {
             return;
         }
-        let took_time = self.now > std::mem::replace(&mut self.voted_at, self.now);
+        self.vote_took = self.now - std::mem::replace(&mut self.voted_at, self.now);
+        let took_time = self.vote_took > 0;
         let waits = matches!(self.role, Role::Follower | Role::Candidate(_));
         if took_time && waits && self.leader.is_none() {
             self.reset_election_timer();
@@ -189,8 +202,9 @@ impl Raft {
         if self.options.abstain || (!transfer && self.protects_leader_from(from)) {
             return;
         }
-        // Guard: an election is under way. If this vote ever becomes durable, it may decide.
-        if pre && self.is_vote_under_way() {
+        // Guard: an election is under way. If this vote ever becomes durable, it may decide;
+        // and so may those that this server waits for.
+        if pre && (self.is_vote_under_way() || self.awaits_votes()) {
             return;
         }
         // Guard: one vote a term; a pre-vote for a later term gives none away.

@@ -23,7 +23,7 @@ use super::quorum;
 use super::ready::Read;
 use super::server::{Raft, Role};
 use super::types::{Index, RaftId, Term};
-use crate::mutant::{self, Mutant};
+use crate::mutant::{self, Mutant, invariant};
 
 /// Why a read was not taken up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +54,8 @@ struct Pending {
     voucher: RaftId,
     /// Answers to this round or a later one confirm.
     round: Round,
+    /// The last round that was sent before it came.
+    came: Round,
     index: Index,
 }
 
@@ -78,6 +80,13 @@ impl Raft {
         self.asked_reads.insert(context);
         self.send(leader, MessageKind::ReadIndex { context });
         Ok(())
+    }
+
+    /// Waits no longer for a read: its context does not come back, unless the read is served
+    /// in this turn.
+    pub fn cancel_read(&mut self, context: ReadContext) {
+        self.asked_reads.remove(&context);
+        self.remote_reads.retain(|read| read.context != context);
     }
 
     /// Asks to read here, on behalf of a follower that passed the read on when it was
@@ -121,8 +130,8 @@ impl Raft {
     }
 
     fn take_up(&mut self, context: ReadContext, reader: RaftId, voucher: RaftId) {
-        let (round, index) = (Round::default(), Index::ZERO);
-        let pending = Pending { context, reader, voucher, round, index };
+        let (round, came, index) = (Round::default(), Round::default(), Index::ZERO);
+        let pending = Pending { context, reader, voucher, round, came, index };
         let Role::Leader(leader) = &mut self.role else { return };
         // Guard: before it has committed an entry of its own term, a leader does not
         // know what its predecessors committed (thesis §6.4, step 1).
@@ -137,7 +146,8 @@ impl Raft {
         let Role::Leader(leader) = &mut self.role else { return };
         read.index = self.log.commit();
         // Guard: answers to messages that were sent before now say nothing about now.
-        let next = Round(leader.round.0 + 1);
+        read.came = leader.round;
+        let next = Round(read.came.0 + 1);
         let early = mutant::is(Mutant::ReadInCurrentRound);
         read.round = if early { leader.round } else { next };
         let voucher = read.voucher;
@@ -184,6 +194,10 @@ impl Raft {
         leader.reads.pending.retain(|voucher, reads| {
             let upto = confirmed(*voucher);
             let count = reads.partition_point(|read| read.round <= upto);
+            invariant!(
+                reads.range(..count).all(|read| read.came < upto),
+                "a read is confirmed by an answer to what was sent before it came"
+            );
             released.extend(reads.drain(..count));
             !reads.is_empty()
         });

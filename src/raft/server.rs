@@ -100,6 +100,8 @@ pub struct Raft {
     pub(super) owed: Owed,
     /// When the newest vote was given, or, once it is durable, when it left.
     pub(super) voted_at: u64,
+    /// How long the disk took for the newest vote that is durable, in ticks.
+    pub(super) vote_took: u64,
     /// Reads that other servers have given an index for, until it is applied.
     pub(super) remote_reads: Vec<Read>,
     /// Reads that the leader was asked for an index for.
@@ -146,6 +148,7 @@ impl Raft {
             ack: None,
             owed: Owed::default(),
             voted_at: 0,
+            vote_took: 0,
             remote_reads: Vec::new(),
             asked_reads: BTreeSet::new(),
             last_persist: PersistId::default(),

@@ -5,7 +5,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use super::record::{join, split};
 use super::repeats::Key;
 use super::wire::Requests;
-use super::{Answer, Reader, Replica, SESSION_WINDOW, StateMachine, Wanted};
+use super::{Answer, Proposal, Reader, Replica, SESSION_WINDOW, StateMachine, Wanted};
 use crate::mark::{self, Mark};
 use crate::mutant::{self, Mutant};
 use crate::node::Context;
@@ -22,6 +22,13 @@ const KEPT_ANSWER_BYTES: usize = 4 << 10;
 
 /// A command as it stands in the log: session, number, floor, origin, command.
 pub(super) type Envelope<'a> = (u64, u64, u64, RaftId, &'a RawValue);
+
+impl Proposal {
+    /// The command in its envelope; `None` if it opens a session.
+    pub(super) fn envelope(&self) -> Option<Envelope<'_>> {
+        serde_json::from_slice(self.command.as_bytes()).ok()
+    }
+}
 
 /// The machine's command in an entry, if there is one.
 pub(super) fn command_of(entry: &Entry) -> Option<&RawValue> {
@@ -45,8 +52,14 @@ impl<S: StateMachine> Replica<S> {
         if !started.raft.is_leader() {
             return;
         }
-        let Requests { commands, queries, changes } = requests;
-        started.batch.extend(commands.iter().map(|c| Command::from(c.get())));
+        let Requests { commands, labelled, queries, changes } = requests;
+        let plain = commands.iter().map(|command| (None, command));
+        let labelled = labelled.iter().map(|(term, command)| (Some(*term), command));
+        started.batch.extend(plain.chain(labelled).map(|(sent_in, command)| Proposal {
+            command: Command::from(command.get()),
+            sent_in,
+            voucher: (voucher, term),
+        }));
         for (name, query) in queries {
             let wanted = Wanted::Answer(query);
             started.read(Reader { origin: from, name, wanted }, voucher, term);
@@ -62,10 +75,14 @@ impl<S: StateMachine> Replica<S> {
         let Some(started) = &mut self.started else { return };
         let mut early = Vec::new();
         let mut batch = std::mem::take(&mut started.batch).into_iter();
-        while let Some(command) = batch.next() {
+        while let Some(proposal) = batch.next() {
+            let command = &proposal.command;
             let key = Key::of(command.as_bytes());
             // Guard: what is in the log or applied already is not appended again.
             if key.is_some_and(|(key, origin)| self.is_known(key, origin)) {
+                continue;
+            }
+            if self.is_set_aside(cx, &proposal) {
                 continue;
             }
             let Some(started) = &mut self.started else { return };
@@ -74,12 +91,12 @@ impl<S: StateMachine> Replica<S> {
                     key.into_iter().for_each(|(key, _)| started.is_appended(key));
                     // Guard: nothing happens, and nothing is answered, before it is committed.
                     if mutant::is(Mutant::AnswerOnAppend) {
-                        early.push((id, command));
+                        early.push((id, command.clone()));
                     }
                 }
                 Err(ProposeError::Overloaded) => {
                     // When something is committed there is room for the rest.
-                    started.batch = std::iter::once(command).chain(batch).collect();
+                    started.batch = std::iter::once(proposal).chain(batch).collect();
                     break;
                 }
                 Err(_) => tracing::debug!("a command was not taken up"),
@@ -94,7 +111,7 @@ impl<S: StateMachine> Replica<S> {
 
     /// Whether a command is in this leader's log, or was applied. In the second case its
     /// node gets the answer, in case the first one was lost.
-    fn is_known(&mut self, key: Key, origin: RaftId) -> bool {
+    pub(super) fn is_known(&mut self, key: Key, origin: RaftId) -> bool {
         let Some(started) = &mut self.started else { return false };
         if !started.raft.is_leader() || mutant::is(Mutant::NoSessions) {
             return false;
@@ -185,7 +202,7 @@ impl<S: StateMachine> Replica<S> {
     ) {
         let Some(started) = &mut self.started else { return };
         if origin == started.own {
-            self.complete(cx, client.0, sequence.0, answer);
+            self.complete(cx, client.0, sequence.0, answer, true);
         } else if started.raft.is_leader() {
             let replies = started.replies_to(origin);
             if self.options.read_your_writes {
@@ -206,13 +223,16 @@ impl<S: StateMachine> Replica<S> {
                 self.result(cx, reader.origin, reader.name, answer);
             }
             Wanted::Leadership => started.changes.checked(read.context.0),
+            Wanted::Idle(proposal) => self.settle_idle(cx, *proposal),
         }
     }
 
     /// Forgets a read that cannot be served here. Whoever asked will ask again.
     pub(super) fn drop_read(&mut self, context: ReadContext) {
-        if let Some(started) = &mut self.started {
-            started.reads.remove(&context.0);
+        let Some(started) = &mut self.started else { return };
+        let reader = started.reads.remove(&context.0);
+        if let Some(Reader { wanted: Wanted::Idle(proposal), .. }) = reader {
+            started.drop_idle(&proposal);
         }
     }
 

@@ -15,7 +15,9 @@ use super::membership::translate;
 use super::pace::{Pace, RESEND, moving_time};
 use super::pending::{Ask, Pending};
 use super::wire::MAX_COMMAND_BYTES;
-use super::{Answer, RETRIES, RETRY, Reader, Replica, SESSION_WINDOW, StateMachine, Wanted};
+use super::{
+    Answer, Proposal, RETRIES, RETRY, Reader, Replica, SESSION_WINDOW, StateMachine, Wanted,
+};
 use crate::mark::{self, Mark};
 use crate::message::{ErrorCode, Request, RpcError};
 use crate::mutant::{self, Mutant};
@@ -116,6 +118,13 @@ impl Client {
                 self.next_number += 1;
             }
         }
+    }
+
+    /// The term in which the newest copy of this session's command was sent; `None` if it is
+    /// answered, or if a plain copy was sent.
+    pub(super) fn newest_copy(&self, session: u64, number: u64) -> Option<Term> {
+        let is_own = self.session == Some(session);
+        self.commands.get(&number).filter(|_| is_own).and_then(Pending::newest_copy)
     }
 
     /// A command as it stands in the log: session, number, floor, origin, command.
@@ -225,7 +234,10 @@ impl<S: StateMachine> Replica<S> {
         if client.session.is_some() {
             client.ready_at = cx.now();
         }
-        self.send_commands(cx.now(), to);
+        // By way of another, it is not known which term the leader is in.
+        let term = started.raft.term();
+        let label = matches!(way, Some(Way::Direct(_))).then_some(term);
+        self.send_commands(cx.now(), to, label.filter(|_| S::HAS_IDLE_COMMANDS));
         self.send_others(cx.now(), to);
         if let Some(Way::By(other)) = way
             && let Some(started) = &mut self.started
@@ -235,7 +247,7 @@ impl<S: StateMachine> Replica<S> {
         }
     }
 
-    fn send_commands(&mut self, now: Time, to: RaftId) {
+    fn send_commands(&mut self, now: Time, to: RaftId, label: Option<Term>) {
         let Some(started) = &mut self.started else { return };
         let client = &mut started.client;
         let mut envelopes = Vec::new();
@@ -248,24 +260,35 @@ impl<S: StateMachine> Replica<S> {
                 }
                 client.unsent_commands.remove(&number);
                 let Some(envelope) = client.envelope(session, number) else { continue };
-                envelopes.push(envelope);
-                if let Some(pending) = client.commands.get_mut(&number) {
-                    pending.send(now, &mut client.pace);
-                }
+                let Some(pending) = client.commands.get_mut(&number) else { continue };
+                pending.send(now, &mut client.pace);
+                envelopes.push((pending.label(label), envelope));
             }
         } else if client.asked.is_none_or(|at| now - at >= RESEND) {
             client.asked = Some(now);
             let open = (client.nonce, client.own);
-            envelopes.push(to_raw_value(&open).expect("numbers are plain data"));
+            envelopes.push((None, to_raw_value(&open).expect("numbers are plain data")));
         }
         if to == started.own {
-            started.batch.extend(envelopes.iter().map(|e| Command::from(e.get())));
+            let voucher = (started.own, Term::ZERO);
+            started.batch.extend(envelopes.iter().map(|(sent_in, envelope)| Proposal {
+                command: Command::from(envelope.get()),
+                sent_in: *sent_in,
+                voucher,
+            }));
         } else if !envelopes.is_empty() {
-            started.outbox.entry(to).or_default().requests.commands.extend(envelopes);
+            let requests = &mut started.outbox.entry(to).or_default().requests;
+            for (sent_in, envelope) in envelopes {
+                match sent_in {
+                    Some(term) => requests.labelled.push((term, envelope)),
+                    None => requests.commands.push(envelope),
+                }
+            }
         }
     }
 
     fn send_others(&mut self, now: Time, to: RaftId) {
+        let reads_here = self.options.follower_reads;
         let Some(started) = &mut self.started else { return };
         let own = started.own;
         for name in std::mem::take(&mut started.client.unsent_others) {
@@ -273,14 +296,16 @@ impl<S: StateMachine> Replica<S> {
             let Some(pending) = client.others.get_mut(&name) else { continue };
             pending.send(now, &mut client.pace);
             match &mut pending.ask {
-                Ask::Query(query) if to == own || mutant::is(Mutant::LocalReadAnywhere) => {
+                Ask::Query(query) => {
+                    let query = query.clone();
                     let wanted = Wanted::Answer(query.clone());
                     let reader = Reader { origin: own, name, wanted };
-                    started.read(reader, own, Term::ZERO);
-                }
-                Ask::Query(query) => {
-                    let parcel = started.outbox.entry(to).or_default();
-                    parcel.requests.queries.push((name, query.clone()));
+                    let is_here = to == own || reads_here || mutant::is(Mutant::LocalReadAnywhere);
+                    let is_taken = is_here && started.read(reader, own, Term::ZERO);
+                    if !is_taken && to != own {
+                        let parcel = started.outbox.entry(to).or_default();
+                        parcel.requests.queries.push((name, query));
+                    }
                 }
                 Ask::Change { goal, sent_in, .. } => {
                     let (goal, term) = (goal.clone(), started.raft.term());
@@ -304,6 +329,7 @@ impl<S: StateMachine> Replica<S> {
         let leaderless = Duration::from_millis(self.options.leaderless_ms);
         let Some(started) = &mut self.started else { return };
         let now = cx.now();
+        started.forget_reads();
         started.consider_detour(now);
         let rtt_ms = started.timing.rtt_ms(now);
         let client = &mut started.client;
@@ -361,13 +387,14 @@ impl<S: StateMachine> Replica<S> {
         }
     }
 
-    /// A command's outcome has come.
+    /// A command's outcome has come, by way of the log or without it.
     pub(super) fn complete(
         &mut self,
         cx: &mut Context<'_>,
         session: u64,
         number: u64,
         answer: Box<RawValue>,
+        is_logged: bool,
     ) {
         let Some(started) = &mut self.started else { return };
         let client = &mut started.client;
@@ -387,7 +414,8 @@ impl<S: StateMachine> Replica<S> {
         if let Some(mut pending) = client.commands.remove(&number) {
             client.unsent_commands.remove(&number);
             pending.leave(&mut client.pace);
-            if let (Some(sent), 1) = (pending.sent, pending.copies) {
+            // An answer without the log says nothing about how long the log takes.
+            if let (Some(sent), 1, true) = (pending.sent, pending.copies, is_logged) {
                 client.pace.answered(cx.now(), cx.now() - sent);
             }
             // The window has room again.
@@ -409,7 +437,7 @@ impl<S: StateMachine> Replica<S> {
                 self.sessions.recall(ClientId(session), Sequence(number))
             {
                 let answer = answer.unwrap_or_else(|| Answer::error(&give_up(false)));
-                self.complete(cx, session, number, answer.0);
+                self.complete(cx, session, number, answer.0, true);
             }
         }
     }
@@ -464,6 +492,20 @@ fn give_up(harmless: bool) -> RpcError {
 }
 
 impl super::Started {
+    /// Forgets reads at this node whose queries are answered: the leader never got the
+    /// question, or its answer was lost, and another attempt succeeded.
+    fn forget_reads(&mut self) {
+        let (own, others, raft) = (self.own, &self.client.others, &mut self.raft);
+        self.reads.retain(|context, reader| {
+            let is_query = reader.origin == own && matches!(reader.wanted, Wanted::Answer(_));
+            let is_over = is_query && !others.contains_key(&reader.name);
+            if is_over {
+                raft.cancel_read(ReadContext(*context));
+            }
+            !is_over
+        });
+    }
+
     /// Asks the core for a read. `voucher`, who brought it, was in `term` when it did.
     /// Returns whether the core took it.
     pub(super) fn read(&mut self, reader: Reader, voucher: RaftId, term: Term) -> bool {

@@ -26,19 +26,21 @@
 //! arrived is handled. Then one message goes to each replica for which there is
 //! anything, with everything in it (see `wire`). A query that is passed on to the
 //! leader vouches for that leader at the same time; in a cluster of three it needs no
-//! confirmation by anybody else.
+//! confirmation by anybody else. With [`Options::follower_reads`] a node asks for an
+//! index instead of the answer, which costs the same two messages, and reads in its own
+//! state. A command that changes nothing is answered like a query (see `idle`).
 //!
 //! # Deliberately missing
 //!
-//! Queries answered by followers from their own state: asking for an index costs the
-//! same two messages as asking for the answer. Snapshots of the state machine taken
-//! bit by bit: the node stands still while it takes one.
+//! Snapshots of the state machine taken bit by bit: the node stands still while it takes
+//! one.
 
 mod apply;
 mod client;
 mod detour;
 mod flush;
 mod identity;
+mod idle;
 mod membership;
 mod options;
 mod pace;
@@ -67,6 +69,7 @@ use crate::time::Time;
 use client::Client;
 use detour::Detour;
 use identity::{Foreign, Standing};
+use idle::Idle;
 use membership::Changes;
 pub use options::Options;
 use repeats::Waiting;
@@ -81,6 +84,14 @@ pub use promise::{Promise, promises};
 pub trait StateMachine {
     /// Carries out a command. What it finds impossible is an answer too.
     fn apply(&mut self, command: &RawValue) -> Answer;
+    /// What [`StateMachine::apply`] would answer to `command`, if that would change nothing
+    /// at present: then it may be answered like a query, without a place in the log.
+    /// `None` if it would, or if that cannot be told cheaply.
+    fn idle_answer(&self, _command: &RawValue) -> Option<Answer> {
+        None
+    }
+    /// Whether [`StateMachine::idle_answer`] ever gives an answer. The same on all nodes.
+    const HAS_IDLE_COMMANDS: bool = false;
     /// Answers without changing anything.
     fn query(&self, query: &RawValue) -> Answer;
     /// Everything, as bytes.
@@ -171,9 +182,11 @@ struct Started {
     reads: BTreeMap<u64, Reader>,
     next_read: u64,
     /// Commands that wait for the end of the batch.
-    batch: Vec<raft::Command>,
+    batch: Vec<Proposal>,
     /// Commands in this leader's log.
     waiting: Waiting,
+    /// Commands that this leader answers without a place in its log.
+    idle: Idle,
     /// What to send at the end of the turn.
     outbox: BTreeMap<RaftId, Parcel>,
     /// Writes that are not durable.
@@ -203,6 +216,19 @@ enum Wanted {
     Answer(Box<RawValue>),
     /// Only that this node led when it asked.
     Leadership,
+    /// Whether a command changes nothing.
+    Idle(Box<Proposal>),
+}
+
+/// A command for the leader.
+#[derive(Clone, Debug)]
+struct Proposal {
+    /// As it will stand in the log.
+    command: raft::Command,
+    /// The term in which this copy was sent; `None` for one that has to go through the log.
+    sent_in: Option<Term>,
+    /// Who brought it, and the term in which that node followed this leader.
+    voucher: (RaftId, Term),
 }
 
 impl<S: StateMachine> Replica<S> {
@@ -343,6 +369,7 @@ impl<S: StateMachine> Replica<S> {
             next_read: nonce,
             batch: Vec::new(),
             waiting: Waiting::default(),
+            idle: Idle::default(),
             outbox: BTreeMap::new(),
             tickets: VecDeque::new(),
             last_ticket: None,
@@ -444,7 +471,10 @@ impl<S: StateMachine> Replica<S> {
             started.raft.learn_commit(LogId::new(term, index));
         }
         for (session, number, answer) in replies.answers {
-            self.complete(cx, session, number, answer);
+            self.complete(cx, session, number, answer, true);
+        }
+        for (term, session, number, answer) in replies.idle {
+            self.take_idle_answer(cx, term, session, number, Answer(answer));
         }
         for (name, result) in replies.results {
             self.finish(cx, name, Answer(result));

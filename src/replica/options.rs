@@ -21,6 +21,9 @@ pub struct Options {
     pub answer_within_ms: Option<u64>,
     /// Serve reads from leases; trusts clocks.
     pub lease_reads: bool,
+    /// A node that does not lead answers queries from its own state: it asks the leader only
+    /// for an index, and waits until it has applied that much.
+    pub follower_reads: bool,
     /// Answer a command only once it is applied on the node that was asked, so that the
     /// node's own state shows it. Costs nothing while that node keeps up.
     pub read_your_writes: bool,
@@ -52,6 +55,7 @@ impl Default for Options {
             leaderless_ms: 900,
             answer_within_ms: None,
             lease_reads: raft.lease_reads,
+            follower_reads: false,
             read_your_writes: false,
             compact_bytes: 1 << 20,
             keep_entries: raft.keep_entries,

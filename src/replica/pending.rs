@@ -19,13 +19,27 @@ pub(super) struct Pending {
     pub(super) sent: Option<Time>,
     /// How often it was sent.
     pub(super) copies: u32,
+    /// The newest term in which a copy that names its term was sent.
+    sent_in: Option<Term>,
+    /// A copy was sent that names no term.
+    is_plain: bool,
     /// It is a command, and on the way to whoever is believed to lead.
     on_the_way: bool,
 }
 
 impl Pending {
     pub(super) fn new(request: Request, ask: Ask, since: Time, vague: bool) -> Pending {
-        Pending { request, ask, since, vague, sent: None, copies: 0, on_the_way: false }
+        Pending {
+            request,
+            ask,
+            since,
+            vague,
+            sent: None,
+            copies: 0,
+            sent_in: None,
+            is_plain: false,
+            on_the_way: false,
+        }
     }
 
     /// How many bytes it takes to send it, about.
@@ -42,6 +56,19 @@ impl Pending {
         if !std::mem::replace(&mut self.on_the_way, true) {
             pace.sent(self.size_bytes());
         }
+    }
+
+    /// The term that the copy names which is sent now, to the leader of the term `label`;
+    /// `None` if it names none. After one that names none, none does.
+    pub(super) fn label(&mut self, label: Option<Term>) -> Option<Term> {
+        self.is_plain |= label.is_none();
+        self.sent_in = self.sent_in.max(label);
+        label.filter(|_| !self.is_plain)
+    }
+
+    /// The term in which the newest copy was sent, if all copies named theirs.
+    pub(super) fn newest_copy(&self) -> Option<Term> {
+        self.sent_in.filter(|_| !self.is_plain)
     }
 
     pub(super) fn leave(&mut self, pace: &mut Pace) {

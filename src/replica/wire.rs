@@ -166,6 +166,9 @@ pub(super) struct Requests {
     /// Commands, as they will stand in the log.
     #[serde(rename = "f", default, skip_serializing_if = "Vec::is_empty")]
     pub(super) commands: Vec<Box<RawValue>>,
+    /// Commands that may change nothing, each with the term in which this copy was sent.
+    #[serde(rename = "e", default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) labelled: Vec<(Term, Box<RawValue>)>,
     /// Queries: the asking replica's name for each, and the query.
     #[serde(rename = "q", default, skip_serializing_if = "Vec::is_empty")]
     pub(super) queries: Vec<(u64, Box<RawValue>)>,
@@ -177,11 +180,16 @@ pub(super) struct Requests {
 impl Requests {
     /// Whether there is nothing in it.
     pub(super) fn is_empty(&self) -> bool {
-        self.commands.is_empty() && self.queries.is_empty() && self.changes.is_empty()
+        self.commands.is_empty()
+            && self.labelled.is_empty()
+            && self.queries.is_empty()
+            && self.changes.is_empty()
     }
 
     fn size_bytes(&self) -> usize {
-        let commands: usize = self.commands.iter().map(|c| ITEM_BYTES + c.get().len()).sum();
+        let labelled = self.labelled.iter().map(|(_, command)| command);
+        let commands = self.commands.iter().chain(labelled);
+        let commands: usize = commands.map(|c| ITEM_BYTES + c.get().len()).sum();
         let queries: usize = self.queries.iter().map(|(_, q)| ITEM_BYTES + q.get().len()).sum();
         commands + queries + ITEM_BYTES * self.changes.len()
     }
@@ -191,6 +199,10 @@ impl Requests {
         for command in self.commands {
             let (bytes, mut command) = (ITEM_BYTES + command.get().len(), Some(command));
             take(bytes, &mut |to| to.commands.extend(command.take()));
+        }
+        for command in self.labelled {
+            let (bytes, mut command) = (ITEM_BYTES + command.1.get().len(), Some(command));
+            take(bytes, &mut |to| to.labelled.extend(command.take()));
         }
         for query in self.queries {
             let (bytes, mut query) = (ITEM_BYTES + query.1.get().len(), Some(query));
@@ -212,6 +224,9 @@ pub(super) struct Replies {
     /// The last entry whose answer the replica waits for and will find in its own log.
     #[serde(rename = "k", default, skip_serializing_if = "Option::is_none")]
     pub(super) committed: Option<Id>,
+    /// Answers to commands that change nothing: the leader's term, session, number, answer.
+    #[serde(rename = "n", default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) idle: Vec<(Term, u64, u64, Box<RawValue>)>,
     /// Results of queries and changes.
     #[serde(rename = "b", default, skip_serializing_if = "Vec::is_empty")]
     pub(super) results: Vec<(u64, Box<RawValue>)>,
@@ -220,11 +235,16 @@ pub(super) struct Replies {
 impl Replies {
     /// Whether there is nothing in it.
     pub(super) fn is_empty(&self) -> bool {
-        self.answers.is_empty() && self.committed.is_none() && self.results.is_empty()
+        self.answers.is_empty()
+            && self.committed.is_none()
+            && self.idle.is_empty()
+            && self.results.is_empty()
     }
 
     fn size_bytes(&self) -> usize {
-        let answers: usize = self.answers.iter().map(|(_, _, a)| ITEM_BYTES + a.get().len()).sum();
+        let idle = self.idle.iter().map(|(.., answer)| answer);
+        let answers = self.answers.iter().map(|(.., answer)| answer).chain(idle);
+        let answers: usize = answers.map(|a| ITEM_BYTES + a.get().len()).sum();
         let results: usize = self.results.iter().map(|(_, r)| ITEM_BYTES + r.get().len()).sum();
         answers + results + ITEM_BYTES
     }
@@ -234,6 +254,10 @@ impl Replies {
         for answer in self.answers {
             let (bytes, mut answer) = (ITEM_BYTES + answer.2.get().len(), Some(answer));
             take(bytes, &mut |to| to.answers.extend(answer.take()));
+        }
+        for answer in self.idle {
+            let (bytes, mut answer) = (ITEM_BYTES + answer.3.get().len(), Some(answer));
+            take(bytes, &mut |to| to.idle.extend(answer.take()));
         }
         for result in self.results {
             let (bytes, mut result) = (ITEM_BYTES + result.1.get().len(), Some(result));
@@ -247,6 +271,7 @@ impl Replies {
     /// Adds `other`, which is younger.
     pub(super) fn extend(&mut self, other: Replies) {
         self.answers.extend(other.answers);
+        self.idle.extend(other.idle);
         self.committed = other.committed.or(self.committed);
         self.results.extend(other.results);
     }

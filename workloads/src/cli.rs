@@ -120,6 +120,11 @@ struct Flags {
     #[arg(long)]
     lease_reads: bool,
 
+    /// Answer reads of lin-kv, kafka and strict transactions on the node that is asked, from
+    /// its own state, once it has applied what the leader had committed
+    #[arg(long)]
+    pub follower_reads: bool,
+
     /// Where the counters keep their totals, and kafka its logs
     #[arg(long, value_enum, value_name = "STORE", default_value_t)]
     store: StoreChoice,
@@ -163,6 +168,7 @@ impl Flags {
             // Followers must not time out between two heartbeats.
             heartbeat_ms: self.heartbeat.min(self.election_timeout / 2),
             lease_reads: self.lease_reads,
+            follower_reads: self.follower_reads,
             compact_bytes: self.compact_bytes,
             keep_entries: self.keep_entries,
             append_bytes: self.append_bytes,

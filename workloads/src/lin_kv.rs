@@ -148,16 +148,18 @@ impl Registers {
     fn cas(&mut self, key: &RawValue, from: &RawValue, to: &RawValue, create: bool) -> Answer {
         match self.0.get_mut(&canonical(key)) {
             Some(value) if same(value, from) => *value = to.to_owned(),
-            Some(value) => {
-                let (from, value) = (brief(from.get(), QUOTED), brief(value.get(), QUOTED));
-                let text = format!("expected {from}, but had {value}");
-                return Answer::error(&RpcError::new(ErrorCode::PRECONDITION_FAILED, text));
-            }
+            Some(value) => return differs(from, value),
             None if create => _ = self.0.insert(canonical(key), to.to_owned()),
             None => return missing(key),
         }
         Answer::new(&Done { kind: "cas_ok" })
     }
+}
+
+fn differs(from: &RawValue, value: &RawValue) -> Answer {
+    let (from, value) = (brief(from.get(), QUOTED), brief(value.get(), QUOTED));
+    let text = format!("expected {from}, but had {value}");
+    Answer::error(&RpcError::new(ErrorCode::PRECONDITION_FAILED, text))
 }
 
 fn missing(key: &RawValue) -> Answer {
@@ -166,6 +168,26 @@ fn missing(key: &RawValue) -> Answer {
 }
 
 impl StateMachine for Registers {
+    const HAS_IDLE_COMMANDS: bool = true;
+
+    /// A write of the text that is there, a compare-and-set that fails.
+    fn idle_answer(&self, command: &RawValue) -> Option<Answer> {
+        let command: Command<'_> = serde_json::from_str(command.get()).ok()?;
+        let (Command::Write(key, _) | Command::Cas(key, ..)) = command;
+        let now = self.0.get(&canonical(key));
+        let stays = |new: &RawValue| now.is_some_and(|now| now.get() == new.get());
+        match (command, now) {
+            (Command::Write(_, value), _) => {
+                stays(value).then(|| Answer::new(&Done { kind: "write_ok" }))
+            }
+            (Command::Cas(_, from, to, _), Some(value)) if same(value, from) => {
+                stays(to).then(|| Answer::new(&Done { kind: "cas_ok" }))
+            }
+            (Command::Cas(_, from, ..), Some(value)) => Some(differs(from, value)),
+            (Command::Cas(.., create), None) => (!create).then(|| missing(key)),
+        }
+    }
+
     fn apply(&mut self, command: &RawValue) -> Answer {
         match serde_json::from_str(command.get()) {
             Ok(Command::Write(key, value)) => {

@@ -46,6 +46,7 @@ const REGISTER: &[Knob] = &[
     ("--snapshot-chunk", &["30", "100", "500"]),
     // Few pieces at a time take many round trips, in which leaders can change.
     ("--max-inflight", &["1", "2", "8"]),
+    ("--follower-reads", &[""]),
 ];
 const RAFT: &[Knob] = &[
     ("--compact-bytes", &["300", "3000", "30000"]),
@@ -54,6 +55,7 @@ const RAFT: &[Knob] = &[
     ("--max-early", &["0", "1"]),
     ("--snapshot-chunk", &["2000", "5000"]),
     ("--max-inflight", &["8"]),
+    ("--follower-reads", &[""]),
 ];
 /// Whole states instead of what has changed.
 const GOSSIP: &[Knob] = &[("--keep-deltas", &["1", "10", "100"])];

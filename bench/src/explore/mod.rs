@@ -109,6 +109,11 @@ pub fn derive(space: &Space, seed: Seed) -> RunArgs {
     let may_last = [Fault::Kill, Fault::OneWay].iter().all(|fault| allowed.contains(fault));
     let lasting_fault =
         extra.chance(0.3) && may_last && is_swift && !nemesis.contains(&Fault::Membership);
+    // A disk may lose what was durable only where a log gives it back: not if those who hold
+    // it were removed, or are gone for good.
+    let has_log = space.tuned && allowed.contains(&Fault::Membership);
+    let may_roll_back = has_log && !lasting_fault && !nemesis.contains(&Fault::Membership);
+    let roll_back = sometimes(&mut seed.stream("explore", 3), &[0.1, 0.3, 1.0]);
     // Whoever is down answers nobody, however available the others are.
     let stops = lasting_fault || nemesis.contains(&Fault::Kill) || nemesis.contains(&Fault::Pause);
     let mut args = space.args.clone();
@@ -140,7 +145,10 @@ pub fn derive(space: &Space, seed: Seed) -> RunArgs {
         lenient_responses: false,
         init_timeout: 10.0,
         seed: Some(seed.0),
-        chaos: chaos(draw, lasting_fault, farthest, skew),
+        chaos: ChaosArgs {
+            roll_back: if may_roll_back { roll_back } else { 0.0 },
+            ..chaos(draw, lasting_fault, farthest, skew)
+        },
         args,
     };
     space.challenge.tame(&mut run);
@@ -163,10 +171,15 @@ fn options(knobs: &[Knob], draw: &mut Draw) -> Vec<String> {
     if draw.chance(0.5) {
         return Vec::new();
     }
+    // All at their first values, a snapshot comes the most often and takes the longest: only
+    // then do leaders change while one is on its way.
+    let is_extreme = draw.chance(0.3);
     let mut options = Vec::new();
     for (name, values) in knobs {
-        if draw.chance(0.7) {
-            options.extend([(*name).to_owned(), (*draw.pick(values)).to_owned()]);
+        if is_extreme || draw.chance(0.7) {
+            let value = if is_extreme { values[0] } else { *draw.pick(values) };
+            options.push((*name).to_owned());
+            options.extend(Some(value.to_owned()).filter(|value| !value.is_empty()));
         }
     }
     options

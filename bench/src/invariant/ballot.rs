@@ -18,10 +18,11 @@ pub(super) struct Ballots {
 }
 
 impl Ballots {
-    /// Notes the vote that is on a server's disk.
+    /// Notes the vote that is on a server's disk. The first in a term counts: a server whose
+    /// disk was rolled back writes down that its vote is spent, and not for whom it was.
     pub(super) fn note(&mut self, voter: RaftId, durable: HardState) {
         if let Some(candidate) = durable.vote {
-            self.votes.entry(durable.term).or_default().insert(voter, candidate);
+            self.votes.entry(durable.term).or_default().entry(voter).or_insert(candidate);
         }
     }
 
@@ -33,7 +34,8 @@ impl Ballots {
         }
         let name = if promise.is_candidacy { &packet.src } else { &packet.dest };
         if let Some(candidate) = self.names.get(name) {
-            self.votes.entry(promise.term).or_default().insert(voter, *candidate);
+            let votes = self.votes.entry(promise.term).or_default();
+            votes.entry(voter).or_insert(*candidate);
         }
     }
 

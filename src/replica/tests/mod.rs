@@ -2,6 +2,7 @@
 
 mod detour;
 mod faults;
+mod idle;
 mod leases;
 mod load;
 mod membership;

@@ -21,6 +21,15 @@ use crate::time::Time;
 pub(super) struct List(Vec<Value>);
 
 impl StateMachine for List {
+    const HAS_IDLE_COMMANDS: bool = true;
+
+    /// A command may ask to change nothing while the list has a certain length.
+    fn idle_answer(&self, command: &RawValue) -> Option<Answer> {
+        let value: Value = serde_json::from_str(command.get()).unwrap();
+        let idle = value["unless_len"].as_u64() == Some(self.0.len() as u64);
+        idle.then(|| Answer::new(&json!({"type": "idle"})))
+    }
+
     fn apply(&mut self, command: &RawValue) -> Answer {
         let value: Value = serde_json::from_str(command.get()).unwrap();
         // A command may ask for an answer of so many bytes.

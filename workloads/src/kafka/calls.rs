@@ -26,13 +26,26 @@ pub(super) enum Awaited {
     /// A cas of a chunk.
     Cas { key: String, asked: Time },
     /// A send that another node was asked to do.
-    Forward { request: Request, key: String, message: Box<RawValue>, to: NodeId },
+    Forward(Forwarded),
+    /// Whether a node that did not answer is there again.
+    Question(NodeId),
     /// A cas of this node's committed offsets.
     CommitCas,
     /// This node's committed offsets.
     CommitRead,
     /// Some node's committed offsets.
     List(u64),
+}
+
+/// A send on its way to the node that writes its key.
+#[derive(Clone)]
+pub(super) struct Forwarded {
+    pub(super) request: Request,
+    pub(super) key: String,
+    pub(super) message: Box<RawValue>,
+    pub(super) to: NodeId,
+    /// The incarnation of the receiver that is meant; `None` if it is only a question.
+    pub(super) life: Option<u64>,
 }
 
 /// The calls under way.

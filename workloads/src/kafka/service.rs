@@ -10,10 +10,13 @@
 //!   is refused, the chunk tells by the writer's tag whether it took effect before. If
 //!   not, it never will, and its messages go into a new one. A send that is passed on
 //!   names the incarnation that it is meant for, which takes each once; so it makes no
-//!   difference if the network delivers it twice or much later.
+//!   difference if the network delivers it twice or much later. A send that names no
+//!   incarnation is only a question: it is never taken, and so nothing is in doubt if no
+//!   answer comes.
 //! * *Few failures.* One node writes a key, as long as it can be reached: the others
 //!   pass their sends on to it, and sends that arrive during a cas share the next one. If it
-//!   does not answer, others write for themselves for a while.
+//!   was not heard lately it is asked first; if it does not answer, others write for
+//!   themselves until it does.
 //! * *Polls* show messages that this node knows to be in the service. Its knowledge of a
 //!   key is at most [`FRESH`] old, or [`FRESH_OWN`] if it writes the key itself; otherwise it
 //!   looks, and a poll that would be empty waits for that.
@@ -34,7 +37,7 @@ use seaworthy::time::Time;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::calls::{self, Awaited, Calls, Cas, Read, SERVICE, TIMEOUT};
+use super::calls::{self, Awaited, Calls, Cas, Forwarded, Read, SERVICE, TIMEOUT};
 use super::chunks::{Chunk, Topic, log_key};
 use super::commits::Commits;
 use super::logs::poll;
@@ -45,6 +48,10 @@ use crate::reply::not_supported;
 const FORWARD_TIMEOUT: Duration = Duration::from_secs(3);
 /// For how long a node that did not answer is not asked again.
 const SUSPICION: Duration = Duration::from_secs(2);
+/// For how long a node that answered is believed to be there.
+const TRUST: Duration = Duration::from_secs(2);
+/// How long the answer to a question may take.
+const QUESTION_TIMEOUT: Duration = Duration::from_secs(1);
 /// How old a node's knowledge of a key may be when it is polled.
 pub const FRESH: Duration = Duration::from_millis(50);
 /// The same for a key that this node writes.
@@ -57,8 +64,8 @@ const TAKEN_MAX: usize = 1 << 16;
 pub struct ServiceKafka {
     /// Tells this incarnation from others.
     boot: u64,
-    /// The incarnations of other nodes.
-    lives: BTreeMap<NodeId, u64>,
+    /// The incarnations of other nodes, and when each last answered.
+    lives: BTreeMap<NodeId, (u64, Time)>,
     /// Sends of other nodes that were taken in this incarnation, and in which order.
     taken: BTreeSet<(NodeId, Option<u64>)>,
     taken_order: VecDeque<(NodeId, Option<u64>)>,
@@ -105,12 +112,12 @@ impl ServiceKafka {
         let request = message.request();
         if message.body.kind == ServiceKafka::FORWARD {
             #[derive(Deserialize)]
-            struct Forwarded {
+            struct PassedOn {
                 key: String,
                 msg: Box<RawValue>,
                 life: Option<u64>,
             }
-            let Forwarded { key, msg, life } = message.body.parse()?;
+            let PassedOn { key, msg, life } = message.body.parse()?;
             if life != Some(self.boot) {
                 cx.reply(&request, &OtherLife { kind: "kafka:other_life", life: self.boot });
             } else if self.is_first(&request) {
@@ -143,25 +150,54 @@ impl ServiceKafka {
 
     /// Passes a send on to the node that writes its key, or does it here.
     fn send(&mut self, cx: &mut Context<'_>, request: Request, key: String, msg: Box<RawValue>) {
-        let to = owner(cx, &key).clone();
-        let suspected = self.suspects.get(&to).is_some_and(|until| cx.now() < *until);
-        if to == *cx.id() || suspected {
+        let (to, now) = (owner(cx, &key).clone(), cx.now());
+        if to == *cx.id() {
             return self.write(cx, request, key, msg);
         }
-        let awaited =
-            Awaited::Forward { request, key: key.clone(), message: msg.clone(), to: to.clone() };
-        let token = self.calls.expect(awaited);
-        let life = self.lives.get(&to).copied();
-        let forward = Forward { kind: ServiceKafka::FORWARD, key: &key, msg: &msg, life };
-        cx.rpc(&to, &forward, FORWARD_TIMEOUT, token);
+        let kind = ServiceKafka::FORWARD;
+        if let Some(until) = self.suspects.get_mut(&to) {
+            if now >= *until {
+                *until = now + SUSPICION;
+                let token = self.calls.expect(Awaited::Question(to.clone()));
+                let question = Forward { kind, key: &key, msg: &msg, life: None };
+                cx.rpc(&to, &question, QUESTION_TIMEOUT, token);
+            }
+            return self.write(cx, request, key, msg);
+        }
+        let life = self.lives.get(&to).filter(|(_, heard)| now - *heard < TRUST);
+        let life = life.map(|(life, _)| *life);
+        let forward = Forward { kind, key: &key, msg: &msg, life };
+        let timeout = if life.is_some() { FORWARD_TIMEOUT } else { QUESTION_TIMEOUT };
+        let (key, message) = (key.clone(), msg.clone());
+        let forwarded = Forwarded { request, key, message, to: to.clone(), life };
+        let token = self.calls.expect(Awaited::Forward(forwarded));
+        cx.rpc(&to, &forward, timeout, token);
+    }
+
+    /// A node has answered, in this incarnation if it is known.
+    fn is_heard(&mut self, cx: &Context<'_>, node: &NodeId, life: Option<u64>) {
+        self.suspects.remove(node);
+        if let Some(life) = life {
+            self.lives.insert(node.clone(), (life, cx.now()));
+        }
     }
 
     fn forwarded(
         &mut self,
         cx: &mut Context<'_>,
-        (request, key, message, to): (Request, String, Box<RawValue>, NodeId),
+        Forwarded { request, key, message, to, life }: Forwarded,
         result: Result<Body, RpcError>,
     ) {
+        let is_silent = result.as_ref().is_err_and(|error| error.code == ErrorCode::TIMEOUT);
+        if is_silent {
+            self.suspects.insert(to.clone(), cx.now() + SUSPICION);
+            if life.is_none() {
+                // It took nothing, so the message may be written here.
+                return self.write(cx, request, key, message);
+            }
+        } else {
+            self.is_heard(cx, &to, life);
+        }
         #[derive(Deserialize)]
         struct Answer {
             offset: Option<u64>,
@@ -169,7 +205,7 @@ impl ServiceKafka {
         }
         match result.and_then(|body| body.parse()) {
             Ok(Answer { life: Some(life), .. }) => {
-                self.lives.insert(to, life);
+                self.is_heard(cx, &to, Some(life));
                 self.send(cx, request, key, message);
             }
             Ok(Answer { offset: None, .. }) => {
@@ -182,12 +218,7 @@ impl ServiceKafka {
                 self.topics.entry(key).or_default().learn(offset, message);
                 cx.reply(&request, &SendOk::new(offset));
             }
-            Err(error) => {
-                if error.code == ErrorCode::TIMEOUT {
-                    self.suspects.insert(to, cx.now() + SUSPICION);
-                }
-                cx.error(&request, &error);
-            }
+            Err(error) => cx.error(&request, &error),
         }
     }
 
@@ -334,13 +365,12 @@ impl ServiceKafka {
                 self.read_ended(cx, (key, chunk, asked), result);
             }
             Some(Awaited::Cas { key, asked }) => self.cas_ended(cx, (key, asked), result),
-            Some(Awaited::Forward { request, key, message, to }) => {
-                self.forwarded(cx, (request, key, message, to), result);
-            }
+            Some(Awaited::Forward(forwarded)) => self.forwarded(cx, forwarded, result),
+            Some(Awaited::Question(to)) if result.is_ok() => self.is_heard(cx, &to, None),
             Some(Awaited::CommitCas) => self.commits.cas_ended(cx, &mut self.calls, result),
             Some(Awaited::CommitRead) => self.commits.read_ended(cx, &mut self.calls, result),
             Some(Awaited::List(number)) => self.commits.listed(cx, number, result),
-            None => {}
+            Some(Awaited::Question(_)) | None => {}
         }
     }
 
@@ -352,7 +382,7 @@ impl ServiceKafka {
                 Awaited::CommitCas => self.commits.send(cx, &mut self.calls),
                 Awaited::CommitRead => Commits::read(cx, &mut self.calls),
                 // These end with their answer, of either kind.
-                Awaited::Forward { .. } | Awaited::List(_) => {}
+                Awaited::Forward(_) | Awaited::Question(_) | Awaited::List(_) => {}
             }
         }
     }

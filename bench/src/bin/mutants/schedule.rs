@@ -47,6 +47,19 @@ const PIECEMEAL: &[&str] = &[
 /// Fewer sessions than nodes open.
 const FEW_SESSIONS: &[&str] = &["--max-sessions", "3"];
 
+/// As [`PIECEMEAL`] with more on the way, and reads at followers.
+const FOLLOWER_READS: &[&str] = &[
+    "--election-timeout",
+    "60",
+    "--heartbeat",
+    "15",
+    "--append-bytes",
+    "1",
+    "--max-inflight",
+    "2",
+    "--follower-reads",
+];
+
 /// Nothing beyond.
 fn as_drawn(_: &mut RunArgs, _: &mut Draw) {}
 
@@ -81,6 +94,15 @@ fn piecemeal(run: &mut RunArgs, draw: &mut Draw) {
     run.rate = 200.0;
     run.concurrency = Concurrency::PerNode(4);
     run.chaos.fsync = *draw.pick(&[0.1, 1.0, 5.0]);
+}
+
+/// As [`hasty`], and messages overtake each other.
+fn crossing(run: &mut RunArgs, draw: &mut Draw) {
+    hasty(run, draw);
+    run.latency = *draw.pick(&[5.0, 20.0]);
+    run.latency_dist = LatencyDist::Exponential;
+    run.chaos.reorder = *draw.pick(&[0.1, 0.5]);
+    run.chaos.fsync = 0.1;
 }
 
 /// As [`hasty`], and everything comes twice.
@@ -139,6 +161,7 @@ fn late(run: &mut RunArgs, draw: &mut Draw) {
     busy(run, draw);
     run.latency = *draw.pick(&[20.0, 100.0]);
     run.latency_dist = LatencyDist::Exponential;
+    run.nemesis_interval = *draw.pick(&[0.2, 0.4, 1.0]);
     run.chaos.reorder = *draw.pick(&[0.1, 0.5]);
     run.chaos.fsync = 1.0;
 }
@@ -183,12 +206,12 @@ impl Schedule {
     /// only one entry in a round trip, and gets more than that; nor where sessions expire
     /// while their commands wait, which are then answered with error 0.
     pub(crate) fn promises_progress(&self) -> bool {
-        self.args != PIECEMEAL && self.args != FEW_SESSIONS
+        ![PIECEMEAL, FEW_SESSIONS, FOLLOWER_READS].contains(&self.args)
     }
 
     /// The space of a mutant.
     pub(crate) fn of(mutant: Mutant) -> Schedule {
-        use Fault::{Kill, Membership, OneWay, Partition, Pause, Stall};
+        use Fault::{Kill, Membership, OneWay, Partition, Pause, Slow, Stall};
         use Mutant::*;
         let raft = RAFT;
         let hasty = Schedule { args: HASTE, fix: hasty, ..raft };
@@ -218,6 +241,14 @@ impl Schedule {
                 Schedule { needs: &[Kill, Partition], fix: slow_disks, ..raft }
             }
             VoteByLengthOnly => piecemeal,
+            VerifiedForever => Schedule {
+                args: FOLLOWER_READS,
+                needs: &[Partition, OneWay, Kill],
+                fix: crossing,
+                ..raft
+            },
+            IdleForgotten => Schedule { fix: doubled, ..hasty },
+            IdleOfAnyTerm => Schedule { needs: &[Partition, OneWay, Slow], ..hasty },
             KeepConflict | IgnorePrevTerm => Schedule { needs: &[Partition, OneWay], ..hasty },
             TruncateAlways => Schedule { needs: &[Partition, Kill], fix: doubled, ..hasty },
             StaleAck | ReadInCurrentRound => Schedule { needs: &[Partition, Stall], ..hasty },
@@ -261,12 +292,12 @@ impl Schedule {
 
     /// The space of a mutant of the other engine, the runtime or a workload.
     fn beyond_raft(mutant: Mutant) -> Schedule {
-        use Fault::{Kill, Partition, Stall};
+        use Fault::{Kill, Partition, Slow, Stall};
         use Mutant::*;
         let raft = RAFT;
         let gossip = Schedule { workload: "g-set", needs: &[Kill, Partition], fix: busy, ..RAFT };
         match mutant {
-            FloorOutlivesPeer => Schedule { needs: &[Kill, Stall], fix: late, ..gossip },
+            FloorOutlivesPeer => Schedule { needs: &[Kill, Slow, Stall], fix: late, ..gossip },
             IgnoreIncarnation => {
                 Schedule { workload: "broadcast", needs: &[], fix: replaced, ..gossip }
             }

@@ -1,0 +1,200 @@
+//! Commands that change nothing: a compare-and-set that fails, a write of what is there.
+//!
+//! Such a command needs no place in the log. The leader answers it as it answers a query:
+//! without a disk, and in one round trip. It only has to be sure that no copy of the
+//! command takes effect after its client was told that it did not:
+//!
+//! * A copy names the term in which it was sent, and only the leader of that term takes
+//!   it up. That leader remembers what it has answered in this way, and gives a copy
+//!   that comes later the same answer, until the client has it (see `floor`). A server
+//!   that restarts never leads in the same term again.
+//! * A copy that an earlier leader has appended is either known to this one, or will
+//!   never be committed: this one has committed an entry of its own term.
+//! * An answer from an earlier term than that of the newest copy does not count. The
+//!   newest one may be in a log.
+//!
+//! A node that asks by way of another does not know the leader's term. It sends a
+//! *plain* copy, which goes through the log whatever it changes, and from then on it
+//! accepts no other answer.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::repeats::Key;
+use super::{Answer, Proposal, Reader, Replica, Started, StateMachine, Wanted};
+use crate::mark::{self, Mark};
+use crate::mutant::{self, Mutant};
+use crate::node::Context;
+use crate::raft::{RaftId, Term};
+
+/// What a leader has to remember of commands that it did not append.
+#[derive(Debug, Default)]
+pub(super) struct Idle {
+    /// The term in which this node leads, and of which this is the memory.
+    term: Term,
+    /// Commands that wait for a confirmation, as queries do.
+    checking: BTreeSet<Key>,
+    /// What was answered, by session.
+    answered: BTreeMap<u64, Answered>,
+}
+
+/// The answers of one session.
+#[derive(Debug, Default)]
+struct Answered {
+    /// Below, the client has all its answers.
+    floor: u64,
+    answers: BTreeMap<u64, Answer>,
+}
+
+/// What becomes of a copy of a command.
+enum Fate {
+    Append,
+    /// Leave it: it was answered, or its turn comes, or it was for another leader.
+    Drop,
+    /// Answer it once more.
+    Again(Answer),
+}
+
+impl Idle {
+    /// Forgets what was of another term.
+    fn enter(&mut self, term: Term) {
+        if self.term != term {
+            *self = Idle { term, ..Idle::default() };
+        }
+    }
+
+    /// Whether the command `number` of `session` was answered, and how. Its client has
+    /// all answers below `floor`.
+    fn fate(&mut self, session: u64, number: u64, floor: u64) -> Fate {
+        if self.checking.contains(&Key::Command(session, number)) {
+            return Fate::Drop;
+        }
+        let Some(answered) = self.answered.get_mut(&session) else { return Fate::Append };
+        if floor > answered.floor {
+            answered.floor = floor;
+            answered.answers = answered.answers.split_off(&floor);
+        }
+        if number < answered.floor {
+            return Fate::Drop;
+        }
+        answered.answers.get(&number).cloned().map_or(Fate::Append, Fate::Again)
+    }
+
+    fn remember(&mut self, session: u64, number: u64, answer: Answer) {
+        // Guard: a copy that comes later must not take effect.
+        if !mutant::is(Mutant::IdleForgotten) {
+            self.answered.entry(session).or_default().answers.insert(number, answer);
+        }
+    }
+}
+
+impl<S: StateMachine> Replica<S> {
+    /// Whether `proposal` is not to be appended: it changes nothing, and is or will be
+    /// answered, or it was for the leader of another term.
+    pub(super) fn is_set_aside(&mut self, cx: &mut Context<'_>, proposal: &Proposal) -> bool {
+        let Some(started) = &mut self.started else { return false };
+        let Some(envelope) = proposal.envelope() else { return false };
+        let (session, number, floor, origin, command) = envelope;
+        if !started.raft.is_leader() {
+            return false;
+        }
+        let term = started.raft.term();
+        started.idle.enter(term);
+        let Some(sent_in) = proposal.sent_in else { return false };
+        // Guard: only the leader that was asked knows what it has answered.
+        if sent_in != term {
+            return true;
+        }
+        match started.idle.fate(session, number, floor) {
+            Fate::Append => {}
+            Fate::Drop => return true,
+            Fate::Again(answer) => {
+                self.answer_idle(cx, term, (session, number, origin), answer);
+                return true;
+            }
+        }
+        if self.machine.idle_answer(command).is_none() {
+            return false;
+        }
+        let wanted = Wanted::Idle(Box::new(proposal.clone()));
+        let reader = Reader { origin, name: number, wanted };
+        let (voucher, voucher_term) = proposal.voucher;
+        let taken = started.read(reader, voucher, voucher_term);
+        if taken {
+            started.idle.checking.insert(Key::Command(session, number));
+        }
+        taken
+    }
+
+    /// It is confirmed that this node led when it took up `proposal`. If it still changes
+    /// nothing, it is answered; else it is appended after all.
+    pub(super) fn settle_idle(&mut self, cx: &mut Context<'_>, proposal: Proposal) {
+        let Some(started) = &mut self.started else { return };
+        let Some((session, number, _, origin, command)) = proposal.envelope() else { return };
+        let key = Key::Command(session, number);
+        let is_checking = started.idle.checking.remove(&key);
+        let term = started.raft.term();
+        // Whoever leads now will be asked again.
+        if !is_checking || !started.raft.is_leader() || proposal.sent_in != Some(term) {
+            return;
+        }
+        // Guard: a plain copy may have been appended meanwhile.
+        if self.is_known(key, origin) {
+            return;
+        }
+        match self.machine.idle_answer(command) {
+            Some(answer) => {
+                mark::hit(Mark::IdleCommand);
+                if let Some(started) = &mut self.started {
+                    started.idle.remember(session, number, answer.clone());
+                }
+                self.answer_idle(cx, term, (session, number, origin), answer);
+            }
+            None => {
+                if let Some(started) = &mut self.started {
+                    started.batch.push(proposal);
+                }
+            }
+        }
+    }
+
+    fn answer_idle(
+        &mut self,
+        cx: &mut Context<'_>,
+        term: Term,
+        (session, number, origin): (u64, u64, RaftId),
+        answer: Answer,
+    ) {
+        let Some(started) = &mut self.started else { return };
+        if origin == started.own {
+            self.take_idle_answer(cx, term, session, number, answer);
+        } else {
+            started.replies_to(origin).idle.push((term, session, number, answer.0));
+        }
+    }
+
+    /// The leader of `term` says that a command of this node changes nothing.
+    pub(super) fn take_idle_answer(
+        &mut self,
+        cx: &mut Context<'_>,
+        term: Term,
+        session: u64,
+        number: u64,
+        answer: Answer,
+    ) {
+        let Some(started) = &self.started else { return };
+        // Guard: if a copy was sent in a later term, or a plain one, that may be in a log.
+        let counts = started.client.newest_copy(session, number) == Some(term);
+        if counts || mutant::is(Mutant::IdleOfAnyTerm) {
+            self.complete(cx, session, number, answer.0, false);
+        }
+    }
+}
+
+impl Started {
+    /// A command that was to be answered like a query waits no longer.
+    pub(super) fn drop_idle(&mut self, proposal: &Proposal) {
+        if let Some((session, number, ..)) = proposal.envelope() {
+            self.idle.checking.remove(&Key::Command(session, number));
+        }
+    }
+}

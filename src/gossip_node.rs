@@ -15,19 +15,22 @@
 //! take more room than it did. Deliberately missing: deltas in checkpoints; a peer
 //! that lacks something older is sent the state.
 
+mod identity;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rand_core::Rng;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
-use crate::gossip::{Boot, Config, Engine, Lattice, Message, Output, Rank, Replica};
+use crate::gossip::{Boot, Config, Engine, Lattice, Message, Output, Rank, Replica, Snapshot};
 use crate::message::{self, NodeId, Request, RpcError};
 use crate::mutant::{self, Mutant};
 use crate::node::{Context, Event, Payload, Ticket, Token};
 use crate::storage::Log;
 use crate::time::Time;
+use identity::{Claim, ClusterId, Identity, Verdict};
 
 /// The engine's timer, in the scope of the workload that owns it.
 const TIMER: Token = Token(0);
@@ -56,6 +59,9 @@ pub struct Replicated<L> {
 
 struct Running<L> {
     engine: Engine<L>,
+    identity: Identity,
+    /// The settled identity as storage was told.
+    stored: Option<ClusterId>,
     /// All nodes, by rank.
     nodes: Vec<NodeId>,
     ranks: BTreeMap<NodeId, Rank>,
@@ -67,6 +73,36 @@ struct Envelope<'a, L> {
     kind: &'static str,
     #[serde(flatten)]
     message: &'a Message<L>,
+    /// The sender's cluster.
+    #[serde(rename = "i", skip_serializing_if = "Option::is_none")]
+    claim: Option<Claim>,
+}
+
+/// What of an envelope is not the engine's.
+#[derive(Deserialize)]
+struct Claims {
+    #[serde(rename = "i", default)]
+    claim: Option<Claim>,
+}
+
+/// What of a record or a checkpoint is not the engine's: a record of its own, and a field
+/// of the checkpoint.
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    #[serde(rename = "i", default)]
+    cluster: Option<ClusterId>,
+}
+
+/// How a record begins that holds the identity.
+const IDENTITY: &[u8] = br#"{"i":"#;
+
+/// Everything at one moment.
+#[derive(Serialize)]
+struct Checkpoint<L> {
+    #[serde(flatten)]
+    engine: Snapshot<L>,
+    #[serde(rename = "i", skip_serializing_if = "Option::is_none")]
+    cluster: Option<ClusterId>,
 }
 
 impl<L: Lattice + Serialize + DeserializeOwned> Replicated<L> {
@@ -102,17 +138,25 @@ impl<L: Lattice + Serialize + DeserializeOwned> Replicated<L> {
         let (nodes, ranks) = rank_nodes(cx);
         let count = u16::try_from(nodes.len()).expect("a cluster has fewer than 65536 nodes");
         let boot = Boot::from_random(cx.rng().next_u64());
-        let mut engine = Engine::new(ranks[cx.id()], count, boot, &self.config);
-        if let Some(checkpoint) = &log.checkpoint {
-            self.checkpoint_bytes = checkpoint.len();
-            engine.restore(decode(checkpoint));
+        let me = ranks[cx.id()];
+        let mut engine = Engine::new(me, count, boot, &self.config);
+        let mut stored = None;
+        if let Some(bytes) = &log.checkpoint {
+            self.checkpoint_bytes = bytes.len();
+            engine.restore(decode(bytes));
+            stored = decode::<Stored>(bytes).cluster;
         }
         for record in &log.records {
             self.log_bytes += record.len();
-            engine.replay(decode(record));
+            if record.starts_with(IDENTITY) {
+                stored = decode::<Stored>(record).cluster;
+            } else {
+                engine.replay(decode(record));
+            }
         }
         engine.start(cx.now());
-        self.running = Some(Running { engine, nodes, ranks });
+        let identity = Identity::new(me, nodes.len(), stored, cx.rng().next_u64());
+        self.running = Some(Running { engine, identity, stored, nodes, ranks });
         cx.set_timer(READS, JOIN_PATIENCE);
         self.carry_out(cx);
     }
@@ -199,11 +243,42 @@ impl<L: Lattice + Serialize + DeserializeOwned> Replicated<L> {
         let parsed: Result<Message<L>, RpcError> = message.body.parse();
         match (from, parsed) {
             (Some(from), Ok(parsed)) => {
+                let claim = message.body.parse::<Claims>().ok().and_then(|claims| claims.claim);
+                if !self.admits(cx, from, &message.src, parsed.boot, claim) {
+                    return;
+                }
                 let now = cx.now();
                 self.run(cx, |running| running.engine.receive(now, from, parsed));
             }
             (None, _) => tracing::warn!(src = %message.src, "dropped gossip of a stranger"),
             (_, Err(error)) => tracing::warn!(src = %message.src, %error, "dropped bad gossip"),
+        }
+    }
+
+    /// Whether a message is to be believed: not one of another cluster.
+    fn admits(
+        &mut self,
+        cx: &Context<'_>,
+        from: Rank,
+        name: &NodeId,
+        boot: Boot,
+        claim: Option<Claim>,
+    ) -> bool {
+        let running = self.running.as_mut().expect("the first event is the start");
+        match running.identity.take(from, boot, claim) {
+            Verdict::Take => true,
+            Verdict::Drop => false,
+            Verdict::Refuse(theirs, is_news) => {
+                if is_news {
+                    let (id, own) = (cx.id(), running.identity.own());
+                    tracing::error!(
+                        "{id} is of cluster {own}, and {name} of cluster {theirs}: neither listens \
+                         to the other. Give each node the data directory that it used in this \
+                         cluster"
+                    );
+                }
+                false
+            }
         }
     }
 
@@ -218,6 +293,13 @@ impl<L: Lattice + Serialize + DeserializeOwned> Replicated<L> {
 
     fn carry_out(&mut self, cx: &mut Context<'_>) {
         let running = self.running.as_mut().expect("the first event is the start");
+        let settled = running.identity.settled().filter(|_| running.nodes.len() > 1);
+        if settled.is_some() && settled != running.stored {
+            running.stored = settled;
+            let record = encode(&Stored { cluster: settled });
+            self.log_bytes += record.len();
+            self.pending = Some(cx.persist(record));
+        }
         for output in running.engine.take_outputs() {
             match output {
                 Output::Persist(record) => {
@@ -226,7 +308,8 @@ impl<L: Lattice + Serialize + DeserializeOwned> Replicated<L> {
                     self.pending = Some(cx.persist(record));
                 }
                 Output::Send(to, message) => {
-                    let envelope = Envelope { kind: self.kind, message: &message };
+                    let claim = running.identity.claim(running.engine.is_proved(to));
+                    let envelope = Envelope { kind: self.kind, message: &message, claim };
                     let to = &running.nodes[to.index()];
                     match self.pending {
                         Some(ticket) => cx.send_after(ticket, to, &envelope),
@@ -236,7 +319,8 @@ impl<L: Lattice + Serialize + DeserializeOwned> Replicated<L> {
             }
         }
         if self.log_bytes > self.checkpoint_bytes.max(MIN_LOG_BYTES) {
-            let state = encode(&running.engine.snapshot());
+            let engine = running.engine.snapshot();
+            let state = encode(&Checkpoint { engine, cluster: running.stored });
             (self.checkpoint_bytes, self.log_bytes) = (state.len(), 0);
             self.pending = Some(cx.checkpoint(state));
         }

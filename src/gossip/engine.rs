@@ -170,6 +170,11 @@ impl<L: Lattice> Engine<L> {
         self.join_target().map_or(self.me, |lowest| lowest.min(self.me))
     }
 
+    /// Whether `rank` has proved that it hears this node in its present life.
+    pub fn is_proved(&self, rank: Rank) -> bool {
+        self.peer(rank).confirmed
+    }
+
     /// Uses this topology, if the engine was configured to use one: the neighbours
     /// of every node, by rank.
     pub fn set_topology(&mut self, now: Time, edges: &[Vec<Rank>]) {

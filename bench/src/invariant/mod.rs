@@ -216,8 +216,8 @@ impl RaftInvariants {
             if peer.term() != term {
                 continue;
             }
-            demand(peer.durable() >= progress.matched, || {
-                let (durable, matched) = (peer.durable(), progress.matched);
+            demand(peer.acknowledged() >= progress.matched, || {
+                let (durable, matched) = (peer.acknowledged(), progress.matched);
                 format!("{id} acknowledged {matched}, but only {durable} is durable")
             })?;
         }

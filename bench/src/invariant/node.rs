@@ -22,6 +22,9 @@ pub(super) struct Seen {
     /// Where configurations stand in it.
     configs: Vec<Index>,
     durable: Index,
+    /// What its disk held before it was rolled back, until it holds as much again: leaders
+    /// may go on counting what was acknowledged then, because this server abstains.
+    lost: Option<Box<Seen>>,
 }
 
 /// What a step is compared with.
@@ -59,13 +62,16 @@ impl Seen {
         durable > term || (durable == term && vote.is_some())
     }
 
-    pub(super) fn durable(&self) -> Index {
-        self.durable
+    /// Up to where it has ever acknowledged what its disk held.
+    pub(super) fn acknowledged(&self) -> Index {
+        self.lost.as_ref().map_or(self.durable, |lost| lost.durable.max(self.durable))
     }
 
     /// The node was killed, and its disk forgot durable data.
     pub(super) fn forget(&mut self) {
-        *self = Seen::default();
+        let mut before = std::mem::take(self);
+        let earlier = before.lost.take().filter(|lost| lost.durable > before.durable);
+        self.lost = Some(earlier.unwrap_or_else(|| Box::new(before)));
     }
 
     /// The node was killed. What it may forget is forgotten; the disk remains.
@@ -89,7 +95,8 @@ impl Seen {
     /// compared when it was.
     pub(super) fn holds(&self, id: LogId) -> bool {
         let has = id.index <= self.base.index || self.id(id.index) == Some(id);
-        has && self.durable >= id.index
+        let has_lost = self.lost.as_ref().is_some_and(|lost| lost.holds(id));
+        (has && self.durable >= id.index) || has_lost
     }
 
     /// Terms do not go back and votes do not change, in one life or from one to the next.
@@ -210,6 +217,7 @@ impl Seen {
         if status.durable >= status.base.index || status.durable > self.durable {
             self.durable = status.durable;
         }
+        self.lost.take_if(|lost| lost.durable <= self.durable);
         self.status = Some((status.clone(), raft.durable_hard_state()));
     }
 }

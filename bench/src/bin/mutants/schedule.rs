@@ -96,9 +96,12 @@ fn piecemeal(run: &mut RunArgs, draw: &mut Draw) {
     run.chaos.fsync = *draw.pick(&[0.1, 1.0, 5.0]);
 }
 
-/// As [`hasty`], and messages overtake each other.
+/// As [`hasty`]: cuts last long enough for logs to part, and messages overtake each other.
 fn crossing(run: &mut RunArgs, draw: &mut Draw) {
     hasty(run, draw);
+    run.time_limit = 6.0;
+    run.rate = 400.0;
+    run.nemesis_interval = *draw.pick(&[0.2, 0.4]);
     run.latency = *draw.pick(&[5.0, 20.0]);
     run.latency_dist = LatencyDist::Exponential;
     run.chaos.reorder = *draw.pick(&[0.1, 0.5]);
@@ -243,7 +246,8 @@ impl Schedule {
             VoteByLengthOnly => piecemeal,
             VerifiedForever => Schedule {
                 args: FOLLOWER_READS,
-                needs: &[Partition, OneWay, Kill],
+                nodes: &[5, 5, 7],
+                needs: &[Partition],
                 fix: crossing,
                 ..raft
             },

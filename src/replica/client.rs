@@ -127,6 +127,11 @@ impl Client {
         self.commands.get(&number).filter(|_| is_own).and_then(Pending::newest_copy)
     }
 
+    /// Whether this session's command has no answer.
+    pub(super) fn waits_for(&self, session: u64, number: u64) -> bool {
+        self.session == Some(session) && self.commands.contains_key(&number)
+    }
+
     /// A command as it stands in the log: session, number, floor, origin, command.
     fn envelope(&self, session: u64, number: u64) -> Option<Box<RawValue>> {
         let Ask::Command(command) = &self.commands.get(&number)?.ask else { return None };

@@ -22,7 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::repeats::Key;
 use super::{Answer, Proposal, Reader, Replica, Started, StateMachine, Wanted};
 use crate::mark::{self, Mark};
-use crate::mutant::{self, Mutant};
+use crate::mutant::{self, Mutant, invariant};
 use crate::node::Context;
 use crate::raft::{RaftId, Term};
 
@@ -185,6 +185,10 @@ impl<S: StateMachine> Replica<S> {
         // Guard: if a copy was sent in a later term, or a plain one, that may be in a log.
         let counts = started.client.newest_copy(session, number) == Some(term);
         if counts || mutant::is(Mutant::IdleOfAnyTerm) {
+            invariant!(
+                counts || !started.client.waits_for(session, number),
+                "a command that may be in a log is answered by an earlier leader"
+            );
             self.complete(cx, session, number, answer.0, false);
         }
     }

@@ -252,7 +252,7 @@ impl Schedule {
                 ..raft
             },
             IdleForgotten => Schedule { fix: doubled, ..hasty },
-            IdleOfAnyTerm => Schedule { needs: &[Partition, OneWay, Slow], ..hasty },
+            IdleOfAnyTerm => Schedule { needs: &[Partition, OneWay, Slow], fix: crossing, ..hasty },
             KeepConflict | IgnorePrevTerm => Schedule { needs: &[Partition, OneWay], ..hasty },
             TruncateAlways => Schedule { needs: &[Partition, Kill], fix: doubled, ..hasty },
             StaleAck | ReadInCurrentRound => Schedule { needs: &[Partition, Stall], ..hasty },

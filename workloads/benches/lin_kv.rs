@@ -1,4 +1,5 @@
-//! What lin-kv's state costs: a log of many writes, and a snapshot of a million keys.
+//! What lin-kv's state costs: a log of many writes, a snapshot of a million keys, and a
+//! restart from a log of many records.
 //!
 //! `cargo bench -p seaworthy-workloads --bench lin_kv [-- WRITES]`
 //!
@@ -6,8 +7,9 @@
 //! (ten million by default) to a thousand keys, an fsync after every thousand. It
 //! reports what the data directory and the process come to, and how long a restart
 //! takes: until the state is there, and until the first answer, for which the node must
-//! be elected first. The second part is a state of its own, without node or disk. Not a
-//! timed test.
+//! be elected first. The second part is a state of its own, without node or disk. The third
+//! is a node on a disk in memory that never compacts: each write is a record, and what a
+//! restart takes should grow as their number does. Not a timed test.
 
 #![allow(
     clippy::disallowed_methods,
@@ -16,6 +18,7 @@
     reason = "a benchmark reads the clock and reports on stdout"
 )]
 
+use std::collections::VecDeque;
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -23,12 +26,14 @@ use std::time::{Duration, Instant};
 use seaworthy::message::Message;
 use seaworthy::node::{Effect, Input, Node, Ticket};
 use seaworthy::replica::StateMachine;
-use seaworthy::storage::{FileStorage, Storage, Write};
+use seaworthy::storage::{FileStorage, MemoryStorage, Storage, Write};
 use seaworthy::time::Time;
 use seaworthy_workloads::Options;
 use seaworthy_workloads::lin_kv::{LinKv, Registers};
 use serde_json::value::RawValue;
 
+const INIT: &str =
+    r#"{"src":"c","dest":"n0","body":{"type":"init","msg_id":1,"node_id":"n0","node_ids":["n0"]}}"#;
 const KEYS: u64 = 1_000_000;
 /// Writes that arrive together and become durable together.
 const TURN: u64 = 1000;
@@ -39,6 +44,9 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(long_log(writes));
     snapshot();
+    for records in [10_000, 100_000, 200_000] {
+        restart(records);
+    }
 }
 
 fn snapshot() {
@@ -74,8 +82,7 @@ impl Rig {
         let (storage, recovered) = FileStorage::open(dir).unwrap();
         let node = Node::new(Box::new(LinKv::new(&Options::default())), 1);
         let mut rig = Rig { node, storage, start, answers: 0 };
-        let init = r#"{"src":"c","dest":"n0","body":{"type":"init","msg_id":1,"node_id":"n0","node_ids":["n0"]}}"#;
-        rig.turn(vec![message(init)]).await;
+        rig.turn(vec![message(INIT)]).await;
         rig.turn(vec![Input::Recovered(recovered)]).await;
         while rig.answers == 0 {
             rig.turn(Vec::new()).await;
@@ -144,6 +151,66 @@ async fn long_log(writes: u64) {
     drop(rig);
     let (_rig, recovered, answered) = Rig::start(dir.path()).await;
     println!("restart: state after {recovered:.1?}, first answer after {answered:.1?}");
+}
+
+/// One node on a disk in memory, which never compacts, on virtual time.
+struct Records {
+    node: Node,
+    disk: MemoryStorage,
+    now: Time,
+    answers: u64,
+}
+
+impl Records {
+    /// Starts a node on what `disk` holds. Returns how long it took until it had its state.
+    fn start(mut disk: MemoryStorage) -> (Records, Duration) {
+        let recovered = disk.recover();
+        let options = Options { compact_bytes: u64::MAX, ..Options::default() };
+        let node = Node::new(Box::new(LinKv::new(&options)), 1);
+        let mut new = Records { node, disk, now: Time::ZERO, answers: 0 };
+        new.turn(message(INIT));
+        let start = Instant::now();
+        new.turn(Input::Recovered(recovered));
+        let took = start.elapsed();
+        // The election, and the session.
+        for _ in 0..30 {
+            new.now = new.now + Duration::from_millis(100);
+            new.turn(Input::Tick);
+        }
+        (new, took)
+    }
+
+    fn turn(&mut self, input: Input) {
+        let mut inputs = VecDeque::from([input]);
+        while let Some(input) = inputs.pop_front() {
+            let mut effects = Vec::new();
+            self.node.step(self.now, input, &mut effects);
+            for effect in effects {
+                match effect {
+                    Effect::Open(_) => {}
+                    Effect::Persist(ticket, write) => {
+                        self.disk.stage(write).unwrap();
+                        self.disk.sync().unwrap();
+                        inputs.push_back(Input::Durable(ticket));
+                    }
+                    Effect::Send(_) | Effect::SendAfter(..) => self.answers += 1,
+                }
+            }
+            if inputs.is_empty() && self.node.next_deadline().is_some_and(|at| at <= self.now) {
+                inputs.push_back(Input::Tick);
+            }
+        }
+    }
+}
+
+fn restart(records: u64) {
+    let (mut node, _) = Records::start(MemoryStorage::new());
+    let before = node.answers;
+    (0..records).for_each(|number| node.turn(write(number)));
+    assert_eq!(node.answers - before, records, "each write is answered, and is a record");
+    let (_, took) = Records::start(node.disk);
+    let each = took / u32::try_from(records).unwrap();
+    println!("restart from {records} records: {took:.1?}, {each:.1?} each");
 }
 
 fn write(number: u64) -> Input {

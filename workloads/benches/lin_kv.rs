@@ -165,7 +165,8 @@ impl Records {
     /// Starts a node on what `disk` holds. Returns how long it took until it had its state.
     fn start(mut disk: MemoryStorage) -> (Records, Duration) {
         let recovered = disk.recover();
-        let options = Options { compact_bytes: u64::MAX, ..Options::default() };
+        let mut options = Options::default();
+        options.replica.compact_bytes = u64::MAX;
         let node = Node::new(Box::new(LinKv::new(&options)), 1);
         let mut new = Records { node, disk, now: Time::ZERO, answers: 0 };
         new.turn(message(INIT));

@@ -44,16 +44,24 @@ pub(super) struct BestFirst<'t, const W: usize> {
     task_count: u64,
     /// The furthest return that had to be handled, and with which configurations.
     furthest: (usize, Vec<Config<W>>),
+    /// How many events of progress an indeterminate call is worth.
+    weight: i64,
 }
 
 impl<'t, const W: usize> BestFirst<'t, W> {
     pub(super) fn new(model: &dyn Model, timeline: &'t Timeline) -> Self {
+        Self::weighing(model, timeline, SPENT_WEIGHT)
+    }
+
+    /// The same with another worth of an indeterminate call. The verdict does not depend on it.
+    pub(super) fn weighing(model: &dyn Model, timeline: &'t Timeline, weight: i64) -> Self {
         let mut search = BestFirst {
             stepper: Stepper::new(timeline),
             graph: Graph::new(timeline.events.len()),
             tasks: BTreeMap::new(),
             task_count: 0,
             furthest: (0, Vec::new()),
+            weight,
         };
         let start = Stepper::start(model);
         search.plan(0, Task::Follow(None, start), &start, 0);
@@ -100,7 +108,7 @@ impl<'t, const W: usize> BestFirst<'t, W> {
     /// Adds a task for `config`, after which it will have spent `more` calls at least.
     fn plan(&mut self, at: usize, task: Task<W>, config: &Config<W>, more: u32) {
         let spent = self.stepper.spent.total(config.spent) + more;
-        let loss = SPENT_WEIGHT * i64::from(spent) + i64::from(config.owed.len());
+        let loss = self.weight * i64::from(spent) + i64::from(config.owed.len());
         let progress = i64::try_from(at).expect("a history fits into memory");
         self.task_count += 1;
         self.tasks.insert((progress - loss, self.task_count), (at, task));

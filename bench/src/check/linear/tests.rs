@@ -311,13 +311,31 @@ fn assert_cramped(model: &mut dyn Model, timeline: &Timeline, expected: bool, se
     }
 }
 
-/// The search for the best, alone and to its end, on histories of which up to two thirds are
-/// indeterminate: its lessons from failures cover no configuration that can be completed.
+/// The search for the best alone, in several orders, and the first pass alone. Wasteful orders
+/// come to the same places with less spent later on, where a lesson from a failure would be missed
+/// if it covered too much.
+fn assert_lessons_are_true(model: &mut dyn Model, timeline: &Timeline, expected: bool, seed: u64) {
+    for weight in [25, 0, -25] {
+        let told = || format!("seed {seed}, weight {weight}: {timeline:?}");
+        match BestFirst::<1>::weighing(model, timeline, weight).run(model, 2_000_000).0 {
+            End::Survived { .. } => assert!(expected, "{}", told()),
+            End::Died { .. } => assert!(!expected, "{}", told()),
+            End::Stopped(_) | End::Inconclusive => {}
+        }
+    }
+    let rough = Capacity { max_per_state: 1, overflow: Overflow::Join };
+    let (end, _) = pass::<1>(model, timeline, rough, Crashed::Freely, 1_000_000);
+    assert!(!expected || !matches!(end, End::Died { .. }), "seed {seed}: {timeline:?}");
+}
+
+/// Histories of which up to two thirds are indeterminate.
 #[test]
-fn what_is_learned_from_failures_is_true() {
+fn lessons_from_failures_are_true() {
     for name in NAMES {
+        // Registers have the classes that are exhausted; the others are slower.
+        let rounds = if name.contains("cas") { 6000 } else { 400 };
         let mut counts = [0, 0];
-        for seed in 0..600 {
+        for seed in 0..rounds {
             let mut rng = Pcg64Mcg::seed_from_u64(seed);
             let values = 1 + below(&mut rng, 5) as i64;
             let Workload { mut model, certain, crashed } =
@@ -332,23 +350,59 @@ fn what_is_learned_from_failures_is_true() {
             let timeline = generate::linearizable(model, &certain, &crashed, &shape, &mut rng);
             let count = below(&mut rng, 4);
             let timeline = generate::corrupted(&timeline, &certain, count, &mut rng);
-            let Some(expected) = referee::is_linearizable(model, &timeline, 20_000) else {
-                continue;
-            };
-            let (end, _) = BestFirst::<1>::new(model, &timeline).run(model, 2_000_000);
-            match end {
-                End::Survived { .. } => assert!(expected, "{name}, seed {seed}: {timeline:?}"),
-                End::Died { .. } => assert!(!expected, "{name}, seed {seed}: {timeline:?}"),
-                End::Stopped(_) | End::Inconclusive => continue,
+            if let Some(expected) = referee::is_linearizable(model, &timeline, 20_000) {
+                assert_lessons_are_true(model, &timeline, expected, seed);
+                counts[usize::from(expected)] += 1;
             }
-            let rough = Capacity { max_per_state: 1, overflow: Overflow::Join };
-            let (end, _) = pass::<1>(model, &timeline, rough, Crashed::Freely, 1_000_000);
-            let is_accused = matches!(end, End::Died { .. });
-            assert!(!is_accused || !expected, "{name}, seed {seed}: {timeline:?}");
-            counts[usize::from(expected)] += 1;
         }
-        assert!(counts[0] > 60 && counts[1] > 150, "{name}: {counts:?}");
+        assert!(counts[0] > 40 && counts[1] > 100, "{name}: {counts:?}");
     }
+}
+
+/// A few indeterminate calls, then clients that need them one by one: nearly every failure is for
+/// want of one of them.
+#[test]
+fn lessons_from_exhausted_classes_are_true() {
+    let (mut model, mut counts) = (Register::with_cas(), [0, 0]);
+    let mut class = |f: &str, value: Edn, is_certain: bool| {
+        let op = Observed { f, invoked: &value, completed: is_certain.then_some(&value) };
+        model.classify(op).expect("well-formed").expect("it has an effect")
+    };
+    let pairs = || (0..3_i64).flat_map(|a| (0..3_i64).map(move |b| (a, b)));
+    let cas = |(a, b): (i64, i64)| Edn::vector([a, b]);
+    let pairs: Vec<(i64, i64)> = pairs().filter(|(a, b)| a != b).collect();
+    let mut crashed: Vec<Class> =
+        pairs.iter().map(|pair| class("cas", cas(*pair), false)).collect();
+    // Two ways to the same state that spend one call each.
+    crashed.extend((0..3_i64).flat_map(|a| [class("write", a.into(), false); 2]));
+    let writes: Vec<Class> = (0..3_i64).map(|a| class("write", a.into(), true)).collect();
+    let reads: Vec<Class> = (0..3_i64).map(|a| class("read", a.into(), true)).collect();
+    for seed in 0..6000 {
+        let mut rng = Pcg64Mcg::seed_from_u64(seed);
+        let mut calls = Vec::new();
+        for invoked in 0..2 + below(&mut rng, 5) {
+            let class = crashed[below(&mut rng, crashed.len())];
+            calls.push(Call { class, invoked, returned: None });
+        }
+        let certain = [reads.clone(), reads.clone(), writes[..1].to_vec()].concat();
+        let rest = random_timeline(
+            &mut rng,
+            3 + below(&mut Pcg64Mcg::seed_from_u64(seed), 6),
+            &certain,
+            &[],
+        );
+        calls.extend(rest.calls.iter().map(|call| Call {
+            invoked: call.invoked + 10,
+            returned: call.returned.map(|returned| returned + 10),
+            ..*call
+        }));
+        let timeline = Timeline::new(calls);
+        let expected = referee::is_linearizable(&mut model, &timeline, referee::MAX_SITUATIONS);
+        let expected = expected.expect("it is small");
+        assert_lessons_are_true(&mut model, &timeline, expected, seed);
+        counts[usize::from(expected)] += 1;
+    }
+    assert!(counts[0] > 1000 && counts[1] > 500, "{counts:?}");
 }
 
 /// Five clients, one hundred and more indeterminate calls of fifty values: a search that spends

@@ -8,8 +8,10 @@
 //! about a change of members was false) and `:progress` (no answers although all faults were
 //! over).
 
+use crate::backend::NodeFault;
 use crate::challenge::Challenge;
-use crate::check::{self, CheckOptions, NetStats, Outcome, Verdict, net::MessageCounts, txn};
+use crate::check::net::MessageCounts;
+use crate::check::{CheckOptions, Class, Finding, NetStats, Outcome, Verdict, compose, quote, txn};
 use crate::config::RunConfig;
 use crate::edn::Edn;
 use crate::history::{Op, OpType, Process, pairs};
@@ -72,36 +74,23 @@ fn judge_nodes(
         ..CheckOptions::default()
     };
     let judged = challenge.check(&report.history, &options);
-    let mut outcome = check::compose(judged, &report.history, &options);
-    let mut add = |name: &str, part: Outcome| {
-        outcome.verdict = outcome.verdict.max(part.verdict);
-        outcome.details.push((Edn::keyword(name), part.to_edn()));
-    };
-    if !report.blames.is_empty() {
-        let faults = Edn::vector(report.blames.iter().map(tell_blame));
-        let condemned = report.blames.iter().any(|blame| blame.fault.condemns());
-        let verdict = if condemned { Verdict::Invalid } else { Verdict::Valid };
-        add("nodes", Outcome::new(verdict, [("faults", faults)]));
-    }
-    if !report.hints.is_empty() {
-        let hints = report.hints.iter().map(|hint| {
-            let node = ("node", Edn::str(hint.node.as_str()));
-            Edn::map([node, ("hint", Edn::str(&hint.text))])
-        });
-        add("hints", Outcome::new(Verdict::Valid, [("hints", Edn::vector(hints))]));
-    }
+    let mut outcome = compose(judged, &report.history, &options);
+    add_nodes(&mut outcome, report);
     if let Some((count, first)) = malformed_responses(&report.history) {
         let lenient = config.args.lenient_responses;
         let verdict = if lenient { Verdict::Valid } else { Verdict::Invalid };
+        let finding = first.error.as_ref().map(|error| Finding::new(quote(error)));
         let details = [("malformed-count", Edn::from(count)), ("first", first.to_edn())];
-        add("responses", Outcome::new(verdict, details));
+        outcome.add("responses", Outcome::new(verdict, details).with(finding));
     }
     if let Some(violation) = &report.violation {
-        add("invariants", Outcome::new(Verdict::Invalid, [("broken", Edn::str(violation))]));
+        let finding = Finding::new(violation).of_class(Class::Invariant);
+        let part = Outcome::new(Verdict::Invalid, [("broken", Edn::str(violation))]);
+        outcome.add("invariants", part.with([finding.of_kind(without_numbers(violation))]));
     }
     if !report.member_lies.is_empty() {
         let lies = Edn::vector(report.member_lies.iter().map(Edn::str));
-        add("members", Outcome::new(Verdict::Invalid, [("lies", lies)]));
+        outcome.add("members", Outcome::new(Verdict::Invalid, [("lies", lies)]));
     }
     if let Some(quiet_from) = report.quiet_from {
         let may_ask = |op: &Op| !report.out_of_reach.contains(&node_of(config, op));
@@ -110,9 +99,51 @@ fn judge_nodes(
         // Exact for any time that a run takes.
         let grace = grace as f64 * slowness(config.args.farthest_ms());
         let from = quiet_from + grace as i64;
-        add("progress", progress(&report.history, from, may_ask));
+        outcome.add("progress", progress(&report.history, from, may_ask));
     }
     outcome
+}
+
+/// What nodes did that no node may do, and what explains why they were not understood.
+fn add_nodes(outcome: &mut Outcome, report: &Report) {
+    if !report.blames.is_empty() {
+        let faults = Edn::vector(report.blames.iter().map(tell_blame));
+        let condemned: Vec<&Blame> =
+            report.blames.iter().filter(|blame| blame.fault.condemns()).collect();
+        let verdict = if condemned.is_empty() { Verdict::Valid } else { Verdict::Invalid };
+        let part = Outcome::new(verdict, [("faults", faults)]);
+        outcome.add("nodes", part.with(condemned.into_iter().map(finding)));
+    }
+    if !report.hints.is_empty() {
+        let hints = report.hints.iter().map(|hint| {
+            let node = ("node", Edn::str(hint.node.as_str()));
+            Edn::map([node, ("hint", Edn::str(&hint.text))])
+        });
+        outcome.add("hints", Outcome::new(Verdict::Valid, [("hints", Edn::vector(hints))]));
+    }
+}
+
+fn finding(blame: &Blame) -> Finding {
+    let finding = Finding::new(format!("{} {}", blame.node, blame.fault));
+    match &blame.fault {
+        NodeFault::Panicked { message } => {
+            finding.of_class(Class::Crash).of_kind(without_numbers(message))
+        }
+        fault => finding.of_class(Class::Protocol).of_kind(fault.kind()),
+    }
+}
+
+/// A text that is the same for another node, term or index.
+fn without_numbers(text: &str) -> String {
+    let mut out = String::new();
+    for c in text.chars() {
+        if !c.is_ascii_digit() {
+            out.push(c);
+        } else if !out.ends_with('#') {
+            out.push('#');
+        }
+    }
+    out
 }
 
 /// How many replies were not of the structure that the protocol documents, and the first
@@ -178,6 +209,7 @@ fn progress(history: &[Op], from: i64, may_ask: impl Fn(&Op) -> bool) -> Outcome
     let verdict = if unanswered.is_empty() { Verdict::Valid } else { Verdict::Invalid };
     let count = unanswered.len();
     unanswered.truncate(8);
+    let finding = Finding::new(format!("{count} of {asked} operations unanswered"));
     Outcome::new(
         verdict,
         [
@@ -186,6 +218,7 @@ fn progress(history: &[Op], from: i64, may_ask: impl Fn(&Op) -> bool) -> Outcome
             ("unanswered", Edn::Vector(unanswered)),
         ],
     )
+    .with([finding.of_class(Class::Progress).of_kind("no answer")])
 }
 
 fn is_answer(completion: &Op) -> bool {
@@ -200,15 +233,4 @@ fn is_answer(completion: &Op) -> bool {
         // Kafka's crash is no question, so it needs no answer.
         OpType::Info | OpType::Invoke => completion.f == "crash",
     }
-}
-
-/// Why a run is not valid, in a few words.
-pub fn reason(outcome: &Outcome, report: &Report) -> String {
-    if let Some(violation) = &report.violation {
-        return violation.clone();
-    }
-    if let Some(blame) = report.blames.iter().find(|blame| blame.fault.condemns()) {
-        return format!("{} {}", blame.node, blame.fault);
-    }
-    check::reasons(outcome).join("; ")
 }

@@ -17,6 +17,7 @@ pub mod explore;
 pub mod history;
 pub mod invariant;
 pub mod judge;
+pub mod prelude;
 pub mod run;
 pub mod seed;
 pub mod service;

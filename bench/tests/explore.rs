@@ -5,9 +5,9 @@
 
 use seaworthy::node::{Context, Event, Workload};
 use seaworthy_bench::challenge::{Challenges, builtin};
+use seaworthy_bench::check::Class;
 use seaworthy_bench::explore::plan::Plan;
 use seaworthy_bench::explore::swarm::{Swarm, Tally};
-use seaworthy_bench::explore::trial::Class;
 use seaworthy_bench::explore::{Explore, Space};
 use seaworthy_bench::history::Op;
 use seaworthy_bench::seed::Seed;

@@ -14,7 +14,7 @@ use seaworthy_bench::check::Verdict;
 use seaworthy_bench::config::{RunArgs, RunConfig};
 use seaworthy_bench::edn::Edn;
 use seaworthy_bench::history::pairs;
-use seaworthy_bench::judge::{judge, reason};
+use seaworthy_bench::judge::judge;
 use seaworthy_bench::run::Run;
 use seaworthy_bench::seed::Seed;
 use serde_json::json;
@@ -108,7 +108,7 @@ fn verdict<W: Workload + Send + 'static>(flags: &str, make: fn() -> W) -> (Verdi
     let challenge = builtin(&config.args.workload).unwrap();
     let ran = Run::of(challenge, &config).nodes(factory).simulate().unwrap();
     let outcome = judge(&ran);
-    (outcome.verdict, reason(&outcome, &ran.report))
+    (outcome.verdict, outcome.decide().why)
 }
 
 #[test]
@@ -155,7 +155,7 @@ fn nobody_starves_where_all_want_the_same_key_of_a_service() {
     );
     let ran = Run::of(builtin("pn-counter").unwrap(), &config).simulate().unwrap();
     let (outcome, report) = (judge(&ran), &ran.report);
-    assert_eq!(outcome.verdict, Verdict::Valid, "{}", reason(&outcome, report));
+    assert_eq!(outcome.verdict, Verdict::Valid, "{}", outcome.decide().why);
     let waits = pairs(&report.history).unwrap().into_iter();
     let waits = waits.filter_map(|pair| Some(pair.completion?.time - pair.invoke.time));
     let longest_ms = waits.max().unwrap() / 1_000_000;

@@ -12,7 +12,7 @@ use seaworthy_bench::challenge::builtin;
 use seaworthy_bench::check::Verdict;
 use seaworthy_bench::config::{RunArgs, RunConfig};
 use seaworthy_bench::history::{Op, OpType, Process};
-use seaworthy_bench::judge::{judge, reason};
+use seaworthy_bench::judge::judge;
 use seaworthy_bench::run;
 use seaworthy_bench::seed::Seed;
 use seaworthy_workloads::Options;
@@ -68,7 +68,7 @@ fn run(fsync_ms: u64, seed: u64, more: &str) -> Run {
     });
     let ran = run::Run::of(builtin("lin-kv").unwrap(), &config).nodes(factory).simulate().unwrap();
     let (outcome, report) = (judge(&ran).without("stats"), &ran.report);
-    assert_eq!(outcome.verdict, Verdict::Valid, "{flags}: {}", reason(&outcome, report));
+    assert_eq!(outcome.verdict, Verdict::Valid, "{flags}: {}", outcome.decide().why);
     let of = |kinds: &[OpType], reads: bool| {
         let clients = report.history.iter().filter(|op| matches!(op.process, Process::Client(_)));
         clients.filter(|op| kinds.contains(&op.kind) && (op.f == "read") == reads).count()

@@ -74,6 +74,22 @@ impl NodeFault {
         !matches!(self, NodeFault::LateReply { .. })
     }
 
+    /// Its name without node, texts and numbers.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            NodeFault::Garbage { .. } => "garbage",
+            NodeFault::UnknownDestination { .. } => "unknown destination",
+            NodeFault::UnknownSource { .. } => "unknown source",
+            NodeFault::LateReply { .. } => "late reply",
+            NodeFault::Exited { .. } => "exited",
+            NodeFault::ClosedStdout { .. } => "closed stdout",
+            NodeFault::Panicked { .. } => "panicked",
+            NodeFault::NotStarted { .. } => "not started",
+            NodeFault::NoInit { .. } => "no init",
+            NodeFault::Flood { .. } => "flood",
+        }
+    }
+
     /// Whether Maelstrom reports this as a test that broke, with status 255, whatever the
     /// clients saw: a process that died or could not be started.
     pub fn is_death(&self) -> bool {

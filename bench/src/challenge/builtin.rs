@@ -2,7 +2,7 @@
 
 use seaworthy_workloads::{build, parse_args};
 
-use super::{Challenge, FAULTS, Knob};
+use super::contract::{Challenge, FAULTS, Knob};
 use crate::backend::sim::{Factory, Inspector};
 use crate::check::txn::Flavour;
 use crate::check::{

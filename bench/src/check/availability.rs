@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use super::{Outcome, Verdict};
+use super::{Finding, Outcome, Verdict};
 use crate::edn::Edn;
 use crate::history::{Op, OpType};
 
@@ -39,5 +39,7 @@ pub fn check(history: &[Op], demand: Option<Availability>) -> Outcome {
         Some(Availability::Fraction(part)) => fraction >= part,
     };
     let verdict = if met { Verdict::Valid } else { Verdict::Invalid };
-    Outcome::new(verdict, [("ok-fraction", Edn::float32(fraction as f32))])
+    let fraction = Edn::float32(fraction as f32);
+    let text = format!("the fraction {fraction} of the operations succeeded");
+    Outcome::new(verdict, [("ok-fraction", fraction)]).with([Finding::new(text)])
 }

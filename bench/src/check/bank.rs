@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Outcome, Verdict, operations};
+use super::{Finding, Outcome, Verdict, operations};
 use crate::edn::Edn;
 use crate::history::{Op, Pair};
 
@@ -78,18 +78,24 @@ fn judge(operations: &[Pair<'_>], options: &Options) -> Result<Outcome, String> 
         (true, false) => Verdict::Valid,
     };
     let first = errors.values().filter_map(|all| all.first()).min_by_key(|error| error.op.index);
+    let count = errors.values().map(Vec::len).sum::<usize>();
+    let finding = first.map(|first| {
+        let kind = Edn::keyword(first.wrong.name());
+        format!("{count} of {} reads are wrong, the first {kind}", reads.len())
+    });
     let by_type = errors.iter().map(|(name, all)| (Edn::keyword(name), tell(all, options)));
     let mut outcome = Outcome::new(
         verdict,
         [
             ("read-count", Edn::from(reads.len())),
-            ("error-count", Edn::from(errors.values().map(Vec::len).sum::<usize>())),
+            ("error-count", Edn::from(count)),
             ("first-error", first.map_or(Edn::Nil, Error::to_edn)),
             ("errors", Edn::Map(by_type.collect())),
         ],
-    );
+    )
+    .with(finding.map(Finding::new));
     if verdict == Verdict::Unknown {
-        outcome.push("error", "no read succeeded, so nothing was compared");
+        outcome.push_error("no read succeeded, so nothing was compared");
     }
     Ok(outcome)
 }

@@ -29,9 +29,9 @@ pub fn compose<'h>(
         }
         parts.push(("stricter", *stricter));
     }
-    let verdict = parts.iter().map(|(_, part)| part.verdict).max().unwrap_or(Verdict::Valid);
-    let details = parts.into_iter().map(|(name, part)| (Edn::keyword(name), part.to_edn()));
-    Outcome { story, details: details.collect(), ..Outcome::new(verdict, []) }
+    let mut outcome = Outcome { story, ..Outcome::new(Verdict::Valid, []) };
+    parts.into_iter().for_each(|(name, part)| outcome.add(name, part));
+    outcome
 }
 
 /// Jepsen reports here that it has drawn its graphs, which is all there is to say.

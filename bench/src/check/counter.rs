@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Outcome, Verdict, operations};
+use super::{Finding, Outcome, Verdict, operations, quote};
 use crate::edn::Edn;
 use crate::history::{Op, OpType, Pair};
 
@@ -52,19 +52,24 @@ fn judge(sums: &Sums, reads: &[(&Op, i128)]) -> Outcome {
         None => vec![(sums.lowest, sums.highest)],
     };
     let range = |(lo, hi): &(i128, i128)| Edn::Vector(vec![int(*lo), int(*hi)]);
+    let acceptable_ranges = Edn::list(ranges.iter().take(SHOWN).map(range));
+    let wrong = errors.first().map(|first| match first.get("value") {
+        Some(read) => format!("read {read} where {} was possible", quote(&acceptable_ranges)),
+        None => quote(first),
+    });
     let mut outcome = Outcome::new(
         verdict,
         [
             ("errors", if errors.is_empty() { Edn::Nil } else { Edn::List(errors) }),
             ("final-reads", Edn::list(reads.iter().map(|(op, _)| op.value.clone()))),
-            ("acceptable", Edn::list(ranges.iter().take(SHOWN).map(range))),
+            ("acceptable", acceptable_ranges),
         ],
-    );
+    )
+    .with(wrong.map(Finding::new));
     if acceptable.is_none() {
-        outcome.push("error", "the possible sums span too wide a range to enumerate");
+        outcome.push_error("the possible sums span too wide a range to enumerate");
     } else if reads.is_empty() {
-        outcome.push(
-            "error",
+        outcome.push_error(
             "no read marked :final? succeeded, so nothing was compared (history.edn has the mark, \
              history.txt and jepsen.log do not)",
         );

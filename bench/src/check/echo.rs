@@ -5,7 +5,7 @@
 //! question without an answer is no error in a run whose nemesis killed or stopped nodes,
 //! since no node answers while it is down.
 
-use super::{Outcome, Verdict, operations};
+use super::{Finding, Outcome, Verdict, operations, quote};
 use crate::edn::Edn;
 use crate::history::{Op, OpType, Pair, Process};
 
@@ -20,7 +20,8 @@ pub fn check(history: &[Op]) -> Outcome {
     let excused = history.iter().any(stops);
     let errors: Vec<Edn> = operations.iter().filter_map(|pair| mismatch(pair, excused)).collect();
     let verdict = if errors.is_empty() { Verdict::Valid } else { Verdict::Invalid };
-    Outcome::new(verdict, [("errors", Edn::List(errors))])
+    let first = errors.first().map(|error| Finding::new(quote(error)));
+    Outcome::new(verdict, [("errors", Edn::List(errors))]).with(first)
 }
 
 fn mismatch(pair: &Pair<'_>, excused: bool) -> Option<Edn> {

@@ -11,7 +11,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Outcome, Verdict, operations};
+use super::{Finding, Outcome, Verdict, operations};
 use crate::edn::Edn;
 use crate::history::Op;
 
@@ -43,7 +43,9 @@ pub fn check(history: &[Op], options: Options) -> Outcome {
             && !written.insert(key)
         {
             let error = Edn::Vector(vec![Edn::keyword("multiple-writes"), key.clone()]);
-            return Outcome::new(Verdict::Unknown, [("error", error)]);
+            let mut outcome = Outcome::new(Verdict::Unknown, []);
+            outcome.push_error(error);
+            return outcome;
         }
     }
     let ok = operations.iter().filter(|pair| pair.is_ok()).filter_map(|pair| pair.completion);
@@ -53,9 +55,11 @@ pub fn check(history: &[Op], options: Options) -> Outcome {
                 .iter()
                 .take(SHOWN)
                 .map(|pair| Edn::Vector(pair.iter().map(|op| op.to_record()).collect()));
+            let text = format!("{} pairs of reads saw writes in opposite orders", forks.len());
             let count = Edn::from(forks.len());
             let shown = Edn::List(shown.collect());
             Outcome::new(Verdict::Invalid, [("forks", shown), ("fork-count", count)])
+                .with([Finding::new(text)])
         }
         Ok(_) => Outcome::new(Verdict::Valid, []),
         Err(why) => Outcome::unknown(why),

@@ -20,7 +20,7 @@ mod element;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Outcome, Verdict, operations};
+use super::{Finding, Outcome, Verdict, operations};
 use crate::edn::Edn;
 use crate::history::{Op, Pair};
 
@@ -134,6 +134,19 @@ impl<'a> Findings<'a> {
         let mut stale: Vec<&Element<'_>> =
             of(Fate::Stable).filter(|e| e.stable_latency_ms() > 0).collect();
         let stale_list = values(stale.iter().copied());
+        let repeated = counts(&self.repeated);
+        let repeated_keys = repeated.entries().unwrap_or_default().iter().map(|(key, _)| key);
+        let mut findings: Vec<Finding> = [
+            Finding::counted("lost", lost, of(Fate::Lost).map(|element| element.value)),
+            Finding::counted("duplicated", self.repeated.len(), repeated_keys),
+            Finding::counted("phantom", self.phantoms.len(), self.phantoms.iter().copied()),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        if findings.is_empty() && stable == 0 {
+            findings.push(Finding::new("no element was ever seen"));
+        }
         let mut outcome = Outcome::new(
             self.verdict(stable, lost),
             [
@@ -147,9 +160,10 @@ impl<'a> Findings<'a> {
                 ("stale", stale_list),
                 ("worst-stale", worst(&mut stale)),
                 ("duplicated-count", Edn::from(self.repeated.len())),
-                ("duplicated", counts(&self.repeated)),
+                ("duplicated", repeated.clone()),
             ],
-        );
+        )
+        .with(findings);
         let latencies = of(Fate::Stable).map(Element::stable_latency_ms).collect();
         outcome.details.extend(quantiles("stable-latencies", latencies));
         let latencies = of(Fate::Lost).map(Element::lost_latency_ms).collect();

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Outcome, Verdict};
+use super::{Finding, Outcome, Verdict};
 use crate::edn::Edn;
 use crate::history::{Op, OpType};
 
@@ -62,6 +62,10 @@ pub fn check(history: &[Op]) -> Outcome {
         (Edn::keyword(f), counts.outcome(counts.verdict()).to_edn())
     };
     let mut outcome = all.outcome(verdict);
+    let never = by_f.iter().filter(|(_, counts)| counts.ok == 0);
+    outcome
+        .findings
+        .extend(never.map(|(f, _)| Finding::new(format!("no {} succeeded", Edn::keyword(f)))));
     outcome.push("by-f", Edn::Map(by_f.iter().map(of_f).collect()));
     outcome
 }

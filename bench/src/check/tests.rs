@@ -10,8 +10,8 @@ use proptest::prelude::*;
 use super::net::MessageCounts;
 use super::*;
 use crate::challenge::{Challenges, builtin};
-use crate::edn::parse;
-use crate::history::{Hints, History, OpType, Process, Tape, from_text, read};
+use crate::edn::{Edn, parse};
+use crate::history::{Hints, History, Op, OpType, Pair, Process, Tape, from_text, pairs, read};
 
 /// The workloads whose checkers are tested here; the others bring tests of their own.
 const SIMPLE: [&str; 6] = ["echo", "unique-ids", "broadcast", "g-set", "g-counter", "pn-counter"];

@@ -6,7 +6,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use super::{Outcome, Verdict, operations};
+use super::{Finding, Outcome, Verdict, operations};
 use crate::edn::Edn;
 use crate::history::{Op, Pair};
 
@@ -32,6 +32,8 @@ pub fn check(history: &[Op]) -> Outcome {
     repeated.sort_by_key(|(_, n)| Reverse(*n));
     repeated.truncate(SHOWN);
     repeated.sort();
+    let duplicated =
+        Finding::counted("duplicated", repeated_count, repeated.iter().map(|(id, _)| *id));
     let repeated = repeated.into_iter().map(|(id, n)| (id.clone(), Edn::from(n))).collect();
 
     let without_id = acknowledged.iter().find(|op| op.value.is_nil());
@@ -49,9 +51,10 @@ pub fn check(history: &[Op]) -> Outcome {
             ("duplicated", Edn::Map(repeated)),
             ("range", Edn::vector(range)),
         ],
-    );
+    )
+    .with(duplicated);
     if let Some(op) = without_id {
-        outcome.push("error", Edn::str(format!("operation {} is ok without an id", op.index)));
+        outcome.push_error(Edn::str(format!("operation {} is ok without an id", op.index)));
     }
     outcome
 }

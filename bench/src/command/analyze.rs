@@ -11,7 +11,7 @@ use clap::Args;
 use super::test::last_line;
 use super::{Exit, say, usage};
 use crate::challenge::{Challenges, Judge};
-use crate::check::{CheckOptions, Outcome, Verdict, results, txn};
+use crate::check::{CheckOptions, Outcome, results, txn};
 use crate::config::{RunArgs, RunConfig};
 use crate::edn::{self, Edn};
 use crate::history;
@@ -68,8 +68,7 @@ fn complete(mut outcome: Outcome, stored: &Edn) -> Outcome {
             Some((_, own)) if name == "net" => *own = part.clone(),
             Some(_) => {}
             None => {
-                outcome.verdict = outcome.verdict.max(Verdict::of_part(part));
-                outcome.details.push((key.clone(), part.clone()));
+                outcome.add_stored(name, part);
             }
         }
     }

@@ -130,9 +130,11 @@ fn judge_object(name: &str, initial: &Edn, history: &[Op]) -> Outcome {
         Ok(model) => model,
         Err(why) => return Outcome::unknown(why),
     };
-    let outcome = linear::check(model, history);
-    let details = [("linearizable", outcome.to_edn())];
-    Outcome { story: outcome.story, ..Outcome::new(outcome.verdict, details) }
+    let mut object = linear::check(model, history);
+    let mut whole = Outcome::new(Verdict::Valid, []);
+    whole.story = object.story.take();
+    whole.add("linearizable", object);
+    whole
 }
 
 /// Judges the files and prints to standard output.
@@ -190,7 +192,7 @@ fn judge(
         return Ok(Verdict::Unknown);
     }
     let outcome = subject.judge(history, options);
-    let reasons = check::reasons(&outcome).join(" | ");
+    let reasons = check::reasons(&outcome.findings).join(" | ");
     match outcome.verdict {
         Verdict::Valid => writeln!(out, "{file}: valid: {operations} client events")?,
         Verdict::Unknown => writeln!(out, "{file}: unknown: {reasons}")?,

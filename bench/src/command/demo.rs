@@ -7,7 +7,7 @@ use crate::challenge::{Challenge, Challenges};
 use crate::check::Verdict;
 use crate::config::{RunArgs, RunConfig};
 use crate::history::pairs;
-use crate::judge::{judge, reason};
+use crate::judge::judge;
 use crate::run::Run;
 use crate::seed::Seed;
 
@@ -50,8 +50,8 @@ fn show(args: &DemoArgs, challenge: &dyn Challenge) -> Result<Verdict, String> {
     let count = pairs(&report.history).map_or(0, |pairs| pairs.len());
     let why = match outcome.verdict {
         Verdict::Valid => "valid".to_owned(),
-        Verdict::Invalid => format!("INVALID: {}", reason(&outcome, report)),
-        Verdict::Unknown => format!("unknown: {}", reason(&outcome, report)),
+        Verdict::Invalid => format!("INVALID: {}", outcome.decide().why),
+        Verdict::Unknown => format!("unknown: {}", outcome.decide().why),
     };
     let messages = report.counts.servers.sent;
     say(format_args!("{workload:<16} {count:>5} operations {messages:>7} messages  {why}"));

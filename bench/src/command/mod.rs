@@ -16,8 +16,8 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::backend::process::unix_millis;
-use crate::check::Verdict;
-use crate::explore::trial::{Class, Trial};
+use crate::check::{Class, Symptom, Verdict};
+use crate::explore::Trial;
 
 /// How a command ends, as the shell sees it (Jepsen's exit statuses).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,9 +37,9 @@ pub enum Exit {
 impl Exit {
     /// The end of a command that made a run.
     pub fn of(trial: &Trial) -> Exit {
-        match trial.symptom.as_ref().map(|symptom| symptom.class) {
-            Some(Class::Crash) => Exit::NodeCrash,
-            Some(Class::Progress) => Exit::NoProgress,
+        match trial.symptom {
+            Some(Symptom { class: Class::Crash, .. }) => Exit::NodeCrash,
+            Some(Symptom { class: Class::Progress, .. }) => Exit::NoProgress,
             _ => Exit::Verdict(trial.verdict),
         }
     }

@@ -213,7 +213,7 @@ fn broken(report: &Report) -> Option<Exit> {
 /// found until then.
 fn interrupt(outcome: &mut Outcome) -> String {
     let found = match outcome.verdict {
-        Verdict::Invalid => format!("found so far: {}", reasons(outcome).join("; ")),
+        Verdict::Invalid => format!("found so far: {}", reasons(&outcome.findings).join("; ")),
         Verdict::Valid | Verdict::Unknown => "no anomalies so far".to_owned(),
     };
     let so_far = [("valid?", Verdict::Unknown.to_edn()), ("so-far", outcome.verdict.to_edn())];

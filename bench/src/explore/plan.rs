@@ -20,8 +20,8 @@ use std::time::Duration;
 
 use seaworthy::message::NodeId;
 
-use super::trial::{Class, Symptom};
 use crate::challenge::Challenges;
+use crate::check::{Class, Symptom};
 use crate::config::{RunArgs, RunConfig, flags};
 use crate::edn::{Edn, parse};
 use crate::seed::Seed;

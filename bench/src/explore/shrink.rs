@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use super::Space;
 use super::plan::Plan;
-use super::trial::{Symptom, Trial};
+use super::trial::Trial;
+use crate::check::Symptom;
 use crate::config::{Concurrency, LatencyDist, RunConfig};
 use crate::world::nemesis::Act;
 use crate::world::script::Course;

@@ -10,8 +10,8 @@ use compact_str::CompactString;
 use serde::Serialize;
 use serde_json::json;
 
-use super::Invocation;
 pub use super::answer::{Answer, Refusal};
+use super::op::Invocation;
 use crate::edn::Edn;
 use crate::history::OpType;
 
@@ -80,6 +80,29 @@ pub trait Client {
 
     /// How errors of this operation are understood.
     fn errors(&self, op: &Invocation) -> Errors;
+}
+
+/// A client whose requests are `{"type": F, FIELD: VALUE}` for the operation `F` on `VALUE`, and
+/// whose answers are `{"type": "F_ok"}`.
+#[derive(Clone, Copy, Debug)]
+pub struct Acknowledged {
+    /// The name of the field that holds the operation's value.
+    pub field: &'static str,
+}
+
+impl Client for Acknowledged {
+    fn invoke(&mut self, op: &Invocation) -> Step {
+        Step::request(&json!({"type": op.f.as_str(), (self.field): json_from_edn(&op.value)}))
+    }
+
+    fn reply(&mut self, op: &Invocation, body: &Answer) -> Result<Step, String> {
+        body.expect(&format!("{}_ok", op.f), &[])?;
+        Ok(Step::Complete(Completion::ok(op.value.clone())))
+    }
+
+    fn errors(&self, _op: &Invocation) -> Errors {
+        Errors::Handled
+    }
 }
 
 /// How a client understands errors.

@@ -12,6 +12,7 @@ pub mod client;
 pub mod kafka;
 pub mod lin_kv;
 mod micro_ops;
+mod op;
 pub mod simple;
 #[cfg(test)]
 mod testing;
@@ -20,41 +21,12 @@ pub mod txn;
 
 use std::time::Duration;
 
-use compact_str::CompactString;
 use seaworthy::time::Time;
 
 pub use client::{Client, Completion, Reply, Step};
+pub use op::Invocation;
 
-use crate::edn::Edn;
 use crate::seed::Draw;
-
-/// An operation that is about to be invoked.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Invocation {
-    /// Its name.
-    pub f: CompactString,
-    /// Its argument.
-    pub value: Edn,
-    /// Whether it is one of the last reads.
-    pub is_final: bool,
-    /// Further keys of the record.
-    pub extra: Vec<(CompactString, Edn)>,
-}
-
-impl Invocation {
-    /// An operation with nothing special about it.
-    pub fn new(f: &str, value: Edn) -> Invocation {
-        let f = CompactString::new(f);
-        Invocation { f, value, is_final: false, extra: Vec::new() }
-    }
-
-    /// The same, marked `:final? true`.
-    #[must_use]
-    pub fn last(mut self) -> Invocation {
-        self.is_final = true;
-        self
-    }
-}
 
 /// What a generator is told when it is asked for an operation.
 pub struct Ask<'a> {
@@ -122,7 +94,9 @@ pub trait Workload {
     fn completed(&mut self, _worker: usize, _op: &Invocation, _completion: &Completion) {}
 
     /// What a worker does with its connection when an operation ended as `info`.
-    fn after_info(&self) -> Connection;
+    fn after_info(&self) -> Connection {
+        Connection::Kept
+    }
 
     /// How long a client waits for a reply.
     fn patience(&self) -> Duration {

@@ -6,11 +6,10 @@
 
 use seaworthy::mutant::{self, Mutant};
 use seaworthy_bench::challenge::builtin;
-use seaworthy_bench::check::{Outcome, Verdict, findings, reasons};
+use seaworthy_bench::check::{Class, Finding, Outcome, Verdict, reasons};
 use seaworthy_bench::config::{RunConfig, command};
-use seaworthy_bench::edn::Edn;
 use seaworthy_bench::explore::ordered::Ordered;
-use seaworthy_bench::judge::{judge, reason};
+use seaworthy_bench::judge::judge;
 use seaworthy_bench::run::Run;
 use seaworthy_bench::seed::Seed;
 use seaworthy_bench::world::Report;
@@ -166,15 +165,15 @@ fn simulate(config: &RunConfig, manner: Manner) -> Ran {
 /// What was found, the most telling first. From outside that is what clients saw, also
 /// if a node stopped as well; inside, what was seen first.
 fn detector(outcome: &Outcome, report: &Report, manner: Manner) -> Detector {
-    let failed = |name: &str| {
-        let part = outcome.details.iter().find(|(key, _)| key.as_text() == Some(name));
-        part.map(|(_, part)| part).filter(|part| part.get("valid?") == Some(&Edn::Bool(false)))
-    };
-    let why = reason(outcome, report);
-    let checker = failed("workload").map(|_| Detector::Checker(reasons(outcome).join("; ")));
+    let of = |is_it: fn(&Finding) -> bool| outcome.findings.iter().find(|finding| is_it(finding));
+    let why = outcome.decide().why;
+    let of_workload =
+        |finding: &Finding| finding.part == "workload" && finding.verdict == Verdict::Invalid;
+    let checker = of(of_workload);
+    let checker = checker.map(|_| Detector::Checker(reasons(&outcome.findings).join("; ")));
     let stop = (!report.blames.is_empty()).then(|| Detector::Stop(why.clone()));
-    let progress = failed("progress");
-    let progress = progress.map(|part| Detector::Progress(findings(part).join("; ")));
+    let progress = of(|finding| finding.class == Class::Progress);
+    let progress = progress.map(|finding| Detector::Progress(finding.text.clone()));
     let invariant = report.violation.clone().map(Detector::Invariant);
     let order = match manner {
         Manner::BlackBox => [checker, stop, progress, invariant],

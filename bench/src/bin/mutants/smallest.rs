@@ -9,12 +9,12 @@ use std::path::Path;
 
 use seaworthy::mutant::Mutant;
 use seaworthy_bench::challenge::{Challenges, builtin};
+use seaworthy_bench::check::Class;
 use seaworthy_bench::config::{ChaosArgs, RunConfig};
 use seaworthy_bench::explore::Space;
 use seaworthy_bench::explore::plan::Plan;
 use seaworthy_bench::explore::shrink::{self, Budget};
 use seaworthy_bench::explore::story::Story;
-use seaworthy_bench::explore::trial::Class;
 use seaworthy_bench::seed::Seed;
 
 use crate::hunt::{Catch, Manner, plant};

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use seaworthy::mutant::Mutant;
 
-use seaworthy_bench::explore::trial::Class;
+use seaworthy_bench::check::Class;
 
 use crate::hunt::{Catch, Detector, Manner};
 use crate::smallest::Smallest;

@@ -49,7 +49,7 @@ pub(crate) use self::commits::COMMITTED;
 use self::cases::Cases;
 use self::log::Log;
 use self::read::{Kind, Steps};
-use crate::check::{Outcome, Verdict};
+use crate::check::{Finding, Outcome, Verdict};
 use crate::edn::Edn;
 use crate::history::{Events, OpType};
 
@@ -97,31 +97,32 @@ fn judge(history: Events<'_>) -> Result<Outcome, String> {
     };
     let names = |kinds: &[&str]| Edn::List(kinds.iter().map(|kind| Edn::keyword(kind)).collect());
     let all: Vec<&str> = errors.keys().copied().collect();
+    let bad = names(&bad);
+    let found = Finding::anomalies(bad.as_seq().unwrap_or_default());
     let mut outcome = Outcome::new(
         verdict,
         [
             ("worst-realtime-lag", lag::worst_realtime_lag(&steps)),
-            ("bad-error-types", names(&bad)),
+            ("bad-error-types", bad),
             ("error-types", names(&all)),
             ("info-txn-causes", info_causes(&steps)),
         ],
-    );
+    )
+    .with(found);
     if let Some(step) = mixed {
-        outcome.push(
-            "error",
-            Edn::str(format!(
-                "operation {} sends and polls: cycles among such operations are not looked for",
-                steps.end(step).index
-            )),
-        );
+        outcome.push_error(Edn::str(format!(
+            "operation {} sends and polls: cycles among such operations are not looked for",
+            steps.end(step).index
+        )));
     }
     for (kind, found) in errors {
         outcome.push(kind, found);
     }
     if let Some(lost) = commits::lost_commits(&steps) {
         let kinds = names(&["lost-commit"]);
+        let finding = Finding::anomalies(kinds.as_seq().unwrap_or_default());
         let found = [("anomaly-types", kinds), ("lost-commit", lost)];
-        outcome.stricter = Some(Box::new(Outcome::new(Verdict::Invalid, found)));
+        outcome.stricter = Some(Box::new(Outcome::new(Verdict::Invalid, found).with(finding)));
     }
     Ok(outcome)
 }

@@ -9,7 +9,7 @@ use std::thread;
 use super::model::Register;
 use super::object::Object;
 use super::{judge, operations};
-use crate::check::{Outcome, Verdict};
+use crate::check::{Finding, Outcome, Verdict, quote};
 use crate::edn::Edn;
 use crate::history::{Op, Pair};
 
@@ -22,13 +22,18 @@ pub fn check_lin_kv(history: &[Op]) -> Outcome {
         Ok(keys) => keys,
         Err(why) => return Outcome::unknown(why),
     };
-    let mut verdict = Verdict::Valid;
+    let (mut verdict, mut unknown) = (Verdict::Valid, None);
     let (mut results, mut failures, mut story) = (Vec::new(), Vec::new(), None);
     let is_large = history.len() >= PARALLEL_FROM;
     for (key, result) in judge_all(&keys.into_iter().collect::<Vec<_>>(), is_large) {
         // One story fits on a screen: the first one of the worst verdict.
         if result.verdict > verdict {
             (verdict, story) = (result.verdict, result.story.clone());
+        }
+        if let Some(finding) = result.findings.first().filter(|_| result.verdict != Verdict::Valid)
+        {
+            unknown
+                .get_or_insert_with(|| Finding::new(format!("{}: {}", quote(key), finding.text)));
         }
         // Unknown is no failure here, as in jepsen.independent.
         if result.verdict == Verdict::Invalid {
@@ -41,8 +46,9 @@ pub fn check_lin_kv(history: &[Op]) -> Outcome {
         ];
         results.push((key.clone(), Edn::map(both)));
     }
+    let finding = Finding::listed("not linearizable: keys", &failures).or(unknown);
     let details = [("results", Edn::Map(results)), ("failures", Edn::Vector(failures))];
-    Outcome { story, ..Outcome::new(verdict, details) }
+    Outcome { story, ..Outcome::new(verdict, details).with(finding) }
 }
 
 /// The operations on one key.

@@ -10,7 +10,7 @@ use super::model::inconsistent;
 use super::object::Object;
 use super::search::{Finding, Possibility};
 use super::timeline::{CallId, State};
-use crate::check::{Outcome, Verdict};
+use crate::check::{self, Outcome, Verdict, quote};
 use crate::edn::Edn;
 use crate::history::Op;
 
@@ -40,14 +40,18 @@ fn violation(object: &mut Object<'_>, call: CallId, before: &[Possibility]) -> O
     let configs = configs(object, before);
     let paths = final_paths(object, call, before);
     let op = |id: Option<CallId>| id.map_or(Edn::Nil, |id| completed(object, id));
+    let failed = op(Some(call));
+    let field = |name: &str| quote(failed.get(name).unwrap_or(&Edn::Nil));
+    let (index, f, value) = (field("index"), field("f"), field("value"));
+    let text = format!("no order of the operations explains {f} {value} at index {index}");
     let details = [
         ("configs", configs),
         ("final-paths", paths),
         ("previous-ok", op(previous)),
         ("last-op", op(last)),
-        ("op", op(Some(call))),
+        ("op", failed),
     ];
-    Outcome::new(Verdict::Invalid, details)
+    Outcome::new(Verdict::Invalid, details).with([check::Finding::new(text)])
 }
 
 /// The first [`KEPT_MAX`] possibilities.

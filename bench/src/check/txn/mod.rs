@@ -53,7 +53,7 @@ use self::fractured::Fracture;
 use self::ordered::Order;
 use self::read::{Sighting, Transactions};
 use self::report::{Findings, Translator};
-use crate::check::{Outcome, Verdict};
+use crate::check::{Finding, Outcome, Verdict};
 use crate::edn::Edn;
 use crate::history::Events;
 
@@ -249,7 +249,9 @@ fn conclude(
             }
         }
     };
-    let mut outcome = Outcome::new(verdict, []);
+    let found = findings.types();
+    let found = Finding::anomalies(found.as_seq().unwrap_or_default());
+    let mut outcome = Outcome::new(verdict, []).with(found);
     let mut say = |key: &str, value: Edn| outcome.details.push((Edn::keyword(key), value));
     if let Some(phantoms) = phantoms {
         say("warnings", Edn::Map(vec![(Edn::keyword("phantom"), Edn::Vector(phantoms))]));

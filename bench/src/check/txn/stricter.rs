@@ -5,7 +5,7 @@
 use super::Options;
 use super::ordered::{Examined, Order, Step, Version, examine};
 use super::read::Transactions;
-use crate::check::{Outcome, Verdict};
+use crate::check::{Finding, Outcome, Verdict};
 use crate::edn::Edn;
 
 /// Cases that are shown of each kind.
@@ -47,13 +47,15 @@ pub(super) fn judge(
     if types.is_empty() {
         return None;
     }
+    let finding = Finding::anomalies(&types);
     let mut outcome = Outcome::new(
         Verdict::Invalid,
         [
             ("anomaly-types", Edn::List(types)),
             ("explanation", Edn::Vector(lines.into_iter().map(Edn::str).collect())),
         ],
-    );
+    )
+    .with(finding);
     outcome.details.extend(found);
     Some(Box::new(outcome))
 }

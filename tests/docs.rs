@@ -74,8 +74,8 @@ fn a_stale_link_is_found() {
         }));
         found.len()
     };
-    assert_eq!(complaints("`judge`, and `sources` in\n[tidy](../tests/tidy.rs)"), 1);
-    assert_eq!(complaints("`sources` and `complain` in [tidy](../tests/tidy.rs)"), 0);
+    assert_eq!(complaints("`judge`, and `sources` in\n[tidy](../tests/tidy/main.rs)"), 1);
+    assert_eq!(complaints("`sources` and `complain` in [tidy](../tests/tidy/main.rs)"), 0);
     assert_eq!(
         complaints("`Link`, `TOUR`, and `Component::ParentDir` in [it](../tests/docs.rs)"),
         1

@@ -1,21 +1,36 @@
 //! Rules about the source that no compiler checks: the tidy test.
 //!
-//! Files stay short, every module says what it is for, and nothing is left half
-//! done. Formatting, printing and purity are the business of rustfmt and clippy.
+//! Files stay short, every module says what it is for, nothing is left half done, arrows
+//! between modules point down (`layers`), and comments name their subjects (`prose`). Formatting, printing and purity are the business of rustfmt and clippy.
 
 // A test may fail by unwrapping; its helpers are not known to be tests.
 #![allow(clippy::unwrap_used)]
 
+mod arrows;
+mod layers;
+mod prose;
+mod readme;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A file longer than this fails; 500 is a smell already.
-const LINES_MAX: usize = 800;
+/// A file longer than this fails.
+const LINES_MAX: usize = 500;
 /// A function longer than this fails.
-const FUNCTION_LINES_MAX: usize = 100;
+const FUNCTION_LINES_MAX: usize = 70;
+/// Functions that are longer and known, by file and name, and how long they may be.
+const KNOWN_LONG: [(&str, &str, usize); 2] =
+    [("src/replica/mod.rs", "fn start(", 80), ("bench/src/bin/mutants/schedule.rs", "fn of(", 80)];
+/// Files that are longer and known, and how long they may be.
+const KNOWN_LONG_FILES: [(&str, usize); 1] = [("src/replica/client.rs", 530)];
 
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Every source of the packages, by its path from the root.
 fn sources() -> Vec<(PathBuf, String)> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = root();
     let mut found = Vec::new();
     let tops = ["src", "tests", "workloads", "bench"];
     let mut open: Vec<PathBuf> = tops.iter().map(|top| root.join(top)).collect();
@@ -43,7 +58,9 @@ fn complain(complaints: Vec<String>) {
 fn files_are_short() {
     let long = sources().into_iter().filter_map(|(path, text)| {
         let lines = text.lines().count();
-        (lines > LINES_MAX).then(|| format!("{}: {lines} lines", path.display()))
+        let known = KNOWN_LONG_FILES.iter().find(|(file, _)| path == Path::new(file));
+        (lines > known.map_or(LINES_MAX, |(_, lines)| *lines))
+            .then(|| format!("{}: {lines} lines", path.display()))
     });
     complain(long.collect());
 }
@@ -68,7 +85,7 @@ fn functions_are_short() {
                 // rustfmt puts the closing brace below the first letter of `fn`'s line.
                 Some((start, at, name)) if indent == *at && line.trim_end().ends_with('}') => {
                     let lines = number - start;
-                    if lines > FUNCTION_LINES_MAX {
+                    if lines > limit(&path, name) {
                         let place = format!("{}:{}", path.display(), start + 1);
                         complaints.push(format!("{place}: {lines} lines in {name}"));
                     }
@@ -84,11 +101,18 @@ fn functions_are_short() {
     complain(complaints);
 }
 
+/// How long this function may be.
+fn limit(path: &Path, name: &str) -> usize {
+    let known =
+        KNOWN_LONG.iter().find(|(file, part, _)| path == Path::new(file) && name.contains(part));
+    known.map_or(FUNCTION_LINES_MAX, |(.., lines)| *lines)
+}
+
 fn is_function(line: &str) -> bool {
-    let line = line.trim_start();
-    ["fn ", "pub fn ", "pub(super) fn ", "pub(crate) fn ", "async fn ", "pub async fn "]
-        .iter()
-        .any(|start| line.starts_with(start))
+    let mut words = line.split_whitespace();
+    let is_sight = |word: &str| word.starts_with("pub") || word.ends_with(')');
+    let is_before = |word: &&str| is_sight(word) || ["const", "async", "unsafe"].contains(word);
+    words.find(|word| !is_before(word)) == Some("fn")
 }
 
 #[test]
@@ -111,4 +135,12 @@ fn tests_are_not_switched_off() {
     let attribute = concat!("#[", "ignore");
     let off = sources().into_iter().filter(|(_, text)| text.contains(attribute));
     complain(off.map(|(path, _)| format!("{}: a test is switched off", path.display())).collect());
+}
+
+#[test]
+fn functions_of_every_kind_are_seen() {
+    for start in ["fn f(", "pub(in crate::a) const fn f(", "    pub async fn f(", "const fn f("] {
+        assert!(is_function(start), "{start}");
+    }
+    assert!(!is_function("let f: fn(u8) = g;") && !is_function("const F: u8 = 1;"));
 }

@@ -2,7 +2,7 @@
 //!
 //! A [`challenge`] is a protocol that nodes are tested by; [`main()`] is the command line over
 //! some of them. [`world`] is the event loop of a test: time, network, nemesis, clients.
-//! [`backend`] is where its nodes live, in-process or as real processes. [`workload`] is
+//! [`backend`] is where its nodes live, in-process or as real processes. [`load`] is
 //! what clients ask, [`check`] judges what they saw, and [`run`], [`mod@judge`] and
 //! [`explore`] put these together for the [`command`]s.
 
@@ -17,12 +17,12 @@ pub mod explore;
 pub mod history;
 pub mod invariant;
 pub mod judge;
+pub mod load;
 pub mod prelude;
 pub mod run;
 pub mod seed;
 pub mod service;
 pub mod store;
-pub mod workload;
 pub mod world;
 
 pub use command::line::main;

@@ -7,5 +7,5 @@ pub use crate::config::{RunArgs, RunConfig};
 pub use crate::edn::Edn;
 pub use crate::explore::Explore;
 pub use crate::history::{Op, OpType};
-pub use crate::workload::client::{Acknowledged, Answer, Client, Completion, Errors, Step};
-pub use crate::workload::{Ask, Connection, Invocation, Next, PATIENCE, Workload as Load};
+pub use crate::load::client::{Acknowledged, Answer, Client, Completion, Errors, Step};
+pub use crate::load::{Ask, Connection, Invocation, Load, Next, PATIENCE};

@@ -19,7 +19,7 @@ const KNOWN_CIRCLES: [&str; 14] = [
     "bench/edn/",
     "bench/history/",
     "bench/invariant/",
-    "bench/workload/kafka/",
+    "bench/load/kafka/",
     // The parts of one type, `World`.
     "bench/world/",
     "seaworthy/driver/",

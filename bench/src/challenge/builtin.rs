@@ -11,13 +11,13 @@ use crate::check::{
 use crate::config::{Fault, RunConfig};
 use crate::history::{Events, Op};
 use crate::invariant::RaftInvariants;
-use crate::workload::{self, Invocation, Workload, lin_kv, simple};
+use crate::load::{self, Invocation, Load, lin_kv, simple};
 
 /// A built-in challenge: a row of [`ALL`].
 #[derive(Clone, Copy)]
 pub struct Builtin {
     name: &'static str,
-    load: fn(&RunConfig) -> Result<Box<dyn Workload>, String>,
+    load: fn(&RunConfig) -> Result<Box<dyn Load>, String>,
     check: fn(Events<'_>, &CheckOptions) -> Outcome,
     looks_once: bool,
     is_well_formed: fn(&Invocation) -> bool,
@@ -127,21 +127,21 @@ pub const ALL: [Builtin; 10] = [
     },
     Builtin {
         name: "kafka",
-        load: |config| Ok(Box::new(workload::kafka::Kafka::new(config)?)),
+        load: |config| Ok(Box::new(load::kafka::Kafka::new(config)?)),
         check: check_kafka,
-        is_well_formed: |op| op.f != "send" || workload::kafka::message(op).is_some(),
+        is_well_formed: |op| op.f != "send" || load::kafka::message(op).is_some(),
         operation: None,
         ..TXN
     },
     Builtin {
         name: "txn-list-append",
-        load: |config| Ok(Box::new(workload::txn::Txn::new(config, workload::txn::Holds::Lists)?)),
+        load: |config| Ok(Box::new(load::txn::Txn::new(config, load::txn::Holds::Lists)?)),
         check: |history, options| txn::check(history, Flavour::ListAppend, &options.txn),
         ..TXN
     },
     Builtin {
         name: "txn-rw-register",
-        load: |config| Ok(Box::new(workload::txn::Txn::new(config, workload::txn::Holds::Values)?)),
+        load: |config| Ok(Box::new(load::txn::Txn::new(config, load::txn::Holds::Values)?)),
         check: |history, options| txn::check(history, Flavour::RwRegister, &options.txn),
         ..TXN
     },
@@ -180,7 +180,7 @@ impl Challenge for Builtin {
         self.name
     }
 
-    fn load(&self, config: &RunConfig) -> Result<Box<dyn Workload>, String> {
+    fn load(&self, config: &RunConfig) -> Result<Box<dyn Load>, String> {
         (self.load)(config)
     }
 

@@ -4,8 +4,8 @@ use crate::backend::sim::{Factory, Inspector};
 use crate::check::{CheckOptions, Outcome};
 use crate::config::{Fault, RunArgs, RunConfig};
 use crate::history::{Events, Op};
+use crate::load::{Invocation, Load};
 use crate::service;
-use crate::workload::{Invocation, Workload};
 
 /// An option of nodes, and the values that an exploration draws for it.
 pub type Knob = (&'static str, &'static [&'static str]);
@@ -25,7 +25,7 @@ pub trait Challenge: Send + Sync {
     ///
     /// # Errors
     /// A sentence about the flag that does not suit it.
-    fn load(&self, config: &RunConfig) -> Result<Box<dyn Workload>, String>;
+    fn load(&self, config: &RunConfig) -> Result<Box<dyn Load>, String>;
 
     /// Judges the history of a run: the part `:workload` of the results.
     fn check(&self, history: &[Op], options: &CheckOptions) -> Outcome;

@@ -24,8 +24,8 @@ use crate::challenge::Challenges;
 use crate::check::{Class, Symptom};
 use crate::config::{RunArgs, RunConfig, flags};
 use crate::edn::{Edn, parse};
+use crate::load::Invocation;
 use crate::seed::Seed;
-use crate::workload::Invocation;
 use crate::world::nemesis::{Act, tell};
 use crate::world::script::{PlannedOp, Script};
 

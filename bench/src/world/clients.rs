@@ -3,7 +3,7 @@
 //! A worker is a thread of the test. It runs as a process; when an operation ends
 //! as `info` the process is retired, since that operation may still take effect,
 //! and the worker goes on as process + concurrency. Whether it keeps its connection is
-//! the workload's affair; if not, it closes the old one when it begins its next operation,
+//! the load's affair; if not, it closes the old one when it begins its next operation,
 //! as Jepsen's interpreter does.
 
 use std::time::Duration;
@@ -14,8 +14,8 @@ use seaworthy::time::Time;
 use crate::config::RunConfig;
 use crate::edn::Edn;
 use crate::history::{History, Op, OpType, Process};
-use crate::workload::client::{Answer, Completion, Reply, Step, proceed};
-use crate::workload::{Ask, Client, Connection, Invocation, Next, Workload};
+use crate::load::client::{Answer, Completion, Reply, Step, proceed};
+use crate::load::{Ask, Client, Connection, Invocation, Load, Next};
 
 use super::addresses::{Addresses, Standing};
 use crate::seed::Draw;
@@ -58,7 +58,7 @@ pub struct Outgoing {
 /// All workers of a run.
 pub struct Clients {
     workers: Vec<Worker>,
-    workload: Box<dyn Workload>,
+    load: Box<dyn Load>,
     nodes: Vec<NodeId>,
     draw: Draw,
     addresses: Addresses,
@@ -73,7 +73,7 @@ pub struct Clients {
 
 impl Clients {
     /// Workers spread over the nodes, not connected yet.
-    pub fn new(config: &RunConfig, workload: Box<dyn Workload>) -> Clients {
+    pub fn new(config: &RunConfig, load: Box<dyn Load>) -> Clients {
         Clients {
             workers: Vec::new(),
             nodes: config.nodes.clone(),
@@ -82,8 +82,8 @@ impl Clients {
             origin: Time::ZERO,
             history: History::new(),
             spared: None,
-            timeout: workload.patience(),
-            workload,
+            timeout: load.patience(),
+            load,
         }
     }
 
@@ -106,7 +106,7 @@ impl Clients {
     pub fn begin(&mut self, now: Time, concurrency: usize) {
         self.origin = now;
         for index in 0..concurrency {
-            let (address, client) = (self.new_address(), self.workload.client());
+            let (address, client) = (self.new_address(), self.load.client());
             let node = index % self.nodes.len();
             let process = index as u64;
             self.workers.push(Worker {
@@ -121,14 +121,14 @@ impl Clients {
         }
     }
 
-    /// What the workload wants to send to the nodes before the test begins.
+    /// What the load wants to send to the nodes before the test begins.
     pub fn preparation(&self) -> Vec<(usize, String, &'static str)> {
-        self.workload.preparation()
+        self.load.preparation()
     }
 
     /// Whether the test ends with a recovery and last operations.
     pub fn has_last_phase(&self) -> bool {
-        self.workload.has_last_phase()
+        self.load.has_last_phase()
     }
 
     /// When the test began.
@@ -166,7 +166,7 @@ impl Clients {
         let now = Time::ZERO + (now - self.origin);
         let draw = &mut self.draw;
         let mut ask = Ask { free: &free, processes: &processes, now, draw };
-        if last { self.workload.next_last(&mut ask) } else { self.workload.next(&mut ask) }
+        if last { self.load.next_last(&mut ask) } else { self.load.next(&mut ask) }
     }
 
     /// A wait of the generator's stagger: uniform, with mean `1 / rate` seconds.
@@ -265,13 +265,13 @@ impl Clients {
 
     fn complete(&mut self, now: Time, index: usize, completion: Completion) {
         let open = self.workers[index].open.take().expect("only open operations complete");
-        self.workload.completed(index, &open.op, &completion);
+        self.load.completed(index, &open.op, &completion);
         let Completion { kind, value, error, extra } = completion;
         self.record(now, index, kind, &open.op, value, error);
         self.history.last_mut().expect("it was recorded").extra.extend(extra);
         if kind == OpType::Info {
             self.workers[index].process += self.workers.len() as u64;
-            self.workers[index].reconnects = self.workload.after_info() == Connection::Closed;
+            self.workers[index].reconnects = self.load.after_info() == Connection::Closed;
         }
     }
 
@@ -280,7 +280,7 @@ impl Clients {
         let worker = &mut self.workers[index];
         self.addresses.close(&worker.address, now);
         worker.address = address;
-        worker.client = self.workload.client();
+        worker.client = self.load.client();
         worker.next_msg_id = 1;
     }
 

@@ -38,8 +38,8 @@ use crate::backend::{Cluster, NodeFault, Outbox, Output, shorten};
 use crate::config::RunConfig;
 use crate::directory::{Directory, Party};
 use crate::history::History;
+use crate::load::Load;
 use crate::service::Services;
-use crate::workload::Workload;
 use addresses::Standing;
 use clients::{Clients, Outgoing, RequestId};
 use journal::Journal;
@@ -189,7 +189,7 @@ impl<C: Cluster> World<C> {
     /// A world at time zero; [`World::begin`] starts it.
     pub fn new(
         config: RunConfig,
-        workload: Box<dyn Workload>,
+        load: Box<dyn Load>,
         services: Services,
         cluster: C,
         journal: Journal,
@@ -201,7 +201,7 @@ impl<C: Cluster> World<C> {
             network: Network::new(&config),
             directory: Directory::new(&config.nodes, &services.names()),
             services,
-            clients: Clients::new(&config, workload),
+            clients: Clients::new(&config, load),
             nemesis: Nemesis::new(&config),
             journal,
             lifecycle: Lifecycle::new(config.nodes.len()),

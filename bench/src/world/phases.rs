@@ -7,8 +7,8 @@ use serde_json::json;
 
 use super::{Event, World};
 use crate::backend::{Cluster, NodeFault};
-use crate::workload::answer::Answer;
-use crate::workload::{Invocation, Next};
+use crate::load::answer::Answer;
+use crate::load::{Invocation, Next};
 use crate::world::nemesis::{Act, Deed};
 use crate::world::script::Course;
 

@@ -15,7 +15,7 @@ use super::phases::Phase;
 use super::{Event, World};
 use crate::backend::Cluster;
 use crate::config::Fault;
-use crate::workload::Invocation;
+use crate::load::Invocation;
 
 /// An operation, when and by whom it is invoked.
 #[derive(Clone, Debug, PartialEq)]

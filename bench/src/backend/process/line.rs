@@ -16,7 +16,7 @@ use seaworthy::message::{NodeId, Packet};
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::workload::answer::is_integer;
+use crate::load::answer::is_integer;
 
 /// Reads one line, without its end.
 ///

@@ -7,14 +7,14 @@ use serde_json::json;
 
 use super::client::{Answer, Client, Completion, Errors, Step, json_from_edn, list_field};
 use super::topology::neighbours;
-use super::{Ask, Connection, Invocation, Next, Workload};
+use super::{Ask, Connection, Invocation, Load, Next};
 use crate::config::RunConfig;
 use crate::edn::Edn;
 
 /// `echo`: the same back.
 pub struct Echo;
 
-impl Workload for Echo {
+impl Load for Echo {
     fn next(&mut self, ask: &mut Ask<'_>) -> Next {
         let text = format!("Please echo {}", ask.draw.below(128));
         Next::Invoke(ask.any(), Invocation::new("echo", Edn::str(text)))
@@ -32,7 +32,7 @@ impl Workload for Echo {
 /// `unique-ids`: never the same twice.
 pub struct UniqueIds;
 
-impl Workload for UniqueIds {
+impl Load for UniqueIds {
     fn next(&mut self, ask: &mut Ask<'_>) -> Next {
         Next::Invoke(ask.any(), Invocation::new("generate", Edn::Nil))
     }
@@ -105,7 +105,7 @@ impl Broadcast {
     }
 }
 
-impl Workload for Broadcast {
+impl Load for Broadcast {
     fn next(&mut self, ask: &mut Ask<'_>) -> Next {
         read_or_new("broadcast", &mut self.next_message, ask)
     }
@@ -144,7 +144,7 @@ impl GSet {
     }
 }
 
-impl Workload for GSet {
+impl Load for GSet {
     fn next(&mut self, ask: &mut Ask<'_>) -> Next {
         read_or_new("add", &mut self.next_element, ask)
     }
@@ -180,7 +180,7 @@ impl Counter {
     }
 }
 
-impl Workload for Counter {
+impl Load for Counter {
     fn next(&mut self, ask: &mut Ask<'_>) -> Next {
         // One generator for both, as Maelstrom has it: g-counter drops the adds
         // with negative deltas, so it reads twice as often as it adds.

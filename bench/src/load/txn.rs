@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::client::{Answer, Client, Completion, Errors, Step, json_from_edn};
 use super::micro_ops::{MicroOp, MicroOps};
-use super::{Ask, Connection, Invocation, Next, Workload};
+use super::{Ask, Connection, Invocation, Load, Next};
 use crate::config::RunConfig;
 use crate::edn::Edn;
 
@@ -56,7 +56,7 @@ impl Txn {
     }
 }
 
-impl Workload for Txn {
+impl Load for Txn {
     fn next(&mut self, ask: &mut Ask<'_>) -> Next {
         let length = 1 + ask.draw.below(self.max_length);
         let name = self.holds.write();
@@ -154,7 +154,7 @@ mod tests {
     use super::*;
     use crate::edn::parse;
     use crate::history::OpType;
-    use crate::workload::client::{Reply, proceed};
+    use crate::load::client::{Reply, proceed};
 
     #[test]
     fn transactions_have_every_length_up_to_the_limit() {

@@ -2,7 +2,7 @@
 
 use seaworthy::time::Time;
 
-use super::{Ask, Invocation, Next, Workload};
+use super::{Ask, Invocation, Load, Next};
 use crate::config::{RunArgs, RunConfig};
 use crate::seed::Seed;
 
@@ -14,7 +14,7 @@ pub(super) fn config(flags: &str) -> RunConfig {
 
 /// The first `count` operations of a generator whose workers are always free.
 pub(super) fn ask_all(
-    workload: &mut dyn Workload,
+    workload: &mut dyn Load,
     processes: &[u64],
     count: usize,
 ) -> Vec<(usize, Invocation)> {

@@ -18,7 +18,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::client::{Answer, Client, Completion, Errors, Step, json_from_edn};
-use super::{Ask, Connection, Invocation, Next, Workload};
+use super::{Ask, Connection, Invocation, Load, Next};
 use crate::config::RunConfig;
 use crate::edn::Edn;
 
@@ -93,7 +93,7 @@ impl LinKv {
     }
 }
 
-impl Workload for LinKv {
+impl Load for LinKv {
     fn next(&mut self, ask: &mut Ask<'_>) -> Next {
         let worker = ask.any();
         let key = self.key(worker, ask.processes[worker]);

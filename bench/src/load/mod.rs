@@ -1,6 +1,6 @@
 //! The client side of each challenge: what is asked, how, and what counts.
 //!
-//! A [`Workload`] is Jepsen's generator and client in one: it decides which
+//! A [`Load`] is Jepsen's generator and client in one: it decides which
 //! operation a free worker invokes next, and a [`Client`] turns an operation into
 //! requests and replies into a completion. Both are pure. The checkers are apart,
 //! in [`crate::check`].
@@ -75,12 +75,12 @@ pub enum Connection {
 pub const PATIENCE: Duration = Duration::from_millis(5000);
 
 /// The generator and client of one challenge.
-pub trait Workload {
+pub trait Load {
     /// The next operation of the main phase. `ask.free` is not empty.
     fn next(&mut self, ask: &mut Ask<'_>) -> Next;
 
     /// The next operation of the last phase, after the recovery. `ask.free` is not
-    /// empty. Asked only if [`Workload::has_last_phase`].
+    /// empty. Asked only if [`Load::has_last_phase`].
     fn next_last(&mut self, _ask: &mut Ask<'_>) -> Next {
         Next::Done
     }

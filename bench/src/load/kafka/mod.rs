@@ -24,7 +24,7 @@ pub(crate) use self::client::message;
 use self::last::LastPolls;
 use super::client::{Client, Completion};
 use super::micro_ops::{MicroOp, MicroOps};
-use super::{Ask, Connection, Invocation, Next, Workload};
+use super::{Ask, Connection, Invocation, Load, Next};
 use crate::config::RunConfig;
 use crate::edn::Edn;
 use crate::history::OpType;
@@ -100,7 +100,7 @@ impl Kafka {
     }
 }
 
-impl Workload for Kafka {
+impl Load for Kafka {
     fn next(&mut self, ask: &mut Ask<'_>) -> Next {
         let op = self.next_op(ask);
         Next::Invoke(ask.any(), op)

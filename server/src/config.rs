@@ -1,12 +1,14 @@
 //! Flags, in etcd's words; each has a variable `SEAWORTHY_...`.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
 
+use crate::compactor::Retention;
 use crate::data_dir;
 
 /// How to run a server. Without any flag: one server on loopback, which keeps its data in
@@ -54,6 +56,17 @@ pub struct Config {
     /// the last snapshot, if that is more
     #[arg(long, env = "SEAWORTHY_SNAPSHOT_BYTES", default_value_t = 64 << 20)]
     pub snapshot_bytes: u64,
+    /// Whether --auto-compaction-retention is a time or a number of revisions
+    #[arg(long, env = "SEAWORTHY_AUTO_COMPACTION_MODE", default_value = "periodic")]
+    #[arg(value_parser = ["periodic", "revision"])]
+    pub auto_compaction_mode: String,
+    /// Older revisions are compacted: a time (1h, 30m; a bare number is hours), or a number of
+    /// revisions; 0 keeps all
+    #[arg(long, env = "SEAWORTHY_AUTO_COMPACTION_RETENTION", default_value = "1h")]
+    pub auto_compaction_retention: String,
+    /// At most this many revisions are kept in any mode; 0 is no limit
+    #[arg(long, env = "SEAWORTHY_MAX_REVISIONS", default_value_t = 1_000_000)]
+    pub max_revisions: u32,
     /// How lines of the log look
     #[arg(long, env = "SEAWORTHY_LOG_FORMAT", default_value = "text")]
     #[arg(value_parser = ["text", "json"])]
@@ -74,6 +87,38 @@ impl Config {
     /// Where other servers reach this one.
     pub fn peer_urls(&self) -> Vec<String> {
         urls(self.initial_advertise_peer_urls.as_ref().unwrap_or(&self.listen_peer_urls))
+    }
+
+    /// How much of the past is kept.
+    ///
+    /// # Errors
+    /// If the retention does not fit its mode.
+    pub fn retention(&self) -> anyhow::Result<Retention> {
+        let (text, revisions) = (&self.auto_compaction_retention, i64::from(self.max_revisions));
+        let wrong = || {
+            format!(
+                "--auto-compaction-retention: {text:?} is no {}",
+                match self.auto_compaction_mode.as_str() {
+                    "revision" => "number of revisions",
+                    _ => "time like 1h or 30m",
+                }
+            )
+        };
+        if self.auto_compaction_mode == "revision" {
+            let asked: i64 = text.parse().with_context(wrong)?;
+            let limits = [asked, revisions].into_iter().filter(|limit| *limit > 0);
+            return Ok(Retention { period: Duration::ZERO, revisions: limits.min().unwrap_or(0) });
+        }
+        let unit = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        let (number, unit) = text.split_at(unit);
+        let number: u64 = number.parse().with_context(wrong)?;
+        let seconds = match unit {
+            "" | "h" => 3600,
+            "m" => 60,
+            "s" => 1,
+            _ => bail!(wrong()),
+        };
+        Ok(Retention { period: Duration::from_secs(seconds * number), revisions })
     }
 
     /// Who this server is to be, and who founds the cluster.
@@ -104,6 +149,12 @@ impl Config {
                 self.name,
                 names.join(", ")
             );
+        }
+        for (flag, urls) in [
+            ("--initial-advertise-peer-urls", self.peer_urls()),
+            ("--advertise-client-urls", self.client_urls()),
+        ] {
+            urls.iter().try_for_each(|url| can_be_advertised(flag, url))?;
         }
         if self.election_timeout <= 2 * self.heartbeat_interval {
             bail!(
@@ -156,6 +207,42 @@ pub fn host_and_port(url: &str) -> anyhow::Result<String> {
     }
 }
 
+/// Refuses an address that means "any": others cannot dial it.
+fn can_be_advertised(flag: &str, url: &str) -> anyhow::Result<()> {
+    let address = host_and_port(url)?;
+    let (host, port) = address.rsplit_once(':').unwrap_or((&address, ""));
+    let ip = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    if !ip.is_ok_and(|ip| ip.is_unspecified()) {
+        return Ok(());
+    }
+    let own = own_addresses().into_iter().map(|own| format!("http://{own}:{port}"));
+    bail!(
+        "{url} cannot be advertised: it means any address of this machine, and others need one \
+         that they can dial. Give {flag} one of {}, or a name that leads here",
+        own.collect::<Vec<_>>().join(" ")
+    )
+}
+
+/// Addresses at which others may reach this machine: its name, and the sources of its routes.
+fn own_addresses() -> Vec<String> {
+    let mut own = Vec::new();
+    // No packet is sent: connecting a UDP socket only chooses a route (RFC 5737, 3849).
+    for (any, far) in [("0.0.0.0:0", "192.0.2.1:9"), ("[::]:0", "[2001:db8::1]:9")] {
+        let socket = std::net::UdpSocket::bind(any).and_then(|socket| {
+            socket.connect(far)?;
+            socket.local_addr()
+        });
+        match socket.map(|address| address.ip()) {
+            Ok(IpAddr::V4(ip)) => own.push(ip.to_string()),
+            Ok(IpAddr::V6(ip)) => own.push(format!("[{ip}]")),
+            Err(_) => {}
+        }
+    }
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    own.extend(Some(name.trim().to_owned()).filter(|name| !name.is_empty()));
+    own
+}
+
 /// The id of a founder: the same on every server that was given the same flags.
 pub fn member_id(token: &str, name: &str, urls: &[String]) -> u64 {
     let mut sorted = urls.to_vec();
@@ -183,4 +270,60 @@ fn hash<'a>(parts: impl Iterator<Item = &'a str>) -> u64 {
     state = (state ^ (state >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
     state = (state ^ (state >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
     (state ^ (state >> 33)).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_means_any_is_not_advertised() {
+        for url in ["http://0.0.0.0:2380", "http://[::]:2380"] {
+            let why = can_be_advertised("--flag", url).unwrap_err().to_string();
+            assert!(why.contains(url) && why.contains("--flag"), "{why}");
+        }
+        for url in ["http://n1.example:2380", "http://127.0.0.1:1", "http://[::1]:1"] {
+            can_be_advertised("--flag", url).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_retention_is_a_time_or_a_number() {
+        use clap::Parser;
+        #[derive(Parser)]
+        struct Flags {
+            #[command(flatten)]
+            config: Config,
+        }
+        let retention = |mode: &str, text: &str| {
+            let flags = ["x", "--auto-compaction-mode", mode, "--auto-compaction-retention", text];
+            let found = Flags::parse_from(flags).config.retention().ok()?;
+            Some((found.period.as_secs(), found.revisions))
+        };
+        assert_eq!(retention("periodic", "2"), Some((7200, 1_000_000)));
+        assert_eq!(retention("periodic", "30m"), Some((1800, 1_000_000)));
+        assert_eq!(retention("periodic", "0"), Some((0, 1_000_000)));
+        assert_eq!(retention("periodic", "soon"), None);
+        assert_eq!(retention("revision", "500"), Some((0, 500)));
+        assert_eq!(retention("revision", "1h"), None);
+    }
+
+    #[test]
+    fn urls_have_a_scheme_and_a_port() {
+        assert_eq!(host_and_port("http://a.b:1/").unwrap(), "a.b:1");
+        for url in ["a.b:1", "https://a.b:1", "http://a.b", "http://:1", "http://a:b"] {
+            host_and_port(url).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn founders_agree_on_ids_and_foundings_whatever_the_order() {
+        let list = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(member_id("t", "n1", &list("a b")), member_id("t", "n1", &list("b a")));
+        assert_ne!(member_id("t", "n1", &list("a")), member_id("u", "n1", &list("a")));
+        // Ids stand in logs: they must be the same for ever.
+        assert_eq!(member_id("t", "n1", &list("http://127.0.0.1:2380")), MEMBER_ID);
+    }
+
+    const MEMBER_ID: u64 = 0x61e6_450e_2b4b_d791;
 }

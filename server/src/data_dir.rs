@@ -6,7 +6,7 @@
 //! DIR/log.durable     up to where the log is durable, once more
 //! ```
 //!
-//! The identity is written once, before anything else. What it says must agree with the
+//! The identity is written once, before anything else. Its name must agree with the
 //! flags; which cluster the data belongs to is in the log itself, and compared when servers
 //! meet.
 
@@ -21,6 +21,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use seaworthy::storage::{FileStorage, Log, Owner};
 use serde::{Deserialize, Serialize};
+
+use crate::engine::STREAM;
 
 /// The layout that this version writes.
 pub const FORMAT: u32 = 1;
@@ -79,14 +81,14 @@ impl DataDir {
         let (storage, mut recovered) = opened.with_context(|| {
             format!("cannot use the data directory {} of {}", path.display(), identity.name)
         })?;
-        let log = recovered.take("raft");
+        let log = recovered.take(STREAM);
         Ok(DataDir { path: path.to_owned(), identity, is_new, storage, log })
     }
 
     /// The directory's random number.
     ///
     /// # Errors
-    /// If somebody has edited it.
+    /// If the file was edited.
     pub fn incarnation(&self) -> anyhow::Result<u64> {
         number(&self.identity.incarnation)
     }

@@ -31,9 +31,10 @@ const QUEUE: usize = 8192;
 const TURN: usize = 1024;
 /// A flush that takes longer is worth a line in the log.
 const SLOW_FLUSH: Duration = Duration::from_millis(100);
-const STREAM: &str = "raft";
+/// The stream of the storage that holds the log.
+pub const STREAM: &str = "raft";
 
-/// Where parcels for other servers go. It never blocks: what does not fit is dropped.
+/// Where parcels for other servers go. It never blocks: a parcel that does not fit is dropped.
 pub trait Outbox: Send + 'static {
     /// Takes a parcel.
     fn send(&mut self, to: RaftId, class: Class, bytes: Vec<u8>);
@@ -214,7 +215,7 @@ impl Disk {
         self.group.push(Write { stream: STREAM, data });
     }
 
-    /// Begins to flush what has accumulated, unless a flush is under way.
+    /// Begins to flush the group of writes, unless a flush is under way.
     fn begin(&mut self) {
         if self.group.is_empty() {
             return;
@@ -397,7 +398,7 @@ impl<O: Outbox> Engine<O> {
 /// Waits until `deadline`.
 async fn reaches(start: Instant, deadline: Time) {
     match start.checked_add(Duration::from_nanos(deadline.as_nanos())) {
-        // tokio's timers round up to whole milliseconds; what is due must not wait.
+        // tokio's timers round up to whole milliseconds; a deadline in the past must not wait.
         Some(at) if at <= Instant::now() => {}
         Some(at) => tokio::time::sleep_until(at.into()).await,
         None => pending().await,

@@ -6,8 +6,10 @@
 //! `api` what clients see. `docs/server.md` tells how to run it, and what it promises.
 
 pub mod api;
+pub mod compactor;
 pub mod config;
 pub mod data_dir;
+pub mod demo;
 pub mod engine;
 pub mod kv;
 pub mod metrics;

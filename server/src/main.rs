@@ -2,21 +2,30 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use seaworthy_server::config::Config;
-use seaworthy_server::server;
+use seaworthy_server::{demo, server};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// A replicated key-value store that speaks etcd's v3 API.
 #[derive(Parser)]
 #[command(version, about)]
 struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
     #[command(flatten)]
     config: Config,
 }
 
+#[derive(Subcommand)]
+enum Command {
+    /// Run three servers on this machine, with their data in a temporary directory, and print
+    /// what to type next
+    Demo,
+}
+
 fn main() -> ExitCode {
-    let Arguments { config } = Arguments::parse();
+    let Arguments { command, config } = Arguments::parse();
     start_log(&config.log_format);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -25,7 +34,11 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(server::run(config, interrupted())) {
+    let result = match command {
+        Some(Command::Demo) => runtime.block_on(demo::run(interrupted())),
+        None => runtime.block_on(server::run(config, interrupted())),
+    };
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");

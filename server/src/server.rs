@@ -9,9 +9,11 @@ use std::net::SocketAddr;
 use anyhow::{Context, anyhow};
 use axum::serve::ListenerExt;
 use seaworthy::raft::RaftId;
+use seaworthy::storage::{Storage, Write, WriteData};
 use tokio::net::TcpListener;
 
 use crate::api::{self, App, Limits};
+use crate::compactor;
 use crate::config::{Config, founding_id, listen_addresses, member_id};
 use crate::data_dir::DataDir;
 use crate::engine::{self, Ended, Setup};
@@ -23,7 +25,7 @@ use crate::peer::{Myself, Peers};
 /// # Errors
 /// Why it could not start, or had to end.
 pub async fn run(config: Config, until: impl Future<Output = ()>) -> anyhow::Result<()> {
-    let wanted = config.identity()?;
+    let (wanted, retention) = (config.identity()?, config.retention()?);
     let clients = listen("--listen-client-urls", &config.listen_client_urls).await?;
     let peers = listen("--listen-peer-urls", &config.listen_peer_urls).await?;
     let directory = DataDir::open(&config.data_dir(), &wanted)?;
@@ -62,7 +64,8 @@ pub async fn run(config: Config, until: impl Future<Output = ()>) -> anyhow::Res
         nonces: [getrandom::u64()?, getrandom::u64()?],
         log: directory.log,
     };
-    let node = Node::start(start).with_context(|| format!("cannot use {}", path.display()))?;
+    let (node, first) =
+        Node::start(start).with_context(|| format!("cannot use {}", path.display()))?;
     let founding = founding_id(&identity.token, &identity.founders);
     tracing::info!(
         "{} is member {:016x} of the cluster founded as {founding:016x}; {} data in {}",
@@ -71,11 +74,14 @@ pub async fn run(config: Config, until: impl Future<Output = ()>) -> anyhow::Res
         if is_new { "new" } else { "its" },
         path.display()
     );
+    let mut storage = directory.storage;
+    let first = Write { stream: engine::STREAM, data: WriteData::Record(first) };
+    storage.commit(vec![first]).await?;
     let (handle, seat) = engine::prepare();
     let myself = Myself { id, member: node.member().clone(), founding };
     let outbox = Peers::start(myself, handle.clone(), peers, &node.machine().members);
-    let storage = directory.storage;
     let mut ended = seat.start(Setup { node, storage, outbox, founding })?;
+    tokio::spawn(compactor::run(handle.clone(), retention));
     let limits =
         Limits { max_request_bytes: config.max_request_bytes, max_txn_ops: config.max_txn_ops };
     let router = api::router(App { node: handle.clone(), id, limits });

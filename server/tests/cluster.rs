@@ -6,6 +6,7 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::io::BufRead;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -269,7 +270,37 @@ fn the_peer_port_answers_http_with_a_sentence() {
     );
 }
 
-/// Starts a server that must refuse; what it says.
+#[test]
+fn the_demonstration_runs_three_servers_and_leaves_nothing_behind() {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_seaworthy-server"));
+    let child = command.arg("demo").stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut demo = support::Process(child);
+    let mut lines = std::io::BufReader::new(demo.0.stdout.take().unwrap()).lines();
+    let mut told = String::new();
+    while !told.contains("Stop with Ctrl-C") {
+        told.push_str(&lines.next().expect("it goes on until it has told everything").unwrap());
+        told.push('\n');
+    }
+    let ports = told.lines().filter_map(|line| line.strip_prefix("  n"));
+    let ports = ports.filter_map(|line| line.split("127.0.0.1:").nth(1)?.split(' ').next());
+    let ports: Vec<u16> = ports.map(|port| port.parse().unwrap()).collect();
+    assert_eq!(ports.len(), 3, "{told}");
+    assert_eq!(http(ports[0], "PUT", "/v1/note", b"from a test").unwrap().0, 201);
+    assert_eq!(http(ports[2], "GET", "/v1/note", b"").unwrap().1, b"from a test");
+    let (status, page) = http(ports[1], "GET", "/", b"").unwrap();
+    assert!(status == 200 && String::from_utf8_lossy(&page).contains("<title>seaworthy"));
+    let (_, state) = http(ports[1], "GET", "/cluster", b"").unwrap();
+    let state: serde_json::Value = serde_json::from_slice(&state).unwrap();
+    assert_eq!(state["members"].as_array().unwrap().len(), 3, "{state}");
+    let directory = told.lines().next().unwrap().rsplit(' ').next().unwrap().to_owned();
+    assert!(std::path::Path::new(&directory).is_dir(), "{directory}");
+    let pid = demo.0.id().to_string();
+    assert!(std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    wait_for("its end", Duration::from_secs(10), || demo.0.try_wait().unwrap().is_some());
+    assert!(!std::path::Path::new(&directory).exists(), "{directory}");
+}
+
+/// Starts a server that must refuse, and returns its log.
 fn refusal(cluster: &mut Cluster, i: usize) -> String {
     let before = cluster.log(&cluster.servers[i].name).len();
     cluster.start_one(i);

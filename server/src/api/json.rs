@@ -25,7 +25,7 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route("/v3/kv/compaction", post(compact))
         .route("/v3/cluster/member/list", post(member_list))
         .route("/v3/maintenance/status", post(status))
-        // Base64 is a third longer than what it stands for; the store knows the real limit.
+        // Base64 is a third longer than its bytes; the store knows the real limit.
         .layer(DefaultBodyLimit::max(8 << 20))
 }
 

@@ -15,8 +15,8 @@ use seaworthy::raft::{RaftId, Term};
 use tonic::Status;
 
 use crate::engine::Handle;
-use crate::kv::{self, Command, Response};
-use crate::node::{Failure, Machine, Member, Reply, Request, View};
+use crate::kv::{self, Command, Response, Store};
+use crate::node::{Failure, Member, Reply, Request, View};
 use crate::proto::etcdserverpb as pb;
 
 /// The version of etcd whose API is spoken. Clients compare it.
@@ -66,9 +66,9 @@ type Answer<T> = Result<T, Status>;
 impl App {
     async fn range(&self, request: pb::RangeRequest) -> Answer<pb::RangeResponse> {
         kv::check_range(&request).map_err(status)?;
-        let (term, machine) = self.state(request.serializable).await?;
-        let mut answer = machine.store.range(&request).map_err(status)?;
-        self.complete(&mut answer.header, term, &machine);
+        let (term, store) = self.state(request.serializable).await?;
+        let mut answer = store.range(&request).map_err(status)?;
+        self.complete(&mut answer.header, term, &store);
         Ok(answer)
     }
 
@@ -94,9 +94,9 @@ impl App {
     async fn txn(&self, request: pb::TxnRequest) -> Answer<pb::TxnResponse> {
         kv::check_txn(&request, self.limits.max_txn_ops).map_err(status)?;
         if kv::is_readonly(&request) {
-            let (term, machine) = self.state(kv::is_serializable(&request)).await?;
-            let mut answer = machine.store.read_txn(&request).map_err(status)?;
-            self.complete(&mut answer.header, term, &machine);
+            let (term, store) = self.state(kv::is_serializable(&request)).await?;
+            let mut answer = store.read_txn(&request).map_err(status)?;
+            self.complete(&mut answer.header, term, &store);
             return Ok(answer);
         }
         match self.write(Command::Txn(request)).await? {
@@ -113,21 +113,21 @@ impl App {
     }
 
     async fn member_list(&self, request: pb::MemberListRequest) -> Answer<pb::MemberListResponse> {
-        let (term, machine) = self.state(!request.linearizable).await?;
-        let members = machine.members.iter().map(|(id, member)| member_of(*id, member)).collect();
-        let mut answer = pb::MemberListResponse { header: None, members };
-        self.complete(&mut answer.header, term, &machine);
-        // As in etcd: a list of members tells of no revision.
-        if let Some(header) = &mut answer.header {
-            header.revision = 0;
+        if request.linearizable {
+            self.state(false).await?;
         }
+        let view = self.view().await?;
+        let members = view.members.iter().map(|(id, member)| member_of(*id, member)).collect();
+        let mut answer = pb::MemberListResponse { header: None, members };
+        // As in etcd, its header tells of no revision.
+        self.sign(&mut answer.header, view.status.hard_state.term);
         Ok(answer)
     }
 
     async fn status(&self) -> Answer<pb::StatusResponse> {
-        let View { status, machine, .. } = *self.view().await?;
+        let View { status, store, .. } = *self.view().await?;
         let term = status.hard_state.term;
-        let size = machine.store.size_bytes() as i64;
+        let size = store.size_bytes() as i64;
         let mut answer = pb::StatusResponse {
             header: None,
             version: ETCD_VERSION.to_owned(),
@@ -143,15 +143,15 @@ impl App {
         if status.leader.is_none() {
             answer.errors.push("etcdserver: no leader".to_owned());
         }
-        self.complete(&mut answer.header, term, &machine);
+        self.complete(&mut answer.header, term, &store);
         Ok(answer)
     }
 
     /// The state: of this server as it is, or at least as new as this moment.
-    async fn state(&self, is_local: bool) -> Answer<(Term, Box<Machine>)> {
+    async fn state(&self, is_local: bool) -> Answer<(Term, Store)> {
         let request = if is_local { Request::ReadLocal } else { Request::Read };
         match self.node.ask(request).await {
-            Reply::State(term, machine) => Ok((term, machine)),
+            Reply::State(term, store) => Ok((term, store)),
             Reply::Failed(failure) => Err(failed(failure)),
             _ => Err(Status::internal("an answer of another kind")),
         }
@@ -198,10 +198,10 @@ impl App {
     }
 
     /// The same, with the revision of a state if the header has none.
-    fn complete(&self, header: &mut Option<pb::ResponseHeader>, term: Term, machine: &Machine) {
+    fn complete(&self, header: &mut Option<pb::ResponseHeader>, term: Term, store: &Store) {
         self.sign(header, term);
         if let Some(header) = header.as_mut().filter(|header| header.revision == 0) {
-            header.revision = machine.store.revision();
+            header.revision = store.revision();
         }
     }
 }

@@ -1,11 +1,11 @@
-//! Health, version, metrics, and the answer to what is not served.
+//! Health, version, metrics, the status page, and the answer for services not served.
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
@@ -16,6 +16,8 @@ use crate::metrics;
 /// etcd's paths.
 pub(super) fn routes() -> Router<Arc<App>> {
     Router::new()
+        .route("/", get(page))
+        .route("/cluster", get(cluster))
         .route("/health", get(health))
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
@@ -25,10 +27,64 @@ pub(super) fn routes() -> Router<Arc<App>> {
 
 type Here = State<Arc<App>>;
 
+/// A page for people, which asks for the rest itself.
+async fn page() -> Response {
+    let kind = HeaderValue::from_static("text/html; charset=utf-8");
+    ([(CONTENT_TYPE, kind)], include_str!("page.html")).into_response()
+}
+
+/// The cluster as this server sees it. Only a leader knows how far the others are.
+async fn cluster(State(app): Here) -> Response {
+    let view = match app.view().await {
+        Ok(view) => view,
+        Err(error) => return refuse(&error),
+    };
+    let (status, store) = (view.status, view.store);
+    let leads = status.leader == Some(app.id);
+    let members = view.members.iter().map(|(id, member)| {
+        let index = match *id == app.id {
+            true => Some(status.durable.0),
+            false => view.matched.get(id).copied(),
+        };
+        let role = match status.leader {
+            Some(leader) if leader == *id => "leader",
+            Some(_) => "follower",
+            None => "no leader known",
+        };
+        serde_json::json!({
+            "id": format!("{:016x}", id.0), "name": member.name, "role": role, "index": index,
+            "peer_urls": member.peer_urls, "client_urls": member.client_urls,
+        })
+    });
+    let body = serde_json::json!({
+        "cluster": format!("{:016x}", app.node.cluster_id()),
+        "answered_by": view.members.get(&app.id).map(|member| &member.name),
+        "leads": leads,
+        "leader": status.leader.map(|id| format!("{:016x}", id.0)),
+        "term": status.hard_state.term.0,
+        "index": status.last.index.0,
+        "commit": status.commit.0,
+        "applied": status.applied.0,
+        "revision": store.revision(),
+        "keys": store.len(),
+        "versions": store.versions(),
+        "size_bytes": store.size_bytes(),
+        "members": members.collect::<Vec<_>>(),
+    });
+    json(StatusCode::OK, format!("{body}\n").into_bytes())
+}
+
 /// Whether this server can serve: it knows a leader, and a linearizable read works.
 async fn health(State(app): Here, uri: Uri) -> Response {
     let is_local = uri.query().is_some_and(|query| query.contains("serializable=true"));
-    let (status, body) = match app.state(is_local).await {
+    let outcome = match app.view().await {
+        // At once, and not when the read times out: probes are impatient.
+        Ok(view) if view.status.leader.is_none() && !is_local => {
+            Err(tonic::Status::unavailable("RAFT NO LEADER"))
+        }
+        _ => app.state(is_local).await,
+    };
+    let (status, body) = match outcome {
         Ok(_) => (StatusCode::OK, serde_json::json!({ "health": "true", "reason": "" })),
         Err(error) => {
             let reason = error.message();
@@ -80,10 +136,10 @@ async fn print_metrics(State(app): Here) -> Response {
         ("etcd_server_proposals_committed_total", status.commit.0),
         ("etcd_server_proposals_applied_total", status.applied.0),
         ("etcd_server_proposals_pending", view.waiting_writes as u64),
-        ("etcd_debugging_mvcc_keys_total", view.machine.store.len() as u64),
-        ("etcd_debugging_mvcc_current_revision", view.machine.store.revision() as u64),
-        ("etcd_mvcc_db_total_size_in_bytes", view.machine.store.size_bytes()),
-        ("etcd_mvcc_db_total_size_in_use_in_bytes", view.machine.store.size_bytes()),
+        ("etcd_debugging_mvcc_keys_total", view.store.len() as u64),
+        ("etcd_debugging_mvcc_current_revision", view.store.revision() as u64),
+        ("etcd_mvcc_db_total_size_in_bytes", view.store.size_bytes()),
+        ("etcd_mvcc_db_total_size_in_use_in_bytes", view.store.size_bytes()),
         ("seaworthy_raft_term", status.hard_state.term.0),
     ];
     for (name, value) in gauges {
@@ -92,7 +148,7 @@ async fn print_metrics(State(app): Here) -> Response {
     ([(CONTENT_TYPE, "text/plain; version=0.0.4")], out).into_response()
 }
 
-/// What is not served, by its name: to gRPC in gRPC's way.
+/// Names the service that is not served: to gRPC in gRPC's way.
 pub(super) async fn not_found(uri: Uri, headers: HeaderMap) -> Response {
     let kind = headers.get(CONTENT_TYPE).map(|kind| kind.as_bytes());
     let name = uri.path().trim_start_matches('/');

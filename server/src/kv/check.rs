@@ -1,4 +1,4 @@
-//! Refusing what is malformed, before it costs the cluster anything. The order of the
+//! Refusing malformed requests, before they cost the cluster anything. The order of the
 //! checks is etcd's: of two faults in one request, the same one is told.
 
 use std::cmp::Ordering;

@@ -31,7 +31,7 @@ pub enum Error {
 pub enum Code {
     /// 3: the request can never succeed.
     InvalidArgument,
-    /// 5: what it names is not there.
+    /// 5: an object of that name does not exist.
     NotFound,
     /// 11: it asks for a revision that is not kept.
     OutOfRange,

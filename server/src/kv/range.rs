@@ -176,8 +176,8 @@ fn passes(request: &RangeRequest, version: &Version) -> bool {
         && within(request.min_create_revision, request.max_create_revision, body.create_revision)
 }
 
-/// Sorts as asked. A target without an order sorts upwards what was fetched, which with a
-/// limit are the first keys: etcd does so, and clients may rely on it.
+/// Sorts as asked. A target without an order sorts the fetched versions upwards; with a
+/// limit these are the first keys. etcd does so, and clients may rely on it.
 fn sort(request: &RangeRequest, found: &mut [Arc<Version>]) {
     let (order, target) = (request.sort_order(), request.sort_target());
     let by = |a: &Arc<Version>, b: &Arc<Version>| {

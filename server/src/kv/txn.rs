@@ -1,7 +1,7 @@
 //! Transactions: conditions, and one of two lists of operations.
 //!
 //! All conditions, those of nested transactions too, are judged before anything happens;
-//! so are the checks that can refuse an operation. What is then left cannot fail, but for a
+//! so are the checks that can refuse an operation. No operation can fail after that, but for a
 //! put that keeps the value of a key that the same transaction has just deleted: then
 //! everything is undone.
 

@@ -8,13 +8,13 @@ use super::{Effect, Event, Failure, Node, Reply};
 use crate::kv::Command;
 
 impl Node {
-    /// Gives what has come in to the core, as far as it takes it. What it refuses because
+    /// Proposes the commands that have come in. A command that the core refuses because
     /// this server does not lead is in no log by its doing, and will be sent again.
     pub(super) fn propose(&mut self) {
         while let Some(command) = self.inbox.pop_front() {
             let Some(envelope) = Envelope::decode(command.as_bytes()) else { continue };
             let key = envelope.key();
-            // Guard: what is in the log already, or applied, is not appended again.
+            // Guard: a command in the log, or applied, is not appended again.
             if self.proposed.contains(&key) || self.is_applied(&envelope) {
                 continue;
             }
@@ -63,7 +63,7 @@ impl Node {
         let sessions = &mut self.machine.sessions;
         let outcome = sessions.check(client, number, Sequence(write.floor), entry.id.index);
         let answer = match outcome {
-            // Guard: only what is new is applied.
+            // Guard: only a new command is applied.
             Outcome::New => {
                 let command = Command::decode(write.command);
                 let command = command.expect("the log holds a command of a later version");

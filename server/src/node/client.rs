@@ -24,9 +24,6 @@ pub(super) struct Client {
     pub(super) session: Option<u64>,
     /// The request for one, and when it is due to be sent.
     pub(super) open: (Command, Time),
-    /// Guard: a life that is announced must be counted on disk, or the next one would have
-    /// the same number.
-    pub(super) may_open: bool,
     next_number: u64,
     /// Writes without a number.
     queued: VecDeque<(Token, Vec<u8>, Time)>,
@@ -39,7 +36,7 @@ pub(super) struct Client {
     /// The confirmation that is under way.
     confirming: Option<Confirming>,
     next_context: u64,
-    /// When to look for what is due.
+    /// When to look for writes and reads that are due.
     check_at: Time,
 }
 
@@ -65,7 +62,6 @@ impl Client {
         Client {
             session: None,
             open: (open, Time::ZERO),
-            may_open: false,
             next_number: 1,
             queued: VecDeque::new(),
             queued_bytes: 0,
@@ -80,8 +76,7 @@ impl Client {
 
     /// When something here is due.
     pub(super) fn deadline(&self) -> Time {
-        let opens = self.may_open && self.session.is_none();
-        let open = if opens { self.open.1 } else { Time::MAX };
+        let open = if self.session.is_none() { self.open.1 } else { Time::MAX };
         self.check_at.min(open)
     }
 
@@ -139,7 +134,7 @@ impl Client {
         self.check_at = now;
     }
 
-    /// Gives up what has waited too long.
+    /// Fails the requests whose deadline has passed.
     fn expire(&mut self, now: Time, effects: &mut Vec<Effect>) {
         let mut failed: Vec<Token> = Vec::new();
         let late: Vec<u64> =
@@ -190,8 +185,8 @@ impl Node {
 
     /// Answers with the state as it is here and now.
     pub(super) fn show(&mut self, token: Token) {
-        let state = Box::new(self.machine.clone());
-        self.reply(token, Reply::State(self.raft.term(), state));
+        let store = self.machine.store.clone();
+        self.reply(token, Reply::State(self.raft.term(), store));
     }
 
     /// The commands that are to go to the leader now. New writes get their numbers.
@@ -199,7 +194,7 @@ impl Node {
         let (now, retry) = (self.now, std::time::Duration::from_millis(RETRY_MS));
         let client = &mut self.client;
         let mut due = Vec::new();
-        if client.session.is_none() && client.may_open && client.open.1 <= now {
+        if client.session.is_none() && client.open.1 <= now {
             due.push(client.open.0.clone());
             client.open.1 = now + retry;
         }
@@ -251,7 +246,7 @@ impl Node {
         }
     }
 
-    /// Sets the time of the next look at what is due.
+    /// Sets the time of the next look at waiting requests.
     pub(super) fn set_check(&mut self) {
         let client = &mut self.client;
         let is_idle = client.pending.is_empty()

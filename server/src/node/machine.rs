@@ -38,7 +38,7 @@ pub struct Machine {
     pub store: Store,
     /// The cluster's identity; decided by the first session of its log.
     pub cluster: Option<u64>,
-    /// Everyone who takes part, by id.
+    /// The members, by id.
     pub members: BTreeMap<RaftId, Member>,
     /// What makes a repeated write happen once: for each, the revision it answered with.
     pub(super) sessions: Sessions<i64>,

@@ -1,7 +1,7 @@
 //! One server of the cluster, as a pure state machine: [`Input`]s in, [`Effect`]s out.
 //!
 //! A [`Node`] connects the Raft core to the store: it is the client of its own cluster. It
-//! forwards what it is asked to the leader, sends it again until the log holds it, and
+//! forwards its clients' writes to the leader, sends them again until the log holds them, and
 //! answers from its own copy of the log. It has no clock, socket, thread or file, so the
 //! simulation can drive it like any other node, and any run can be repeated. Carrying the
 //! effects out is the engine's business (`crate::engine`).
@@ -94,8 +94,8 @@ pub enum Request {
 pub enum Reply {
     /// The command was carried out, or refused by the state it met.
     Done(Term, Result<kv::Response, kv::Error>),
-    /// The state.
-    State(Term, Box<Machine>),
+    /// The keys.
+    State(Term, kv::Store),
     /// The server.
     View(Box<View>),
     /// It was not done, or it is not known whether it was.
@@ -111,8 +111,10 @@ pub struct View {
     pub matched: BTreeMap<RaftId, u64>,
     /// How many writes wait for the log.
     pub waiting_writes: usize,
-    /// The replicated state.
-    pub machine: Machine,
+    /// The keys.
+    pub store: kv::Store,
+    /// The members.
+    pub members: BTreeMap<RaftId, Member>,
 }
 
 /// Why there is no answer.
@@ -120,7 +122,7 @@ pub struct View {
 pub enum Failure {
     /// No answer within the time allowed. A write may still happen.
     TimedOut,
-    /// The write happened; what it answered is on other servers.
+    /// The write happened; its answer is only known on other servers.
     AnswerLost,
     /// The session ended. A write may have happened.
     SessionLost,
@@ -147,7 +149,7 @@ pub enum Effect {
     Freeze(Box<Frozen>),
     /// Tells people.
     Event(Event),
-    /// The node has done what it could before a stop.
+    /// The node is ready to stop: another server leads, or none can.
     Stopped,
 }
 
@@ -271,7 +273,8 @@ impl Node {
             status: self.raft.status(),
             matched: self.raft.progress().map(|(id, p)| (id, p.matched.0)).collect(),
             waiting_writes: self.client.waiting_writes(),
-            machine: self.machine.clone(),
+            store: self.machine.store.clone(),
+            members: self.machine.members.clone(),
         }
     }
 
@@ -290,8 +293,6 @@ impl Node {
     }
 
     fn durable(&mut self, ticket: Ticket) {
-        // The first record of a life counts it.
-        self.client.may_open = true;
         while let Some((persist, _)) = self.tickets.pop_front_if(|(_, t)| *t <= ticket) {
             self.raft.persisted(persist);
         }

@@ -42,12 +42,14 @@ impl std::fmt::Display for StartError {
 impl std::error::Error for StartError {}
 
 impl Node {
-    /// Brings a server to life.
+    /// Brings a server to life. The bytes are the record that counts this life: to be made
+    /// durable before anything else, and before the server introduces itself, or its next
+    /// life could have the same number.
     ///
     /// # Errors
     /// If the log was written by another version; or if something durable is missing, and
     /// the other servers are no quorum that could bring it back.
-    pub fn start(start: Start) -> Result<Node, StartError> {
+    pub fn start(start: Start) -> Result<(Node, Vec<u8>), StartError> {
         let Start { id, founders, mut member, options, nonces: [nonce, cluster], log } = start;
         let (restored, mut standing) = record::decode(&log).map_err(StartError)?;
         standing.life += 1;
@@ -87,13 +89,13 @@ impl Node {
             snapshot_size: size,
             freezing: false,
             standing,
-            standing_changed: true,
+            standing_changed: false,
             stopping: None,
             contacts: Default::default(),
             effects: Vec::new(),
         };
         node.hurry_alone();
-        Ok(node)
+        Ok((node, record::encode_record(None, Some(standing))))
     }
 
     /// A server without others need not wait for a leader to show up.

@@ -98,13 +98,15 @@ impl World {
         let host = self.hosts.get_mut(&id).unwrap();
         let member = Member { incarnation: host.incarnation, ..member(&id) };
         let log = host.disk.clone();
-        let node = Node::start(Start { id, founders, member, options, nonces, log }).unwrap();
+        let start = Start { id, founders, member, options, nonces, log };
+        let (node, first) = Node::start(start).unwrap();
+        host.disk.records.push(first);
         (host.node, host.since, host.life) = (Some(node), now, host.life + 1);
         host.durable = Ticket(0);
         self.flush(id);
     }
 
-    /// Kills a server: of what was not flushed, a random beginning survives.
+    /// Kills a server. A random prefix of its unflushed records survives.
     fn kill(&mut self, id: RaftId) {
         let host = self.hosts.get_mut(&id).unwrap();
         host.node = None;

@@ -57,3 +57,56 @@ impl Node {
         self.heard = self.heard.max(parcel.committed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use seaworthy::raft::{Config, Entry, Index, Payload, ReadContext, Round, SnapshotMeta, Term};
+
+    use super::*;
+
+    /// One of every kind of message, in the order in which their kinds are declared.
+    fn every_message() -> Vec<Message> {
+        let id = |term, index| LogId::new(Term(term), Index(index));
+        let config = Arc::new(Config::of_voters([RaftId(1), RaftId(300)]));
+        let entries =
+            [Payload::Noop, Payload::Command("c".into()), Payload::Config(config.clone())];
+        let entries = entries.into_iter().map(|payload| Entry { id: id(2, 9), payload }).collect();
+        let (round, prev, hint) = (Round(5), Index(8), id(1, 7));
+        let meta = SnapshotMeta { last: id(2, 4), config, len_bytes: 3, checksum: 99 };
+        let kinds = vec![
+            MessageKind::RequestVote { pre: true, transfer: false, last: id(2, 9) },
+            MessageKind::Vote { pre: false, granted: true },
+            MessageKind::Append { prev: id(2, 8), commit: Index(6), round, entries },
+            MessageKind::Appended { round, matched: Index(9) },
+            MessageKind::Rejected { round, prev, hint },
+            MessageKind::Abstained { round, matched: None, prev, hint },
+            MessageKind::Snapshot { meta, offset: 1, data: "d".into(), round },
+            MessageKind::SnapshotProgress { last_index: Index(4), offset: 2, round },
+            MessageKind::ReadIndex { context: ReadContext(77) },
+            MessageKind::ReadIndexReply { context: ReadContext(77), index: Index(6) },
+            MessageKind::Outsider { id: RaftId(3) },
+            MessageKind::TimeoutNow,
+        ];
+        let message = |kind| Message { from: RaftId(1), to: RaftId(2), term: Term(3), kind };
+        kinds.into_iter().map(message).collect()
+    }
+
+    #[test]
+    fn a_parcel_has_the_bytes_that_other_versions_expect() {
+        let committed = Some(LogId::new(Term(2), Index(6)));
+        let parcel = Parcel { raft: every_message(), commands: vec!["w".into()], committed };
+        let (class, bytes) = parcel.encode();
+        assert_eq!(class, Class::Bulk, "a piece of a snapshot is in it");
+        assert_eq!(postcard::from_bytes::<Parcel>(&bytes).unwrap(), parcel);
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, PINNED, "bump peer::VERSION and record::FORMAT, and pin the new bytes");
+    }
+
+    /// What version 1 writes.
+    const PINNED: &str = "\
+        0c010203000100020901020301000101020302020806050302090002090101630209020201ac0200\
+        0001020303050901020304050801070102030505000801070102030602040201ac02000003630101\
+        640501020307040205010203084d010203094d060102030a030102030b010177010206";
+}

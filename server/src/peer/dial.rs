@@ -36,7 +36,7 @@ pub(super) async fn keep_connected(
     mut lane: LaneEnd,
 ) {
     let mut wait = FIRST_WAIT;
-    // The last thing that people were told; they are told once.
+    // The last trouble that was logged; each is logged once.
     let mut told = String::new();
     let is_control = class == Class::Control;
     loop {
@@ -172,7 +172,7 @@ fn elsewhere(shared: &Shared, url: &str, answer: &Hello, wanted: &str) -> String
     )
 }
 
-/// Dials `url` and greets whoever answers.
+/// Dials `url` and greets the server that answers.
 async fn greet(url: &str, hello: &Hello, class: Class) -> io::Result<(TcpStream, Welcome)> {
     let address = host_and_port(url).map_err(|e| frame::damaged(&e.to_string()))?;
     // The name is looked up at each attempt: servers move.
@@ -205,7 +205,7 @@ pub(super) async fn look_at_myself(shared: Arc<Shared>) {
             Ok(Err(error)) => {
                 tracing::warn!("{name} advertises {url}, which from here leads nowhere: {error}");
             }
-            Err(_) => tracing::warn!("{name} advertises {url}, where nobody answers from here"),
+            Err(_) => tracing::warn!("{name} advertises {url}, which does not answer from here"),
         }
     }
 }

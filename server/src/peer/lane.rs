@@ -118,7 +118,7 @@ mod tests {
     #[tokio::test]
     async fn a_lane_drops_what_does_not_fit_and_what_no_connection_takes() {
         let (lane, mut end) = lane(Class::Control);
-        assert!(!lane.send(vec![1]), "nobody is there");
+        assert!(!lane.send(vec![1]), "no connection takes it");
         end.connected();
         assert!(lane.send(vec![0; 20 << 20]), "one parcel always fits");
         assert!(!lane.send(vec![1]));

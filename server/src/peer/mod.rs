@@ -17,9 +17,9 @@
 //! check the other's [`Hello`](crate::node::Hello): nothing is sent to, or taken from, a
 //! server that is refused.
 //!
-//! A lane to a server is bounded in bytes, and what does not fit is dropped: Raft sends
+//! A lane to a server is bounded in bytes, and drops parcels that do not fit: Raft sends
 //! again, and a slow server must not hold up the others. Names are resolved anew at each
-//! dial. Nothing that comes in here is trusted: what fails a check closes the connection.
+//! dial. No byte that comes in here is trusted: a failed check closes the connection.
 
 mod accept;
 mod dial;

@@ -312,7 +312,7 @@ impl Range {
             revision: self.revision.at(base),
             sort_order: self.sort.0,
             sort_target: self.sort.1,
-            // Of several servers, one may be behind: not what is compared here.
+            // One of several servers may be behind; that is no difference.
             serializable: false,
             keys_only,
             count_only,

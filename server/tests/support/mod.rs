@@ -121,7 +121,7 @@ impl Cluster {
         self.set_flag(i, "--data-dir", &dir.display().to_string());
     }
 
-    /// Lets a server listen elsewhere; what it advertises to servers stays.
+    /// Lets a server listen elsewhere; the address it advertises to servers stays.
     pub fn set_ports(&mut self, i: usize, (port, peer_port): (u16, u16)) {
         (self.servers[i].port, self.servers[i].peer_port) = (port, peer_port);
         self.set_flag(i, "--listen-client-urls", &format!("http://127.0.0.1:{port}"));

@@ -30,7 +30,7 @@ use crate::mutant::{self, Mutant};
 use crate::node::{Context, Event, Payload, Ticket, Token};
 use crate::storage::Log;
 use crate::time::Time;
-use identity::{Claim, ClusterId, Identity, Verdict};
+use identity::{Claim, Identity, Stored, Verdict};
 
 /// The engine's timer, in the scope of the workload that owns it.
 const TIMER: Token = Token(0);
@@ -60,8 +60,8 @@ pub struct Replicated<L> {
 struct Running<L> {
     engine: Engine<L>,
     identity: Identity,
-    /// The settled identity as storage was told.
-    stored: Option<ClusterId>,
+    /// What storage was told of the identity.
+    stored: Stored,
     /// All nodes, by rank.
     nodes: Vec<NodeId>,
     ranks: BTreeMap<NodeId, Rank>,
@@ -85,14 +85,6 @@ struct Claims {
     claim: Option<Claim>,
 }
 
-/// What of a record or a checkpoint is not the engine's: a record of its own, and a field
-/// of the checkpoint.
-#[derive(Serialize, Deserialize)]
-struct Stored {
-    #[serde(rename = "i", default)]
-    cluster: Option<ClusterId>,
-}
-
 /// How a record begins that holds the identity.
 const IDENTITY: &[u8] = br#"{"i":"#;
 
@@ -101,8 +93,8 @@ const IDENTITY: &[u8] = br#"{"i":"#;
 struct Checkpoint<L> {
     #[serde(flatten)]
     engine: Snapshot<L>,
-    #[serde(rename = "i", skip_serializing_if = "Option::is_none")]
-    cluster: Option<ClusterId>,
+    #[serde(flatten)]
+    identity: Stored,
 }
 
 impl<L: Lattice + Serialize + DeserializeOwned> Replicated<L> {
@@ -140,16 +132,16 @@ impl<L: Lattice + Serialize + DeserializeOwned> Replicated<L> {
         let boot = Boot::from_random(cx.rng().next_u64());
         let me = ranks[cx.id()];
         let mut engine = Engine::new(me, count, boot, &self.config);
-        let mut stored = None;
+        let mut stored = Stored::default();
         if let Some(bytes) = &log.checkpoint {
             self.checkpoint_bytes = bytes.len();
             engine.restore(decode(bytes));
-            stored = decode::<Stored>(bytes).cluster;
+            stored = decode(bytes);
         }
         for record in &log.records {
             self.log_bytes += record.len();
             if record.starts_with(IDENTITY) {
-                stored = decode::<Stored>(record).cluster;
+                stored = decode(record);
             } else {
                 engine.replay(decode(record));
             }
@@ -293,10 +285,11 @@ impl<L: Lattice + Serialize + DeserializeOwned> Replicated<L> {
 
     fn carry_out(&mut self, cx: &mut Context<'_>) {
         let running = self.running.as_mut().expect("the first event is the start");
-        let settled = running.identity.settled().filter(|_| running.nodes.len() > 1);
-        if settled.is_some() && settled != running.stored {
-            running.stored = settled;
-            let record = encode(&Stored { cluster: settled });
+        // Guard: what this node drew is on its disk before another hears of it.
+        let identity = running.identity.to_store();
+        if running.nodes.len() > 1 && identity != running.stored {
+            running.stored = identity;
+            let record = encode(&identity);
             self.log_bytes += record.len();
             self.pending = Some(cx.persist(record));
         }
@@ -320,7 +313,7 @@ impl<L: Lattice + Serialize + DeserializeOwned> Replicated<L> {
         }
         if self.log_bytes > self.checkpoint_bytes.max(MIN_LOG_BYTES) {
             let engine = running.engine.snapshot();
-            let state = encode(&Checkpoint { engine, cluster: running.stored });
+            let state = encode(&Checkpoint { engine, identity: running.stored });
             (self.checkpoint_bytes, self.log_bytes) = (state.len(), 0);
             self.pending = Some(cx.checkpoint(state));
         }

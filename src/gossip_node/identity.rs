@@ -1,20 +1,21 @@
 //! Whose value it is: a node of another cluster is not listened to.
 //!
 //! Nothing here is decided by a quorum, so the identity is agreed on as everything else
-//! is, by merging. Each node draws one; the lowest that was heard wins, and with it travels
-//! who is known to have it. When all have it, it is *settled*: it goes to the disk and
-//! never changes. A settled identity replaces one that is not, for that is of a node that
-//! begins with nothing. Two that are settled and differ are of two clusters.
+//! is, by merging. Each node draws one and writes it down before it says anything; the
+//! lowest that was heard wins, and with it travels who ever had it. When all have had it, it
+//! is *settled*: it goes to the disk and never changes. A settled identity replaces one that
+//! is not.
 //!
-//! An identity cannot be settled twice in one cluster: the lower one would need the name
-//! of every node, and a node whose identity is settled gives its name to no other.
+//! Only one can be settled in a cluster: no node ever has a higher one than it drew, so an
+//! identity that all have had is the lowest that was drawn. That takes disks: a node that
+//! forgets draws once more. So two settled identities are only taken for two clusters if both
+//! were read from disks; nodes without a directory refuse nobody.
 //!
 //! It costs a few bytes in messages to nodes that have not proved that they hear this one
-//! in its present life, and nothing afterwards. What comes without it is believed only
-//! from lives that named it once.
+//! in its present life, and nothing afterwards.
 //!
-//! Deliberately missing: an identity before all nodes were heard once. Until then a
-//! cluster takes every node of the right name for its own.
+//! Deliberately missing: an identity before all nodes were heard once and started again.
+//! Until then a cluster takes every node of the right name for its own.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -33,17 +34,31 @@ impl std::fmt::Display for ClusterId {
     }
 }
 
-/// An identity as it travels: with those that are known to have it; with nobody if it is
-/// settled.
+/// An identity as it travels: with those that ever had it, and nobody if it is settled; and
+/// whether it was read, settled, from a disk.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Claim(ClusterId, BTreeSet<Rank>);
+pub(super) struct Claim(ClusterId, BTreeSet<Rank>, bool);
+
+/// What storage holds of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Stored {
+    /// The settled one.
+    #[serde(rename = "i", default)]
+    pub(super) settled: Option<ClusterId>,
+    /// The one that this node drew.
+    #[serde(rename = "j", default)]
+    pub(super) drawn: Option<ClusterId>,
+}
 
 /// What a node knows of identities.
 #[derive(Clone, Debug)]
 pub(super) struct Identity {
     own: ClusterId,
-    /// Who is known to have it; nobody if it is settled.
+    drawn: ClusterId,
+    /// Who ever had it, as far as is known; nobody if it is settled.
     holders: BTreeSet<Rank>,
+    /// It was settled when this life began.
+    is_old: bool,
     me: Rank,
     nodes: usize,
     /// The lives that named a fitting identity.
@@ -56,7 +71,8 @@ pub(super) struct Identity {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     Take,
-    /// It comes from a life that has not named its identity; it will.
+    /// It comes from a node of another cluster, or from a life that has not shown yet that
+    /// it is none; it will.
     Drop,
     /// It is of another cluster. To be said if it is news.
     Refuse(ClusterId, bool),
@@ -64,14 +80,20 @@ pub(super) enum Verdict {
 
 impl Identity {
     /// Node `me` of `nodes`, with the identity that storage held or one drawn at random.
-    pub(super) fn new(me: Rank, nodes: usize, stored: Option<ClusterId>, random: u64) -> Identity {
-        let drawn = ClusterId((random >> 32) as u32);
-        let own = stored.unwrap_or(drawn);
-        let holders = if stored.is_some() { BTreeSet::new() } else { BTreeSet::from([me]) };
+    pub(super) fn new(me: Rank, nodes: usize, stored: Stored, random: u64) -> Identity {
+        let drawn = stored.drawn.unwrap_or(ClusterId((random >> 32) as u32));
+        let own = stored.settled.unwrap_or(drawn);
+        let is_old = stored.settled.is_some();
+        let holders = if is_old { BTreeSet::new() } else { BTreeSet::from([me]) };
         let (admitted, foreign) = (BTreeMap::new(), BTreeMap::new());
-        let mut new = Identity { own, holders, me, nodes, admitted, foreign };
+        let mut new = Identity { own, drawn, holders, is_old, me, nodes, admitted, foreign };
         new.settle();
         new
+    }
+
+    /// What storage should hold.
+    pub(super) fn to_store(&self) -> Stored {
+        Stored { settled: self.settled(), drawn: Some(self.drawn) }
     }
 
     /// The identity, if it is settled.
@@ -87,20 +109,23 @@ impl Identity {
     /// What to say to a node, which has proved that it hears this one or has not.
     pub(super) fn claim(&self, is_proved: bool) -> Option<Claim> {
         let is_needed = !is_proved || self.settled().is_none();
-        is_needed.then(|| Claim(self.own, self.holders.clone()))
+        is_needed.then(|| Claim(self.own, self.holders.clone(), self.is_old))
     }
 
     /// Takes in what a message from the life `boot` of `from` claims.
     pub(super) fn take(&mut self, from: Rank, boot: Boot, claim: Option<Claim>) -> Verdict {
-        let Some(Claim(theirs, holders)) = claim else {
+        let Some(Claim(theirs, holders, is_old)) = claim else {
             let is_known = self.admitted.get(&from).is_some_and(|boots| boots.contains(&boot));
-            return if is_known { Verdict::Take } else { Verdict::Drop };
+            let is_foreign = self.foreign.contains_key(&from) && !is_known;
+            return if is_foreign { Verdict::Drop } else { Verdict::Take };
         };
         match (self.settled().is_some(), holders.is_empty()) {
-            (true, true) if theirs != self.own => {
+            (true, true) if theirs != self.own && self.is_old && is_old => {
                 let is_news = self.foreign.insert(from, theirs) != Some(theirs);
                 return Verdict::Refuse(theirs, is_news);
             }
+            // A node without a disk has forgotten what it drew.
+            (true, true) if is_old || (!self.is_old && theirs < self.own) => self.own = theirs,
             (true, _) => {}
             (false, true) => (self.own, self.holders) = (theirs, BTreeSet::new()),
             (false, false) => self.merge(theirs, holders),
@@ -132,7 +157,13 @@ mod tests {
     use super::*;
 
     fn identity(me: u16, random: u64) -> Identity {
-        Identity::new(Rank(me), 3, None, random << 32)
+        Identity::new(Rank(me), 3, Stored::default(), random << 32)
+    }
+
+    /// A node of three in a later life.
+    fn old(me: u16, id: u32) -> Identity {
+        let stored = Stored { settled: Some(ClusterId(id)), drawn: Some(ClusterId(id)) };
+        Identity::new(Rank(me), 3, stored, 0)
     }
 
     /// Each tells the other what it claims.
@@ -157,8 +188,7 @@ mod tests {
 
     #[test]
     fn two_clusters_refuse_each_other_and_say_so_once() {
-        let new = |me, id| Identity::new(Rank(me), 3, Some(ClusterId(id)), 0);
-        let (mut a, mut b) = (new(0, 7), new(1, 5));
+        let (mut a, mut b) = (old(0, 7), old(1, 5));
         let first = meet(&mut a, &mut b);
         let refuse = |id, news| Verdict::Refuse(ClusterId(id), news);
         assert_eq!(first, (refuse(5, true), refuse(7, true)));
@@ -169,11 +199,38 @@ mod tests {
 
     #[test]
     fn a_node_that_begins_with_nothing_adopts_what_is_settled() {
-        let mut old = Identity::new(Rank(0), 3, Some(ClusterId(7)), 0);
-        let mut fresh = identity(1, 5);
+        let (mut old, mut fresh) = (old(0, 7), identity(1, 5));
         assert_eq!(meet(&mut old, &mut fresh), (Verdict::Take, Verdict::Take));
         assert_eq!((old.settled(), fresh.settled()), (Some(ClusterId(7)), Some(ClusterId(7))));
-        assert_eq!(old.take(Rank(1), Boot(1), None), Verdict::Take);
-        assert_eq!(old.take(Rank(1), Boot(2), None), Verdict::Drop, "another life has to say it");
+        assert_eq!(old.take(Rank(1), Boot(2), None), Verdict::Take);
+    }
+
+    #[test]
+    fn a_late_claim_settles_nothing_else_where_draws_are_remembered() {
+        let two = |me, stored, random: u64| Identity::new(Rank(me), 2, stored, random << 32);
+        let (mut a, mut b) = (two(0, Stored::default(), 5), two(1, Stored::default(), 7));
+        let late = b.claim(false);
+        b.take(Rank(0), Boot(1), a.claim(false));
+        assert_eq!(b.settled(), Some(ClusterId(5)));
+        // n0 is killed before it hears of it, and remembers what it drew.
+        a = two(0, a.to_store(), 9);
+        a.take(Rank(1), Boot(1), late);
+        assert_eq!(a.settled(), None);
+        a.take(Rank(1), Boot(1), b.claim(false));
+        assert_eq!(a.settled(), Some(ClusterId(5)));
+    }
+
+    #[test]
+    fn nodes_without_disks_refuse_nobody() {
+        let two = |me, random: u64| Identity::new(Rank(me), 2, Stored::default(), random << 32);
+        let (mut a, mut b) = (two(0, 5), two(1, 7));
+        let late = b.claim(false);
+        b.take(Rank(0), Boot(1), a.claim(false));
+        // n0 is killed, and draws again.
+        a = two(0, 9);
+        a.take(Rank(1), Boot(1), late);
+        assert_eq!((a.settled(), b.settled()), (Some(ClusterId(7)), Some(ClusterId(5))));
+        assert_eq!(meet(&mut a, &mut b), (Verdict::Take, Verdict::Take));
+        assert_eq!(a.settled(), b.settled());
     }
 }

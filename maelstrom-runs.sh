@@ -91,10 +91,10 @@ cargo build --release --locked --quiet -p seaworthy-workloads -p seaworthy-bench
 bin=$PWD/target/release/seaworthy-node
 bench=$PWD/target/release/seaworthy
 maelstrom=${MAELSTROM:-$(command -v maelstrom || true)}
-# Quick runs wait twenty times as long as they work, so many go side by side. Maelstrom has one
+# Quick runs wait twenty times as long as they work, so all go side by side. Maelstrom has one
 # store for all, and a full run's latencies are worth a quiet machine.
 jobs=1
-[ -z "$quick" ] || [ -n "$maelstrom" ] || jobs=10
+[ -z "$quick" ] || [ -n "$maelstrom" ] || jobs=32
 # Maelstrom knows no directory of a run's own, so each run gets one from here.
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT

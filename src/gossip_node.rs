@@ -49,7 +49,7 @@ pub struct Replicated<L> {
     running: Option<Running<L>>,
     /// The last record, until it is durable.
     pending: Option<Ticket>,
-    /// Reads that came before another node was heard; none are held afterwards.
+    /// Reads that came before another node echoed this one; none are held afterwards.
     reads: Option<Vec<message::Message>>,
     /// When the timer goes off, if it is set.
     timer_at: Option<Time>,
@@ -155,7 +155,7 @@ impl<L: Lattice + Serialize + DeserializeOwned> Replicated<L> {
 
     /// Takes what is the engine's business; hands back what is the workload's.
     ///
-    /// A `read` is handed back once another node was heard, or after two seconds: a
+    /// A `read` is handed back once another node has echoed this one, or after two seconds: a
     /// node that has just been restarted may have forgotten what the others know, and
     /// should not answer from an empty memory if it can help it.
     pub fn handle(&mut self, cx: &mut Context<'_>, event: Event) -> Vec<Event> {

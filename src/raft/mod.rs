@@ -37,7 +37,7 @@
 //! 2. Apply `committed` in order; the commands in it are the only ones to apply.
 //! 3. Messages may be lost, duplicated, delayed and reordered, but not altered.
 //! 4. After a crash, hand everything that was made durable to [`Raft::new`]. A server
-//!    that has lost it must not return under its id: [`Options::abstain`].
+//!    that has lost some of it must abstain at first: [`Options::abstain`].
 //!
 //! # The loop of a caller
 //!

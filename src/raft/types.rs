@@ -11,8 +11,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::config::Config;
 
-/// A server of the cluster. Never reused: a server that comes back without its
-/// disk is another server, and needs another id.
+/// A server of the cluster. A server that comes back without what it had made durable
+/// keeps its id and abstains until the others have readmitted it: see
+/// [`Options::abstain`](super::Options::abstain).
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]

@@ -31,7 +31,7 @@ pub enum Fault {
     OneWay,
     /// Multiply latency for a while.
     Slow,
-    /// Remove members and add them again (lin-kv on our own nodes).
+    /// Remove members and add them again (workloads of Raft on our own nodes).
     Membership,
     /// Hold back everything on some links, and deliver it when the link is free again.
     Stall,

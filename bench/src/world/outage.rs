@@ -10,7 +10,7 @@
 //! *Replacement*: a machine is taken out of service, left alone until what it knows has
 //! spread, and replaced by an empty one of the same name. What was acknowledged must
 //! survive that. It is not for consensus, whose members must not forget their votes:
-//! there a machine that lost its disk is a new member.
+//! there a machine that lost its disk abstains until it has caught up.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

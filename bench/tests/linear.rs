@@ -182,3 +182,29 @@ fn the_command_line_says_what_an_object_begins_with() {
     let (status, text) = begin("mutex", "true");
     assert!(status == Some(2) && text.contains("a mutex has no operation read"), "{text}");
 }
+
+/// Queues and strings have no end of states if a pending call may take effect again and again.
+#[test]
+fn an_impossible_answer_beside_a_pending_call_is_refuted_at_once() {
+    let pending = |f: &str, value: &str, read: &str, seen: &str| {
+        format!(
+            "{{:type :invoke, :process 1, :f :{f}, :value {value}}}\n\
+             {{:type :invoke, :process 0, :f :{read}, :value nil}}\n\
+             {{:type :ok, :process 0, :f :{read}, :value {seen}}}\n"
+        )
+    };
+    for (name, f, value, read, [explained, impossible]) in [
+        ("queue", "enqueue", "2", "dequeue", ["2", "7"]),
+        ("fifo-queue", "enqueue", "2", "dequeue", ["2", "7"]),
+        ("unordered-queue", "enqueue", "2", "dequeue", ["2", "7"]),
+        ("append-kv", "append", "\"a\"", "get", ["\"a\"", "\"zz\""]),
+        ("register", "write", "2", "read", ["2", "7"]),
+        ("set", "add", "2", "read", ["[2]", "[7]"]),
+    ] {
+        for (seen, verdict) in [(explained, Verdict::Valid), (impossible, Verdict::Invalid)] {
+            let history = history::from_text(&pending(f, value, read, seen)).expect("a history");
+            let judgement = check(model::by_name(name).expect("a model"), &history);
+            assert_eq!(judgement.verdict, verdict, "{name}: {seen}");
+        }
+    }
+}

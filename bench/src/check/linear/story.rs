@@ -22,6 +22,10 @@ const MAX_VISITED: usize = 10_000;
 /// Where the search for values is cut: steps tried.
 const MAX_TRIED: usize = 500_000;
 
+/// Bytes of states beyond which an explanation looks for no more: queues and strings grow
+/// with each call that takes effect.
+const MAX_WEIGHT: usize = 16 << 20;
+
 /// What there is to tell about `finding`, if it is not good. `name` is the object's.
 pub(super) fn tell(object: &mut Object<'_>, finding: &Finding, name: &str) -> Option<String> {
     match finding {
@@ -213,7 +217,7 @@ fn reachable(
     while let Some(state) = open.pop() {
         for class in &classes {
             tried += 1;
-            if tried > MAX_TRIED {
+            if tried > MAX_TRIED || object.model.weight() > MAX_WEIGHT {
                 return None;
             }
             if let Some(next) = object.model.step(state, *class).filter(|next| states.insert(*next))

@@ -23,9 +23,6 @@ mod outage;
 mod phases;
 pub mod queue;
 pub mod script;
-// Where it was until lately.
-#[doc(hidden)]
-pub use crate::seed;
 pub mod shapes;
 
 use std::collections::VecDeque;

@@ -133,7 +133,7 @@ impl<S: StateMachine> Replica<S> {
         let key = Key::Command(session, number);
         let is_checking = started.idle.checking.remove(&key);
         let term = started.raft.term();
-        // Whoever leads now will be asked again.
+        // The present leader will be asked again.
         if !is_checking || !started.raft.is_leader() || proposal.sent_in != Some(term) {
             return;
         }

@@ -253,7 +253,7 @@ fn same_intent(invoked: &Mop, completed: &Mop) -> bool {
     }
 }
 
-/// Every read of something that nobody ever tried to write.
+/// Every read of a value that no transaction tried to write.
 pub(super) fn phantoms(txns: &Transactions<'_>) -> Vec<Sighting> {
     let mut found = Vec::new();
     for (reader, op) in txns.adya.ops.iter().enumerate() {

@@ -75,7 +75,7 @@ pub(super) fn space<'a>(args: &ExploreArgs, challenge: &'a dyn Challenge) -> Spa
     };
     if space.args.is_empty() {
         space.args = challenge.arguments();
-        // Whoever names options wants these and no others.
+        // A user who names options wants these and no others.
         space.tuned = args.nodes_bin.is_none();
     }
     space

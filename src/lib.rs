@@ -7,7 +7,7 @@
 //!   of a node, [`time`] its clock's readings.
 //! * The engines, which know nothing of the contract: [`gossip`] replicates lattices,
 //!   [`raft`] a log.
-//! * Their shells, which make a node of an engine: [`gossip_node`] and [`replica`].
+//! * Their shells, which make a node of an engine: [`shell::raft`] and [`shell::gossip`].
 //! * The outside: [`storage`], on a real disk or in memory, and [`driver`], which runs a
 //!   node as a process.
 //! * For tests: [`mark`] names rare events, [`mutant`] plants bugs, with the cargo feature
@@ -19,12 +19,11 @@
 
 pub mod driver;
 pub mod gossip;
-pub mod gossip_node;
 pub mod mark;
 pub mod message;
 pub mod mutant;
 pub mod node;
 pub mod raft;
-pub mod replica;
+pub mod shell;
 pub mod storage;
 pub mod time;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::lattice::Lattice;
-use super::version::Replica;
+use super::version::Author;
 use crate::mutant::{self, Mutant};
 
 /// The lattice: for each author the totals of what it added and what it took away;
@@ -14,7 +14,7 @@ use crate::mutant::{self, Mutant};
 /// before a loss of memory is never continued from a lower value.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Counter(BTreeMap<Replica, (u64, u64)>);
+pub struct Counter(BTreeMap<Author, (u64, u64)>);
 
 impl Counter {
     /// The value: all that was added less all that was taken away.
@@ -24,7 +24,7 @@ impl Counter {
 
     /// What the counter becomes for `author` when it adds `delta`: a delta to merge.
     /// `None` if its total would exceed 64 bits.
-    pub fn added(&self, author: Replica, delta: i64) -> Option<Counter> {
+    pub fn added(&self, author: Author, delta: i64) -> Option<Counter> {
         let (mut up, mut down) = self.0.get(&author).copied().unwrap_or_default();
         let total = if delta < 0 { &mut down } else { &mut up };
         *total = total.checked_add(delta.unsigned_abs())?;
@@ -51,8 +51,8 @@ mod tests {
     use super::*;
     use crate::gossip::version::{Boot, Rank};
 
-    fn author(rank: u16) -> Replica {
-        Replica { rank: Rank(rank), boot: Boot(1) }
+    fn author(rank: u16) -> Author {
+        Author { rank: Rank(rank), boot: Boot(1) }
     }
 
     fn counters() -> impl Strategy<Value = Counter> {

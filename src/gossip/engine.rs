@@ -13,7 +13,7 @@ use super::peer::Peer;
 use super::record::{Record, Snapshot};
 use super::send::Manner;
 use super::store::Store;
-use super::version::{Boot, Rank, Replica, Versions};
+use super::version::{Author, Boot, Rank, Versions};
 use super::wire::Message;
 use crate::mark::{self, Mark};
 use crate::mutant::{self, Mutant};
@@ -21,7 +21,7 @@ use crate::time::Time;
 
 /// How an engine behaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Config {
+pub struct Options {
     /// The shape of the network.
     pub overlay: Overlay,
     /// How long a delta may take to reach every node in good weather.
@@ -30,10 +30,10 @@ pub struct Config {
     pub keep_deltas: usize,
 }
 
-impl Default for Config {
-    fn default() -> Config {
+impl Default for Options {
+    fn default() -> Options {
         let latency_budget = Duration::from_millis(650);
-        Config { overlay: Overlay::Hub, latency_budget, keep_deltas: 8192 }
+        Options { overlay: Overlay::Hub, latency_budget, keep_deltas: 8192 }
     }
 }
 
@@ -88,7 +88,7 @@ impl<L: Lattice> Engine<L> {
     ///
     /// # Panics
     /// If `me` is not one of the nodes.
-    pub fn new(me: Rank, nodes: u16, boot: Boot, config: &Config) -> Engine<L> {
+    pub fn new(me: Rank, nodes: u16, boot: Boot, config: &Options) -> Engine<L> {
         assert!(me.0 < nodes, "a node is one of its cluster");
         let mut pace = Pace::new(config.latency_budget);
         let shape = config.overlay.shape(me, nodes);
@@ -98,7 +98,7 @@ impl<L: Lattice> Engine<L> {
         Engine {
             me,
             boot,
-            store: Store::new(Replica { rank: me, boot }, config.keep_deltas),
+            store: Store::new(Author { rank: me, boot }, config.keep_deltas),
             peers: vec![Peer::default(); usize::from(nodes)],
             pace,
             neighbours: shape.map(|shape| shape.neighbours),
@@ -135,8 +135,8 @@ impl<L: Lattice> Engine<L> {
     }
 
     /// This node's name as an author of deltas; new in every life.
-    pub fn replica(&self) -> Replica {
-        Replica { rank: self.me, boot: self.boot }
+    pub fn author(&self) -> Author {
+        Author { rank: self.me, boot: self.boot }
     }
 
     /// The replicated value as this node knows it.

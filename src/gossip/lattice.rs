@@ -11,7 +11,7 @@
 /// The highest number that any of two nodes has seen, replicated:
 ///
 /// ```
-/// use seaworthy::gossip::{Boot, Config, Engine, Lattice, Output, Rank};
+/// use seaworthy::gossip::{Boot, Options, Engine, Lattice, Output, Rank};
 /// use seaworthy::time::Time;
 ///
 /// #[derive(Clone, Debug, Default, PartialEq)]
@@ -23,7 +23,7 @@
 ///     }
 /// }
 ///
-/// let engine = |rank| Engine::new(Rank(rank), 2, Boot(u64::from(rank)), &Config::default());
+/// let engine = |rank| Engine::new(Rank(rank), 2, Boot(u64::from(rank)), &Options::default());
 /// let mut nodes: [Engine<Highest>; 2] = [engine(0), engine(1)];
 /// let mut now = Time::ZERO;
 /// nodes.iter_mut().for_each(|node| node.start(now));

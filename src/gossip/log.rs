@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
-use super::version::{Replica, Versions};
+use super::version::{Author, Versions};
 
-/// Consecutive deltas of one replica: those after number `after`.
+/// Consecutive deltas of one author: those after number `after`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Run<L>(pub u64, pub Vec<L>);
 
@@ -21,15 +21,15 @@ impl<L> Run<L> {
     }
 }
 
-/// Deltas of several replicas.
-pub type Runs<L> = BTreeMap<Replica, Run<L>>;
+/// Deltas of several authors.
+pub type Runs<L> = BTreeMap<Author, Run<L>>;
 
 /// The log of one node.
 #[derive(Clone, Debug)]
 pub(super) struct DeltaLog<L> {
     /// What the state contains, whether or not its delta is still here.
     versions: Versions,
-    lanes: BTreeMap<Replica, VecDeque<L>>,
+    lanes: BTreeMap<Author, VecDeque<L>>,
     deltas: usize,
     /// How many deltas to keep at most.
     limit: usize,
@@ -46,11 +46,11 @@ impl<L: Clone> DeltaLog<L> {
         &self.versions
     }
 
-    /// Adds the next delta of `replica` and returns its number.
-    pub(super) fn push(&mut self, replica: Replica, delta: L) -> u64 {
-        let number = self.versions.get(replica).saturating_add(1);
-        self.versions.raise(replica, number);
-        self.lanes.entry(replica).or_default().push_back(delta);
+    /// Adds the next delta of `author` and returns its number.
+    pub(super) fn push(&mut self, author: Author, delta: L) -> u64 {
+        let number = self.versions.get(author).saturating_add(1);
+        self.versions.raise(author, number);
+        self.lanes.entry(author).or_default().push_back(delta);
         self.deltas += 1;
         if self.deltas > self.limit {
             self.forget_half();
@@ -61,10 +61,10 @@ impl<L: Clone> DeltaLog<L> {
     /// Notes that the state contains everything in `versions` although its deltas
     /// were not seen one by one.
     pub(super) fn jump(&mut self, versions: &Versions) {
-        for (replica, count) in versions.iter() {
-            if count > self.versions.get(replica) {
-                self.versions.raise(replica, count);
-                self.deltas -= self.lanes.remove(&replica).map_or(0, |lane| lane.len());
+        for (author, count) in versions.iter() {
+            if count > self.versions.get(author) {
+                self.versions.raise(author, count);
+                self.deltas -= self.lanes.remove(&author).map_or(0, |lane| lane.len());
             }
         }
     }
@@ -72,15 +72,15 @@ impl<L: Clone> DeltaLog<L> {
     /// What a node that knows `known` lacks, or `None` if some of it is forgotten.
     pub(super) fn since(&self, known: &Versions) -> Option<Runs<L>> {
         let mut runs = Runs::new();
-        for (replica, count) in self.versions.iter() {
-            let from = known.get(replica);
+        for (author, count) in self.versions.iter() {
+            let from = known.get(author);
             if from >= count {
                 continue;
             }
-            let lane = self.lanes.get(&replica)?;
+            let lane = self.lanes.get(&author)?;
             let forgotten = count - lane.len() as u64;
             let skip = usize::try_from(from.checked_sub(forgotten)?).ok()?;
-            runs.insert(replica, Run(from, lane.iter().skip(skip).cloned().collect()));
+            runs.insert(author, Run(from, lane.iter().skip(skip).cloned().collect()));
         }
         Some(runs)
     }
@@ -104,7 +104,7 @@ mod tests {
     use super::*;
     use crate::gossip::version::{Boot, Rank};
 
-    const A: Replica = Replica { rank: Rank(0), boot: Boot(1) };
+    const A: Author = Author { rank: Rank(0), boot: Boot(1) };
 
     fn known(count: u64) -> Versions {
         let mut versions = Versions::default();

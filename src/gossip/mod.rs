@@ -54,11 +54,11 @@ mod tests;
 
 pub use counter::Counter;
 pub use element::Element;
-pub use engine::{Config, Engine, Output};
+pub use engine::{Engine, Options, Output};
 pub use lattice::Lattice;
 pub use log::{Run, Runs};
 pub use overlay::Overlay;
 pub use record::{Record, Snapshot};
 pub use set::{Elements, GrowSet};
-pub use version::{Boot, Rank, Replica, Versions};
+pub use version::{Author, Boot, Rank, Versions};
 pub use wire::{Echo, Message};

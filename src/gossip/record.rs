@@ -8,7 +8,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::log::Runs;
-use super::version::{Replica, Versions};
+use super::version::{Author, Versions};
 
 /// One thing to remember.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,7 +19,7 @@ pub enum Record<L> {
     /// All local deltas since the last of these records became the next delta of
     /// this replica.
     #[serde(rename = "n")]
-    Numbered(Replica),
+    Numbered(Author),
     /// Deltas learned from others.
     #[serde(rename = "d")]
     Learned(Runs<L>),

@@ -96,7 +96,7 @@ impl<L: Lattice> Engine<L> {
     /// What this node said and nobody has acknowledged: certainly news to anyone.
     fn news(&self) -> Runs<L> {
         let mut known = self.store.versions().clone();
-        let mine = self.replica();
+        let mine = self.author();
         let spread = self.peers.iter().map(|peer| peer.known.get(mine)).max().unwrap_or(0);
         known.forget(mine);
         known.raise(mine, spread);

@@ -4,12 +4,12 @@
 use super::lattice::Lattice;
 use super::log::{DeltaLog, Runs};
 use super::record::{Record, Snapshot};
-use super::version::{Replica, Versions};
+use super::version::{Author, Versions};
 
 /// State, log and records of one node.
 #[derive(Clone, Debug)]
 pub(super) struct Store<L> {
-    me: Replica,
+    me: Author,
     state: L,
     /// Local deltas that were never sent, joined. They become one delta when the
     /// next message leaves.
@@ -28,7 +28,7 @@ pub(super) struct Learned {
 }
 
 impl<L: Lattice> Store<L> {
-    pub(super) fn new(me: Replica, keep_deltas: usize) -> Store<L> {
+    pub(super) fn new(me: Author, keep_deltas: usize) -> Store<L> {
         let log = DeltaLog::new(keep_deltas);
         Store { me, state: L::default(), open: None, log, records: Vec::new() }
     }
@@ -42,9 +42,9 @@ impl<L: Lattice> Store<L> {
     pub(super) fn replay(&mut self, record: Record<L>) {
         match record {
             Record::Local(delta) => self.join(delta),
-            Record::Numbered(replica) => {
+            Record::Numbered(author) => {
                 if let Some(delta) = self.open.take() {
-                    self.log.push(replica, delta);
+                    self.log.push(author, delta);
                 }
             }
             Record::Learned(runs) => {
@@ -103,7 +103,7 @@ impl<L: Lattice> Store<L> {
     pub(super) fn learn(&mut self, mut runs: Runs<L>) -> Learned {
         // Nobody can teach this node what it said in this life.
         runs.remove(&self.me);
-        let gap = runs.iter().any(|(replica, run)| run.0 > self.versions().get(*replica));
+        let gap = runs.iter().any(|(author, run)| run.0 > self.versions().get(*author));
         let learned = self.adopt(runs);
         let news = !learned.is_empty();
         if news {
@@ -136,8 +136,8 @@ impl<L: Lattice> Store<L> {
     /// Adds what continues the log without a gap, and returns it.
     fn adopt(&mut self, runs: Runs<L>) -> Runs<L> {
         let mut adopted = Runs::new();
-        for (replica, mut run) in runs {
-            let have = self.versions().get(replica);
+        for (author, mut run) in runs {
+            let have = self.versions().get(author);
             if run.0 > have || run.last() <= have {
                 continue;
             }
@@ -146,9 +146,9 @@ impl<L: Lattice> Store<L> {
             run.0 = have;
             for delta in &run.1 {
                 self.state.merge(delta);
-                self.log.push(replica, delta.clone());
+                self.log.push(author, delta.clone());
             }
-            adopted.insert(replica, run);
+            adopted.insert(author, run);
         }
         adopted
     }

@@ -49,77 +49,77 @@ impl Boot {
 /// The author of deltas: a node in one of its lives. Written `rank.boot`, the
 /// latter in hexadecimal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Replica {
+pub struct Author {
     /// Which node.
     pub rank: Rank,
     /// Which of its lives.
     pub boot: Boot,
 }
 
-impl fmt::Display for Replica {
+impl fmt::Display for Author {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{:x}", self.rank.0, self.boot.0)
     }
 }
 
-impl FromStr for Replica {
+impl FromStr for Author {
     type Err = &'static str;
 
-    fn from_str(text: &str) -> Result<Replica, Self::Err> {
-        const WHY: &str = "a replica is written rank.boot";
+    fn from_str(text: &str) -> Result<Author, Self::Err> {
+        const WHY: &str = "an author is written rank.boot";
         let (rank, boot) = text.split_once('.').ok_or(WHY)?;
         let rank = rank.parse().map_err(|_| WHY)?;
         let boot = u64::from_str_radix(boot, 16).map_err(|_| WHY)?;
-        Ok(Replica { rank: Rank(rank), boot: Boot(boot) })
+        Ok(Author { rank: Rank(rank), boot: Boot(boot) })
     }
 }
 
-impl Serialize for Replica {
+impl Serialize for Author {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
 }
 
-impl<'de> Deserialize<'de> for Replica {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Replica, D::Error> {
+impl<'de> Deserialize<'de> for Author {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Author, D::Error> {
         let text = compact_str::CompactString::deserialize(deserializer)?;
         text.parse().map_err(D::Error::custom)
     }
 }
 
-/// How many deltas of each replica are known: a version vector, and the digest by
-/// which two nodes find out what the other lacks. Deltas of one replica are learned
+/// How many deltas of each author are known: a version vector, and the digest by
+/// which two nodes find out what the other lacks. Deltas of one author are learned
 /// without gaps, so a count says it all.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Versions(BTreeMap<Replica, u64>);
+pub struct Versions(BTreeMap<Author, u64>);
 
 impl Versions {
-    /// How many deltas of `replica` are known.
-    pub fn get(&self, replica: Replica) -> u64 {
-        self.0.get(&replica).copied().unwrap_or(0)
+    /// How many deltas of `author` are known.
+    pub fn get(&self, author: Author) -> u64 {
+        self.0.get(&author).copied().unwrap_or(0)
     }
 
-    /// Notes that `count` deltas of `replica` are known, if that is news.
-    pub fn raise(&mut self, replica: Replica, count: u64) {
-        if count > self.get(replica) {
-            self.0.insert(replica, count);
+    /// Notes that `count` deltas of `author` are known, if that is news.
+    pub fn raise(&mut self, author: Author, count: u64) {
+        if count > self.get(author) {
+            self.0.insert(author, count);
         }
     }
 
-    /// Drops what is said about `replica`.
-    pub fn forget(&mut self, replica: Replica) {
-        self.0.remove(&replica);
+    /// Drops what is said about `author`.
+    pub fn forget(&mut self, author: Author) {
+        self.0.remove(&author);
     }
 
     /// Notes everything that `other` knows.
     pub fn merge(&mut self, other: &Versions) {
-        other.iter().for_each(|(replica, count)| self.raise(replica, count));
+        other.iter().for_each(|(author, count)| self.raise(author, count));
     }
 
     /// Whether nothing in `other` is news.
     pub fn covers(&self, other: &Versions) -> bool {
-        other.iter().all(|(replica, count)| count <= self.get(replica))
+        other.iter().all(|(author, count)| count <= self.get(author))
     }
 
     /// Whether nothing is known.
@@ -128,7 +128,7 @@ impl Versions {
     }
 
     /// Replicas and counts, in order.
-    pub fn iter(&self) -> impl Iterator<Item = (Replica, u64)> {
+    pub fn iter(&self) -> impl Iterator<Item = (Author, u64)> {
         self.0.iter().map(|(r, c)| (*r, *c))
     }
 }
@@ -140,7 +140,7 @@ mod tests {
     #[test]
     fn versions_travel_as_an_object() {
         let mut versions = Versions::default();
-        versions.raise(Replica { rank: Rank(3), boot: Boot(0x1f) }, 7);
+        versions.raise(Author { rank: Rank(3), boot: Boot(0x1f) }, 7);
         let text = serde_json::to_string(&versions).unwrap();
         assert_eq!(text, r#"{"3.1f":7}"#);
         assert_eq!(serde_json::from_str::<Versions>(&text).unwrap(), versions);

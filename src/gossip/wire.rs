@@ -6,7 +6,7 @@
 //!
 //! *I am life 77; this is my fourth message to you; in your life 91 the latest I
 //! have seen from you is number 2, 35 ms ago; my hub is n0; the next round follows
-//! in 337 ms; here are deltas 7 and 8 of replica 3.1f.*
+//! in 337 ms; here are deltas 7 and 8 of author 3.1f.*
 //!
 //! A message carries everything that its receiver is not known to have, so the
 //! echo of its number acknowledges all of it at once, whatever was lost before. An

@@ -27,7 +27,7 @@ const KNOWN_CIRCLES: [&str; 14] = [
     "seaworthy/message",
     "seaworthy/node/",
     "seaworthy/raft/",
-    "seaworthy/replica/",
+    "seaworthy/shell/raft/",
 ];
 
 /// Arrows that point up and are known, from file to file. The same holds for them.

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::time::Instant;
 
-use seaworthy::replica::StateMachine;
+use seaworthy::shell::raft::StateMachine;
 use seaworthy_workloads::kafka::logs::Logs;
 use serde_json::value::RawValue;
 

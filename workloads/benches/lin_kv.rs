@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 
 use seaworthy::message::Message;
 use seaworthy::node::{Effect, Input, Node, Ticket};
-use seaworthy::replica::StateMachine;
+use seaworthy::shell::raft::StateMachine;
 use seaworthy::storage::{FileStorage, MemoryStorage, Storage, Write};
 use seaworthy::time::Time;
 use seaworthy_workloads::Options;
@@ -166,7 +166,7 @@ impl Records {
     fn start(mut disk: MemoryStorage) -> (Records, Duration) {
         let recovered = disk.recover();
         let mut options = Options::default();
-        options.replica.compact_bytes = u64::MAX;
+        options.raft.compact_bytes = u64::MAX;
         let node = Node::new(Box::new(LinKv::new(&options)), 1);
         let mut new = Records { node, disk, now: Time::ZERO, answers: 0 };
         new.turn(message(INIT));

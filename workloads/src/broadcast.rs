@@ -7,9 +7,9 @@
 use std::collections::BTreeMap;
 
 use seaworthy::gossip::{Element, Elements, GrowSet};
-use seaworthy::gossip_node::Replicated;
 use seaworthy::message::{ErrorCode, Message, NodeId, RpcError};
 use seaworthy::node::{Context, DEFAULT_STREAM, Event, Workload};
+use seaworthy::shell::gossip::Replicated;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 

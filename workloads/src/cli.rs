@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::builder::{PossibleValue, PossibleValuesParser, RangedU64ValueParser};
 use clap::{Args, Parser, ValueEnum};
 use seaworthy::gossip::{self, Overlay};
-use seaworthy::replica;
+use seaworthy::shell::raft;
 use tracing_subscriber::filter::Targets;
 
 use crate::options::{Isolation, Options, Store};
@@ -54,64 +54,64 @@ struct Flags {
     /// How long a broadcast message, element, delta or write may take to reach every node
     /// in good weather; more time means fewer messages
     #[arg(long, value_name = "MS")]
-    #[arg(default_value_t = gossip::Config::default().latency_budget.as_millis() as u64)]
+    #[arg(default_value_t = gossip::Options::default().latency_budget.as_millis() as u64)]
     latency_budget: u64,
 
     /// How long the leader of lin-kv, kafka or txn collects commands before it replicates
     /// them; more time means fewer messages
-    #[arg(long, value_name = "MS", default_value_t = replica::Options::default().batch_delay_ms)]
+    #[arg(long, value_name = "MS", default_value_t = raft::Options::default().batch_delay_ms)]
     batch_delay: u64,
 
     /// Silence after which the others begin to elect a new leader; up to twice that
     #[arg(long, value_name = "MS")]
-    #[arg(default_value_t = replica::Options::default().election_timeout_ms)]
+    #[arg(default_value_t = raft::Options::default().election_timeout_ms)]
     #[arg(value_parser = clap::value_parser!(u64).range(10..=600_000))]
     election_timeout: u64,
 
     /// The longest silence of a leader; at most half of the election timeout, which it is cut
     /// down to
-    #[arg(long, value_name = "MS", default_value_t = replica::Options::default().heartbeat_ms)]
+    #[arg(long, value_name = "MS", default_value_t = raft::Options::default().heartbeat_ms)]
     #[arg(value_parser = clap::value_parser!(u64).range(1..=100_000))]
     heartbeat: u64,
 
     /// How much the log of lin-kv, kafka or txn grows before it is replaced by a snapshot,
     /// at least
     #[arg(long, value_name = "BYTES")]
-    #[arg(default_value_t = replica::Options::default().compact_bytes)]
+    #[arg(default_value_t = raft::Options::default().compact_bytes)]
     compact_bytes: u64,
 
     /// How many entries stay in that log for nodes that are a little behind
-    #[arg(long, value_name = "COUNT", default_value_t = replica::Options::default().keep_entries)]
+    #[arg(long, value_name = "COUNT", default_value_t = raft::Options::default().keep_entries)]
     keep_entries: u64,
 
     /// How much of that log goes into one message, as far as one entry fits
-    #[arg(long, value_name = "BYTES", default_value_t = replica::Options::default().append_bytes)]
+    #[arg(long, value_name = "BYTES", default_value_t = raft::Options::default().append_bytes)]
     append_bytes: usize,
 
     /// How many of those messages may be on the way to one node
-    #[arg(long, value_name = "COUNT", default_value_t = replica::Options::default().max_inflight)]
+    #[arg(long, value_name = "COUNT", default_value_t = raft::Options::default().max_inflight)]
     #[arg(value_parser = at_least_one())]
     max_inflight: usize,
 
     /// How many of those messages a node keeps that overtook others, until these come
-    #[arg(long, value_name = "COUNT", default_value_t = replica::Options::default().max_early)]
+    #[arg(long, value_name = "COUNT", default_value_t = raft::Options::default().max_early)]
     max_early: usize,
 
     /// How much of a snapshot goes into one message
     #[arg(long, value_name = "BYTES")]
-    #[arg(default_value_t = replica::Options::default().snapshot_chunk_bytes)]
+    #[arg(default_value_t = raft::Options::default().snapshot_chunk_bytes)]
     #[arg(value_parser = at_least_one())]
     snapshot_chunk: usize,
 
     /// How many starts of nodes are remembered, so that a request that is sent twice takes
     /// effect once; the same on all nodes
-    #[arg(long, value_name = "COUNT", default_value_t = replica::Options::default().max_sessions)]
+    #[arg(long, value_name = "COUNT", default_value_t = raft::Options::default().max_sessions)]
     #[arg(value_parser = at_least_one())]
     max_sessions: usize,
 
     /// How many changes broadcast, g-set, the counters and txn at read-committed keep for
     /// nodes that are behind; those that lack more are sent everything
-    #[arg(long, value_name = "COUNT", default_value_t = gossip::Config::default().keep_deltas)]
+    #[arg(long, value_name = "COUNT", default_value_t = gossip::Options::default().keep_deltas)]
     #[arg(value_parser = at_least_one())]
     keep_deltas: usize,
 
@@ -152,7 +152,7 @@ impl Cli {
         let flags = &self.flags;
         Options {
             gossip: flags.gossip(),
-            replica: flags.replica(),
+            raft: flags.raft(),
             store: flags.store.into(),
             isolation: flags.isolation.into(),
             retain: flags.retain,
@@ -161,8 +161,8 @@ impl Cli {
 }
 
 impl Flags {
-    fn replica(&self) -> replica::Options {
-        replica::Options {
+    fn raft(&self) -> raft::Options {
+        raft::Options {
             batch_delay_ms: self.batch_delay,
             election_timeout_ms: self.election_timeout,
             // Followers must not time out between two heartbeats.
@@ -176,11 +176,11 @@ impl Flags {
             max_early: self.max_early,
             snapshot_chunk_bytes: self.snapshot_chunk,
             max_sessions: self.max_sessions,
-            ..replica::Options::default()
+            ..raft::Options::default()
         }
     }
 
-    fn gossip(&self) -> gossip::Config {
+    fn gossip(&self) -> gossip::Options {
         let overlay = match self.overlay {
             OverlayChoice::Hub => Overlay::Hub,
             OverlayChoice::Tree => Overlay::Tree(TREE_FANOUT),
@@ -188,7 +188,7 @@ impl Flags {
             OverlayChoice::Flood => Overlay::Flood,
         };
         let latency_budget = Duration::from_millis(self.latency_budget);
-        gossip::Config { overlay, latency_budget, keep_deltas: self.keep_deltas }
+        gossip::Options { overlay, latency_budget, keep_deltas: self.keep_deltas }
     }
 }
 

@@ -6,10 +6,10 @@
 //! shrinks.
 
 use seaworthy::gossip::{Boot, Counter as Totals};
-use seaworthy::gossip_node::Replicated;
 use seaworthy::message::{ErrorCode, Message, RpcError};
 use seaworthy::mutant::{self, Mutant};
 use seaworthy::node::{Context, DEFAULT_STREAM, Event, Workload};
+use seaworthy::shell::gossip::Replicated;
 use serde::{Deserialize, Serialize};
 
 use crate::options::Options;
@@ -75,7 +75,7 @@ impl Counter {
         if delta == 0 {
             return Ok(());
         }
-        let mut author = self.totals.replica();
+        let mut author = self.totals.author();
         if mutant::is(Mutant::ReuseReplica) {
             author.boot = Boot::from_random(0);
         }

@@ -1,9 +1,9 @@
 //! G-set: a set that only grows.
 
 use seaworthy::gossip::{Elements, GrowSet};
-use seaworthy::gossip_node::Replicated;
 use seaworthy::message::{Message, RpcError};
 use seaworthy::node::{Context, DEFAULT_STREAM, Event, Workload};
+use seaworthy::shell::gossip::Replicated;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 use seaworthy::message::{ErrorCode, Message, RpcError, brief};
 use seaworthy::node::{Context, Event, Workload};
-use seaworthy::replica::{Answer, Replica, StateMachine};
+use seaworthy::shell::raft::{Answer, Replica, StateMachine};
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
@@ -94,7 +94,7 @@ impl LinKv {
 
     /// A node that has not started yet.
     pub fn new(options: &Options) -> LinKv {
-        let replica = Replica::new(LinKv::PEER, Registers::default(), options.replica.clone());
+        let replica = Replica::new(LinKv::PEER, Registers::default(), options.raft.clone());
         LinKv { replica }
     }
 

@@ -1,15 +1,15 @@
 //! The options of workloads: plain values. The command line that makes them is
 //! `cli`, behind the feature of that name.
 
-use seaworthy::{gossip, replica};
+use seaworthy::{gossip, shell};
 
 /// The options of all workloads; each reads its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {
     /// The gossip engine of broadcast, g-set, the counters and weak transactions.
-    pub gossip: gossip::Config,
+    pub gossip: gossip::Options,
     /// The Raft engine of lin-kv, kafka and strict transactions.
-    pub replica: replica::Options,
+    pub raft: shell::raft::Options,
     /// Where the counters keep their totals, and kafka its logs.
     pub store: Store,
     /// What transactions may see of each other.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use seaworthy::message::Message;
 use seaworthy::node::{Effect, Input, Node};
-use seaworthy::replica;
+use seaworthy::shell::raft;
 use seaworthy::storage::{Recovered, WriteData};
 use seaworthy::time::Time;
 use seaworthy_workloads::{Options, build};
@@ -220,11 +220,7 @@ fn a_commit_leaves_at_once_and_costs_no_more_than_a_send() {
 fn snapshots_and_a_limit_bound_the_disk() {
     let bounds = Options {
         retain: Some(5),
-        replica: replica::Options {
-            compact_bytes: 4000,
-            keep_entries: 10,
-            ..replica::Options::default()
-        },
+        raft: raft::Options { compact_bytes: 4000, keep_entries: 10, ..raft::Options::default() },
         ..Options::default()
     };
     let mut cluster = Cluster::new(2, &bounds);

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 
 use seaworthy::message::Message;
 use seaworthy::node::{Effect, Input, Node};
-use seaworthy::replica::StateMachine;
+use seaworthy::shell::raft::StateMachine;
 use seaworthy::storage::MemoryStorage;
 use seaworthy::time::Time;
 use seaworthy_workloads::Options;

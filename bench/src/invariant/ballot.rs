@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use seaworthy::message::{NodeId, Packet};
 use seaworthy::raft::{Config, HardState, RaftId, Term};
-use seaworthy::replica::Promise;
+use seaworthy::shell::raft::Promise;
 
 use super::{Check, demand, is_quorum};
 

@@ -26,7 +26,7 @@ use std::collections::BTreeMap;
 use seaworthy::message::Packet;
 use seaworthy::node::Node;
 use seaworthy::raft::{Config, Index, LogId, Raft, RaftId, RoleName, Status, Term};
-use seaworthy::replica::promises;
+use seaworthy::shell::raft::promises;
 
 use crate::backend::Members;
 use crate::backend::sim::Inspect;

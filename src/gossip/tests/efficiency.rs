@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::net::{Net, Weather};
-use crate::gossip::{Config, Element, GrowSet, Overlay, Rank};
+use crate::gossip::{Element, GrowSet, Options, Overlay, Rank};
 use crate::time::Time;
 
 /// What Maelstrom would report.
@@ -17,7 +17,7 @@ struct Report {
 
 /// `rate` operations a second for 20 s on nodes in turn at random, half of them reads,
 /// then 10 s of quiet.
-fn measure(nodes: u16, rate: u64, weather: Weather, config: Config) -> Report {
+fn measure(nodes: u16, rate: u64, weather: Weather, config: Options) -> Report {
     let mut net: Net<GrowSet> = Net::new(nodes, config, weather, 7);
     net.run_for(300);
     let start = net.now;
@@ -54,13 +54,13 @@ fn measure(nodes: u16, rate: u64, weather: Weather, config: Config) -> Report {
     Report { per_op, median_ms: latencies[latencies.len() / 2], max_ms: *latencies.last().unwrap() }
 }
 
-fn budget(millis: u64) -> Config {
-    Config { latency_budget: Duration::from_millis(millis), ..Config::default() }
+fn budget(millis: u64) -> Options {
+    Options { latency_budget: Duration::from_millis(millis), ..Options::default() }
 }
 
 #[test]
 fn default_settings() {
-    let report = measure(25, 100, Weather::fair(100), Config::default());
+    let report = measure(25, 100, Weather::fair(100), Options::default());
     println!("{report:?}");
     assert!(report.per_op <= 1.2, "{report:?}");
     assert!(report.median_ms < 400 && report.max_ms < 600, "{report:?}");
@@ -76,7 +76,7 @@ fn generous_budget() {
 
 #[test]
 fn three_nodes_without_latency() {
-    let report = measure(3, 100, Weather::fair(0), Config::default());
+    let report = measure(3, 100, Weather::fair(0), Options::default());
     println!("{report:?}");
     assert!(report.per_op <= 0.3, "{report:?}");
 }
@@ -86,7 +86,7 @@ fn messages_grow_linearly() {
     let exponential = Weather { exponential: true, ..Weather::fair(100) };
     for nodes in [5, 25, 50] {
         for weather in [Weather::fair(100), exponential.clone()] {
-            let report = measure(nodes, 100, weather, Config::default());
+            let report = measure(nodes, 100, weather, Options::default());
             println!("{nodes} {report:?}");
             assert!(report.per_op / f64::from(nodes) < 0.07, "{nodes} nodes: {report:?}");
         }
@@ -96,7 +96,7 @@ fn messages_grow_linearly() {
 #[test]
 fn other_overlays() {
     for overlay in [Overlay::Tree(4), Overlay::Tree(24), Overlay::Flood] {
-        let config = Config { overlay, ..Config::default() };
+        let config = Options { overlay, ..Options::default() };
         let report = measure(25, 20, Weather::fair(100), config.clone());
         println!("{:?} {report:?}", config.overlay);
         assert!(report.max_ms < 1200, "{report:?}");

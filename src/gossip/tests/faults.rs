@@ -1,7 +1,7 @@
 //! Bad weather: random faults, then quiet, then everyone must agree and be silent.
 
 use super::net::{Net, Weather};
-use crate::gossip::{Config, Counter, Element, GrowSet, Lattice, Overlay, Rank};
+use crate::gossip::{Counter, Element, GrowSet, Lattice, Options, Overlay, Rank};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -26,7 +26,7 @@ where
         loss: [0, 10, 30][usize::try_from(seed / 3 % 3).unwrap()],
         duplication: seed % 4 * 5,
     };
-    let config = Config { overlay: (faults.overlay)(seed), ..Config::default() };
+    let config = Options { overlay: (faults.overlay)(seed), ..Options::default() };
     let mut net = Net::new(nodes, config, weather, seed);
     for rank in net.ranks() {
         net.nodes[rank.index()].drift = i64::try_from(net.random(101)).unwrap() - 50;
@@ -132,7 +132,7 @@ fn counters_are_exact() {
                 return;
             }
             if let Some(engine) = &net.nodes[rank.index()].engine {
-                let change = engine.state().added(engine.replica(), delta).unwrap();
+                let change = engine.state().added(engine.author(), delta).unwrap();
                 net.add(rank, change);
                 sum += i128::from(delta);
             }

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::net::{Net, Weather};
-use crate::gossip::{Config, Element, GrowSet, Rank};
+use crate::gossip::{Element, GrowSet, Options, Rank};
 
 #[derive(goldenscript::Command)]
 enum Command {
@@ -62,7 +62,7 @@ impl goldenscript::Runner for Script {
         _: &goldenscript::Context,
     ) -> Result<String, Box<dyn Error>> {
         if let Command::Cluster { nodes, budget } = command {
-            let mut config = Config::default();
+            let mut config = Options::default();
             if let Some(budget) = budget {
                 config.latency_budget = Duration::from_millis(*budget);
             }

@@ -9,7 +9,7 @@ use rand_pcg::Pcg64Mcg;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::gossip::{Boot, Config, Engine, Lattice, Message, Output, Rank, Record};
+use crate::gossip::{Boot, Engine, Lattice, Message, Options, Output, Rank, Record};
 use crate::time::Time;
 
 /// How messages travel.
@@ -43,7 +43,7 @@ pub(super) struct Net<L> {
     pub(super) sent: u64,
     /// What was sent, for people.
     pub(super) trace: String,
-    config: Config,
+    config: Options,
     rng: Pcg64Mcg,
     queue: BinaryHeap<Reverse<Parcel>>,
     sequence: u64,
@@ -59,7 +59,7 @@ pub(super) struct Node<L> {
 }
 
 impl<L: Lattice + Serialize + DeserializeOwned> Net<L> {
-    pub(super) fn new(nodes: u16, config: Config, weather: Weather, seed: u64) -> Net<L> {
+    pub(super) fn new(nodes: u16, config: Options, weather: Weather, seed: u64) -> Net<L> {
         let node = || Node { engine: None, paused: false, drift: 0, disk: Vec::new() };
         let mut net = Net {
             now: Time::ZERO,
@@ -231,8 +231,8 @@ impl<L: Lattice + Serialize + DeserializeOwned> Net<L> {
 fn describe<L>(message: &Message<L>) -> String {
     let echo = message.echo.map_or(String::new(), |echo| format!(" echo={}", echo.1));
     let mut text = format!("#{}{echo}", message.number);
-    for (replica, run) in &message.deltas {
-        text += &format!(" {}:{}-{}", replica.rank, run.0 + 1, run.last());
+    for (author, run) in &message.deltas {
+        text += &format!(" {}:{}-{}", author.rank, run.0 + 1, run.last());
     }
     let hub = format!(" hub={}", message.hub);
     let flags = [

@@ -1,7 +1,7 @@
 //! How soon after a fault everyone has everything, at 100 ms a hop.
 
 use super::net::{Net, Weather};
-use crate::gossip::{Config, Element, GrowSet, Rank};
+use crate::gossip::{Element, GrowSet, Options, Rank};
 
 const NODES: u16 = 25;
 
@@ -19,7 +19,7 @@ fn all_have(net: &Net<GrowSet>, count: i64) -> bool {
 }
 
 fn cluster(seed: u64) -> (Net<GrowSet>, Vec<Rank>) {
-    let mut net = Net::new(NODES, Config::default(), Weather::fair(100), seed);
+    let mut net = Net::new(NODES, Options::default(), Weather::fair(100), seed);
     net.run_for(300);
     let ranks = net.ranks().collect();
     (net, ranks)

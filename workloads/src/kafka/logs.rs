@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use seaworthy::message::{ErrorCode, RpcError};
 use seaworthy::mutant::{self, Mutant};
-use seaworthy::replica::{Answer, StateMachine};
+use seaworthy::shell::raft::{Answer, StateMachine};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 

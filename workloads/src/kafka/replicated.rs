@@ -22,7 +22,7 @@ use std::any::Any;
 use seaworthy::message::{Message, Request};
 use seaworthy::mutant::{self, Mutant};
 use seaworthy::node::{Context, Event, Workload};
-use seaworthy::replica::{self, Replica, StateMachine};
+use seaworthy::shell::raft::{self, Replica, StateMachine};
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::logs::{Command, Logs};
@@ -48,8 +48,8 @@ impl Kafka {
     pub fn new(options: &Options) -> Kafka {
         let logs = Logs::new(options.retain);
         let answer_within_ms = Some(ANSWER_WITHIN_MS);
-        let options = options.replica.clone();
-        let options = replica::Options { read_your_writes: true, answer_within_ms, ..options };
+        let options = options.raft.clone();
+        let options = raft::Options { read_your_writes: true, answer_within_ms, ..options };
         Kafka { replica: Replica::new(Kafka::PEER, logs, options) }
     }
 

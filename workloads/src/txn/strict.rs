@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use seaworthy::message::{ErrorCode, Message, RpcError};
 use seaworthy::mutant::{self, Mutant};
 use seaworthy::node::{Context, Event, Workload};
-use seaworthy::replica::{Answer, Replica, StateMachine};
+use seaworthy::shell::raft::{Answer, Replica, StateMachine};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -40,7 +40,7 @@ impl Strict {
 
     /// A node that has not started yet.
     pub fn new(options: &Options) -> Strict {
-        Strict { replica: Replica::new(Strict::PEER, Database::default(), options.replica.clone()) }
+        Strict { replica: Replica::new(Strict::PEER, Database::default(), options.raft.clone()) }
     }
 
     /// The replica, for white-box checks.

@@ -57,9 +57,9 @@ mod registers;
 mod value;
 mod version;
 
-use seaworthy::gossip_node::Replicated;
 use seaworthy::message::{Message, RpcError};
 use seaworthy::node::{Context, DEFAULT_STREAM, Event, Workload};
+use seaworthy::shell::gossip::Replicated;
 
 use super::protocol::{TxnOk, micro_ops};
 use crate::options::Options;
@@ -94,7 +94,7 @@ impl Committed {
             let latest = state.latest();
             let stamp = latest.next(cx.now());
             assert!(stamp > latest, "a transaction is later than all that it may have read");
-            let version = Version { stamp, replica: self.registers.replica() };
+            let version = Version { stamp, author: self.registers.author() };
             self.registers.add(cx, Registers::of(version, executed.writes));
         }
         self.registers.reply(cx, &message.request(), &TxnOk::new(executed.filled));

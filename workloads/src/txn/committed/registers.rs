@@ -125,14 +125,14 @@ impl From<BTreeMap<Key, Register>> for Registers {
 mod tests {
     use proptest::collection::{btree_map, vec};
     use proptest::prelude::*;
-    use seaworthy::gossip::{Boot, Rank, Replica};
+    use seaworthy::gossip::{Author, Boot, Rank};
 
     use super::super::value::tests::{key, value};
     use super::*;
 
     fn version(millis: u64) -> Version {
-        let replica = Replica { rank: Rank((millis % 3) as u16), boot: Boot(millis % 2) };
-        Version { stamp: Stamp { millis, count: (millis % 4) as u32 }, replica }
+        let author = Author { rank: Rank((millis % 3) as u16), boot: Boot(millis % 2) };
+        Version { stamp: Stamp { millis, count: (millis % 4) as u32 }, author }
     }
 
     fn join(a: &Registers, b: &Registers) -> Registers {

@@ -10,7 +10,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use seaworthy::gossip::Replica;
+use seaworthy::gossip::Author;
 use seaworthy::time::Time;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -39,19 +39,19 @@ impl Stamp {
 }
 
 /// The version of everything that one transaction wrote, and its name: an incarnation of a
-/// node never issues a stamp twice, and no two incarnations are the same replica. Written
-/// `millis.count@replica`.
+/// node never issues a stamp twice, and no two incarnations are the same author. Written
+/// `millis.count@author`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Version {
     /// When.
     pub(super) stamp: Stamp,
     /// Where; decides between equal stamps.
-    pub(super) replica: Replica,
+    pub(super) author: Author,
 }
 
 impl fmt::Display for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}@{}", self.stamp.millis, self.stamp.count, self.replica)
+        write!(f, "{}.{}@{}", self.stamp.millis, self.stamp.count, self.author)
     }
 }
 
@@ -59,12 +59,12 @@ impl FromStr for Version {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Version, Self::Err> {
-        const WHY: &str = "a version is written millis.count@replica";
-        let (stamp, replica) = text.split_once('@').ok_or(WHY)?;
+        const WHY: &str = "a version is written millis.count@author";
+        let (stamp, author) = text.split_once('@').ok_or(WHY)?;
         let (millis, count) = stamp.split_once('.').ok_or(WHY)?;
         let millis = millis.parse().map_err(|_| WHY)?;
         let count = count.parse().map_err(|_| WHY)?;
-        Ok(Version { stamp: Stamp { millis, count }, replica: replica.parse()? })
+        Ok(Version { stamp: Stamp { millis, count }, author: author.parse()? })
     }
 }
 

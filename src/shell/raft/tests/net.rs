@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::message::{Message, Packet};
 use crate::node::{Context, Effect, Event, Input, Node, Workload};
 use crate::raft::{Raft, Status};
-use crate::replica::{Answer, Options, Replica, StateMachine};
+use crate::shell::raft::{Answer, Options, Replica, StateMachine};
 use crate::storage::MemoryStorage;
 use crate::time::Time;
 

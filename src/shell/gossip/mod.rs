@@ -24,7 +24,7 @@ use rand_core::Rng;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::gossip::{Boot, Config, Engine, Lattice, Message, Output, Rank, Replica, Snapshot};
+use crate::gossip::{Author, Boot, Engine, Lattice, Message, Options, Output, Rank, Snapshot};
 use crate::message::{self, NodeId, Request, RpcError};
 use crate::mutant::{self, Mutant};
 use crate::node::{Context, Event, Payload, Ticket, Token};
@@ -45,7 +45,7 @@ const MIN_LOG_BYTES: usize = 256 << 10;
 pub struct Replicated<L> {
     /// The type of the messages between the replicas.
     kind: &'static str,
-    config: Config,
+    config: Options,
     running: Option<Running<L>>,
     /// The last record, until it is durable.
     pending: Option<Ticket>,
@@ -100,7 +100,7 @@ struct Checkpoint<L> {
 impl<L: Lattice + Serialize + DeserializeOwned> Replicated<L> {
     /// A value that is not there before [`Replicated::start`]. `kind` is the type of
     /// the messages between its replicas.
-    pub fn new(kind: &'static str, config: Config) -> Replicated<L> {
+    pub fn new(kind: &'static str, config: Options) -> Replicated<L> {
         Replicated {
             kind,
             config,
@@ -198,8 +198,8 @@ impl<L: Lattice + Serialize + DeserializeOwned> Replicated<L> {
     ///
     /// # Panics
     /// Before [`Replicated::start`].
-    pub fn replica(&self) -> Replica {
-        self.running().engine.replica()
+    pub fn author(&self) -> Author {
+        self.running().engine.author()
     }
 
     /// Joins `delta` into the value, and has it told to the others.

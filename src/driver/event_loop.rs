@@ -6,7 +6,8 @@ use std::io;
 use tokio::time::{Duration, Instant};
 
 use super::commit::Committer;
-use super::{Arrival, DriverError, Opener, Transport};
+use super::open::Opener;
+use super::transport::{Arrival, DriverError, Transport};
 use crate::message::Packet;
 use crate::node::{Effect, Input, Node, Ticket};
 use crate::storage::StorageError;

@@ -1,6 +1,6 @@
 //! Cutting a stream of bytes into lines, with bounded memory.
 
-use super::Arrival;
+use super::transport::Arrival;
 use crate::message::{MAX_LINE_BYTES, Malformed, Message};
 
 /// How much to read at once, in bytes: the default capacity of a pipe on Linux.

@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::unix::pipe;
 
 use super::lines::Lines;
-use super::{Arrival, Transport};
+use super::transport::{Arrival, Transport};
 use crate::message::Packet;
 
 /// An output buffer that grew beyond this is given back after the write.

@@ -1,17 +1,19 @@
 //! The loop against a transport and a disk that do exactly what the test says.
 //! Every wait is for an event; `settle` lets the loop run until it has nothing to do.
 
+use std::io;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use serde::Serialize;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::{JoinHandle, yield_now};
 use tokio::time::Duration;
 
 use super::*;
-use crate::message::NodeId;
+use crate::message::{Message, NodeId, Packet};
 use crate::node::{Context, Event, Token};
-use crate::storage::{Recovered, Storage, Write};
+use crate::storage::{Recovered, Storage, StorageError, Write};
 
 /// `save` persists and answers when that is durable, but tells `n1` at once;
 /// `now` answers at once; `later` rings after a second; `twice` rings after two timers

@@ -11,7 +11,7 @@ use super::overlay::{Overlay, diameter};
 use super::pace::{Beat, Pace, RETRIES};
 use super::peer::Peer;
 use super::record::{Record, Snapshot};
-use super::send::Manner;
+use super::send_mode::SendMode;
 use super::store::Store;
 use super::version::{Author, Boot, Rank, Versions};
 use super::wire::Message;
@@ -127,7 +127,7 @@ impl<L: Lattice> Engine<L> {
     /// Begins: asks the hub what this node has missed.
     pub fn start(&mut self, now: Time) {
         if let Some(target) = self.join_target() {
-            self.send(now, target, Manner::ASK);
+            self.send(now, target, SendMode::ASK);
             // If all start together, everyone speaks to the hub before that.
             self.survey_at = Some(now + self.pace.answer());
         }
@@ -239,7 +239,7 @@ impl<L: Lattice> Engine<L> {
             let due = peer.ack_at.is_some_and(|at| at <= now);
             if due || open || self.lacks(rank) {
                 self.last_round = Some(Round { at: now, next: now + self.pace.window() });
-                self.send(now, rank, Manner::PLAIN);
+                self.send(now, rank, SendMode::PLAIN);
             }
         }
     }
@@ -250,7 +250,7 @@ impl<L: Lattice> Engine<L> {
             Some(at) if self.peer(rank).hub == Some(self.me) => {
                 self.peer_mut(rank).ack_at = Some(at);
             }
-            _ => self.send(now, rank, Manner::PLAIN),
+            _ => self.send(now, rank, SendMode::PLAIN),
         }
     }
 
@@ -259,7 +259,7 @@ impl<L: Lattice> Engine<L> {
         for rank in self.others() {
             let peer = self.peer(rank);
             if self.hub() == self.me && !peer.is_heard() && peer.retry_at.is_none() {
-                self.send(now, rank, Manner::ASK);
+                self.send(now, rank, SendMode::ASK);
             }
         }
     }
@@ -282,7 +282,7 @@ impl<L: Lattice> Engine<L> {
                 return;
             }
         }
-        self.send(now, rank, Manner::ASK);
+        self.send(now, rank, SendMode::ASK);
         let attempts = self.peer(rank).attempts;
         self.peer_mut(rank).retry_at = Some(now + self.pace.back_off(attempts));
     }
@@ -306,7 +306,7 @@ impl<L: Lattice> Engine<L> {
         if self.joining
             && let Some(target) = self.join_target().filter(|t| self.peer(*t).retry_at.is_none())
         {
-            self.send(now, target, Manner::ASK);
+            self.send(now, target, SendMode::ASK);
         }
     }
 

@@ -44,6 +44,7 @@ mod peer;
 mod receive;
 mod record;
 mod send;
+mod send_mode;
 pub mod set;
 mod store;
 pub mod version;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::engine::Engine;
 use super::lattice::Lattice;
 use super::pace::Beat;
-use super::send::Manner;
+use super::send_mode::SendMode;
 use super::store::Learned;
 use super::version::Rank;
 use super::wire::Message;
@@ -43,7 +43,7 @@ impl<L: Lattice> Engine<L> {
         self.plan_answer(now, from, &message, newest && carried, learned.gap);
         let answered = self.peer(from).ack_at.is_none();
         if waiting && !answered && self.owes(from) && !self.peer(from).has(self.store.versions()) {
-            self.send(now, from, Manner::PLAIN);
+            self.send(now, from, SendMode::PLAIN);
         }
     }
 
@@ -100,8 +100,8 @@ impl<L: Lattice> Engine<L> {
         let mistaken = gap || message.echo.is_some_and(|echo| echo.0 != self.boot);
         if message.ask || mistaken || suspected {
             // Whether a suspected peer can hear again shows in its answer.
-            let manner = Manner { ask: suspected, asked: message.ask, digest: mistaken };
-            self.send(now, from, manner);
+            let mode = SendMode { ask: suspected, asked: message.ask, digest: mistaken };
+            self.send(now, from, mode);
         } else if owed {
             let leaf = self.neighbours.is_none() && message.hub == self.me;
             let at = if leaf {

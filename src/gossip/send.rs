@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::engine::{Engine, Output};
 use super::lattice::Lattice;
 use super::log::Runs;
+use super::send_mode::SendMode;
 use super::version::{Rank, Versions};
 use super::wire::Message;
 use crate::time::Time;
@@ -23,33 +24,17 @@ struct Cargo<L> {
     complete: bool,
 }
 
-/// How a message is meant.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Manner {
-    /// The receiver is to answer at once.
-    pub(super) ask: bool,
-    /// The receiver asked: it wants everything it lacks, however much that is.
-    pub(super) asked: bool,
-    /// The receiver must learn what this node has.
-    pub(super) digest: bool,
-}
-
-impl Manner {
-    pub(super) const PLAIN: Manner = Manner { ask: false, asked: false, digest: false };
-    pub(super) const ASK: Manner = Manner { ask: true, ..Manner::PLAIN };
-}
-
 impl<L: Lattice> Engine<L> {
     /// Sends `to` what it lacks; the acknowledgement rides along.
-    pub(super) fn send(&mut self, now: Time, to: Rank, manner: Manner) {
+    pub(super) fn send(&mut self, now: Time, to: Rank, mode: SendMode) {
         if self.store.number() || *self.shared != *self.store.versions() {
             self.shared = Arc::new(self.store.versions().clone());
         }
-        let cargo = self.load(to, manner);
+        let cargo = self.load(to, mode);
         let carries = !cargo.deltas.is_empty() || cargo.state.is_some();
         // A life that was never proved to be the present one must prove it.
-        let unproved = !self.peer(to).confirmed && !manner.asked && !carries;
-        let ask = manner.ask || unproved || !cargo.complete;
+        let unproved = !self.peer(to).confirmed && !mode.asked && !carries;
+        let ask = mode.ask || unproved || !cargo.complete;
         let covers = cargo.complete.then(|| Arc::clone(&self.shared));
         let hub = self.hub();
         let round = self.last_round.filter(|round| round.at == now && hub == self.me);
@@ -74,7 +59,7 @@ impl<L: Lattice> Engine<L> {
         self.outputs.push(Output::Send(to, message));
     }
 
-    fn load(&self, to: Rank, manner: Manner) -> Cargo<L> {
+    fn load(&self, to: Rank, mode: SendMode) -> Cargo<L> {
         let peer = self.peer(to);
         let digest = || Some(self.store.versions().clone());
         if peer.suspected {
@@ -82,13 +67,13 @@ impl<L: Lattice> Engine<L> {
             return Cargo { deltas: Runs::new(), state: None, versions: digest(), complete: false };
         }
         let log = self.store.log();
-        if peer.is_new() && !manner.asked && log.lag(&peer.known) > UNASKED {
+        if peer.is_new() && !mode.asked && log.lag(&peer.known) > UNASKED {
             let deltas = self.news();
             return Cargo { deltas, state: None, versions: digest(), complete: false };
         }
         let runs = log.since(&peer.known);
         let state = runs.is_none().then(|| self.store.state().clone());
-        let tell = !peer.confirmed || manner.asked || manner.digest || state.is_some();
+        let tell = !peer.confirmed || mode.asked || mode.digest || state.is_some();
         let versions = tell.then(|| self.store.versions().clone());
         Cargo { deltas: runs.unwrap_or_default(), state, versions, complete: true }
     }

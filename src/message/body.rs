@@ -8,7 +8,8 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
-use super::{ErrorCode, NodeId, Request, RpcError};
+use super::address::{NodeId, Request};
+use super::error::{ErrorCode, RpcError};
 
 /// The body of a message: `type`, `msg_id` and `in_reply_to` understood, the
 /// other fields kept as text in the order they came.

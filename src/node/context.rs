@@ -5,8 +5,8 @@ use std::time::Duration;
 use rand_core::Rng;
 use serde::Serialize;
 
-use super::runtime::Core;
-use super::{Effect, Ticket, Token};
+use super::core::Core;
+use super::event::{Effect, Ticket, Token};
 use crate::message::{NodeId, Packet, Request, RpcError, encode, encode_reply};
 use crate::storage::{Write, WriteData};
 use crate::time::Time;

@@ -1,14 +1,13 @@
 //! The shell around a workload: identity, replies, timers, tickets, bad input.
 
 use std::any::Any;
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
-use rand_core::{Rng, SeedableRng};
-use rand_pcg::Pcg64Mcg;
 use serde::{Deserialize, Serialize};
 
-use super::{Context, Effect, Event, Input, Ticket, Token, Workload};
+use super::context::Context;
+use super::core::{Core, Due};
+use super::event::{Effect, Event, Input};
+use super::workload::Workload;
 use crate::message::{ErrorCode, Malformed, Message, NodeId, Request, RpcError};
 use crate::mutant::{self, Mutant};
 use crate::storage::Recovered;
@@ -36,35 +35,6 @@ enum State {
     Refused(String),
 }
 
-/// The part of a node that the context lends to the workload.
-pub(super) struct Core {
-    pub(super) id: NodeId,
-    pub(super) node_ids: Vec<NodeId>,
-    pub(super) initial_member_ids: Option<Vec<NodeId>>,
-    pub(super) now: Time,
-    pub(super) rng: Pcg64Mcg,
-    /// Why the workload refuses to serve.
-    pub(super) refused: Option<String>,
-    next_msg_id: u64,
-    last_ticket: Ticket,
-    rpcs: BTreeMap<u64, Rpc>,
-    timers: BTreeMap<Token, Time>,
-    /// Everything in `timers` and `rpcs` once more, by deadline.
-    deadlines: BTreeSet<(Time, Due)>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Due {
-    Timer(Token),
-    Rpc(u64),
-}
-
-struct Rpc {
-    dest: NodeId,
-    token: Token,
-    deadline: Time,
-}
-
 #[derive(Deserialize)]
 struct Init {
     node_id: NodeId,
@@ -85,24 +55,7 @@ impl Node {
     /// A node that waits for its `init`. `seed` feeds [`Context::rng`]; it must
     /// differ from start to start, or ids repeat.
     pub fn new(workload: Box<dyn Workload + Send>, seed: u64) -> Node {
-        let mut rng = Pcg64Mcg::seed_from_u64(seed);
-        // Replies to an earlier incarnation of this node may still be on their way. A
-        // random first id keeps them from matching a request of this one.
-        let next_msg_id = 1 + (u64::from(rng.next_u32()) << 8);
-        let core = Core {
-            id: NodeId::new(""),
-            node_ids: Vec::new(),
-            initial_member_ids: None,
-            now: Time::ZERO,
-            rng,
-            refused: None,
-            next_msg_id,
-            last_ticket: Ticket(0),
-            rpcs: BTreeMap::new(),
-            timers: BTreeMap::new(),
-            deadlines: BTreeSet::new(),
-        };
-        Node { core, state: State::Fresh, workload }
+        Node { core: Core::new(seed), state: State::Fresh, workload }
     }
 
     /// Handles one input at time `now`, leaving the effects in `effects`. Timers
@@ -287,54 +240,5 @@ impl Node {
         let id = std::mem::replace(&mut self.core.id, own);
         Context::new(&mut self.core, out).error(to, error);
         self.core.id = id;
-    }
-}
-
-impl Core {
-    pub(super) fn next_ticket(&mut self) -> Ticket {
-        self.last_ticket.0 += 1;
-        self.last_ticket
-    }
-
-    pub(super) fn start_rpc(&mut self, dest: NodeId, timeout: Duration, token: Token) -> u64 {
-        let msg_id = self.next_msg_id;
-        self.next_msg_id += 1;
-        let deadline = self.now + timeout;
-        self.rpcs.insert(msg_id, Rpc { dest, token, deadline });
-        self.deadlines.insert((deadline, Due::Rpc(msg_id)));
-        msg_id
-    }
-
-    fn end_rpc(&mut self, msg_id: u64) -> Option<Rpc> {
-        let rpc = self.rpcs.remove(&msg_id)?;
-        self.deadlines.remove(&(rpc.deadline, Due::Rpc(msg_id)));
-        Some(rpc)
-    }
-
-    pub(super) fn set_timer(&mut self, token: Token, delay: Duration) {
-        self.cancel_timer(token);
-        let at = self.now + delay;
-        self.timers.insert(token, at);
-        self.deadlines.insert((at, Due::Timer(token)));
-    }
-
-    pub(super) fn has_timer(&self, token: Token) -> bool {
-        self.timers.contains_key(&token)
-    }
-
-    pub(super) fn cancel_timer(&mut self, token: Token) {
-        if let Some(at) = self.timers.remove(&token) {
-            self.deadlines.remove(&(at, Due::Timer(token)));
-        }
-    }
-
-    fn take_due(&mut self, also_now: bool) -> Vec<(Time, Due)> {
-        let mut due = Vec::new();
-        let is_due = |at: Time| at < self.now || (also_now && at == self.now);
-        while let Some(first) = self.deadlines.first().filter(|(at, _)| is_due(*at)) {
-            due.push(*first);
-            self.deadlines.pop_first();
-        }
-        due
     }
 }

@@ -16,7 +16,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::types::RaftId;
+use super::ids::RaftId;
 use crate::mutant::{self, Mutant};
 
 /// A configuration. Joint while `outgoing` is not empty.

@@ -15,10 +15,12 @@
 //! was refused by none asks again in the same term instead of starting the next; and while
 //! it asks whether it could win the next one, the votes that it has keep counting.
 
+use super::ids::{LogId, RaftId, Term};
 use super::message::MessageKind;
 use super::quorum::{self, VoteResult};
-use super::server::{Raft, Role, Votes};
-use super::types::{HardState, LogId, RaftId, Term};
+use super::role::{Role, Votes};
+use super::server::Raft;
+use super::types::HardState;
 use crate::mark::{self, Mark};
 use crate::mutant::{self, Mutant};
 

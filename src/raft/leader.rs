@@ -7,61 +7,21 @@
 
 use std::collections::BTreeMap;
 
+use super::ids::{Index, LogId, RaftId};
+use super::log::MEMORY_LOST;
 use super::message::{MessageKind, Round};
 use super::options::Options;
+use super::pending::Reads;
 use super::progress::{Inflight, Progress, ProgressState};
 use super::quorum;
-use super::read::Reads;
-use super::server::{MEMORY_LOST, Raft, Role};
-use super::types::{Entry, Index, LogId, Payload, RaftId};
+use super::role::{Leader, Role};
+use super::server::Raft;
+use super::types::{Entry, Payload};
 use crate::mark::{self, Mark};
 use crate::mutant::{self, Mutant, invariant};
 
 /// For how many election timeouts the log is kept for a follower that does not answer.
 const KEPT_FOR_TIMEOUTS: u64 = 4;
-
-/// What only a leader knows.
-#[derive(Debug)]
-pub(super) struct Leader {
-    /// The other servers: members, and those about to leave.
-    pub(super) peers: BTreeMap<RaftId, Progress>,
-    /// The current round.
-    pub(super) round: Round,
-    /// Where this term's entries begin.
-    pub(super) first_index: Index,
-    /// The size of the entries that are not committed.
-    pub(super) uncommitted_bytes: usize,
-    pub(super) reads: Reads,
-    /// When to check that a quorum has been heard.
-    pub(super) check_due: u64,
-    pub(super) transfer: Option<Transfer>,
-    /// A follower was asked to take over; leases are void for the rest of the term.
-    pub(super) lease_void: bool,
-}
-
-/// Leadership is being handed over.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Transfer {
-    pub(super) to: RaftId,
-    /// When to give up.
-    pub(super) until: u64,
-    /// The successor has been asked to take over.
-    pub(super) asked: bool,
-}
-
-impl Leader {
-    pub(super) fn is_transferring(&self) -> bool {
-        self.transfer.is_some()
-    }
-
-    /// The tick of the next thing that happens by itself.
-    pub(super) fn next_due(&self) -> u64 {
-        let heartbeats = self.peers.values().map(|p| p.heartbeat_due).min();
-        let transfer = self.transfer.map(|t| t.until);
-        let due = [heartbeats, transfer].into_iter().flatten().min();
-        due.map_or(self.check_due, |due| due.min(self.check_due))
-    }
-}
 
 impl Options {
     /// After how long a piece of a snapshot that was not answered is sent again.

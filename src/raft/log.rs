@@ -17,10 +17,15 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::config::Config;
+use super::ids::{Index, LogId, Term};
 use super::ready::PersistId;
-use super::server::MEMORY_LOST;
-use super::types::{Entry, Index, LogId, Payload, Snapshot, Term};
+use super::types::{Entry, Payload, Snapshot};
 use crate::mutant::{self, Mutant, invariant};
+
+/// What it means if others contradict what is certain here. It is no use to go on: the
+/// others are a majority, and what they agree on is not what clients were told.
+pub(super) const MEMORY_LOST: &str = "a majority of the cluster has lost what it had \
+    acknowledged. A node without a data directory must not be restarted under its id";
 
 /// The log of one server.
 #[derive(Debug)]

@@ -13,11 +13,12 @@
 //! [`Progress::matched`](super::Progress::matched) has come close.
 
 use super::config::Change;
-use super::leader::Transfer;
+use super::ids::{LogId, RaftId};
 use super::message::MessageKind;
 use super::progress::Progress;
-use super::server::{ProposeError, Raft, Role};
-use super::types::{LogId, Payload, RaftId};
+use super::role::{Role, Transfer};
+use super::server::{ProposeError, Raft};
+use super::types::Payload;
 use crate::mutant::{self, Mutant};
 
 /// Why a change of configuration was not begun.

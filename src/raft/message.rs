@@ -8,7 +8,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::types::{Command, Entry, Index, LogId, RaftId, SnapshotMeta, Term};
+use super::ids::{Index, LogId, RaftId, Term};
+use super::types::{Command, Entry, SnapshotMeta};
 
 /// A message from one server to another.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

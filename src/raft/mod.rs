@@ -26,8 +26,9 @@
 //! `server` holds the state and the transitions, `election` votes, `leader`
 //! replication, `follower` the other end of it, `read` linearizable reads,
 //! `membership` changes of configuration and of leader. Below them are the parts that
-//! know nothing of roles: `log`, `progress`, `config`, and `quorum`, in which alone is
-//! counted. [`Sessions`] makes retried commands happen once; it belongs to whoever
+//! know no transitions: `role` and `pending` are the memory of a role, `incoming` that of
+//! a follower, and there are `log`, `progress`, `config`, and `quorum`, in which alone is
+//! counted. [`Sessions`] makes retried commands happen once, for the caller that
 //! applies entries. [`Raft::status`] shows everything, for tests and for people.
 //!
 //! # The caller's duties
@@ -101,21 +102,26 @@ mod config;
 mod election;
 mod follower;
 mod hard;
+mod ids;
+mod incoming;
 mod leader;
 mod log;
 mod membership;
 mod message;
 mod options;
+mod pending;
 mod progress;
 pub mod quorum;
 mod read;
 mod ready;
+mod role;
 mod server;
 mod session;
 mod status;
 mod types;
 
 pub use config::{Change, Config};
+pub use ids::{Index, LogId, RaftId, Term};
 pub use membership::ChangeError;
 pub use message::{Message, MessageKind, ReadContext, Round};
 pub use options::Options;
@@ -125,6 +131,4 @@ pub use ready::{Persist, PersistId, Read, Ready};
 pub use server::{ProposeError, Raft, Restored};
 pub use session::{ClientId, Outcome, Sequence, Sessions};
 pub use status::{RoleName, Status};
-pub use types::{
-    Command, Entry, HardState, Index, LogId, Payload, RaftId, Snapshot, SnapshotMeta, Term,
-};
+pub use types::{Command, Entry, HardState, Payload, Snapshot, SnapshotMeta};

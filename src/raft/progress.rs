@@ -11,9 +11,10 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::ids::{Index, LogId};
 use super::message::Round;
 use super::options::Options;
-use super::types::{Index, LogId, Snapshot, SnapshotMeta};
+use super::types::{Snapshot, SnapshotMeta};
 use crate::mark::{self, Mark};
 
 /// What a leader knows about one follower.

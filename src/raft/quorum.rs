@@ -12,7 +12,7 @@
 use std::collections::BTreeSet;
 
 use super::config::Config;
-use super::types::{Index, RaftId};
+use super::ids::{Index, RaftId};
 use crate::mutant::{self, Mutant};
 
 /// How an election stands.

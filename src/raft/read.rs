@@ -17,12 +17,13 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::leader::Leader;
+use super::ids::{Index, RaftId, Term};
 use super::message::{MessageKind, ReadContext, Round};
+use super::pending::Pending;
 use super::quorum;
 use super::ready::Read;
-use super::server::{Raft, Role};
-use super::types::{Index, RaftId, Term};
+use super::role::{Leader, Role};
+use super::server::Raft;
 use crate::mutant::{self, Mutant, invariant};
 
 /// Why a read was not taken up.
@@ -30,33 +31,6 @@ use crate::mutant::{self, Mutant, invariant};
 pub enum ReadError {
     /// No leader is known that could be asked.
     NoLeader,
-}
-
-/// The reads a leader has taken up.
-#[derive(Debug, Default)]
-pub(super) struct Reads {
-    /// They came before anything of this term was committed.
-    early: Vec<Pending>,
-    /// They wait for a quorum's confirmation: by voucher, and then in the order in which
-    /// they came, so that rounds ascend. What has to be confirmed is then at the front of
-    /// few queues, however many reads wait.
-    pending: BTreeMap<RaftId, VecDeque<Pending>>,
-    /// When rounds were begun, oldest first; kept only for leases.
-    begun: VecDeque<(Round, u64)>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Pending {
-    context: ReadContext,
-    /// Who wants to read.
-    reader: RaftId,
-    /// Who passed the read on and so confirmed that it follows.
-    voucher: RaftId,
-    /// Answers to this round or a later one confirm.
-    round: Round,
-    /// The last round that was sent before it came.
-    came: Round,
-    index: Index,
 }
 
 impl Raft {

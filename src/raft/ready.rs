@@ -10,8 +10,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::ids::Index;
 use super::message::{Message, ReadContext};
-use super::types::{Entry, HardState, Index, Snapshot};
+use super::types::{Entry, HardState, Snapshot};
 
 /// Names one [`Persist`]; they become durable in order.
 #[derive(

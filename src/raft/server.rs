@@ -1,21 +1,22 @@
 //! One server: its state, its clock, and what every role does with a message.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use rand_core::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
 use super::config::Config;
-use super::follower::{Ack, Append, Early, Incoming, Owed};
 use super::hard::HardWrites;
-use super::leader::Leader;
+use super::ids::{Index, LogId, RaftId, Term};
+use super::incoming::{Ack, Append, Early, Incoming, Owed};
 use super::log::Log;
 use super::message::{Message, MessageKind, ReadContext};
 use super::options::Options;
 use super::ready::{Persist, PersistId, Read, Ready};
-use super::types::{Command, Entry, HardState, Index, LogId, Payload, RaftId, Snapshot, Term};
+use super::role::Role;
+use super::types::{Command, Entry, HardState, Payload, Snapshot};
 use crate::mark::{self, Mark};
 use crate::mutant::{self, Mutant, invariant};
 
@@ -44,28 +45,6 @@ pub enum ProposeError {
     Transferring,
     /// Too much is waiting to be committed.
     Overloaded,
-}
-
-/// What it means if others contradict what is certain here. It is no use to go on: the
-/// others are a majority, and what they agree on is not what clients were told.
-pub(super) const MEMORY_LOST: &str = "a majority of the cluster has lost what it had \
-    acknowledged. A node without a data directory must not be restarted under its id";
-
-/// Who has answered a candidate, and what.
-pub(super) type Votes = BTreeMap<RaftId, bool>;
-
-/// What a server is at the moment (§5.1).
-#[derive(Debug)]
-pub(super) enum Role {
-    Follower,
-    /// Asks whether an election could be won.
-    PreCandidate {
-        answers: Votes,
-        /// The votes in the current term, if this server stands in it: they still count.
-        stands: Option<Votes>,
-    },
-    Candidate(Votes),
-    Leader(Box<Leader>),
 }
 
 /// One Raft server. See the module's documentation.

@@ -4,10 +4,12 @@
 use std::sync::Arc;
 
 use super::config::Config;
+use super::ids::{Index, LogId, RaftId, Term};
 use super::message::ReadContext;
 use super::progress::Progress;
-use super::server::{Raft, Restored, Role};
-use super::types::{Command, Entry, HardState, Index, LogId, RaftId, Snapshot, Term};
+use super::role::Role;
+use super::server::{Raft, Restored};
+use super::types::{Command, Entry, HardState, Snapshot};
 
 /// What a server is, without the particulars.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

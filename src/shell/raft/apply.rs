@@ -2,10 +2,11 @@
 
 use serde_json::value::{RawValue, to_raw_value};
 
+use super::envelope::{Envelope, Key};
+use super::machine::{Answer, StateMachine};
 use super::record::{join, split};
-use super::repeats::Key;
+use super::state::{Proposal, Reader, Replica, SESSION_WINDOW, Wanted};
 use super::wire::Requests;
-use super::{Answer, Proposal, Reader, Replica, SESSION_WINDOW, StateMachine, Wanted};
 use crate::mark::{self, Mark};
 use crate::mutant::{self, Mutant};
 use crate::node::Context;
@@ -19,29 +20,6 @@ use crate::raft::{
 /// the place of the log. If the answer was longer the client is told that the outcome is
 /// not known.
 const KEPT_ANSWER_BYTES: usize = 4 << 10;
-
-/// A command as it stands in the log: session, number, floor, origin, command.
-pub(super) type Envelope<'a> = (u64, u64, u64, RaftId, &'a RawValue);
-
-impl Proposal {
-    /// The command in its envelope; `None` if it opens a session.
-    pub(super) fn envelope(&self) -> Option<Envelope<'_>> {
-        serde_json::from_slice(self.command.as_bytes()).ok()
-    }
-}
-
-/// The machine's command in an entry, if there is one.
-pub(super) fn command_of(entry: &Entry) -> Option<&RawValue> {
-    let Payload::Command(command) = &entry.payload else { return None };
-    let envelope: Envelope<'_> = serde_json::from_slice(command.as_bytes()).ok()?;
-    Some(envelope.4)
-}
-
-/// The nonce and the origin of a session that an entry opens, if it does.
-pub(super) fn session_of(entry: &Entry) -> Option<(u64, RaftId)> {
-    let Payload::Command(command) = &entry.payload else { return None };
-    serde_json::from_slice(command.as_bytes()).ok()
-}
 
 impl<S: StateMachine> Replica<S> {
     /// Takes up what the replica `from` asks of its leader. If this is not the leader, it
@@ -88,7 +66,7 @@ impl<S: StateMachine> Replica<S> {
             let Some(started) = &mut self.started else { return };
             match started.raft.propose(command.clone()) {
                 Ok(id) => {
-                    key.into_iter().for_each(|(key, _)| started.is_appended(key));
+                    key.into_iter().for_each(|(key, _)| started.waiting.note_appended(key));
                     // Guard: nothing happens, and nothing is answered, before it is committed.
                     if mutant::is(Mutant::AnswerOnAppend) {
                         early.push((id, command.clone()));
@@ -116,7 +94,7 @@ impl<S: StateMachine> Replica<S> {
         if !started.raft.is_leader() || mutant::is(Mutant::NoSessions) {
             return false;
         }
-        let is_waiting = started.is_waiting(key);
+        let is_waiting = started.waiting.contains(&started.raft, key);
         let Key::Command(session, number) = key else { return is_waiting };
         let answer = match self.sessions.recall(ClientId(session), Sequence(number)) {
             None => return is_waiting,
@@ -142,12 +120,12 @@ impl<S: StateMachine> Replica<S> {
         }
         if let Ok(envelope) = serde_json::from_slice::<Envelope<'_>>(bytes) {
             if let Some(started) = &mut self.started {
-                started.is_applied(Key::Command(envelope.0, envelope.1));
+                started.waiting.note_applied(&started.raft, Key::Command(envelope.0, envelope.1));
             }
             self.apply_command(cx, entry.id, envelope);
         } else if let Ok((nonce, origin)) = serde_json::from_slice::<(u64, RaftId)>(bytes) {
             if let Some(started) = &mut self.started {
-                started.is_applied(Key::Open(nonce, origin));
+                started.waiting.note_applied(&started.raft, Key::Open(nonce, origin));
             }
             let client = self.sessions.open(entry.id.index);
             self.session_opened(cx, nonce, origin);

@@ -21,11 +21,12 @@
 //! Deliberately missing: detours for the log. A replica that does not hear the leader
 //! stays behind until it does; it can be served but does not help to commit.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::machine::StateMachine;
+use super::route::{Asked, Route};
+use super::state::{RETRY, Replica, Started};
 use super::wire::{Replies, Requests, entry};
-use super::{RETRY, Replica, Started, StateMachine};
 use crate::mark::{self, Mark};
 use crate::raft::{RaftId, Term};
 use crate::time::Time;
@@ -37,71 +38,23 @@ const SEEK: Duration = Duration::from_millis(200);
 /// How many heartbeats in a row may be missed by somebody who hears a leader.
 const HEARTBEATS: u32 = 3;
 
-/// How requests get to the leader.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Way {
-    /// To the leader itself.
-    Direct(RaftId),
-    /// To a replica that hears a leader and passes them on.
-    By(RaftId),
-}
-
-/// A question to the others: who hears a leader?
-#[derive(Debug)]
-struct Asked {
-    at: Time,
-    /// The term and the leader, as far as it is known, when it was asked.
-    seen: (Term, Option<RaftId>),
-    /// Who hears that leader, which this replica should be able to reach itself.
-    second_best: Option<RaftId>,
-}
-
-/// What a replica knows about ways around a cut.
-#[derive(Debug, Default)]
-pub(super) struct Detour {
-    /// Who passes this replica's requests on, and until when.
-    by: Option<(RaftId, Time)>,
-    /// The leader that does not answer, for whose sake there is a detour; none if the
-    /// reason was that no leader is known.
-    avoid: Option<(Term, RaftId)>,
-    /// Requests stay without an answer.
-    unanswered: bool,
-    /// The question that the others were last asked.
-    asked: Option<Asked>,
-    /// At a leader: by way of whom the requests of others have come.
-    routes: BTreeMap<RaftId, RaftId>,
-}
-
-impl Detour {
-    /// Something had to be sent again.
-    pub(super) fn stays_unanswered(&mut self) {
-        self.unanswered = true;
-    }
-
-    /// Replies have come.
-    pub(super) fn is_answered(&mut self) {
-        self.unanswered = false;
-        self.asked = None;
-    }
-}
-
 impl Started {
     /// How requests get to the leader at the moment; `None` if no way is known.
-    pub(super) fn way(&mut self, now: Time) -> Option<Way> {
+    pub(super) fn route(&mut self, now: Time) -> Option<Route> {
         let (term, leader) = self.leader_seen();
         let detour = &mut self.detour;
         let is_avoided = leader.is_none_or(|leader| detour.avoid == Some((term, leader)));
         // Whoever hears of another leader tries that one first.
         detour.by = detour.by.filter(|(_, until)| is_avoided && now < *until);
         match detour.by {
-            Some((by, _)) => Some(Way::By(by)),
-            None => leader.map(Way::Direct),
+            Some((by, _)) => Some(Route::By(by)),
+            None => leader.map(Route::Direct),
         }
     }
 
     /// Asks who hears a leader, if requests wait that this replica gets no answers to.
     pub(super) fn seek(&mut self, now: Time) {
-        let is_lost = self.way(now).is_none() && self.raft.term() > Term::ZERO;
+        let is_lost = self.route(now).is_none() && self.raft.term() > Term::ZERO;
         let waits = self.client.has_requests() && (is_lost || self.detour.unanswered);
         let is_asked = self.detour.asked.as_ref().is_some_and(|asked| now - asked.at < SEEK);
         if !waits || is_asked || self.raft.is_leader() {
@@ -133,7 +86,7 @@ impl Started {
         match seen.1 {
             // It is there, only slow; or the question or its answers got lost.
             Some(leader) if leader == by => {
-                self.detour.is_answered();
+                self.detour.note_answered();
                 self.detour.by = None;
             }
             // The leader may answer as well, and then there is no need for a detour.
@@ -162,7 +115,7 @@ impl Started {
         let (term, leader) = self.leader_seen();
         self.detour.avoid = leader.map(|leader| (term, leader));
         self.detour.by = Some((by, now + LASTS));
-        self.detour.is_answered();
+        self.detour.note_answered();
     }
 
     /// Where replies to `origin` go.
@@ -237,10 +190,10 @@ impl<S: StateMachine> Replica<S> {
         }
     }
 
-    /// Replies have come from `from`.
-    pub(super) fn is_answered(&mut self, now: Time, from: RaftId) {
+    /// Notes that replies have come from `from`.
+    pub(super) fn note_answered(&mut self, now: Time, from: RaftId) {
         let Some(started) = &mut self.started else { return };
-        started.detour.is_answered();
+        started.detour.note_answered();
         // As long as no leader is heard there is nothing better.
         if let Some((by, until)) = &mut started.detour.by
             && *by == from

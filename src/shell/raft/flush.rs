@@ -5,20 +5,22 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::identity::Standing;
-use super::wire::{PARCEL_BYTES, Parcel, pack};
-use super::{BATCH, FLUSH, RAFT, Replica, StateMachine, record};
+use super::machine::StateMachine;
+use super::record;
+use super::standing::Standing;
+use super::state::{BATCH, FLUSH, RAFT, Replica, Started};
+use super::wire::{BUNDLE_BYTES, Bundle, pack};
 use crate::node::{Context, Ticket};
 use crate::raft::{Index, Persist, RaftId, Ready, Term};
 use crate::time::Time;
 
-/// A parcel as a message body.
+/// A bundle as a message body.
 #[derive(Serialize)]
-struct Body<'a> {
+struct BundleBody<'a> {
     #[serde(rename = "type")]
     kind: &'a str,
     #[serde(flatten)]
-    parcel: &'a Parcel,
+    bundle: &'a Bundle,
 }
 
 impl<S: StateMachine> Replica<S> {
@@ -89,12 +91,12 @@ impl<S: StateMachine> Replica<S> {
             started.outbox.entry(message.to).or_default().raft.push(pack(message));
         }
         if !ready.messages_after.is_empty() {
-            let mut promises: BTreeMap<RaftId, Parcel> = BTreeMap::new();
+            let mut promises: BTreeMap<RaftId, Bundle> = BTreeMap::new();
             for message in &ready.messages_after {
                 promises.entry(message.to).or_default().raft.push(pack(message));
             }
             let ticket = started.last_ticket.expect("what waits, waits for a write");
-            self.send_parcels(cx, promises, Some(ticket));
+            self.send_bundles(cx, promises, Some(ticket));
         }
         for entry in &ready.committed {
             self.apply(cx, entry);
@@ -110,30 +112,30 @@ impl<S: StateMachine> Replica<S> {
     fn send(&mut self, cx: &mut Context<'_>) {
         let Some(started) = &mut self.started else { return };
         let outbox = std::mem::take(&mut started.outbox);
-        self.send_parcels(cx, outbox, None);
+        self.send_bundles(cx, outbox, None);
     }
 
-    fn send_parcels(
+    fn send_bundles(
         &mut self,
         cx: &mut Context<'_>,
-        parcels: BTreeMap<RaftId, Parcel>,
+        bundles: BTreeMap<RaftId, Bundle>,
         after: Option<Ticket>,
     ) {
         let Some(started) = &mut self.started else { return };
-        let parcels = parcels.into_iter().filter(|(_, p)| !p.is_empty());
+        let bundles = bundles.into_iter().filter(|(_, p)| !p.is_empty());
         let split =
-            |(to, p): (RaftId, Parcel)| p.split(PARCEL_BYTES).into_iter().map(move |p| (to, p));
-        for (to, mut parcel) in parcels.flat_map(split) {
-            parcel.cluster = self.standing.cluster;
+            |(to, p): (RaftId, Bundle)| p.split(BUNDLE_BYTES).into_iter().map(move |p| (to, p));
+        for (to, mut bundle) in bundles.flat_map(split) {
+            bundle.cluster = self.standing.cluster;
             let is_known = self.known.contains(&to) || started.logged.contains(&to);
-            parcel.new = parcel.cluster.is_some() && !is_known;
+            bundle.new = bundle.cluster.is_some() && !is_known;
             // Guard: a voucher of a server that abstains is none.
             let abstains = started.raft.is_abstaining();
-            parcel.term = if abstains { Term::ZERO } else { started.raft.term() };
-            parcel.clocks = started.timing.send(to, cx.now());
+            bundle.term = if abstains { Term::ZERO } else { started.raft.term() };
+            bundle.clocks = started.timing.send(to, cx.now());
             let place = usize::try_from(to.0).unwrap_or(usize::MAX).wrapping_sub(1);
             let Some(dest) = started.ids.get(place).cloned() else { continue };
-            let body = Body { kind: self.kind, parcel: &parcel };
+            let body = BundleBody { kind: self.kind, bundle: &bundle };
             match after {
                 Some(ticket) => cx.send_after(ticket, &dest, &body),
                 None => cx.send(&dest, &body),
@@ -182,7 +184,7 @@ fn spread(own: RaftId, last: u64) -> u64 {
     x ^ (x >> 31)
 }
 
-impl super::Started {
+impl Started {
     fn persist(
         &mut self,
         cx: &mut Context<'_>,

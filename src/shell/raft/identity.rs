@@ -3,7 +3,7 @@
 //! A cluster has no command that founds it, so its identity comes out of its own log: the
 //! nonce of the first session that the log opened. It is random, the same on every replica
 //! that applied it, and decided once, as everything in a log is. It travels with every
-//! parcel. A parcel of another cluster is dropped, on both sides.
+//! bundle. A bundle of another cluster is dropped, on both sides.
 //!
 //! The log also tells which nodes have ever taken part: those that opened a session. A node
 //! that none is known of is told so (`new`), and believes that it begins.
@@ -14,48 +14,15 @@
 //! opened in this life is applied here: see [`Raft::readmit`](crate::raft::Raft::readmit)
 //! and `docs/storage.md`.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use serde::{Deserialize, Serialize};
-
-use super::{Replica, StateMachine, apply};
+use super::machine::StateMachine;
+use super::standing::ClusterId;
+use super::state::Replica;
 use crate::message::NodeId;
 use crate::node::Context;
-use crate::raft::{RaftId, Restored, Term};
-
-/// What tells the logs of two clusters apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub(super) struct ClusterId(u32);
-
-impl ClusterId {
-    /// The identity that a log has whose first session has this nonce.
-    pub(super) fn of_first_session(nonce: u64) -> ClusterId {
-        // The upper bits are as random, if there are any; 32 bits keep parcels small.
-        ClusterId((nonce ^ (nonce >> 32)) as u32)
-    }
-}
-
-impl std::fmt::Display for ClusterId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:08x}", self.0)
-    }
-}
-
-/// What a node must remember of itself besides raft's state.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Standing {
-    /// The identity of the cluster's log, once it is known.
-    pub(super) cluster: Option<ClusterId>,
-    /// This node is not counted.
-    pub(super) abstains: bool,
-}
-
-/// The nodes whose parcels were of another cluster, and of which.
-pub(super) type Foreign = BTreeMap<RaftId, ClusterId>;
+use crate::raft::{RaftId, Term};
 
 impl<S: StateMachine> Replica<S> {
-    /// Whether the sender of a parcel is of this cluster. If this node has no past, and
+    /// Whether the sender of a bundle is of this cluster. If this node has no past, and
     /// the sender knows of one, this node has lost it.
     pub(super) fn admit(
         &mut self,
@@ -120,11 +87,6 @@ impl<S: StateMachine> Replica<S> {
         let place = usize::try_from(id.0).ok()?.checked_sub(1)?;
         Some(mixed_up(cx.id(), self.standing.cluster?, started.ids.get(place)?, *theirs))
     }
-}
-
-/// The nodes that opened a session in a log, whether that is committed or not.
-pub(super) fn sessions_in(log: &Restored) -> BTreeSet<RaftId> {
-    log.entries.iter().filter_map(apply::session_of).map(|(_, origin)| origin).collect()
 }
 
 /// Why a node does not start whose cluster cannot bring it back.

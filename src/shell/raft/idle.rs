@@ -17,75 +17,14 @@
 //! *plain* copy, which goes through the log whatever it changes, and from then on it
 //! accepts no other answer.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use super::repeats::Key;
-use super::{Answer, Proposal, Reader, Replica, Started, StateMachine, Wanted};
+use super::envelope::Key;
+use super::idle_answers::Fate;
+use super::machine::{Answer, StateMachine};
+use super::state::{Proposal, Reader, Replica, Started, Wanted};
 use crate::mark::{self, Mark};
 use crate::mutant::{self, Mutant, invariant};
 use crate::node::Context;
 use crate::raft::{RaftId, Term};
-
-/// What a leader has to remember of commands that it did not append.
-#[derive(Debug, Default)]
-pub(super) struct Idle {
-    /// The term in which this node leads, and of which this is the memory.
-    term: Term,
-    /// Commands that wait for a confirmation, as queries do.
-    checking: BTreeSet<Key>,
-    /// What was answered, by session.
-    answered: BTreeMap<u64, Answered>,
-}
-
-/// The answers of one session.
-#[derive(Debug, Default)]
-struct Answered {
-    /// Below, the client has all its answers.
-    floor: u64,
-    answers: BTreeMap<u64, Answer>,
-}
-
-/// What becomes of a copy of a command.
-enum Fate {
-    Append,
-    /// Leave it: it was answered, or its turn comes, or it was for another leader.
-    Drop,
-    /// Answer it once more.
-    Again(Answer),
-}
-
-impl Idle {
-    /// Forgets what was of another term.
-    fn enter(&mut self, term: Term) {
-        if self.term != term {
-            *self = Idle { term, ..Idle::default() };
-        }
-    }
-
-    /// Whether the command `number` of `session` was answered, and how. Its client has
-    /// all answers below `floor`.
-    fn fate(&mut self, session: u64, number: u64, floor: u64) -> Fate {
-        if self.checking.contains(&Key::Command(session, number)) {
-            return Fate::Drop;
-        }
-        let Some(answered) = self.answered.get_mut(&session) else { return Fate::Append };
-        if floor > answered.floor {
-            answered.floor = floor;
-            answered.answers = answered.answers.split_off(&floor);
-        }
-        if number < answered.floor {
-            return Fate::Drop;
-        }
-        answered.answers.get(&number).cloned().map_or(Fate::Append, Fate::Again)
-    }
-
-    fn remember(&mut self, session: u64, number: u64, answer: Answer) {
-        // Guard: a copy that comes later must not take effect.
-        if !mutant::is(Mutant::IdleForgotten) {
-            self.answered.entry(session).or_default().answers.insert(number, answer);
-        }
-    }
-}
 
 impl<S: StateMachine> Replica<S> {
     /// Whether `proposal` is not to be appended: it changes nothing, and is or will be

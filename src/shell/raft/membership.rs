@@ -26,16 +26,17 @@
 //! removes them again. What is in its joint phase can only be completed, by whoever
 //! leads.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
+use super::changes::{Asker, Check, Current, Done, Goal, Verdict};
+use super::machine::{Answer, StateMachine};
 use super::pending::Ask;
-use super::{Answer, Reader, Replica, Started, StateMachine, Wanted};
+use super::state::{Reader, Replica, Started, Wanted, raft_id};
 use crate::message::{ErrorCode, Message, NodeId, RpcError};
 use crate::node::Context;
-use crate::raft::{Change, ChangeError, Config, Index, RaftId, Term};
+use crate::raft::{Change, ChangeError, Index, RaftId, Term};
 use crate::time::Time;
 
 /// How many entries a learner may lack when it becomes a voter.
@@ -44,55 +45,6 @@ const CLOSE: u64 = 64;
 const SILENCE: Duration = Duration::from_secs(3);
 /// How long it may be heard and get nowhere.
 const STANDSTILL: Duration = Duration::from_secs(60);
-
-/// What the cluster is to become: these are to be voters, and those no members.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Goal {
-    #[serde(rename = "a", default, skip_serializing_if = "BTreeSet::is_empty")]
-    add: BTreeSet<RaftId>,
-    #[serde(rename = "r", default, skip_serializing_if = "BTreeSet::is_empty")]
-    remove: BTreeSet<RaftId>,
-}
-
-/// Who asks: the node, and its name for the request.
-type Asker = (RaftId, u64);
-
-/// The changes that this node has dealt with as the leader of `term`.
-#[derive(Default)]
-pub(super) struct Changes {
-    term: Term,
-    current: Option<Current>,
-    /// What was answered in this term. A request that comes again gets it again.
-    answered: BTreeMap<Asker, Verdict>,
-    /// Answers on their way.
-    unsent: Vec<Asker>,
-}
-
-/// How a request has ended.
-type Verdict = Result<(), &'static str>;
-
-/// The change that is under way.
-struct Current {
-    goal: Goal,
-    askers: Vec<Asker>,
-    /// The nodes that it has made learners.
-    taught: BTreeSet<RaftId>,
-    /// This leader has appended a configuration for it.
-    has_appended: bool,
-    /// Why it is being undone, if it is.
-    given_up: Option<&'static str>,
-    /// The read by which the leader makes sure that it still leads.
-    check: Option<Check>,
-    since: Time,
-    /// What the learners had when one of them last got on, and when.
-    got: (Vec<Index>, Time),
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Check {
-    Asked(u64),
-    Passed,
-}
 
 #[derive(Deserialize)]
 struct Named {
@@ -105,12 +57,6 @@ struct Lists {
     add: Vec<NodeId>,
     #[serde(default)]
     remove: Vec<NodeId>,
-}
-
-#[derive(Serialize)]
-struct Done {
-    #[serde(rename = "type")]
-    kind: &'static str,
 }
 
 /// The requests for changes, and what they are answered with.
@@ -126,7 +72,7 @@ pub(super) fn answer_to(kind: &str) -> Option<&'static str> {
 fn parse(message: &Message, ids: &[NodeId]) -> Result<Goal, RpcError> {
     let number = |id: &NodeId| {
         let text = || format!("there is no node {id}");
-        super::raft_id(ids, id).ok_or_else(|| RpcError::new(ErrorCode::NODE_NOT_FOUND, text()))
+        raft_id(ids, id).ok_or_else(|| RpcError::new(ErrorCode::NODE_NOT_FOUND, text()))
     };
     let lists = match message.body.kind.as_str() {
         "change_members" => message.body.parse::<Lists>()?,
@@ -183,73 +129,6 @@ impl<S: StateMachine> Replica<S> {
             };
             self.result(cx, asker.0, asker.1, answer);
         }
-    }
-}
-
-/// What a client is told about its change, where the leader has answered `answer`.
-pub(super) fn translate(done: &'static str, sent_in: &[Term], answer: Answer) -> Answer {
-    match serde_json::from_str::<RpcError>(answer.as_str()) {
-        Err(_) => Answer::new(&Done { kind: done }),
-        // Guard: the leader of another term may have taken up another copy.
-        Ok(error) if sent_in.len() > 1 => {
-            let text = format!("the outcome is not known; one leader said: {}", error.text);
-            Answer::error(&RpcError::new(ErrorCode::TIMEOUT, text))
-        }
-        Ok(_) => answer,
-    }
-}
-
-impl Changes {
-    /// A leader of another term knows nothing of what was before it.
-    fn enter(&mut self, term: Term) {
-        if self.term != term {
-            *self = Changes { term, ..Changes::default() };
-        }
-    }
-
-    fn answer(&mut self, askers: impl IntoIterator<Item = Asker>, verdict: Verdict) {
-        for asker in askers {
-            self.answered.entry(asker).or_insert(verdict);
-            self.unsent.push(asker);
-        }
-    }
-
-    /// Ends the current change.
-    fn end(&mut self, verdict: Verdict) {
-        if let Some(current) = self.current.take() {
-            self.answer(current.askers, verdict);
-        }
-    }
-
-    /// The read `context` was confirmed.
-    pub(super) fn checked(&mut self, context: u64) {
-        if let Some(current) = &mut self.current
-            && current.check == Some(Check::Asked(context))
-        {
-            current.check = Some(Check::Passed);
-        }
-    }
-}
-
-impl Current {
-    fn new(goal: Goal, asker: Asker, now: Time) -> Current {
-        Current {
-            goal,
-            askers: vec![asker],
-            taught: BTreeSet::new(),
-            has_appended: false,
-            given_up: None,
-            check: None,
-            since: now,
-            got: (Vec::new(), now),
-        }
-    }
-
-    /// Whether `goal` takes back everything that this change is about to do, and nothing of
-    /// it is done in `config`, the last one in the log.
-    fn is_cancelled_by(&self, goal: &Goal, config: &Config) -> bool {
-        let is_about_to_add = !config.is_joint() && self.goal.add.is_disjoint(&config.voters);
-        is_about_to_add && !self.goal.add.is_empty() && goal.remove.is_superset(&self.goal.add)
     }
 }
 

@@ -15,7 +15,7 @@ pub struct Options {
     /// How long a request waits for a leader before it is refused.
     pub leaderless_ms: u64,
     /// Within how long every request is answered, with an error if there is nothing else to
-    /// say. For clients that close their connection when they give up: a later answer would
+    /// body. For clients that close their connection when they give up: a later answer would
     /// be a message to an address that does not exist any more. `None` keeps requests for ten
     /// seconds, and for longer if they are large.
     pub answer_within_ms: Option<u64>,

@@ -2,7 +2,7 @@
 
 use serde_json::value::RawValue;
 
-use super::membership::Goal;
+use super::changes::Goal;
 use super::pace::Pace;
 use crate::message::Request;
 use crate::raft::Term;

@@ -3,7 +3,7 @@
 
 use serde::Deserialize;
 
-use super::wire::Say;
+use super::wire::Body;
 use crate::raft::Term;
 
 /// A vote or a candidacy. A server that forgets it in a crash could give the same term
@@ -21,7 +21,7 @@ pub struct Promise {
 #[derive(Deserialize)]
 struct Core {
     #[serde(rename = "m", default)]
-    raft: Vec<(Term, Say)>,
+    raft: Vec<(Term, Body)>,
 }
 
 /// How votes that are granted, and requests for them, begin on the wire; so that other
@@ -34,9 +34,9 @@ pub fn promises(body: &str) -> Vec<Promise> {
         return Vec::new();
     }
     let Ok(core) = serde_json::from_str::<Core>(body) else { return Vec::new() };
-    let promise = |(term, say)| match say {
-        Say::Vote(false, true) => Some(Promise { term, is_candidacy: false }),
-        Say::RequestVote(false, ..) => Some(Promise { term, is_candidacy: true }),
+    let promise = |(term, body)| match body {
+        Body::Vote(false, true) => Some(Promise { term, is_candidacy: false }),
+        Body::RequestVote(false, ..) => Some(Promise { term, is_candidacy: true }),
         _ => None,
     };
     core.raft.into_iter().filter_map(promise).collect()
@@ -44,14 +44,14 @@ pub fn promises(body: &str) -> Vec<Promise> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::wire::{Parcel, pack};
+    use super::super::wire::{Bundle, pack};
     use super::*;
     use crate::raft::{LogId, Message, MessageKind, RaftId};
 
     fn body(kind: MessageKind) -> String {
         let message = Message { from: RaftId(1), to: RaftId(2), term: Term(7), kind };
-        let parcel = Parcel { raft: vec![pack(&message)], ..Parcel::default() };
-        serde_json::to_string(&parcel).unwrap()
+        let bundle = Bundle { raft: vec![pack(&message)], ..Bundle::default() };
+        serde_json::to_string(&bundle).unwrap()
     }
 
     #[test]

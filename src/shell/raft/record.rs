@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::identity::{ClusterId, Standing};
+use super::standing::{ClusterId, Standing};
 use super::wire::{WireEntry, pack_entry, unpack_entry};
 use crate::raft::{Command, Config, Entry, HardState, Index, LogId, Persist, Restored, Snapshot};
 use crate::storage::Log;

@@ -9,30 +9,8 @@
 
 use std::collections::BTreeSet;
 
-use super::Started;
-use super::apply::Envelope;
-use crate::raft::{Entry, Payload, Raft, RaftId, Term};
-
-/// What tells a command from all others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Key {
-    /// Session and number.
-    Command(u64, u64),
-    /// The nonce and the node of who opens a session.
-    Open(u64, RaftId),
-}
-
-impl Key {
-    /// The key of a command as it stands in the log, and the node that it comes from;
-    /// `None` if it is no command.
-    pub(super) fn of(bytes: &[u8]) -> Option<(Key, RaftId)> {
-        if let Ok((session, number, _, origin, _)) = serde_json::from_slice::<Envelope<'_>>(bytes) {
-            return Some((Key::Command(session, number), origin));
-        }
-        let (nonce, origin) = serde_json::from_slice::<(u64, RaftId)>(bytes).ok()?;
-        Some((Key::Open(nonce, origin), origin))
-    }
-}
+use super::envelope::Key;
+use crate::raft::{Entry, Payload, Raft, Term};
 
 /// The commands in this leader's log that are not applied yet.
 #[derive(Debug, Default)]
@@ -54,31 +32,29 @@ impl Waiting {
         self.keys = entries.filter_map(key_of).collect();
         self.term = Some(raft.term());
     }
+
+    /// Whether the command is in the log of `raft`, which leads, and will be applied.
+    pub(super) fn contains(&mut self, raft: &Raft, key: Key) -> bool {
+        self.catch_up(raft);
+        self.keys.contains(&key)
+    }
+
+    /// Notes that this leader has appended the command.
+    pub(super) fn note_appended(&mut self, key: Key) {
+        self.keys.insert(key);
+    }
+
+    /// Notes that the command is applied: from now on the sessions know it.
+    pub(super) fn note_applied(&mut self, raft: &Raft, key: Key) {
+        if raft.is_leader() {
+            self.keys.remove(&key);
+        } else {
+            *self = Waiting::default();
+        }
+    }
 }
 
 fn key_of(entry: &Entry) -> Option<Key> {
     let Payload::Command(command) = &entry.payload else { return None };
     Key::of(command.as_bytes()).map(|(key, _)| key)
-}
-
-impl Started {
-    /// Whether the command is in this leader's log and will be applied.
-    pub(super) fn is_waiting(&mut self, key: Key) -> bool {
-        self.waiting.catch_up(&self.raft);
-        self.waiting.keys.contains(&key)
-    }
-
-    /// This leader has appended the command.
-    pub(super) fn is_appended(&mut self, key: Key) {
-        self.waiting.keys.insert(key);
-    }
-
-    /// The command is applied: from now on the sessions know it.
-    pub(super) fn is_applied(&mut self, key: Key) {
-        if self.raft.is_leader() {
-            self.waiting.keys.remove(&key);
-        } else {
-            self.waiting = Waiting::default();
-        }
-    }
 }

@@ -7,15 +7,15 @@
 //!
 //! An entry is `[term, payload]`; its index follows from its place. The payload is
 //! `null` for a leader's empty entry, an object for a configuration, and an array for
-//! a command, which always is one (see `Envelope` in `apply`).
+//! a command, which always is one (see `Envelope` in `envelope`).
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::identity::ClusterId;
-use super::membership::Goal;
+use super::changes::Goal;
+use super::standing::ClusterId;
 use crate::message::MAX_LINE_BYTES;
 use crate::raft::{
     Command, Config, Entry, Index, LogId, Message, MessageKind, Payload, RaftId, ReadContext,
@@ -25,13 +25,13 @@ use crate::raft::{
 /// The largest command that a message between nodes has room for, in bytes. The rest is
 /// for what stands around it.
 pub(super) const MAX_COMMAND_BYTES: usize = MAX_LINE_BYTES - (64 << 10);
-/// The size from which a parcel is sent as several, in bytes. A single item larger than
+/// The size from which a bundle is sent as several, in bytes. A single item larger than
 /// this travels alone.
-pub(super) const PARCEL_BYTES: usize = 1 << 20;
+pub(super) const BUNDLE_BYTES: usize = 1 << 20;
 
 /// Everything one replica tells another in one turn.
 #[derive(Debug, Default, Serialize, Deserialize)]
-pub(super) struct Parcel {
+pub(super) struct Bundle {
     /// The sender's clock, and the receiver's as the sender last saw it, with the time
     /// it has kept it: both in milliseconds. Gives the round trip.
     #[serde(rename = "w")]
@@ -47,7 +47,7 @@ pub(super) struct Parcel {
     pub(super) term: Term,
     /// Messages of the consensus core.
     #[serde(rename = "m", default, skip_serializing_if = "Vec::is_empty")]
-    pub(super) raft: Vec<(Term, Say)>,
+    pub(super) raft: Vec<(Term, Body)>,
     /// For the leader, from the sender's own clients.
     #[serde(rename = "r", default, skip_serializing_if = "Requests::is_empty")]
     pub(super) requests: Requests,
@@ -74,7 +74,7 @@ pub(super) struct Parcel {
     pub(super) wake: bool,
 }
 
-impl Parcel {
+impl Bundle {
     /// Whether there is nothing in it.
     pub(super) fn is_empty(&self) -> bool {
         self.raft.is_empty()
@@ -90,14 +90,14 @@ impl Parcel {
     fn size_bytes(&self) -> usize {
         let passed_on: usize = self.passed_on.iter().map(|(_, r)| r.size_bytes()).sum();
         let back: usize = self.replies_back.iter().map(|(_, r)| r.size_bytes()).sum();
-        let raft: usize = self.raft.iter().map(|(_, say)| say.size_bytes()).sum();
+        let raft: usize = self.raft.iter().map(|(_, body)| body.size_bytes()).sum();
         raft + self.requests.size_bytes() + passed_on + self.replies.size_bytes() + back
     }
 
-    /// The same as parcels of at most `max_bytes`, in order; an item that is larger has a
-    /// parcel of its own. A receiver skips what is longer than a line may be, and
+    /// The same as bundles of at most `max_bytes`, in order; an item that is larger has a
+    /// bundle of its own. A receiver skips what is longer than a line may be, and
     /// whatever comes behind a long line waits for it.
-    pub(super) fn split(self, max_bytes: usize) -> Vec<Parcel> {
+    pub(super) fn split(self, max_bytes: usize) -> Vec<Bundle> {
         if self.size_bytes() <= max_bytes {
             return vec![self];
         }
@@ -107,14 +107,14 @@ impl Parcel {
         let passed_on = std::mem::take(&mut top.passed_on);
         let replies = std::mem::take(&mut top.replies);
         let replies_back = std::mem::take(&mut top.replies_back);
-        let mut pile = Pile { max_bytes, full: Vec::new(), top, bytes: 0 };
-        for (term, say) in raft {
-            pile.room(say.size_bytes()).raft.push((term, say));
+        let mut pile = Bundles { max_bytes, full: Vec::new(), top, bytes: 0 };
+        for (term, body) in raft {
+            pile.room(body.size_bytes()).raft.push((term, body));
         }
         requests.each(|bytes, put| {
-            let parcel = pile.room(bytes);
-            parcel.pass_on = pass_on;
-            put(&mut parcel.requests);
+            let bundle = pile.room(bytes);
+            bundle.pass_on = pass_on;
+            put(&mut bundle.requests);
         });
         for (origin, requests) in passed_on {
             requests.each(|bytes, put| put(entry(&mut pile.room(bytes).passed_on, origin)));
@@ -128,17 +128,17 @@ impl Parcel {
     }
 }
 
-/// Parcels that are being filled, one after the other.
-struct Pile {
+/// Bundles that are being filled, one after the other.
+struct Bundles {
     max_bytes: usize,
-    full: Vec<Parcel>,
-    top: Parcel,
+    full: Vec<Bundle>,
+    top: Bundle,
     bytes: usize,
 }
 
-impl Pile {
-    /// The parcel that has room for `bytes` more.
-    fn room(&mut self, bytes: usize) -> &mut Parcel {
+impl Bundles {
+    /// The bundle that has room for `bytes` more.
+    fn room(&mut self, bytes: usize) -> &mut Bundle {
         if self.bytes > 0 && self.bytes + bytes > self.max_bytes {
             self.full.push(std::mem::take(&mut self.top));
             self.bytes = 0;
@@ -279,7 +279,7 @@ impl Replies {
 
 /// A message of the consensus core.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) enum Say {
+pub(super) enum Body {
     /// pre, transfer, last
     #[serde(rename = "v")]
     RequestVote(bool, bool, Id),
@@ -314,14 +314,14 @@ pub(super) enum Say {
     Outsider(RaftId),
 }
 
-impl Say {
+impl Body {
     fn size_bytes(&self) -> usize {
         ITEM_BYTES
             + match self {
-                Say::Append(_, _, _, entries) => {
+                Body::Append(_, _, _, entries) => {
                     entries.iter().map(|(_, payload)| ITEM_BYTES + payload.get().len()).sum()
                 }
-                Say::Snapshot(.., data, _) => data.len(),
+                Body::Snapshot(.., data, _) => data.len(),
                 _ => 0,
             }
     }
@@ -367,21 +367,21 @@ pub(super) fn unpack_entry(index: Index, (term, payload): WireEntry) -> Option<E
 }
 
 /// A message of the core, packed.
-pub(super) fn pack(message: &Message) -> (Term, Say) {
-    let say = match &message.kind {
+pub(super) fn pack(message: &Message) -> (Term, Body) {
+    let body = match &message.kind {
         MessageKind::RequestVote { pre, transfer, last } => {
-            Say::RequestVote(*pre, *transfer, id(*last))
+            Body::RequestVote(*pre, *transfer, id(*last))
         }
-        MessageKind::Vote { pre, granted } => Say::Vote(*pre, *granted),
+        MessageKind::Vote { pre, granted } => Body::Vote(*pre, *granted),
         MessageKind::Append { prev, commit, round, entries } => {
-            Say::Append(id(*prev), *commit, *round, entries.iter().map(pack_entry).collect())
+            Body::Append(id(*prev), *commit, *round, entries.iter().map(pack_entry).collect())
         }
-        MessageKind::Appended { round, matched } => Say::Appended(*round, *matched),
-        MessageKind::Rejected { round, prev, hint } => Say::Rejected(*round, *prev, id(*hint)),
+        MessageKind::Appended { round, matched } => Body::Appended(*round, *matched),
+        MessageKind::Rejected { round, prev, hint } => Body::Rejected(*round, *prev, id(*hint)),
         MessageKind::Abstained { round, matched, prev, hint } => {
-            Say::Abstained(*round, *matched, *prev, id(*hint))
+            Body::Abstained(*round, *matched, *prev, id(*hint))
         }
-        MessageKind::Snapshot { meta, offset, data, round } => Say::Snapshot(
+        MessageKind::Snapshot { meta, offset, data, round } => Body::Snapshot(
             id(meta.last),
             (*meta.config).clone(),
             meta.len_bytes,
@@ -391,50 +391,50 @@ pub(super) fn pack(message: &Message) -> (Term, Say) {
             *round,
         ),
         MessageKind::SnapshotProgress { last_index, offset, round } => {
-            Say::SnapshotProgress(*last_index, *offset, *round)
+            Body::SnapshotProgress(*last_index, *offset, *round)
         }
-        MessageKind::ReadIndex { context } => Say::ReadIndex(*context),
-        MessageKind::ReadIndexReply { context, index } => Say::ReadIndexReply(*context, *index),
-        MessageKind::TimeoutNow => Say::TimeoutNow,
-        MessageKind::Outsider { id } => Say::Outsider(*id),
+        MessageKind::ReadIndex { context } => Body::ReadIndex(*context),
+        MessageKind::ReadIndexReply { context, index } => Body::ReadIndexReply(*context, *index),
+        MessageKind::TimeoutNow => Body::TimeoutNow,
+        MessageKind::Outsider { id } => Body::Outsider(*id),
     };
-    (message.term, say)
+    (message.term, body)
 }
 
 /// The message that was packed as this; `None` if it was not.
-pub(super) fn unpack(from: RaftId, to: RaftId, (term, say): (Term, Say)) -> Option<Message> {
-    let kind = match say {
-        Say::RequestVote(pre, transfer, last) => {
+pub(super) fn unpack(from: RaftId, to: RaftId, (term, body): (Term, Body)) -> Option<Message> {
+    let kind = match body {
+        Body::RequestVote(pre, transfer, last) => {
             MessageKind::RequestVote { pre, transfer, last: log_id(last) }
         }
-        Say::Vote(pre, granted) => MessageKind::Vote { pre, granted },
-        Say::Append(prev, commit, round, entries) => {
+        Body::Vote(pre, granted) => MessageKind::Vote { pre, granted },
+        Body::Append(prev, commit, round, entries) => {
             let first = Index(prev.1.0.checked_add(1)?);
             let entries = entries.into_iter().zip(first.0..);
             let entries = entries.map(|(e, index)| unpack_entry(Index(index), e));
             let entries = entries.collect::<Option<Vec<Entry>>>()?;
             MessageKind::Append { prev: log_id(prev), commit, round, entries }
         }
-        Say::Appended(round, matched) => MessageKind::Appended { round, matched },
-        Say::Rejected(round, prev, hint) => {
+        Body::Appended(round, matched) => MessageKind::Appended { round, matched },
+        Body::Rejected(round, prev, hint) => {
             MessageKind::Rejected { round, prev, hint: log_id(hint) }
         }
-        Say::Abstained(round, matched, prev, hint) => {
+        Body::Abstained(round, matched, prev, hint) => {
             MessageKind::Abstained { round, matched, prev, hint: log_id(hint) }
         }
-        Say::Snapshot(last, config, len_bytes, checksum, offset, data, round) => {
+        Body::Snapshot(last, config, len_bytes, checksum, offset, data, round) => {
             let meta =
                 SnapshotMeta { last: log_id(last), config: config.into(), len_bytes, checksum };
             let data = Command::from(BASE64_STANDARD.decode(data).ok()?);
             MessageKind::Snapshot { meta, offset, data, round }
         }
-        Say::SnapshotProgress(last_index, offset, round) => {
+        Body::SnapshotProgress(last_index, offset, round) => {
             MessageKind::SnapshotProgress { last_index, offset, round }
         }
-        Say::ReadIndex(context) => MessageKind::ReadIndex { context },
-        Say::ReadIndexReply(context, index) => MessageKind::ReadIndexReply { context, index },
-        Say::TimeoutNow => MessageKind::TimeoutNow,
-        Say::Outsider(id) => MessageKind::Outsider { id },
+        Body::ReadIndex(context) => MessageKind::ReadIndex { context },
+        Body::ReadIndexReply(context, index) => MessageKind::ReadIndexReply { context, index },
+        Body::TimeoutNow => MessageKind::TimeoutNow,
+        Body::Outsider(id) => MessageKind::Outsider { id },
     };
     Some(Message { from, to, term, kind })
 }

@@ -1,0 +1,133 @@
+//! The changes of membership that a leader deals with, and what it has answered (see
+//! `membership`).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::machine::Answer;
+use crate::message::{ErrorCode, RpcError};
+use crate::raft::{Config, Index, RaftId, Term};
+use crate::time::Time;
+
+/// What the cluster is to become: these are to be voters, and those no members.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Goal {
+    #[serde(rename = "a", default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(super) add: BTreeSet<RaftId>,
+    #[serde(rename = "r", default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(super) remove: BTreeSet<RaftId>,
+}
+
+/// Who asks: the node, and its name for the request.
+pub(super) type Asker = (RaftId, u64);
+
+/// The changes that this node has dealt with as the leader of `term`.
+#[derive(Default)]
+pub(super) struct Changes {
+    pub(super) term: Term,
+    pub(super) current: Option<Current>,
+    /// What was answered in this term. A request that comes again gets it again.
+    pub(super) answered: BTreeMap<Asker, Verdict>,
+    /// Answers on their way.
+    pub(super) unsent: Vec<Asker>,
+}
+
+/// How a request has ended.
+pub(super) type Verdict = Result<(), &'static str>;
+
+/// The change that is under way.
+pub(super) struct Current {
+    pub(super) goal: Goal,
+    pub(super) askers: Vec<Asker>,
+    /// The nodes that it has made learners.
+    pub(super) taught: BTreeSet<RaftId>,
+    /// This leader has appended a configuration for it.
+    pub(super) has_appended: bool,
+    /// Why it is being undone, if it is.
+    pub(super) given_up: Option<&'static str>,
+    /// The read by which the leader makes sure that it still leads.
+    pub(super) check: Option<Check>,
+    pub(super) since: Time,
+    /// What the learners had when one of them last got on, and when.
+    pub(super) got: (Vec<Index>, Time),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Check {
+    Asked(u64),
+    Passed,
+}
+
+#[derive(Serialize)]
+pub(super) struct Done {
+    #[serde(rename = "type")]
+    pub(super) kind: &'static str,
+}
+
+/// What a client is told about its change, where the leader has answered `answer`.
+pub(super) fn translate(done: &'static str, sent_in: &[Term], answer: Answer) -> Answer {
+    match serde_json::from_str::<RpcError>(answer.as_str()) {
+        Err(_) => Answer::new(&Done { kind: done }),
+        // Guard: the leader of another term may have taken up another copy.
+        Ok(error) if sent_in.len() > 1 => {
+            let text = format!("the outcome is not known; one leader said: {}", error.text);
+            Answer::error(&RpcError::new(ErrorCode::TIMEOUT, text))
+        }
+        Ok(_) => answer,
+    }
+}
+
+impl Changes {
+    /// A leader of another term knows nothing of what was before it.
+    pub(super) fn enter(&mut self, term: Term) {
+        if self.term != term {
+            *self = Changes { term, ..Changes::default() };
+        }
+    }
+
+    pub(super) fn answer(&mut self, askers: impl IntoIterator<Item = Asker>, verdict: Verdict) {
+        for asker in askers {
+            self.answered.entry(asker).or_insert(verdict);
+            self.unsent.push(asker);
+        }
+    }
+
+    /// Ends the current change.
+    pub(super) fn end(&mut self, verdict: Verdict) {
+        if let Some(current) = self.current.take() {
+            self.answer(current.askers, verdict);
+        }
+    }
+
+    /// The read `context` was confirmed.
+    pub(super) fn checked(&mut self, context: u64) {
+        if let Some(current) = &mut self.current
+            && current.check == Some(Check::Asked(context))
+        {
+            current.check = Some(Check::Passed);
+        }
+    }
+}
+
+impl Current {
+    pub(super) fn new(goal: Goal, asker: Asker, now: Time) -> Current {
+        Current {
+            goal,
+            askers: vec![asker],
+            taught: BTreeSet::new(),
+            has_appended: false,
+            given_up: None,
+            check: None,
+            since: now,
+            got: (Vec::new(), now),
+        }
+    }
+
+    /// Whether `goal` takes back everything that this change is about to do, and nothing of
+    /// it is done in `config`, the last one in the log.
+    pub(super) fn is_cancelled_by(&self, goal: &Goal, config: &Config) -> bool {
+        let is_about_to_add = !config.is_joint() && self.goal.add.is_disjoint(&config.voters);
+        is_about_to_add && !self.goal.add.is_empty() && goal.remove.is_superset(&self.goal.add)
+    }
+}

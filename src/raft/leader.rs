@@ -121,7 +121,7 @@ impl Raft {
     pub(super) fn send_to(&mut self, to: RaftId, ping: bool) {
         let Role::Leader(leader) = &mut self.role else { return };
         let peer = leader.peers.get_mut(&to).expect("only peers are sent to");
-        let due = self.now >= peer.heartbeat_due;
+        let due = self.now >= peer.due();
         let needs_snapshot = self.log.id(peer.next.prev()).is_none();
         if needs_snapshot && !matches!(peer.state, ProgressState::Snapshot { .. }) {
             let snapshot = self.log.snapshot().expect("only a snapshot replaces entries");
@@ -200,8 +200,7 @@ impl Raft {
         let Role::Leader(leader) = &mut self.role else { return };
         let round = leader.round;
         let peer = leader.peers.get_mut(&to).expect("only peers are sent to");
-        peer.heartbeat_due = due;
-        peer.asked = round;
+        peer.sends(prev.index, round, due);
         self.send(to, MessageKind::Append { prev, commit, round, entries });
     }
 

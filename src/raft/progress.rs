@@ -37,6 +37,9 @@ pub struct Progress {
     pub last_heard: u64,
     /// The tick at which a heartbeat is due.
     pub(super) heartbeat_due: u64,
+    /// The tick at which what is on the way is asked after: unlike a heartbeat, this is not
+    /// put off by appends that only ask (see [`Progress::due`]).
+    loss_due: u64,
     /// No longer a member, kept only until it has learnt so.
     pub(super) departing: bool,
     /// It was sent a snapshot, and has not caught up since.
@@ -184,8 +187,28 @@ impl Progress {
             asked: Round::default(),
             last_heard: now,
             heartbeat_due: now,
+            loss_due: now,
             departing: false,
             catching_up: false,
+        }
+    }
+
+    /// The tick at which it has to be sent something, if only an empty append.
+    ///
+    /// Where reads are confirmed all the time there is no silence that a heartbeat could end,
+    /// and what they send does not show whether an append was lost. So as long as appends are
+    /// without an answer, an empty one follows them a heartbeat later in any case.
+    pub(super) fn due(&self) -> u64 {
+        let waits = self.inflight().is_some_and(|inflight| !inflight.is_empty());
+        if waits { self.heartbeat_due.min(self.loss_due) } else { self.heartbeat_due }
+    }
+
+    /// An append after `prev` leaves in `round`; the next one is due at the tick `due`.
+    pub(super) fn sends(&mut self, prev: Index, round: Round, due: u64) {
+        (self.asked, self.heartbeat_due) = (round, due);
+        // Guard: only what follows everything sent shows what was lost of it.
+        if prev.next() >= self.next {
+            self.loss_due = due;
         }
     }
 

@@ -60,7 +60,7 @@ impl Leader {
 
     /// The tick of the next thing that happens by itself.
     pub(super) fn next_due(&self) -> u64 {
-        let heartbeats = self.peers.values().map(|p| p.heartbeat_due).min();
+        let heartbeats = self.peers.values().map(Progress::due).min();
         let transfer = self.transfer.map(|t| t.until);
         let due = [heartbeats, transfer].into_iter().flatten().min();
         due.map_or(self.check_due, |due| due.min(self.check_due))

@@ -67,6 +67,7 @@ impl<S: StateMachine> Replica<S> {
                 }
                 let patience = pace.patience(pending.copies, rtt_ms);
                 if pending.sent.is_some_and(|at| now - at >= patience) {
+                    pending.is_late = true;
                     pending.leave(pace);
                     unsent.insert(*key);
                     started.detour.note_unanswered();

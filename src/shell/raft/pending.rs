@@ -19,6 +19,8 @@ pub(super) struct Pending {
     pub(super) sent: Option<Time>,
     /// How often it was sent.
     pub(super) copies: u32,
+    /// A copy was not answered in time.
+    pub(super) is_late: bool,
     /// The newest term in which a copy that names its term was sent.
     sent_in: Option<Term>,
     /// A copy was sent that names no term.
@@ -36,6 +38,7 @@ impl Pending {
             vague,
             sent: None,
             copies: 0,
+            is_late: false,
             sent_in: None,
             is_plain: false,
             on_the_way: false,

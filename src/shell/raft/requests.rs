@@ -180,6 +180,9 @@ impl<S: StateMachine> Replica<S> {
                     let query = query.clone();
                     let wanted = Wanted::Answer(query.clone());
                     let reader = Reader { origin: own, name, wanted };
+                    // A read that was not served in time waits for entries that this node
+                    // lacks; while it catches up after a snapshot that may take long.
+                    let reads_here = reads_here && !pending.is_late;
                     let is_here = to == own || reads_here || mutant::is(Mutant::LocalReadAnywhere);
                     let is_taken = is_here && started.read(reader, own, Term::ZERO);
                     if !is_taken && to != own {

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::append;
 use super::net::Net;
+use super::{append, read};
 
 /// A cluster with pieces, logs and limits that are small, so that little is much.
 fn small(latency_ms: u64) -> Net {
@@ -38,6 +38,29 @@ fn a_follower_of_a_busy_leader_catches_up() {
         commit(2) + 400 > commit(0)
     });
     assert!(caught_up.is_some(), "n2 is behind: {:?} of {:?}", net.status(2), net.status(0));
+}
+
+#[test]
+fn a_node_that_is_far_behind_leaves_reads_to_its_leader() {
+    let mut net = Net::stopped(3, 20);
+    net.options.follower_reads = true;
+    net.options.snapshot_chunk_bytes = 10;
+    net.options.max_inflight = 1;
+    net.options.compact_bytes = 300;
+    net.options.keep_entries = 0;
+    net.boot();
+    net.kill(2);
+    for value in 0..300 {
+        net.ask(0, append(value));
+        net.run_ms(5);
+    }
+    net.start(2);
+    net.run_ms(1000);
+    // A snapshot of a thousand bytes takes a hundred round trips here.
+    let answer = net.call(2, read());
+    let applied = |node| net.status(node).expect("it runs").applied;
+    assert!(applied(2) + 100 < applied(0), "n2 has caught up already: {:?}", net.status(2));
+    assert_eq!(answer["list"].as_array().map(Vec::len), Some(300));
 }
 
 #[test]

@@ -98,6 +98,20 @@ fn pinned_seeds_that_once_failed_are_valid() {
          --latency-dist uniform --nemesis partition,pause,one-way,slow,membership \
          --nemesis-interval 5 --topology tree3 --key-count 2 --max-writes-per-key 4 \
          --loss 0.15 --reorder 0.5 --fsync 10 --quiet-phase 6 --seed 521335 -- lin-kv",
+        // An append was lost and not asked after, because reads put off every heartbeat.
+        "--node-count 4 --concurrency 4n --time-limit 20 --rate 100 --latency 1 \
+         --latency-spread 4 --latency-dist uniform --nemesis membership --nemesis-interval 2 \
+         --topology tree4 --key-count 2 --max-writes-per-key 4 --loss 0.05 --duplicate 0.01 \
+         --reorder 0.5 --clock-skew 0.3 --quiet-phase 6 --seed 500996 -- lin-kv \
+         --keep-entries 30 --append-bytes 3000 --max-early 0 --snapshot-chunk 100 \
+         --max-inflight 1 --follower-reads",
+        // Reads at a node that was sent a snapshot waited until it had come.
+        "--node-count 5 --concurrency 2n --time-limit 20 --rate 100 --latency 20 \
+         --latency-dist uniform --nemesis partition,kill --nemesis-interval 0.3 \
+         --topology total --key-count 2 --max-txn-length 2 --max-writes-per-key 64 \
+         --reorder 0.01 --quiet-phase 6 --seed 500202 -- lin-kv --compact-bytes 300 \
+         --keep-entries 0 --append-bytes 300 --max-early 0 --snapshot-chunk 30 \
+         --max-inflight 1 --follower-reads",
     ] {
         let (outcome, _) = run(flags);
         assert_eq!(outcome.verdict, Verdict::Valid, "{flags}: {}", outcome.decide().why);

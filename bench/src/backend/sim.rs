@@ -270,7 +270,8 @@ impl Cluster for SimCluster {
             let mut draw = machine.draw(now, node);
             machine.storage.crash(draw.rng(), model);
             if may_roll_back && draw.chance(self.disks.roll_back) {
-                machine.rolled_back = machine.storage.roll_back(draw.rng()) > 0;
+                // Also if nothing more is lost now: what was lost before still is.
+                machine.rolled_back |= machine.storage.roll_back(draw.rng()) > 0;
                 machine.note(now, "rolled back");
                 if let Some(inspector) = &mut self.watch.inspector {
                     inspector.rolled_back(node);

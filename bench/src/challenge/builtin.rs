@@ -53,8 +53,8 @@ const RAFT: &[Knob] = &[
     ("--keep-entries", &["0", "3", "30"]),
     ("--append-bytes", &["300", "3000"]),
     ("--max-early", &["0", "1"]),
-    ("--snapshot-chunk", &["2000", "5000"]),
-    ("--max-inflight", &["8"]),
+    ("--snapshot-chunk", &["500", "2000", "5000"]),
+    ("--max-inflight", &["2", "8"]),
     ("--follower-reads", &[""]),
 ];
 /// Whole states instead of what has changed.

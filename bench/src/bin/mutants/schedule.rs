@@ -234,7 +234,7 @@ impl Schedule {
             ..raft
         };
         match mutant {
-            LocalReadAtLeader | ReadBeforeOwnCommit | CommitBeyondAppend => raft,
+            LocalReadAtLeader | ReadBeforeOwnCommit => raft,
             LocalReadAnywhere => Schedule { needs: &[], fix: as_drawn, ..raft },
             CommitEarlierTerm => Schedule { needs: &[Partition, Kill, OneWay], ..piecemeal },
             VoteNotPersisted | VoteBeforeDurable => {
@@ -243,7 +243,7 @@ impl Schedule {
             AckBeforeDurable | AnswerOnAppend => {
                 Schedule { needs: &[Kill, Partition], fix: slow_disks, ..raft }
             }
-            VoteByLengthOnly => piecemeal,
+            VoteByLengthOnly | CommitBeyondAppend => piecemeal,
             VerifiedForever => Schedule {
                 args: FOLLOWER_READS,
                 nodes: &[5, 5, 7],

@@ -3,6 +3,7 @@
 //! One line a file: its name, the verdict, and why. The exit status is that of the worst
 //! file: 0 valid, 1 invalid, 2 unknown or unreadable; an invalid one outweighs those.
 
+use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -17,6 +18,7 @@ use crate::check::txn::{self, Model, parse_models};
 use crate::check::{self, Availability, CheckOptions, Outcome, Verdict, bank, long_fork};
 use crate::edn::{Edn, parse, printable};
 use crate::history::{self, Events, Op, ReadError, Tape};
+use crate::report::{self, Material};
 
 /// Judge recorded histories, in EDN or JSON, of Jepsen, Maelstrom, elle-cli or this bench:
 /// an operation a line, or all of them in a vector; also history.txt and jepsen.log.
@@ -43,6 +45,9 @@ pub struct CheckArgs {
     /// Tell what is wrong in plain text, where a checker can
     #[arg(long)]
     pub story: bool,
+    /// Write a page about the history to this file, if one file is judged
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
     /// How many operations must succeed: `total`, or a fraction from 0 to 1.
     #[arg(long, value_name = "PART")]
     pub availability: Option<Availability>,
@@ -143,6 +148,9 @@ pub fn run(args: &CheckArgs, challenges: &Challenges) -> ExitCode {
         Ok(subject) => subject,
         Err(message) => return usage(&message).into(),
     };
+    if args.report.is_some() && args.files.len() > 1 {
+        return usage("--report is for one history").into();
+    }
     let worst = judge_files(args, &subject, &mut io::stdout().lock());
     ExitCode::from(match worst {
         Ok(Verdict::Valid) => 0,
@@ -192,6 +200,12 @@ fn judge(
         return Ok(Verdict::Unknown);
     }
     let outcome = subject.judge(history, options);
+    if let Some(path) = &args.report {
+        let events = Events::from(history).whole();
+        let name = args.workload.as_deref().or(args.model.as_deref()).unwrap_or_default();
+        let material = Material::of_history(name, &events, &outcome);
+        fs::write(path, report::html(&material))?;
+    }
     let reasons = check::reasons(&outcome.findings).join(" | ");
     match outcome.verdict {
         Verdict::Valid => writeln!(out, "{file}: valid: {operations} client events")?,
@@ -209,8 +223,6 @@ fn judge(
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use clap::Parser;
 
     use super::*;

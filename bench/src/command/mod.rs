@@ -6,14 +6,16 @@ pub mod demo;
 pub mod doc;
 pub mod explore;
 pub mod line;
+mod page;
 pub mod replay;
 pub mod summary;
+mod sums;
 pub mod test;
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::backend::process::unix_millis;
 use crate::check::{Class, Symptom, Verdict};
@@ -59,10 +61,26 @@ impl From<Exit> for ExitCode {
     }
 }
 
+/// Whether standard output is for JSON alone.
+static IS_FOR_JSON: AtomicBool = AtomicBool::new(false);
+
+/// From now on [`say`] prints to standard error: standard output is for JSON.
+fn say_nothing_on_stdout() {
+    IS_FOR_JSON.store(true, Ordering::Relaxed);
+}
+
+/// Prints a JSON value on a line of standard output.
+fn print_json(value: &serde_json::Value) {
+    let _ = writeln!(io::stdout().lock(), "{value}");
+}
+
 /// Prints a line. That nobody reads it any more (`| head -1`) changes no verdict, so
 /// it is no error.
 #[allow(clippy::print_stdout, reason = "the test harness captures only the macros")]
 pub fn say(line: impl Display) {
+    if IS_FOR_JSON.load(Ordering::Relaxed) {
+        return note(line);
+    }
     if cfg!(test) {
         return println!("{line}");
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Exit, say, usage};
+use super::{Exit, page, say, usage};
 use crate::challenge::Challenges;
 use crate::explore::Space;
 use crate::explore::plan::Plan;
@@ -17,6 +17,12 @@ use crate::explore::story::Story;
 pub struct ReplayArgs {
     /// The plan
     plan: PathBuf,
+    /// Where the page about the run goes [default: X.report.html beside X.plan.edn]
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    /// Writes no page
+    #[arg(long, conflicts_with = "report")]
+    no_report: bool,
 }
 
 /// Runs the command.
@@ -26,11 +32,17 @@ pub fn run(args: &ReplayArgs, challenges: &Challenges) -> Exit {
         Ok(text) => text,
         Err(e) => return usage(&format!("{path}: {e}")),
     };
+    let page = args.report.clone().unwrap_or_else(|| page::beside(&args.plan));
     let story = Plan::from_text(&text, challenges).and_then(|plan| {
         let space = Space::of(challenges.find(&plan.run.workload)?);
-        Ok((Story::of(&plan, &space)?, plan))
+        let story = Story::of(&plan, &space)?;
+        let written = match args.no_report {
+            true => Ok(()),
+            false => page::write_plan(&plan, &space, &args.plan, &page),
+        };
+        Ok((story, plan, written))
     });
-    let (story, plan) = match story {
+    let (story, plan, written) = match story {
         Ok(told) => told,
         Err(message) => return usage(&format!("{path}: {message}")),
     };
@@ -44,6 +56,12 @@ pub fn run(args: &ReplayArgs, challenges: &Challenges) -> Exit {
     {
         let kinds: Vec<&str> = symptom.kinds.iter().map(String::as_str).collect();
         say(format_args!("This is not how it failed when the plan was written: {kinds:?}"));
+    }
+    match written {
+        Ok(()) if args.no_report => {}
+        Ok(()) => say(format_args!("\nThe run as a page: {}", page.display())),
+        // The story is told, and the verdict stands.
+        Err(e) => say(format_args!("\nThe page could not be written: {e}")),
     }
     Exit::of(&story.trial)
 }

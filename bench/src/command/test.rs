@@ -7,13 +7,15 @@ use std::time::Duration;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{Exit, Signs, crash, say, usage};
+use super::sums::SumArgs;
+use super::{Exit, Signs, crash, page, say, usage};
 use crate::backend::process::{Children, NodeCommand, resolve, unix_millis};
 use crate::challenge::{Challenge, Challenges};
 use crate::check::{Outcome, Verdict, reasons, results};
 use crate::config::{RunArgs, RunConfig, flags};
 use crate::edn::Edn;
 use crate::judge::{judge, judge_binary};
+use crate::report::Card;
 use crate::run::{Ran, Run};
 use crate::seed::Seed;
 use crate::store::RunDir;
@@ -52,6 +54,11 @@ pub struct TestArgs {
     /// Where results go
     #[arg(long, default_value = "store")]
     store: PathBuf,
+    /// Leaves out report.html, the page about the run
+    #[arg(long)]
+    no_report: bool,
+    #[command(flatten)]
+    sums: SumArgs,
     #[command(flatten)]
     unused: UnusedArgs,
 }
@@ -119,6 +126,8 @@ pub fn run(mut args: TestArgs, challenges: &Challenges) -> Exit {
     if let Err(e) = children.end_in_order() {
         return crash(&format!("cannot catch signals: {e}"));
     }
+    args.sums.begin();
+    let mut cards = Vec::new();
     let mut exit = Exit::Verdict(Verdict::Valid);
     for count in 0..args.test_count {
         let fallback = Seed(unix_millis() % 1_000_000_000);
@@ -126,7 +135,7 @@ pub fn run(mut args: TestArgs, challenges: &Challenges) -> Exit {
         one.run.seed = chosen.map(|seed| seed.wrapping_add(count));
         exit = match RunConfig::new(one.run.clone(), fallback) {
             Ok(config) => match challenges.find(&config.args.workload) {
-                Ok(challenge) => test(&one, challenge, &config, &children),
+                Ok(challenge) => test(&one, challenge, &config, &children, &mut cards),
                 Err(message) => usage(&message),
             },
             Err(message) => usage(&message),
@@ -135,8 +144,12 @@ pub fn run(mut args: TestArgs, challenges: &Challenges) -> Exit {
             break;
         }
     }
+    let written = args.sums.write(&cards);
     children.die_if_interrupted();
-    exit
+    match written {
+        Ok(()) => exit,
+        Err(message) => crash(&message),
+    }
 }
 
 fn test(
@@ -144,6 +157,7 @@ fn test(
     challenge: &dyn Challenge,
     config: &RunConfig,
     children: &Children,
+    cards: &mut Vec<Card>,
 ) -> Exit {
     // Before anything is made for flags that do not suit the workload.
     if let Err(message) = challenge.load(config) {
@@ -165,21 +179,17 @@ fn test(
     };
     let judge = if args.bin.is_some() { judge_binary } else { judge };
     let mut outcome = judge(&ran);
-    let Ran { report, journal, .. } = ran;
+    let report = &ran.report;
     report.blames.iter().for_each(|blame| print_blame(blame, &dir));
     report.hints.iter().for_each(|hint| say(format_args!("Node {} {}", hint.node, hint.text)));
     // What Jepsen's keys `:perf` and `:timeline` stand for.
     outcome.push("pictures", Edn::map([("valid?", true.into()), ("drawn", Edn::Vector(vec![]))]));
     let so_far = report.interrupted.then(|| interrupt(&mut outcome));
     let results = results(&outcome);
-    let written = dir
-        .write_history(&report.history)
-        .and_then(|()| dir.write_results(&results))
-        .and_then(|()| dir.write_parts(&results, &report.history))
-        .and_then(|()| if has_begun(&report) { dir.publish() } else { Ok(()) });
-    if let Err(e) = written.and(journal) {
+    if let Err(e) = write_files(args, &dir, &ran, &outcome).as_ref().and(ran.journal.as_ref()) {
         return crash(&format!("{}: {e}", dir.path().display()));
     }
+    cards.push(Card::of(&ran, &outcome, dir.path().to_owned()));
     if let Some(violation) = &report.violation {
         say(format_args!("Invariant broken: {violation}"));
     }
@@ -192,7 +202,23 @@ fn test(
         return Exit::Verdict(outcome.verdict);
     }
     say(last_line(outcome.verdict));
-    broken(&report).unwrap_or(Exit::Verdict(outcome.verdict))
+    broken(report).unwrap_or(Exit::Verdict(outcome.verdict))
+}
+
+fn write_files(
+    args: &TestArgs,
+    dir: &RunDir,
+    ran: &Ran<'_>,
+    outcome: &Outcome,
+) -> std::io::Result<()> {
+    let (history, results) = (&ran.report.history, results(outcome));
+    dir.write_history(history)?;
+    dir.write_results(&results)?;
+    dir.write_parts(&results, history)?;
+    if !args.no_report {
+        page::write(dir, ran, outcome, args.bin.as_deref())?;
+    }
+    if has_begun(&ran.report) { dir.publish() } else { Ok(()) }
 }
 
 fn has_begun(report: &Report) -> bool {

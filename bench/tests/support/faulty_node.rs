@@ -64,6 +64,12 @@ fn main() -> io::Result<()> {
                 writeln!(out, "{}", json!({"src": id, "dest": id, "body": {"type": "x"}}))?;
             },
             ("echo", "silent") => {}
+            ("echo", "hostile") => {
+                let evil = evil()?;
+                let own = json!({"src": id, "dest": id, "body": {"type": evil, "x": evil}});
+                reply(json!({"type": "echo_ok", "echo": evil}))?;
+                writeln!(out, "{own}").and_then(|()| out.flush())?;
+            }
             ("echo", _) => reply(json!({"type": "echo_ok", "echo": body["echo"]}))?,
             ("generate", "reuse-ids") => {
                 issued += 1;
@@ -74,4 +80,13 @@ fn main() -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Markup that would change a page, after the same and broken text went to the log.
+fn evil() -> io::Result<&'static str> {
+    let evil = "</script><script>document.title='owned'</script><img src=x \
+         onerror=\"document.title='owned'\">\u{0}\u{202e}";
+    eprintln!("{evil}\u{1b}[31m");
+    io::stderr().write_all(b"\xff\xfe\xc3\x28\n")?;
+    Ok(evil)
 }

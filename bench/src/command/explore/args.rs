@@ -43,6 +43,9 @@ pub struct ExploreArgs {
     /// Where the plan of a run that failed goes [default: WORKLOAD-SEED.plan.edn]
     #[arg(long)]
     pub(super) plan: Option<PathBuf>,
+    /// Writes no page about the run that failed, which else is beside its plan
+    #[arg(long)]
+    pub(super) no_report: bool,
     /// Explores this binary as real processes instead: not deterministic, not shrunk;
     /// nodes get no arguments but those after --
     #[arg(long, value_name = "PATH", conflicts_with_all = ["jobs", "shrink", "plan"])]

@@ -10,7 +10,7 @@ use super::file::write_new;
 use crate::backend::process::unix_millis;
 use crate::challenge::Challenge;
 use crate::check::Verdict;
-use crate::command::{Exit, Signs, crash, say, usage};
+use crate::command::{Exit, Signs, crash, page, say, usage};
 use crate::config::{RunConfig, command, quote};
 use crate::explore::ordered::cores;
 use crate::explore::shrink::{Budget, smallest};
@@ -157,6 +157,13 @@ fn explain(
     let name = path.display().to_string();
     if path != wanted {
         say(format_args!("\n{} is there already and stays as it is.", wanted.display()));
+    }
+    if !args.no_report {
+        let to = page::beside(&path);
+        match page::write_plan(&shrunk.plan, space, &path, &to) {
+            Ok(()) => say(format_args!("\nThe run as a page: {}", to.display())),
+            Err(e) => say(format_args!("\nThe page could not be written: {e}")),
+        }
     }
     match written {
         Ok(_) => say(format_args!("\nReplay this one with:\n  seaworthy replay {}", quote(&name))),

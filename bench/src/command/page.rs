@@ -1,0 +1,91 @@
+//! Pages about runs, where commands leave them.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use crate::check::Outcome;
+use crate::config::quote;
+use crate::explore::Space;
+use crate::explore::plan::Plan;
+use crate::explore::story::Pages;
+use crate::judge::judge;
+use crate::report::{self, Material};
+use crate::run::Ran;
+use crate::store::RunDir;
+use crate::world::journal::Journal;
+use crate::world::script::Course;
+
+/// Bytes of a journal that are read: a run of a million messages has 400 MB at most. What lies
+/// beyond is not in the page, and stays in the file.
+const JOURNAL_BYTES: u64 = 1 << 30;
+
+/// Writes the page of a run into its directory. `bin` is the binary of its nodes, if they are
+/// processes.
+///
+/// # Errors
+/// If the journal cannot be read, or the page not written.
+pub(super) fn write(
+    dir: &RunDir,
+    ran: &Ran<'_>,
+    outcome: &Outcome,
+    bin: Option<&Path>,
+) -> io::Result<()> {
+    let mut journal = Vec::new();
+    let file = File::open(dir.path().join("messages.jsonl"))?;
+    file.take(JOURNAL_BYTES).read_to_end(&mut journal)?;
+    let mut material = Material::of_run(ran, outcome);
+    material.journal = &journal;
+    material.logs = report::last_lines(&dir.node_logs());
+    if let Some(bin) = bin {
+        let bin = bin.display().to_string();
+        let command = material.reproduce.take().unwrap_or_default();
+        // The real clock takes its part: the same command is not the same run.
+        material.reproduce = Some(format!("{command} --bin {}", quote(&bin)));
+        material.facts.push(("binary", bin));
+    }
+    fs::write(dir.path().join(report::FILE), report::html(&material))
+}
+
+/// Where the page of a plan goes: `X.plan.edn` has `X.report.html`.
+pub(super) fn beside(plan: &Path) -> PathBuf {
+    let name = plan.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let stem = name.strip_suffix(".edn").unwrap_or(&name);
+    let stem = stem.strip_suffix(".plan").unwrap_or(stem);
+    plan.with_file_name(format!("{stem}.report.html"))
+}
+
+/// Runs a plan and writes its page to `to`. `plan_file` is the plan's own name.
+///
+/// # Errors
+/// A sentence about the flag that makes no sense, or the file that cannot be written.
+pub(super) fn write_plan(
+    plan: &Plan,
+    space: &Space<'_>,
+    plan_file: &Path,
+    to: &Path,
+) -> Result<(), String> {
+    let config = plan.config()?;
+    let pages = Pages::default();
+    let journal = Journal::to(Box::new(pages.clone()));
+    let course = Course::Scripted(plan.script.clone());
+    let ran = space.run(&config)?.course(course).journal(journal).simulate()?;
+    let outcome = judge(&ran).without("stats");
+    let journal = pages.bytes();
+    let mut material = Material::of_run(&ran, &outcome);
+    material.journal = &journal;
+    let name = plan_file.display().to_string();
+    material.reproduce = Some(format!("seaworthy replay {}", quote(&name)));
+    fs::write(to, report::html(&material)).map_err(|e| format!("{}: {e}", to.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_of_a_plan_is_beside_it() {
+        assert_eq!(beside(Path::new("a/echo-7.plan.edn")), Path::new("a/echo-7.report.html"));
+        assert_eq!(beside(Path::new("story")), Path::new("story.report.html"));
+    }
+}

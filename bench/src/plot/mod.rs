@@ -1,0 +1,12 @@
+//! Pictures as SVG: cycles of transactions, the life of an element, the sums of a counter, and
+//! the charts of whole runs.
+//!
+//! A picture names its colours by class. In a report the page's style gives them; a file of its
+//! own carries [`STYLE`], in light and dark.
+
+pub mod cycle;
+pub mod strip;
+pub mod sums;
+pub mod svg;
+
+pub use svg::{STYLE, escaped, standalone};

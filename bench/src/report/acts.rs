@@ -1,0 +1,117 @@
+//! The acts of the nemesis, as spans of time in which a fault lasted.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+
+use crate::edn::{Edn, printable};
+use crate::history::{Op, Process};
+
+/// A fault from its beginning to its end.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Span {
+    /// The act that begins it.
+    pub(crate) f: String,
+    /// Nanoseconds since the operations began.
+    pub(crate) from: i64,
+    /// When it ended; the end of the history if it did not.
+    pub(crate) to: i64,
+    /// The nodes that it hits.
+    pub(crate) nodes: Vec<String>,
+    /// What was done, in words.
+    pub(crate) text: String,
+}
+
+impl Span {
+    /// As the page's script reads it, in microseconds.
+    pub(super) fn to_json(&self) -> Value {
+        let micros = |nanos: i64| nanos as f64 / 1e3;
+        json!({"f": self.f, "from": micros(self.from), "to": micros(self.to),
+               "nodes": self.nodes, "text": self.text})
+    }
+}
+
+/// The name of the act that ends the faults of another.
+fn end_of(f: &str) -> Option<String> {
+    let pairs = [
+        ("kill", "start"),
+        ("pause", "resume"),
+        ("slow", "fast"),
+        ("stall", "release"),
+        ("remove-member", "restore-members"),
+        ("drain", "replace"),
+    ];
+    let of_start = || f.strip_prefix("start-").map(|rest| format!("stop-{rest}"));
+    pairs.iter().find(|(begin, _)| *begin == f).map(|(_, end)| (*end).to_owned()).or_else(of_start)
+}
+
+/// The faults of a history, by their beginning.
+pub(crate) fn spans(history: &[Op]) -> Vec<Span> {
+    let last = history.last().map_or(0, |op| op.time);
+    let mut spans: Vec<Span> = Vec::new();
+    let acts = history.iter().filter(|op| op.process == Process::Nemesis);
+    // The nemesis says what it is asked for and then what it did.
+    for op in acts.skip(1).step_by(2) {
+        for span in spans.iter_mut().filter(|span| span.to == i64::MAX) {
+            if end_of(&span.f).as_deref() == Some(&*op.f) {
+                span.to = op.time;
+            }
+        }
+        if end_of(&op.f).is_some() {
+            let (nodes, text) = tell(&op.value);
+            spans.push(Span { f: op.f.to_string(), from: op.time, to: i64::MAX, nodes, text });
+        }
+    }
+    spans.iter_mut().filter(|span| span.to == i64::MAX).for_each(|span| span.to = last);
+    spans
+}
+
+fn name(value: &Edn) -> String {
+    value.as_text().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// The nodes that an act hits, and what it did: `n1 n2`, or who hears whom no more.
+fn tell(done: &Edn) -> (Vec<String>, String) {
+    // A partition is `[:isolated {"n1" #{"n2"}}]`, and a kill `{"n1" :killed}`.
+    let map = done.as_seq().and_then(<[Edn]>::last).unwrap_or(done);
+    let Some(entries) = map.entries() else {
+        return (Vec::new(), printable(&done.to_string()));
+    };
+    let mut deaf: BTreeMap<BTreeSet<String>, Vec<String>> = BTreeMap::new();
+    for (node, peers) in entries {
+        let peers = peers.as_seq().unwrap_or_default().iter().map(name).collect();
+        deaf.entry(peers).or_default().push(name(node));
+    }
+    let groups: Vec<&Vec<String>> = deaf.values().collect();
+    if let [only] = groups[..] {
+        return (only.clone(), only.join(" "));
+    }
+    // The smallest side is the one that was cut off.
+    let smallest = groups.iter().map(|group| group.len()).min().unwrap_or(0);
+    let cut = groups.iter().filter(|group| group.len() == smallest);
+    let nodes = cut.flat_map(|group| group.iter().cloned()).collect();
+    let sides: Vec<String> = groups.iter().map(|group| group.join(" ")).collect();
+    (nodes, sides.join(" | "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::from_text;
+
+    #[test]
+    fn faults_last_until_they_are_ended() {
+        let text = "{:time 0, :type :info, :process :nemesis, :f :kill, :value :one}
+            {:time 1, :type :info, :process :nemesis, :f :kill, :value {\"n1\" :killed}}
+            {:time 2, :type :info, :process :nemesis, :f :start-partition, :value :one}
+            {:time 3, :type :info, :process :nemesis, :f :start-partition,
+             :value [:isolated {\"a\" #{\"b\" \"c\"}, \"b\" #{\"a\"}, \"c\" #{\"a\"}}]}
+            {:time 4, :type :info, :process :nemesis, :f :start, :value nil}
+            {:time 5, :type :info, :process :nemesis, :f :start, :value :started}
+            {:time 9, :type :invoke, :process 0, :f :read, :value nil}";
+        let spans = spans(&from_text(text).unwrap());
+        let told: Vec<_> = spans.iter().map(|s| (&*s.f, s.from, s.to, &*s.text)).collect();
+        assert_eq!(told, [("kill", 1, 5, "n1"), ("start-partition", 3, 9, "b c | a")]);
+        assert_eq!(spans[1].nodes, ["a"]);
+    }
+}

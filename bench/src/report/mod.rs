@@ -1,0 +1,29 @@
+//! `report.html`: a run as one page that opens from a disk, without a network.
+//!
+//! The page holds the verdict and its reasons as text, and the run itself as compressed columns
+//! ([`pack`]) from which its script draws: latency and rate, the diagram of messages, the
+//! operations by process, the traffic. Script and style are the plain files in `assets`.
+//!
+//! All that comes from nodes is text: [`maud`] escapes what stands in the page, the script uses
+//! `textContent` only, and a Content-Security-Policy allows the page's own script and style by
+//! their hashes, and nothing else.
+
+mod acts;
+mod card;
+mod journal;
+mod logs;
+mod material;
+mod messages;
+mod operations;
+mod pack;
+mod page;
+mod policy;
+mod why;
+
+pub use card::{Card, junit, markdown};
+pub use logs::last_lines;
+pub use material::Material;
+pub use page::html;
+
+/// The name of the page in the directory of a run.
+pub const FILE: &str = "report.html";

@@ -1,0 +1,144 @@
+//! The operations of a run, as columns.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use super::pack::{Pack, head_of};
+use crate::edn::printable;
+use crate::history::{Op, OpType, Pair, Process, pairs};
+
+/// Bytes of a value that a page shows.
+const VALUE_BYTES: usize = 160;
+
+/// Bytes of all values that a page holds, before compression.
+const VALUES_BYTES: usize = 6 << 20;
+
+/// Operations of a page; those beyond are counted only.
+const OPERATIONS_MAX: usize = 200_000;
+
+/// The operations that a page shows, by invocation.
+pub(super) struct Operations<'h> {
+    pub(super) pairs: Vec<Pair<'h>>,
+    /// How many there are beyond those.
+    pub(super) left_out: usize,
+    rows: BTreeMap<usize, usize>,
+}
+
+impl<'h> Operations<'h> {
+    /// Pairs the operations of a history; none of one that no clients can have produced. If there
+    /// are too many, those around `focus` (nanoseconds) are kept.
+    pub(super) fn of(history: &'h [Op], focus: i64) -> Operations<'h> {
+        let mut pairs = pairs(history).unwrap_or_default();
+        let left_out = pairs.len().saturating_sub(OPERATIONS_MAX);
+        if left_out > 0 {
+            let at = pairs.partition_point(|pair| pair.invoke.time < focus);
+            let first = at.saturating_sub(OPERATIONS_MAX / 2).min(left_out);
+            pairs = pairs.split_off(first);
+            pairs.truncate(OPERATIONS_MAX);
+        }
+        let indices =
+            |pair: &Pair<'_>| [Some(pair.invoke.index), pair.completion.map(|op| op.index)];
+        let rows = pairs.iter().enumerate();
+        let rows = rows.flat_map(|(row, pair)| {
+            indices(pair).into_iter().flatten().map(move |index| (index, row))
+        });
+        let rows = rows.collect();
+        Operations { pairs, left_out, rows }
+    }
+
+    /// The row of the operation of which an event has this index.
+    pub(super) fn row(&self, index: usize) -> Option<usize> {
+        self.rows.get(&index).copied()
+    }
+
+    /// Adds the columns to a pack.
+    pub(super) fn pack(&self, pack: &mut Pack) {
+        let mut names: BTreeMap<&str, usize> = BTreeMap::new();
+        for pair in &self.pairs {
+            let next = names.len();
+            names.entry(&pair.invoke.f).or_insert(next);
+        }
+        let mut fs = vec![""; names.len()];
+        names.iter().for_each(|(name, number)| fs[*number] = name);
+        let first = self.pairs.first().map_or(0, |pair| pair.invoke.time);
+        pack.put("fs", json!(fs));
+        pack.put("opsFrom", first as f64 / 1e3);
+        pack.put("opsLeftOut", self.left_out);
+        let mut last = first;
+        pack.column(
+            "opAt",
+            self.pairs.iter().map(|pair| micros_since(pair.invoke.time, &mut last)),
+        );
+        pack.column("opTook", self.pairs.iter().map(took));
+        pack.column("opProcess", self.pairs.iter().map(process));
+        // Name, outcome and whether it is one of the last reads, in one number.
+        let kind = |pair: &Pair<'_>| {
+            let outcome = match pair.outcome() {
+                OpType::Ok => 0,
+                OpType::Fail => 1,
+                OpType::Info | OpType::Invoke => 2,
+            };
+            let name = names[&*pair.invoke.f] as u64;
+            (name * 3 + outcome) * 2 + u64::from(pair.invoke.is_final)
+        };
+        pack.column("opKind", self.pairs.iter().map(kind));
+        pack.column("opIndex", self.pairs.iter().map(|pair| pair.invoke.index as u64));
+        pack.block("opText", self.texts().as_bytes());
+    }
+
+    /// For each operation a line: what it was invoked with, what it completed with if that
+    /// differs, and the error.
+    fn texts(&self) -> String {
+        let mut all = String::new();
+        for pair in &self.pairs {
+            if all.len() < VALUES_BYTES {
+                let asked = shown(&pair.invoke.value.to_string());
+                all += &asked;
+                if let Some(end) = pair.completion {
+                    let answer = shown(&end.value.to_string());
+                    let error = end.error.as_ref().map(|error| shown(&error.to_string()));
+                    if answer != asked || error.is_some() {
+                        all.push('\u{1f}');
+                        all += &answer;
+                    }
+                    if let Some(error) = error {
+                        all.push('\u{1f}');
+                        all += &error;
+                    }
+                }
+            }
+            all.push('\n');
+        }
+        all
+    }
+}
+
+/// A value on one line, cut.
+pub(super) fn shown(text: &str) -> String {
+    let (head, is_whole) = head_of(text, VALUE_BYTES);
+    let mut head = printable(head);
+    if !is_whole {
+        head.push('…');
+    }
+    head
+}
+
+/// Microseconds since `last`, which becomes this time: sums do not drift.
+pub(super) fn micros_since(nanos: i64, last: &mut i64) -> u64 {
+    let micros = (nanos - *last).max(0) / 1000;
+    *last += micros * 1000;
+    micros as u64
+}
+
+/// Microseconds until the completion and one more; 0 for none.
+fn took(pair: &Pair<'_>) -> u64 {
+    pair.completion.map_or(0, |end| 1 + (end.time - pair.invoke.time).max(0) as u64 / 1000)
+}
+
+fn process(pair: &Pair<'_>) -> u64 {
+    match pair.invoke.process {
+        Process::Client(process) => process,
+        Process::Nemesis => u64::MAX,
+    }
+}

@@ -1,0 +1,115 @@
+//! A run of 100,000 operations and 1,000,000 messages.
+//!
+//! The test holds the page to its size. How long it takes to write, to open and to zoom is
+//! printed by
+//!
+//! ```sh
+//! cargo test --release -p seaworthy-bench --test pages -- --nocapture large
+//! ```
+
+// How long things take is what is printed here.
+#![allow(clippy::print_stderr, clippy::disallowed_methods)]
+
+use std::fmt::Write;
+use std::time::Instant;
+
+use seaworthy_bench::check::{Outcome, Verdict};
+use seaworthy_bench::edn::Edn;
+use seaworthy_bench::history::{Op, OpType, Process};
+use seaworthy_bench::report::{self, Material};
+
+use crate::browser::Browser;
+use crate::{drag, drawn};
+
+const OPERATIONS: u64 = 100_000;
+const MESSAGES: u64 = 1_000_000;
+/// Nanoseconds between two messages.
+const EVERY: u64 = 60_000;
+
+/// A number that looks drawn.
+fn scattered(n: u64) -> u64 {
+    (n.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 20) % 20_000_000
+}
+
+fn history() -> Vec<Op> {
+    let op = |n: u64, time: u64, kind, value: i64| Op {
+        index: 0,
+        time: i64::try_from(time).unwrap(),
+        kind,
+        process: Process::Client(n % 50),
+        f: if n.is_multiple_of(2) { "write" } else { "read" }.into(),
+        value: Edn::vector([i64::try_from(n % 7).unwrap(), value]),
+        error: None,
+        is_final: false,
+        extra: Vec::new(),
+    };
+    let gap = MESSAGES * EVERY / OPERATIONS;
+    let each = |n: u64| {
+        // A process has one operation at a time: 50 of them, 30 ms apart.
+        let (start, took) = (n * gap, 100_000 + scattered(n));
+        let value = i64::try_from(n).unwrap();
+        [op(n, start, OpType::Invoke, value), op(n, start + took, OpType::Ok, value)]
+    };
+    let mut ops: Vec<Op> = (0..OPERATIONS).flat_map(each).collect();
+    ops.sort_by_key(|op| op.time);
+    ops.iter_mut().enumerate().for_each(|(index, op)| op.index = index);
+    ops
+}
+
+fn journal() -> String {
+    let mut events: Vec<(u64, u64, &str)> = Vec::new();
+    for n in 0..MESSAGES {
+        events.push((n * EVERY, n, "send"));
+        let end = if n.is_multiple_of(50) { "drop" } else { "recv" };
+        events.push((n * EVERY + scattered(n) + 1, n, end));
+    }
+    events.sort_unstable();
+    let mut text = String::new();
+    for (time, n, event) in events {
+        let (src, dest) = (n % 5 + 1, (n / 5) % 5 + 1);
+        let kind = ["append", "append_ok", "vote", "gossip"][(n / 3 % 4) as usize];
+        writeln!(
+            text,
+            "{{\"time\":{time},\"event\":\"{event}\",\"id\":{n},\"src\":\"n{src}\",\"dest\":\"n{dest}\",\
+             \"body\":{{\"type\":\"{kind}\",\"msg_id\":{n},\"term\":{},\"entries\":[{},{}]}}}}",
+            n / 9999, scattered(n), scattered(n + 1)
+        )
+        .unwrap();
+    }
+    text
+}
+
+#[test]
+fn the_page_of_a_large_run_is_small_and_quick() {
+    let (history, journal) = (history(), journal());
+    let outcome = Outcome::new(Verdict::Valid, []);
+    let mut material = Material::of_history("lin-kv", &history, &outcome);
+    material.journal = journal.as_bytes();
+    material.nodes = (1..=5).map(|n| format!("n{n}")).collect();
+    material.concurrency = 50;
+    let start = Instant::now();
+    let page = report::html(&material);
+    eprintln!("{} bytes, written in {:?}", page.len(), start.elapsed());
+    assert!(page.len() < 8 << 20, "{} bytes", page.len());
+    let Some(mut browser) = Browser::start() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("large.html");
+    std::fs::write(&file, page).unwrap();
+    let start = Instant::now();
+    browser.open(&file);
+    eprintln!("all drawn after {:?}", start.elapsed());
+    let paint =
+        browser.eval("performance.getEntriesByName('first-contentful-paint')[0]?.startTime");
+    eprintln!("first paint after {paint} ms");
+    let all = drawn(&mut browser, "latency");
+    let start = Instant::now();
+    drag(&mut browser, "latency");
+    eprintln!("a zoom of {all} operations takes {:?}", start.elapsed());
+    assert!(drawn(&mut browser, "latency") < all);
+    browser.eval("document.getElementById('whole').click()");
+    browser.settle();
+    let start = Instant::now();
+    drag(&mut browser, "diagram");
+    eprintln!("a zoom of {MESSAGES} messages takes {:?}", start.elapsed());
+    assert_eq!(browser.complaints, Vec::<String>::new());
+}

@@ -1,12 +1,19 @@
 //! The server's side: what others asked, and what the log decides.
 
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::envelope::{Envelope, Key};
+use super::array::array_struct;
+use super::changes::Asker;
+use super::envelope::{Envelope, Key, Opening};
 use super::machine::{Answer, StateMachine};
+use super::outcome::Via;
 use super::record::{join, split};
+use super::standing::ClusterId;
 use super::state::{Proposal, Reader, Replica, SESSION_WINDOW, Wanted};
-use super::wire::Requests;
+use super::wire::{ChangeRequest, CommandAnswer, Query, QueryResult, Requests};
 use crate::mark::{self, Mark};
 use crate::mutant::{self, Mutant};
 use crate::node::Context;
@@ -21,6 +28,24 @@ use crate::raft::{
 /// not known.
 const KEPT_ANSWER_BYTES: usize = 4 << 10;
 
+array_struct! {
+    /// The replicated state besides the machine's.
+    struct SnapshotHead<'a> {
+        cluster: Option<ClusterId>,
+        /// The nodes that have opened a session.
+        known: Cow<'a, BTreeSet<RaftId>>,
+        sessions: Cow<'a, Sessions<Option<Answer>>>,
+    }
+}
+
+/// The command that an answer is for, and the node that waits for it.
+#[derive(Clone, Copy)]
+struct Addressee {
+    origin: RaftId,
+    client: ClientId,
+    sequence: Sequence,
+}
+
 impl<S: StateMachine> Replica<S> {
     /// Takes up what the replica `from` asks of its leader. If this is not the leader, it
     /// will find out, and ask again elsewhere. `voucher`, who brought it, was in `term`
@@ -31,19 +56,19 @@ impl<S: StateMachine> Replica<S> {
             return;
         }
         let Requests { commands, labelled, queries, changes } = requests;
-        let plain = commands.iter().map(|command| (None, command));
-        let labelled = labelled.iter().map(|(term, command)| (Some(*term), command));
-        started.batch.extend(plain.chain(labelled).map(|(sent_in, command)| Proposal {
-            command: Command::from(command.get()),
+        let plain = commands.iter().map(|envelope| (None, envelope));
+        let labelled = labelled.iter().map(|copy| (Some(copy.sent_in), &copy.envelope));
+        started.batch.extend(plain.chain(labelled).map(|(sent_in, envelope)| Proposal {
+            command: Command::from(envelope.get()),
             sent_in,
             voucher: (voucher, term),
         }));
-        for (name, query) in queries {
+        for Query { name, query } in queries {
             let wanted = Wanted::Answer(query);
             started.read(Reader { origin: from, name, wanted }, voucher, term);
         }
-        for (name, term, goal) in changes {
-            started.change(started.ticked, (from, name), term, goal);
+        for ChangeRequest { name, sent_in, goal } in changes {
+            started.change(started.ticked, Asker { node: from, name }, sent_in, goal);
         }
     }
 
@@ -81,7 +106,7 @@ impl<S: StateMachine> Replica<S> {
             }
         }
         for (id, command) in early {
-            if let Ok(envelope) = serde_json::from_slice(command.as_bytes()) {
+            if let Some(envelope) = Envelope::read(command.as_bytes()) {
                 self.apply_command(cx, id, envelope);
             }
         }
@@ -106,7 +131,8 @@ impl<S: StateMachine> Replica<S> {
         if let Some(answer) = answer.filter(|_| !self.options.read_your_writes)
             && origin != started.own
         {
-            started.replies_to(origin).answers.push((session, number, answer.0));
+            let answer = CommandAnswer { session, number, answer: answer.0 };
+            started.replies_to(origin).answers.push(answer);
         }
         true
     }
@@ -118,28 +144,31 @@ impl<S: StateMachine> Replica<S> {
         if let Some(started) = &mut self.started {
             started.applied_bytes += bytes.len() as u64;
         }
-        if let Ok(envelope) = serde_json::from_slice::<Envelope<'_>>(bytes) {
+        if let Some(envelope) = Envelope::read(bytes) {
             if let Some(started) = &mut self.started {
-                started.waiting.note_applied(&started.raft, Key::Command(envelope.0, envelope.1));
+                started.waiting.note_applied(&started.raft, envelope.key());
             }
             self.apply_command(cx, entry.id, envelope);
-        } else if let Ok((nonce, origin)) = serde_json::from_slice::<(u64, RaftId)>(bytes) {
+        } else if let Some(opening) = Opening::read(bytes) {
+            let Opening { nonce, origin } = opening;
             if let Some(started) = &mut self.started {
-                started.waiting.note_applied(&started.raft, Key::Open(nonce, origin));
+                started.waiting.note_applied(&started.raft, opening.key());
             }
             let client = self.sessions.open(entry.id.index);
             self.session_opened(cx, nonce, origin);
             let nonce = to_raw_value(&nonce).expect("a number is plain data");
-            self.answer(cx, entry.id, origin, client, Sequence(0), nonce);
+            let to = Addressee { origin, client, sequence: Sequence(0) };
+            self.answer(cx, entry.id, to, nonce);
         }
     }
 
     fn apply_command(&mut self, cx: &mut Context<'_>, at: LogId, envelope: Envelope<'_>) {
-        let (session, number, floor, origin, command) = envelope;
+        let Envelope { session, number, floor, origin, command } = envelope;
         let (client, sequence) = (ClientId(session), Sequence(number));
+        let to = Addressee { origin, client, sequence };
         if mutant::is(Mutant::NoSessions) {
             let answer = self.machine.apply(command).0;
-            return self.answer(cx, at, origin, client, sequence, answer);
+            return self.answer(cx, at, to, answer);
         }
         let answer = match self.sessions.check(client, sequence, Sequence(floor), at.index) {
             // Guard: only what is new is applied.
@@ -163,7 +192,7 @@ impl<S: StateMachine> Replica<S> {
             Outcome::Expired => RawValue::NULL.to_owned(),
             Outcome::Settled | Outcome::TooFarAhead => return,
         };
-        self.answer(cx, at, origin, client, sequence, answer);
+        self.answer(cx, at, to, answer);
     }
 
     /// Tells the node that sent a command what became of it. The leader does, and the
@@ -173,21 +202,20 @@ impl<S: StateMachine> Replica<S> {
         &mut self,
         cx: &mut Context<'_>,
         at: LogId,
-        origin: RaftId,
-        client: ClientId,
-        sequence: Sequence,
+        Addressee { origin, client, sequence }: Addressee,
         answer: Box<RawValue>,
     ) {
         let Some(started) = &mut self.started else { return };
         if origin == started.own {
-            self.complete(cx, client.0, sequence.0, answer, true);
+            self.complete(cx, client.0, sequence.0, answer, Via::Log);
         } else if started.raft.is_leader() {
             let replies = started.replies_to(origin);
             if self.options.read_your_writes {
-                replies.committed = Some((at.term, at.index));
+                replies.committed = Some(at.into());
                 return;
             }
-            replies.answers.push((client.0, sequence.0, answer));
+            let (session, number) = (client.0, sequence.0);
+            replies.answers.push(CommandAnswer { session, number, answer });
         }
     }
 
@@ -226,13 +254,18 @@ impl<S: StateMachine> Replica<S> {
         if origin == started.own {
             self.finish(cx, name, answer);
         } else {
-            started.replies_to(origin).results.push((name, answer.0));
+            let result = QueryResult { name, result: answer.0 };
+            started.replies_to(origin).results.push(result);
         }
     }
 
     /// The whole replicated state: identity, known nodes, sessions and machine.
     pub(super) fn snapshot(&self) -> Vec<u8> {
-        let head = (self.standing.cluster, &self.known, &self.sessions);
+        let head = SnapshotHead {
+            cluster: self.standing.cluster,
+            known: Cow::Borrowed(&self.known),
+            sessions: Cow::Borrowed(&self.sessions),
+        };
         let head = serde_json::to_vec(&head).expect("sessions are plain data");
         join(&head, &self.machine.snapshot())
     }
@@ -240,8 +273,10 @@ impl<S: StateMachine> Replica<S> {
     /// Becomes what [`Replica::snapshot`] saw.
     pub(super) fn restore(&mut self, snapshot: &[u8]) {
         let (head, machine) = split(snapshot).expect("a replica wrote the snapshot");
-        (self.standing.cluster, self.known, self.sessions) =
+        let head: SnapshotHead<'_> =
             serde_json::from_slice(head).expect("a replica wrote the sessions");
+        self.standing.cluster = head.cluster;
+        (self.known, self.sessions) = (head.known.into_owned(), head.sessions.into_owned());
         // Guard: without the sessions a command that comes again is not known any more.
         if mutant::is(Mutant::OldSnapshot) {
             self.sessions = Sessions::new(self.options.max_sessions, SESSION_WINDOW);

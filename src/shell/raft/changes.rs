@@ -19,8 +19,14 @@ pub(super) struct Goal {
     pub(super) remove: BTreeSet<RaftId>,
 }
 
-/// Who asks: the node, and its name for the request.
-pub(super) type Asker = (RaftId, u64);
+/// The identity of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Asker {
+    /// The node that asks.
+    pub(super) node: RaftId,
+    /// Its name for the request.
+    pub(super) name: u64,
+}
 
 /// The changes that this node has dealt with as the leader of `term`.
 #[derive(Default)]

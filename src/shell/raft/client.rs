@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::value::{RawValue, to_raw_value};
 
+use super::envelope::Envelope;
 use super::pace::Pace;
 use super::pending::{Ask, Pending};
 use super::route::Route;
@@ -19,7 +20,7 @@ use crate::time::Time;
 
 /// Everything this node has asked of the cluster.
 pub(super) struct Client {
-    pub(super) own: RaftId,
+    pub(super) id: RaftId,
     /// Tells this life's session from others when it is opened.
     pub(super) nonce: u64,
     pub(super) session: Option<u64>,
@@ -41,9 +42,9 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub(super) fn new(own: RaftId, nonce: u64) -> Client {
+    pub(super) fn new(id: RaftId, nonce: u64) -> Client {
         Client {
-            own,
+            id,
             nonce,
             session: None,
             asked: None,
@@ -118,10 +119,11 @@ impl Client {
         self.session == Some(session) && self.commands.contains_key(&number)
     }
 
-    /// A command as it stands in the log: session, number, floor, origin, command.
+    /// A command as it will stand in the log.
     pub(super) fn envelope(&self, session: u64, number: u64) -> Option<Box<RawValue>> {
         let Ask::Command(command) = &self.commands.get(&number)?.ask else { return None };
-        let envelope = (session, number, self.floor(), self.own, command);
+        let (floor, origin) = (self.floor(), self.id);
+        let envelope = Envelope { session, number, floor, origin, command };
         Some(to_raw_value(&envelope).expect("envelopes are plain data"))
     }
 }

@@ -26,7 +26,7 @@ use std::time::Duration;
 use super::machine::StateMachine;
 use super::route::{Asked, Route};
 use super::state::{RETRY, Replica, Started};
-use super::wire::{Replies, Requests, entry};
+use super::wire::{OnBehalf, Replies, Requests, entry};
 use crate::mark::{self, Mark};
 use crate::raft::{RaftId, Term};
 use crate::time::Time;
@@ -161,7 +161,12 @@ impl<S: StateMachine> Replica<S> {
         }
         let leader = started.raft.leader().filter(|leader| pass_on && *leader != from);
         if let Some(leader) = leader {
-            started.outbox.entry(leader).or_default().passed_on.push((from, requests));
+            started
+                .outbox
+                .entry(leader)
+                .or_default()
+                .passed_on
+                .push(OnBehalf { origin: from, content: requests });
         }
     }
 
@@ -171,9 +176,9 @@ impl<S: StateMachine> Replica<S> {
         &mut self,
         by: RaftId,
         term: Term,
-        passed_on: Vec<(RaftId, Requests)>,
+        passed_on: Vec<OnBehalf<Requests>>,
     ) {
-        for (origin, requests) in passed_on {
+        for OnBehalf { origin, content: requests } in passed_on {
             let Some(started) = &mut self.started else { return };
             if started.raft.is_leader() && origin != started.own {
                 started.detour.routes.insert(origin, by);
@@ -183,9 +188,9 @@ impl<S: StateMachine> Replica<S> {
     }
 
     /// Hands replies to the replicas whose requests this one has passed on.
-    pub(super) fn return_replies(&mut self, replies: Vec<(RaftId, Replies)>) {
+    pub(super) fn return_replies(&mut self, replies: Vec<OnBehalf<Replies>>) {
         let Some(started) = &mut self.started else { return };
-        for (origin, replies) in replies {
+        for OnBehalf { origin, content: replies } in replies {
             started.outbox.entry(origin).or_default().replies.extend(replies);
         }
     }

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::body::pack;
 use super::machine::StateMachine;
 use super::record;
 use super::standing::Standing;
 use super::state::{BATCH, FLUSH, RAFT, Replica, Started};
-use super::wire::{BUNDLE_BYTES, Bundle, pack};
+use super::wire::{BUNDLE_BYTES, Bundle};
 use crate::node::{Context, Ticket};
 use crate::raft::{Index, Persist, RaftId, Ready, Term};
 use crate::time::Time;

@@ -17,14 +17,16 @@
 //! *plain* copy, which goes through the log whatever it changes, and from then on it
 //! accepts no other answer.
 
-use super::envelope::Key;
+use super::envelope::Envelope;
 use super::idle_answers::Fate;
 use super::machine::{Answer, StateMachine};
+use super::outcome::Via;
 use super::state::{Proposal, Reader, Replica, Started, Wanted};
+use super::wire::IdleAnswer;
 use crate::mark::{self, Mark};
 use crate::mutant::{self, Mutant, invariant};
 use crate::node::Context;
-use crate::raft::{RaftId, Term};
+use crate::raft::Term;
 
 impl<S: StateMachine> Replica<S> {
     /// Whether `proposal` is not to be appended: it changes nothing, and is or will be
@@ -32,7 +34,7 @@ impl<S: StateMachine> Replica<S> {
     pub(super) fn is_set_aside(&mut self, cx: &mut Context<'_>, proposal: &Proposal) -> bool {
         let Some(started) = &mut self.started else { return false };
         let Some(envelope) = proposal.envelope() else { return false };
-        let (session, number, floor, origin, command) = envelope;
+        let Envelope { session, number, floor, origin, command } = envelope;
         if !started.raft.is_leader() {
             return false;
         }
@@ -47,7 +49,7 @@ impl<S: StateMachine> Replica<S> {
             Fate::Append => {}
             Fate::Drop => return true,
             Fate::Again(answer) => {
-                self.answer_idle(cx, term, (session, number, origin), answer);
+                self.answer_idle(cx, term, &envelope, answer);
                 return true;
             }
         }
@@ -59,7 +61,7 @@ impl<S: StateMachine> Replica<S> {
         let (voucher, voucher_term) = proposal.voucher;
         let taken = started.read(reader, voucher, voucher_term);
         if taken {
-            started.idle.checking.insert(Key::Command(session, number));
+            started.idle.checking.insert(envelope.key());
         }
         taken
     }
@@ -68,8 +70,9 @@ impl<S: StateMachine> Replica<S> {
     /// nothing, it is answered; else it is appended after all.
     pub(super) fn settle_idle(&mut self, cx: &mut Context<'_>, proposal: Proposal) {
         let Some(started) = &mut self.started else { return };
-        let Some((session, number, _, origin, command)) = proposal.envelope() else { return };
-        let key = Key::Command(session, number);
+        let Some(envelope) = proposal.envelope() else { return };
+        let Envelope { session, number, origin, command, .. } = envelope;
+        let key = envelope.key();
         let is_checking = started.idle.checking.remove(&key);
         let term = started.raft.term();
         // The present leader will be asked again.
@@ -86,7 +89,7 @@ impl<S: StateMachine> Replica<S> {
                 if let Some(started) = &mut self.started {
                     started.idle.remember(session, number, answer.clone());
                 }
-                self.answer_idle(cx, term, (session, number, origin), answer);
+                self.answer_idle(cx, term, &envelope, answer);
             }
             None => {
                 if let Some(started) = &mut self.started {
@@ -100,14 +103,16 @@ impl<S: StateMachine> Replica<S> {
         &mut self,
         cx: &mut Context<'_>,
         term: Term,
-        (session, number, origin): (u64, u64, RaftId),
+        envelope: &Envelope<'_>,
         answer: Answer,
     ) {
         let Some(started) = &mut self.started else { return };
+        let Envelope { session, number, origin, .. } = *envelope;
         if origin == started.own {
             self.take_idle_answer(cx, term, session, number, answer);
         } else {
-            started.replies_to(origin).idle.push((term, session, number, answer.0));
+            let answer = IdleAnswer { term, session, number, answer: answer.0 };
+            started.replies_to(origin).idle.push(answer);
         }
     }
 
@@ -128,7 +133,7 @@ impl<S: StateMachine> Replica<S> {
                 counts || !started.client.waits_for(session, number),
                 "a command that may be in a log is answered by an earlier leader"
             );
-            self.complete(cx, session, number, answer.0, false);
+            self.complete(cx, session, number, answer.0, Via::Query);
         }
     }
 }
@@ -136,8 +141,8 @@ impl<S: StateMachine> Replica<S> {
 impl Started {
     /// A command that was to be answered like a query waits no longer.
     pub(super) fn drop_idle(&mut self, proposal: &Proposal) {
-        if let Some((session, number, ..)) = proposal.envelope() {
-            self.idle.checking.remove(&Key::Command(session, number));
+        if let Some(envelope) = proposal.envelope() {
+            self.idle.checking.remove(&envelope.key());
         }
     }
 }

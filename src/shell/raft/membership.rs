@@ -127,7 +127,7 @@ impl<S: StateMachine> Replica<S> {
                     Answer::error(&RpcError::new(ErrorCode::TEMPORARILY_UNAVAILABLE, *why))
                 }
             };
-            self.result(cx, asker.0, asker.1, answer);
+            self.result(cx, asker.node, asker.name, answer);
         }
     }
 }

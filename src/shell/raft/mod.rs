@@ -36,6 +36,8 @@
 //! one.
 
 mod apply;
+mod array;
+mod body;
 mod changes;
 mod client;
 mod detour;

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use super::changes::translate;
 use super::machine::{Answer, StateMachine};
 use super::pace::moving_time;
-use super::pending::{Ask, Pending};
+use super::pending::{Ask, Certainty, Pending};
 use super::state::{Replica, Started, Wanted};
 use crate::message::{ErrorCode, RpcError};
 use crate::mutant::{self, Mutant};
@@ -20,6 +20,15 @@ use crate::raft::{ClientId, Outcome, ReadContext, Sequence, Term};
 const KEEP: Duration = Duration::from_secs(10);
 /// How often a query is sent before it is refused.
 const QUERY_ATTEMPTS: u32 = 4;
+
+/// The way by which an answer came.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Via {
+    /// Its command is committed.
+    Log,
+    /// Its command changes nothing, and has no place in the log.
+    Query,
+}
 
 impl<S: StateMachine> Replica<S> {
     /// Looks at everything that waits: sends again, or gives up.
@@ -60,7 +69,9 @@ impl<S: StateMachine> Replica<S> {
                     _ => false,
                 };
                 if waits_too_long || waited >= keep {
-                    refused.push((pending.request.clone(), harmless && !pending.vague));
+                    // Guard: what may be in a log is never refused for certain.
+                    let certainty = if harmless { pending.certainty } else { Certainty::Unknown };
+                    refused.push((pending.request.clone(), certainty));
                     pending.leave(pace);
                     unsent.remove(key);
                     return false;
@@ -81,19 +92,19 @@ impl<S: StateMachine> Replica<S> {
             // Nobody may have told the first server yet that there is work.
             started.outbox.entry(first).or_default().wake = true;
         }
-        for (request, harmless) in refused {
-            cx.error(&request, &give_up(harmless));
+        for (request, certainty) in refused {
+            cx.error(&request, &give_up(certainty));
         }
     }
 
-    /// A command's outcome has come, by way of the log or without it.
+    /// Takes the outcome of a command, and answers its client.
     pub(super) fn complete(
         &mut self,
         cx: &mut Context<'_>,
         session: u64,
         number: u64,
         answer: Box<RawValue>,
-        is_logged: bool,
+        via: Via,
     ) {
         let Some(started) = &mut self.started else { return };
         let client = &mut started.client;
@@ -114,7 +125,7 @@ impl<S: StateMachine> Replica<S> {
             client.unsent_commands.remove(&number);
             pending.leave(&mut client.pace);
             // An answer without the log says nothing about how long the log takes.
-            if let (Some(sent), 1, true) = (pending.sent, pending.copies, is_logged) {
+            if let (Some(sent), 1, true) = (pending.sent, pending.copies, via == Via::Log) {
                 client.pace.answered(cx.now(), cx.now() - sent);
             }
             // The window has room again.
@@ -135,8 +146,8 @@ impl<S: StateMachine> Replica<S> {
             if let Some(Outcome::Repeated(answer)) =
                 self.sessions.recall(ClientId(session), Sequence(number))
             {
-                let answer = answer.unwrap_or_else(|| Answer::error(&give_up(false)));
-                self.complete(cx, session, number, answer.0, true);
+                let answer = answer.unwrap_or_else(|| Answer::error(&give_up(Certainty::Unknown)));
+                self.complete(cx, session, number, answer.0, Via::Log);
             }
         }
     }
@@ -160,7 +171,7 @@ impl<S: StateMachine> Replica<S> {
         }
         for (_, mut pending) in sent {
             pending.leave(&mut client.pace);
-            cx.error(&pending.request, &give_up(false));
+            cx.error(&pending.request, &give_up(Certainty::Unknown));
         }
     }
 
@@ -179,14 +190,13 @@ impl<S: StateMachine> Replica<S> {
     }
 }
 
-/// What a client is told whose request got no answer. Only what cannot have happened
-/// is definitely refused.
-pub(super) fn give_up(harmless: bool) -> RpcError {
-    // Guard: what may be in a log is never refused for certain.
-    if harmless {
-        RpcError::new(ErrorCode::TEMPORARILY_UNAVAILABLE, "no leader was found in time")
-    } else {
-        RpcError::new(ErrorCode::TIMEOUT, "the outcome is not known")
+/// Returns the error for a client whose request got no answer.
+pub(super) fn give_up(certainty: Certainty) -> RpcError {
+    match certainty {
+        Certainty::NeverHappens => {
+            RpcError::new(ErrorCode::TEMPORARILY_UNAVAILABLE, "no leader was found in time")
+        }
+        Certainty::Unknown => RpcError::new(ErrorCode::TIMEOUT, "the outcome is not known"),
     }
 }
 

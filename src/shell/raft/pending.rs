@@ -13,8 +13,8 @@ pub(super) struct Pending {
     pub(super) request: Request,
     pub(super) ask: Ask,
     pub(super) since: Time,
-    /// Refuse it only in doubt, whatever is known.
-    pub(super) vague: bool,
+    /// The most that its client may be told if it is given up.
+    pub(super) certainty: Certainty,
     /// When it was last sent; `None` if it has never left this node.
     pub(super) sent: Option<Time>,
     /// How often it was sent.
@@ -30,12 +30,12 @@ pub(super) struct Pending {
 }
 
 impl Pending {
-    pub(super) fn new(request: Request, ask: Ask, since: Time, vague: bool) -> Pending {
+    pub(super) fn new(request: Request, ask: Ask, since: Time, certainty: Certainty) -> Pending {
         Pending {
             request,
             ask,
             since,
-            vague,
+            certainty,
             sent: None,
             copies: 0,
             is_late: false,
@@ -79,6 +79,13 @@ impl Pending {
             pace.left(self.size_bytes());
         }
     }
+}
+
+/// How certain it is that a request never takes effect.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Certainty {
+    NeverHappens,
+    Unknown,
 }
 
 /// What is asked.

@@ -3,7 +3,7 @@
 
 use serde::Deserialize;
 
-use super::wire::Body;
+use super::body::{Body, CoreMessage, RequestVote, Vote};
 use crate::raft::Term;
 
 /// A vote or a candidacy. A server that forgets it in a crash could give the same term
@@ -21,7 +21,7 @@ pub struct Promise {
 #[derive(Deserialize)]
 struct Core {
     #[serde(rename = "m", default)]
-    raft: Vec<(Term, Body)>,
+    raft: Vec<CoreMessage>,
 }
 
 /// How votes that are granted, and requests for them, begin on the wire; so that other
@@ -34,9 +34,13 @@ pub fn promises(body: &str) -> Vec<Promise> {
         return Vec::new();
     }
     let Ok(core) = serde_json::from_str::<Core>(body) else { return Vec::new() };
-    let promise = |(term, body)| match body {
-        Body::Vote(false, true) => Some(Promise { term, is_candidacy: false }),
-        Body::RequestVote(false, ..) => Some(Promise { term, is_candidacy: true }),
+    let promise = |CoreMessage { term, body }| match body {
+        Body::Vote(Vote { pre: false, granted: true }) => {
+            Some(Promise { term, is_candidacy: false })
+        }
+        Body::RequestVote(RequestVote { pre: false, .. }) => {
+            Some(Promise { term, is_candidacy: true })
+        }
         _ => None,
     };
     core.raft.into_iter().filter_map(promise).collect()
@@ -44,7 +48,8 @@ pub fn promises(body: &str) -> Vec<Promise> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::wire::{Bundle, pack};
+    use super::super::body::pack;
+    use super::super::wire::Bundle;
     use super::*;
     use crate::raft::{LogId, Message, MessageKind, RaftId};
 

@@ -9,10 +9,13 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::array::array_struct;
+use super::body::{WireEntry, pack_entry, unpack_entries};
 use super::standing::{ClusterId, Standing};
-use super::wire::{WireEntry, pack_entry, unpack_entry};
-use crate::raft::{Command, Config, Entry, HardState, Index, LogId, Persist, Restored, Snapshot};
+use crate::raft::{Command, Config, HardState, Index, LogId, Persist, Restored, Snapshot};
 use crate::storage::Log;
+
+const DAMAGED: &str = "an entry does not parse";
 
 /// One [`Persist`] without a snapshot, and what changed of the node's standing.
 #[derive(Default, Serialize, Deserialize)]
@@ -35,12 +38,20 @@ struct Record {
 #[derive(Serialize, Deserialize)]
 struct Header {
     hard_state: HardState,
-    snapshot: Option<(LogId, Config)>,
+    snapshot: Option<SnapshotHeader>,
     base: LogId,
     base_config: Option<Config>,
     entries: Vec<WireEntry>,
     cluster: Option<ClusterId>,
     abstains: bool,
+}
+
+array_struct! {
+    /// A snapshot without its data.
+    struct SnapshotHeader {
+        last: LogId,
+        config: Config,
+    }
 }
 
 /// The record of what a turn appended, and of the standing if it changed.
@@ -68,7 +79,10 @@ pub(super) fn encode_checkpoint(state: &Restored, standing: Standing) -> Vec<u8>
         cluster: standing.cluster,
         abstains: standing.abstains,
         hard_state: state.hard_state,
-        snapshot: state.snapshot.as_ref().map(|s| (s.last, (*s.config).clone())),
+        snapshot: state
+            .snapshot
+            .as_ref()
+            .map(|s| SnapshotHeader { last: s.last, config: (*s.config).clone() }),
         base: state.base,
         base_config: state.base_config.as_deref().cloned(),
         entries: state.entries.iter().map(pack_entry).collect(),
@@ -97,7 +111,7 @@ pub(super) fn decode(log: &Log) -> Result<(Restored, Standing), String> {
             // Entries are in order, so only those that are replaced are looked at.
             let kept = state.entries.partition_point(|e| e.id.index < first);
             state.entries.truncate(kept);
-            state.entries.extend(unpack_entries(first, record.entries)?);
+            state.entries.extend(unpack_entries(first, record.entries).ok_or(DAMAGED)?);
         }
     }
     Ok((state, standing))
@@ -106,7 +120,7 @@ pub(super) fn decode(log: &Log) -> Result<(Restored, Standing), String> {
 fn decode_checkpoint(bytes: &[u8]) -> Result<(Restored, Standing), String> {
     let (header, data) = split(bytes).ok_or("a checkpoint is too short")?;
     let header: Header = serde_json::from_slice(header).map_err(|e| e.to_string())?;
-    let snapshot = header.snapshot.map(|(last, config)| {
+    let snapshot = header.snapshot.map(|SnapshotHeader { last, config }| {
         let data = Command::from(data.to_vec());
         Arc::new(Snapshot { last, config: Arc::new(config), data })
     });
@@ -116,15 +130,9 @@ fn decode_checkpoint(bytes: &[u8]) -> Result<(Restored, Standing), String> {
         snapshot,
         base: header.base,
         base_config: header.base_config.map(Arc::new),
-        entries: unpack_entries(header.base.index.next(), header.entries)?,
+        entries: unpack_entries(header.base.index.next(), header.entries).ok_or(DAMAGED)?,
     };
     Ok((state, standing))
-}
-
-fn unpack_entries(first: Index, entries: Vec<WireEntry>) -> Result<Vec<Entry>, String> {
-    let entries = entries.into_iter().zip(first.0..);
-    let entries = entries.map(|(e, index)| unpack_entry(Index(index), e));
-    entries.collect::<Option<_>>().ok_or_else(|| "an entry does not parse".to_owned())
 }
 
 /// Puts `head` and `tail` into one, so that [`split`] finds where they meet.
@@ -144,7 +152,7 @@ pub(super) fn split(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::raft::{Payload, PersistId, RaftId, Term};
+    use crate::raft::{Entry, Payload, PersistId, RaftId, Term};
 
     #[test]
     fn what_was_written_comes_back() {

@@ -5,12 +5,14 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use rand_core::Rng;
 use serde_json::value::RawValue;
 
+use super::body::unpack;
 use super::changes::Changes;
 use super::client::Client;
 use super::envelope::command_of;
 use super::idle_answers::IdleAnswers;
 use super::machine::{Answer, StateMachine};
 use super::options::Options;
+use super::outcome::Via;
 use super::repeats::Waiting;
 use super::route::Detour;
 use super::standing::{Foreign, Standing, sessions_in};
@@ -19,12 +21,12 @@ use super::state::{
     raft_id,
 };
 use super::timing::Timing;
-use super::wire::{self, Bundle, Replies};
+use super::wire::{Bundle, CommandAnswer, IdleAnswer, QueryResult, Replies};
 use super::{identity, membership, record};
 use crate::message::{ErrorCode, Message, NodeId, RpcError};
 use crate::mutant::{self, Mutant};
 use crate::node::{Context, DEFAULT_STREAM, Event, Ticket, Token};
-use crate::raft::{self, Config, LogId, Raft, RaftId, RoleName, Sessions, Term};
+use crate::raft::{self, Config, Raft, RaftId, RoleName, Sessions, Term};
 use crate::storage::Recovered;
 use crate::time::Time;
 
@@ -249,8 +251,8 @@ impl<S: StateMachine> Replica<S> {
         }
         let Some(started) = &mut self.started else { return };
         started.timing.receive(from, cx.now(), bundle.clocks);
-        for body in bundle.raft {
-            match wire::unpack(from, started.own, body) {
+        for core in bundle.raft {
+            match unpack(from, started.own, core) {
                 Some(message) => started.raft.step(message),
                 None => tracing::warn!(src = %message.src, "ignored what is no raft message"),
             }
@@ -268,16 +270,16 @@ impl<S: StateMachine> Replica<S> {
             return;
         }
         self.note_answered(cx.now(), from);
-        if let (Some((term, index)), Some(started)) = (replies.committed, &mut self.started) {
-            started.raft.learn_commit(LogId::new(term, index));
+        if let (Some(id), Some(started)) = (replies.committed, &mut self.started) {
+            started.raft.learn_commit(id.into());
         }
-        for (session, number, answer) in replies.answers {
-            self.complete(cx, session, number, answer, true);
+        for CommandAnswer { session, number, answer } in replies.answers {
+            self.complete(cx, session, number, answer, Via::Log);
         }
-        for (term, session, number, answer) in replies.idle {
+        for IdleAnswer { term, session, number, answer } in replies.idle {
             self.take_idle_answer(cx, term, session, number, Answer(answer));
         }
-        for (name, result) in replies.results {
+        for QueryResult { name, result } in replies.results {
             self.finish(cx, name, Answer(result));
         }
     }

@@ -2,13 +2,15 @@
 
 use serde_json::value::{RawValue, to_raw_value};
 
+use super::changes::Asker;
+use super::envelope::Opening;
 use super::machine::StateMachine;
 use super::outcome::give_up;
 use super::pace::RESEND;
-use super::pending::{Ask, Pending};
+use super::pending::{Ask, Certainty, Pending};
 use super::route::Route;
 use super::state::{Proposal, RETRIES, RETRY, Reader, Replica, SESSION_WINDOW, Started, Wanted};
-use super::wire::MAX_COMMAND_BYTES;
+use super::wire::{ChangeRequest, Labelled, MAX_COMMAND_BYTES, Query};
 use crate::message::{ErrorCode, Request, RpcError};
 use crate::mutant::{self, Mutant};
 use crate::node::Context;
@@ -18,7 +20,7 @@ use crate::time::Time;
 impl<S: StateMachine> Replica<S> {
     /// Replicates `command` and answers `request` with what the state machine says.
     pub fn submit(&mut self, cx: &mut Context<'_>, request: Request, command: Box<RawValue>) {
-        self.take_command(cx, request, command, false);
+        self.take_command(cx, request, command, Certainty::NeverHappens);
     }
 
     /// Like [`Replica::submit`], but if there is no outcome the error promises nothing,
@@ -30,7 +32,7 @@ impl<S: StateMachine> Replica<S> {
         request: Request,
         command: Box<RawValue>,
     ) {
-        self.take_command(cx, request, command, true);
+        self.take_command(cx, request, command, Certainty::Unknown);
     }
 
     fn take_command(
@@ -38,10 +40,10 @@ impl<S: StateMachine> Replica<S> {
         cx: &mut Context<'_>,
         request: Request,
         command: Box<RawValue>,
-        vague: bool,
+        certainty: Certainty,
     ) {
-        if vague && self.is_outsider() {
-            return cx.error(&request, &give_up(false));
+        if certainty == Certainty::Unknown && self.is_outsider() {
+            return cx.error(&request, &give_up(certainty));
         }
         if self.refuse_outsider(cx, &request) {
             return;
@@ -54,7 +56,7 @@ impl<S: StateMachine> Replica<S> {
         let client = &mut started.client;
         let number = client.next_number;
         client.next_number += 1;
-        let pending = Pending::new(request, Ask::Command(command), cx.now(), vague);
+        let pending = Pending::new(request, Ask::Command(command), cx.now(), certainty);
         client.commands.insert(number, pending);
         client.unsent_commands.insert(number);
         self.flush_soon(cx);
@@ -74,7 +76,7 @@ impl<S: StateMachine> Replica<S> {
         let client = &mut started.client;
         let name = client.next_name;
         client.next_name = client.next_name.wrapping_add(1);
-        let pending = Pending::new(request, ask, cx.now(), false);
+        let pending = Pending::new(request, ask, cx.now(), Certainty::NeverHappens);
         client.others.insert(name, pending);
         client.unsent_others.insert(name);
         self.flush_soon(cx);
@@ -146,7 +148,7 @@ impl<S: StateMachine> Replica<S> {
             }
         } else if client.asked.is_none_or(|at| now - at >= RESEND) {
             client.asked = Some(now);
-            let open = (client.nonce, client.own);
+            let open = Opening { nonce: client.nonce, origin: client.id };
             envelopes.push((None, to_raw_value(&open).expect("numbers are plain data")));
         }
         if to == started.own {
@@ -160,7 +162,7 @@ impl<S: StateMachine> Replica<S> {
             let requests = &mut started.outbox.entry(to).or_default().requests;
             for (sent_in, envelope) in envelopes {
                 match sent_in {
-                    Some(term) => requests.labelled.push((term, envelope)),
+                    Some(sent_in) => requests.labelled.push(Labelled { sent_in, envelope }),
                     None => requests.commands.push(envelope),
                 }
             }
@@ -187,7 +189,7 @@ impl<S: StateMachine> Replica<S> {
                     let is_taken = is_here && started.read(reader, own, Term::ZERO);
                     if !is_taken && to != own {
                         let bundle = started.outbox.entry(to).or_default();
-                        bundle.requests.queries.push((name, query));
+                        bundle.requests.queries.push(Query { name, query });
                     }
                 }
                 Ask::Change { goal, sent_in, .. } => {
@@ -196,10 +198,10 @@ impl<S: StateMachine> Replica<S> {
                         sent_in.push(term);
                     }
                     if to == own {
-                        started.change(now, (own, name), term, goal);
+                        started.change(now, Asker { node: own, name }, term, goal);
                     } else {
                         let bundle = started.outbox.entry(to).or_default();
-                        bundle.requests.changes.push((name, term, goal));
+                        bundle.requests.changes.push(ChangeRequest { name, sent_in: term, goal });
                     }
                 }
                 Ask::Command(_) => unreachable!("commands are kept by number"),

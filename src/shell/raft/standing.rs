@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::envelope::session_of;
+use super::envelope::opening_of;
 use crate::raft::{RaftId, Restored};
 
 /// What tells the logs of two clusters apart.
@@ -40,5 +40,5 @@ pub(super) type Foreign = BTreeMap<RaftId, ClusterId>;
 
 /// The nodes that opened a session in a log, whether that is committed or not.
 pub(super) fn sessions_in(log: &Restored) -> BTreeSet<RaftId> {
-    log.entries.iter().filter_map(session_of).map(|(_, origin)| origin).collect()
+    log.entries.iter().filter_map(opening_of).map(|opening| opening.origin).collect()
 }

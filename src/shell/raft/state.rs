@@ -128,6 +128,6 @@ pub(super) fn raft_id(ids: &[NodeId], id: &NodeId) -> Option<RaftId> {
 impl Proposal {
     /// The command in its envelope; `None` if it opens a session.
     pub(super) fn envelope(&self) -> Option<Envelope<'_>> {
-        serde_json::from_slice(self.command.as_bytes()).ok()
+        Envelope::read(self.command.as_bytes())
     }
 }

@@ -8,8 +8,21 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::array::array_struct;
 use crate::raft::RaftId;
 use crate::time::Time;
+
+array_struct! {
+    /// The clocks in a message, which give the round trip.
+    #[derive(Clone, Copy, Debug, Default)]
+    pub(super) struct Clocks {
+        /// The sender's, in milliseconds.
+        pub(super) own_ms: u64,
+        /// The receiver's as the sender last saw it, with the time since then, in
+        /// milliseconds.
+        pub(super) echo_ms: Option<u64>,
+    }
+}
 
 /// What a replica knows about clocks and round trips.
 #[derive(Debug, Default)]
@@ -40,16 +53,16 @@ const RTT_MAX_MS: u64 = 500;
 
 impl Timing {
     /// Notes the clocks of a message that came.
-    pub(super) fn receive(&mut self, from: RaftId, now: Time, clocks: (u64, Option<u64>)) {
-        let new = Peer { seen: (clocks.0, now), shortest_ms: [None; 2], since: now };
+    pub(super) fn receive(&mut self, from: RaftId, now: Time, clocks: Clocks) {
+        let new = Peer { seen: (clocks.own_ms, now), shortest_ms: [None; 2], since: now };
         let peer = self.peers.entry(from).or_insert(new);
-        peer.seen = (clocks.0, now);
+        peer.seen = (clocks.own_ms, now);
         if now - peer.since > SPAN {
             peer.shortest_ms = [None, peer.shortest_ms[0]];
             peer.since = now;
         }
         // A clock from an earlier life may lie ahead of ours; it tells nothing.
-        if let Some(sample) = clocks.1.and_then(|echo| now.as_millis().checked_sub(echo)) {
+        if let Some(sample) = clocks.echo_ms.and_then(|echo| now.as_millis().checked_sub(echo)) {
             let shortest = &mut peer.shortest_ms[0];
             *shortest = Some(shortest.map_or(sample, |rtt| rtt.min(sample)));
         }
@@ -57,12 +70,12 @@ impl Timing {
 
     /// The clocks of a message that leaves: ours, and the receiver's as if it had been
     /// read when the message leaves.
-    pub(super) fn send(&self, to: RaftId, now: Time) -> (u64, Option<u64>) {
-        let echo = self.peers.get(&to).map(|peer| {
+    pub(super) fn send(&self, to: RaftId, now: Time) -> Clocks {
+        let echo_ms = self.peers.get(&to).map(|peer| {
             let (clock, came) = peer.seen;
             clock + now.as_millis().saturating_sub(came.as_millis())
         });
-        (now.as_millis(), echo)
+        Clocks { own_ms: now.as_millis(), echo_ms }
     }
 
     /// When the replica `peer` was last heard.

@@ -1,8 +1,11 @@
 //! Known bugs, to be switched on one at a time by those who test the tests.
 //!
 //! A checker that has never failed has proved nothing. Each [`Mutant`] is a classic
-//! mistake; the guard against it asks [`is`] whether to stand aside. `docs/mutants.md`
-//! tells which of them the bench finds, by what, and how soon.
+//! mistake. Where it is a condition too few, the condition stands in a `guard!` with the
+//! mutant's name; any other behaviour is in the file `planted` of its module, and the code
+//! calls it by a function `planted::*` or a method `plant_*`, which do nothing unless the
+//! mutant is active. `docs/mutants.md` tells which of them the bench finds, by what, and how
+//! soon.
 //!
 //! None of this is in a binary that is shipped: without the cargo feature `mutants`
 //! [`is`] is the constant `false`, and the compiler leaves nothing of a guard but the
@@ -223,6 +226,15 @@ impl Mutant {
         self as usize
     }
 }
+
+/// A condition that the guard beside it demands, labelled with the mutants that remove the
+/// guard: it then holds in any case, or, after `if`, in the cases that the mutant lets pass.
+macro_rules! guard {
+    ($demand:expr $(, $mutant:ident $(if $passes:expr)?)+ $(,)?) => {
+        $demand $(|| ($crate::mutant::is($crate::mutant::Mutant::$mutant) $(&& $passes)?))+
+    };
+}
+pub(crate) use guard;
 
 /// As [`assert!`], for what would also show to clients if it failed: passed over when
 /// a mutant is to be found without help.

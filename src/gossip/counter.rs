@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::lattice::Lattice;
+use super::planted::merged_total;
 use super::version::Author;
-use crate::mutant::{self, Mutant};
 
 /// The lattice: for each author the totals of what it added and what it took away;
 /// merging takes the larger total. Every life of a node is an author of its own, so
@@ -36,10 +36,8 @@ impl Lattice for Counter {
     fn merge(&mut self, other: &Counter) {
         for (author, (up, down)) in &other.0 {
             let own = self.0.entry(*author).or_default();
-            *own = match mutant::is(Mutant::MergeByAdding) {
-                true => (own.0.saturating_add(*up), own.1.saturating_add(*down)),
-                false => (own.0.max(*up), own.1.max(*down)),
-            };
+            own.0 = merged_total(own.0.max(*up), own.0, *up);
+            own.1 = merged_total(own.1.max(*down), own.1, *down);
         }
     }
 }

@@ -16,7 +16,6 @@ use super::store::Store;
 use super::version::{Author, Boot, Rank, Versions};
 use super::wire::Message;
 use crate::mark::{self, Mark};
-use crate::mutant::{self, Mutant};
 use crate::time::Time;
 
 /// How an engine behaves.
@@ -296,9 +295,7 @@ impl<L: Lattice> Engine<L> {
                 mark::hit(Mark::HubGivenUp);
             }
             self.beat = None;
-            if mutant::is(Mutant::ForgetUnacknowledged) {
-                self.forget_unacknowledged();
-            }
+            self.plant_forgetting();
             // What the old hub never acknowledged must not wait any longer.
             self.round_at = Some(now);
             self.survey(now);
@@ -307,14 +304,6 @@ impl<L: Lattice> Engine<L> {
             && let Some(target) = self.join_target().filter(|t| self.peer(*t).retry_at.is_none())
         {
             self.send(now, target, SendMode::ASK);
-        }
-    }
-
-    /// Takes everything for known by everyone.
-    fn forget_unacknowledged(&mut self) {
-        for rank in self.others() {
-            let versions = self.store.versions().clone();
-            self.peer_mut(rank).known.merge(&versions);
         }
     }
 

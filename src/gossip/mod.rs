@@ -41,6 +41,7 @@ mod log;
 mod overlay;
 pub mod pace;
 mod peer;
+mod planted;
 mod receive;
 mod record;
 mod send;

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use super::version::{Boot, Rank, Versions};
 use super::wire::Echo;
-use crate::mutant::{self, Mutant, invariant};
+use crate::mutant::invariant;
 use crate::time::Time;
 
 /// How many messages to remember while they wait for their echo.
@@ -22,7 +22,7 @@ const FLIGHTS: usize = 64;
 /// One other node.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Peer {
-    boot: Option<Boot>,
+    pub(super) boot: Option<Boot>,
     /// Whom it takes for the hub.
     pub(super) hub: Option<Rank>,
     /// What it has, if it is in the life we think it is.
@@ -37,7 +37,7 @@ pub(super) struct Peer {
     /// How many messages were sent to it.
     pub(super) number: u64,
     /// Only echoes of later messages prove anything.
-    floor: u64,
+    pub(super) floor: u64,
     /// How many messages had been sent to it when its present life was first heard of,
     /// unless that is the first life that was.
     born: u64,
@@ -74,7 +74,6 @@ impl Peer {
     pub(super) fn hear(&mut self, boot: Boot, number: u64, now: Time) -> bool {
         match self.boot {
             None => self.boot = Some(boot),
-            Some(_) if mutant::is(Mutant::IgnoreIncarnation) => self.boot = Some(boot),
             Some(old) if old != boot => self.switch(boot),
             Some(_) => {}
         }
@@ -87,12 +86,20 @@ impl Peer {
 
     /// Another life: what we knew was about somebody else.
     fn switch(&mut self, boot: Boot) {
-        let suspected = self.suspected;
-        let (number, retry_at, attempts) = (self.number, self.retry_at, self.attempts);
-        // Guard: messages that were sent before this life was heard of prove nothing of it.
-        let floor = if mutant::is(Mutant::FloorOutlivesPeer) { self.floor } else { number };
-        let life = Peer { boot: Some(boot), suspected, number, floor, ..Peer::default() };
-        *self = Peer { born: number, retry_at, attempts, ..life };
+        let dead = std::mem::take(self);
+        *self = Peer {
+            boot: Some(boot),
+            suspected: dead.suspected,
+            number: dead.number,
+            // Guard: messages that were sent before this life was heard of prove nothing
+            // of it.
+            floor: dead.number,
+            born: dead.number,
+            retry_at: dead.retry_at,
+            attempts: dead.attempts,
+            ..Peer::default()
+        };
+        self.plant_old_knowledge(dead);
     }
 
     /// Whether it was heard at all.

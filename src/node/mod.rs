@@ -66,6 +66,7 @@
 mod context;
 mod core;
 mod event;
+mod planted;
 mod runtime;
 mod workload;
 

@@ -9,7 +9,6 @@ use super::core::{Core, Due};
 use super::event::{Effect, Event, Input};
 use super::workload::Workload;
 use crate::message::{ErrorCode, Malformed, Message, NodeId, Request, RpcError};
-use crate::mutant::{self, Mutant};
 use crate::storage::Recovered;
 use crate::time::Time;
 
@@ -181,9 +180,7 @@ impl Node {
     }
 
     fn receive_reply(&mut self, msg_id: u64, message: Message, effects: &mut Vec<Effect>) {
-        let oldest = || self.core.rpcs.iter().find(|(_, rpc)| rpc.dest == message.src);
-        let in_order = mutant::is(Mutant::ReplyInOrder).then(oldest).flatten();
-        let msg_id = in_order.map_or(msg_id, |(id, _)| *id);
+        let msg_id = self.core.plant_reply_order(msg_id, &message.src);
         // Late, repeated and foreign replies match nothing and end here.
         let expected = self.core.rpcs.get(&msg_id).is_some_and(|rpc| rpc.dest == message.src);
         if !expected {

@@ -17,7 +17,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::ids::RaftId;
-use crate::mutant::{self, Mutant};
+use crate::mutant::guard;
 
 /// A configuration. Joint while `outgoing` is not empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,7 +103,8 @@ impl Config {
         if new == *self {
             return Err("the change changes nothing");
         }
-        if new.voters != self.voters && !mutant::is(Mutant::EarlyChange) {
+        // Guard: a change of voters goes through a joint phase.
+        if !guard!(new.voters == self.voters, EarlyChange) {
             new.outgoing = self.voters.clone();
         }
         Ok(new)

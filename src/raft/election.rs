@@ -22,7 +22,7 @@ use super::role::{Role, Votes};
 use super::server::Raft;
 use super::types::HardState;
 use crate::mark::{self, Mark};
-use crate::mutant::{self, Mutant};
+use crate::mutant::guard;
 
 impl Raft {
     /// Does what is due when no leader was heard for an election timeout.
@@ -173,11 +173,8 @@ impl Raft {
     /// Gives this server's vote in the current term away, to another or to itself.
     fn promise(&mut self, to: RaftId, kind: MessageKind) {
         // Guard: a vote that could be forgotten could be given away twice.
-        if mutant::is(Mutant::VoteBeforeDurable) {
-            self.send(to, kind);
-        } else {
-            self.send_after(to, kind);
-        }
+        self.send_after(to, kind);
+        self.plant_early_promise();
     }
 
     /// Counts a candidate's vote for itself, once it is durable.
@@ -217,8 +214,8 @@ impl Raft {
         let may_vote = free || (pre && term > self.hard.term);
         // Guard: only a log that holds everything committed may lead: compare the
         // term of the last entry first, then the length (§5.4.1).
-        let up_to_date = last >= self.log.last()
-            || (mutant::is(Mutant::VoteByLengthOnly) && last.index >= self.log.last().index);
+        let own = self.log.last();
+        let up_to_date = guard!(last >= own, VoteByLengthOnly if last.index >= own.index);
         if may_vote && !up_to_date {
             mark::hit(Mark::ShortLogRefused);
         }
@@ -260,7 +257,7 @@ impl Raft {
 
     pub(super) fn handle_vote(&mut self, from: RaftId, term: Term, pre: bool, granted: bool) {
         let next = self.hard.term.next();
-        let from = self.voter_to_count(from, granted);
+        let from = self.plant_second_vote(from, granted);
         match &mut self.role {
             // Guard: votes are kept by voter, so that a repeated one counts once.
             Role::PreCandidate { answers, .. } if pre && (term == next || !granted) => {
@@ -279,18 +276,6 @@ impl Raft {
             _ => return,
         }
         self.count_votes();
-    }
-
-    /// Who is to be counted for a vote of `from`.
-    fn voter_to_count(&self, from: RaftId, granted: bool) -> RaftId {
-        let (Role::PreCandidate { answers: votes, .. } | Role::Candidate(votes)) = &self.role
-        else {
-            return from;
-        };
-        if !mutant::is(Mutant::CountVotesTwice) || !granted || !votes.contains_key(&from) {
-            return from;
-        }
-        self.other_voters().into_iter().find(|id| !votes.contains_key(id)).unwrap_or(from)
     }
 
     fn count_votes(&mut self) {
@@ -325,7 +310,7 @@ impl Raft {
         }
     }
 
-    fn other_voters(&self) -> Vec<RaftId> {
+    pub(super) fn other_voters(&self) -> Vec<RaftId> {
         let own = self.id;
         let config = self.config();
         config.members().into_iter().filter(|id| *id != own && config.is_voter(*id)).collect()

@@ -19,17 +19,18 @@ use std::sync::Arc;
 use super::ids::{Index, LogId, RaftId};
 use super::incoming::{Ack, Append, Incoming, Owed};
 use super::message::{MessageKind, Round};
+use super::planted;
 use super::server::Raft;
 use super::types::{Command, Entry, Snapshot, SnapshotMeta};
 use crate::mark::{self, Mark};
-use crate::mutant::{self, Mutant, invariant};
+use crate::mutant::{guard, invariant};
 
 impl Raft {
     pub(super) fn handle_append(&mut self, from: RaftId, append: Append) {
         let prev = append.prev;
         // Guard: both index and term of `prev` must be in the log (§5.3, rule 2).
-        let known = mutant::is(Mutant::IgnorePrevTerm) && prev.index <= self.log.last().index;
-        if !self.log.matches(prev) && !known {
+        let last = self.log.last().index;
+        if !guard!(self.log.matches(prev), IgnorePrevTerm if prev.index <= last) {
             let (hint, round) = (self.log.last_not_after(prev.term, prev.index), append.round);
             // A refusal promises nothing, so it need not wait.
             let prev = prev.index;
@@ -40,7 +41,7 @@ impl Raft {
                     false => MessageKind::Rejected { round, prev, hint },
                 },
             );
-            if prev > self.log.last().index && !append.entries.is_empty() {
+            if prev > last && !append.entries.is_empty() {
                 self.early.keep(self.hard.term, append, self.options.max_early_appends);
             }
             return;
@@ -56,15 +57,11 @@ impl Raft {
     fn take_append(&mut self, from: RaftId, append: Append) {
         let Append { prev, commit, round, entries } = append;
         let last_new = prev.index + entries.len() as u64;
-        if mutant::is(Mutant::TruncateAlways) && prev.index >= self.log.base().index {
-            self.log.truncate(prev.index.next());
-        }
+        self.plant_truncation(prev.index);
         self.append_missing(entries);
         // Guard: beyond the end of this append the log may still differ from the
         // leader's, whatever the leader has committed (rule 5).
-        let known = commit.min(last_new);
-        let beyond = mutant::is(Mutant::CommitBeyondAppend);
-        let known = if beyond { commit.min(self.log.last().index) } else { known };
+        let known = planted::told_commit(commit.min(last_new), commit, self.log.last().index);
         self.log.commit_to(known.max(self.log.commit()));
         self.verified = self.verified.max(last_new);
         self.acknowledge(from, round, last_new);
@@ -86,7 +83,7 @@ impl Raft {
             if index <= self.log.last().index {
                 // Guard: what matches stays, with everything after it: the append may
                 // be an old one that was overtaken by its successors (rule 3).
-                if self.log.matches(entry.id) || mutant::is(Mutant::KeepConflict) {
+                if guard!(self.log.matches(entry.id), KeepConflict) {
                     continue;
                 }
                 // Guard: what does not match goes, with everything after it.
@@ -120,10 +117,13 @@ impl Raft {
             false => MessageKind::Appended { round, matched },
         };
         // Guard: entries are acknowledged when they are durable, not before.
-        let early = mutant::is(Mutant::AckBeforeDurable)
-            || (mutant::is(Mutant::SnapshotNotPersisted) && self.pending_snapshot.is_some());
         let durable = self.log.durable();
-        if early || (matched <= durable && self.is_hard_state_durable()) {
+        let is_durable = guard!(
+            matched <= durable && self.is_hard_state_durable(),
+            AckBeforeDurable,
+            SnapshotNotPersisted if self.pending_snapshot.is_some(),
+        );
+        if is_durable {
             return self.send(to, reply(matched));
         }
         // Guard: a lease is made of promises that survive a restart, and only a server that
@@ -165,12 +165,12 @@ impl Raft {
     ) {
         let round_to_count = if self.options.abstain { Round::default() } else { round };
         // Guard: a snapshot of the committed past must not undo what came after it.
-        if meta.last.index <= self.log.commit() && !mutant::is(Mutant::OldSnapshot) {
+        if !guard!(meta.last.index > self.log.commit(), OldSnapshot) {
             self.incoming = None;
             return self.acknowledge(from, round, self.log.commit());
         }
         // A log that holds the snapshot's last entry needs no snapshot (§7).
-        if self.log.id(meta.last.index) == Some(meta.last) && !mutant::is(Mutant::OldSnapshot) {
+        if !guard!(self.log.id(meta.last.index) != Some(meta.last), OldSnapshot) {
             self.incoming = None;
             self.log.commit_to(meta.last.index);
             self.verified = self.verified.max(meta.last.index);

@@ -13,12 +13,12 @@ use super::message::{MessageKind, Round};
 use super::options::Options;
 use super::pending::Reads;
 use super::progress::{Inflight, Progress, ProgressState};
-use super::quorum;
 use super::role::{Leader, Role};
 use super::server::Raft;
 use super::types::{Entry, Payload};
+use super::{planted, quorum};
 use crate::mark::{self, Mark};
-use crate::mutant::{self, Mutant, invariant};
+use crate::mutant::{guard, invariant};
 
 /// For how many election timeouts the log is kept for a follower that does not answer.
 const KEPT_FOR_TIMEOUTS: u64 = 4;
@@ -68,9 +68,7 @@ impl Raft {
             mark::hit(Mark::MembersChanged);
             self.update_peers();
         }
-        if mutant::is(Mutant::OwnCopyAtOnce) {
-            self.advance_commit();
-        }
+        self.plant_own_copy();
         id
     }
 
@@ -95,8 +93,8 @@ impl Raft {
             |id: RaftId| id == own || peers.get(&id).is_some_and(|p| now < p.last_heard + timeout);
         // Guard: a leader that a quorum does not answer cannot commit anything, and
         // keeps its clients from one who could (thesis §6.2).
-        let check = self.options.check_quorum && !mutant::is(Mutant::NoCheckQuorum);
-        if check && !quorum::has_quorum(&config, heard) {
+        let is_followed = guard!(quorum::has_quorum(&config, heard), NoCheckQuorum);
+        if self.options.check_quorum && !is_followed {
             mark::hit(Mark::QuorumLost);
             self.become_follower(self.hard.term, None);
             // It has waited for a whole timeout already. And those who still take it for
@@ -241,8 +239,7 @@ impl Raft {
         let Some((now, peer)) = self.heard(from, round) else { return };
         // Guard: what counts is what the follower had when it answered, not what it has
         // been sent since.
-        let stale = mutant::is(Mutant::StaleAck);
-        let matched = if stale { matched.max(peer.next.prev()) } else { matched };
+        let matched = planted::acknowledged(matched, peer.next.prev());
         let news = peer.accept(matched, now, base);
         peer.catching_up &= peer.matched < commit;
         if news {
@@ -329,20 +326,19 @@ impl Raft {
     /// Commits what a quorum holds durably.
     pub(super) fn advance_commit(&mut self) {
         let Role::Leader(leader) = &self.role else { return };
-        let (own, durable) = (self.id, self.log.durable());
+        let (own, last) = (self.id, self.log.last().index);
+        let durable = planted::own_copy(self.log.durable(), last);
         // Guard: the leader's own copy counts when it is durable, like any other; in
         // a cluster of one as well.
         let matched = |id: RaftId| match id == own {
-            true if mutant::is(Mutant::OwnCopyAtOnce) => self.log.last().index,
             true => durable,
             false => leader.peers.get(&id).map_or(Index::ZERO, |p| p.matched),
         };
         let agreed = quorum::committed(self.config(), matched);
         // Guard: only an entry of its own term tells a leader by counting that it is
         // committed, and everything before it (§5.4.2, Figure 8).
-        let own_term =
-            self.log.term(agreed) == Some(self.hard.term) || mutant::is(Mutant::CommitEarlierTerm);
-        if agreed > self.log.commit() && own_term {
+        let own_term = self.log.term(agreed) == Some(self.hard.term);
+        if agreed > self.log.commit() && guard!(own_term, CommitEarlierTerm) {
             let newly = self.log.slice(self.log.commit().next(), agreed, usize::MAX);
             let bytes: usize = newly.iter().map(Entry::size_bytes).sum();
             self.log.commit_to(agreed);

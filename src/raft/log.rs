@@ -18,9 +18,10 @@ use std::sync::Arc;
 
 use super::config::Config;
 use super::ids::{Index, LogId, Term};
+use super::planted;
 use super::ready::PersistId;
 use super::types::{Entry, Payload, Snapshot};
-use crate::mutant::{self, Mutant, invariant};
+use crate::mutant::invariant;
 
 /// What it means if others contradict what is certain here. It is no use to go on: the
 /// others are a majority, and what they agree on is not what clients were told.
@@ -204,11 +205,7 @@ impl Log {
 
     /// The configuration in force, and where it was appended.
     pub(super) fn config(&self) -> &(Index, Arc<Config>) {
-        if mutant::is(Mutant::ConfigAtCommit) {
-            let committed = self.configs.iter().rfind(|(index, _)| *index <= self.commit);
-            return committed.unwrap_or(&self.configs[0]);
-        }
-        self.newest_config()
+        planted::config_in_force(self.newest_config(), &self.configs, self.commit)
     }
 
     /// The last configuration in the log, and where it was appended.
@@ -266,10 +263,7 @@ impl Log {
         assert!(index <= self.applied, "a snapshot of what is not applied");
         let last = self.id(index).expect("a snapshot of what is compacted already");
         // Guard: a later configuration may yet be taken back.
-        let config = match mutant::is(Mutant::SnapshotConfigAhead) {
-            true => self.newest_config().1.clone(),
-            false => self.config_at(index),
-        };
+        let config = planted::snapshot_config(self.config_at(index), &self.newest_config().1);
         self.snapshot = Some(Arc::new(Snapshot { last, config, data }));
         let base = drop_to.min(index).max(self.base.index);
         let Some(id) = self.id(base) else { return };

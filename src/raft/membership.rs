@@ -19,7 +19,7 @@ use super::progress::Progress;
 use super::role::{Role, Transfer};
 use super::server::{ProposeError, Raft};
 use super::types::Payload;
-use crate::mutant::{self, Mutant};
+use crate::mutant::guard;
 
 /// Why a change of configuration was not begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +49,7 @@ impl Raft {
         // Guard: without an entry of its own term committed, a rival's uncommitted
         // configuration could still win, and its quorums need not meet this one's
         // (Ongaro's correction of 2015 to thesis §4.1).
-        if self.log.commit() < leader.first_index && !mutant::is(Mutant::EarlyChange) {
+        if !guard!(self.log.commit() >= leader.first_index, EarlyChange) {
             return Err(ChangeError::TooEarly);
         }
         let (index, config) = self.log.newest_config();

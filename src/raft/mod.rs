@@ -110,6 +110,7 @@ mod membership;
 mod message;
 mod options;
 mod pending;
+mod planted;
 mod progress;
 pub mod quorum;
 mod read;

@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 
 use super::config::Config;
 use super::ids::{Index, RaftId};
-use crate::mutant::{self, Mutant};
+use super::planted;
 
 /// How an election stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub const fn majority(n: usize) -> usize {
 
 /// How many of `n` voters are asked for.
 fn needed(n: usize) -> usize {
-    if mutant::is(Mutant::HalfIsQuorum) { n.div_ceil(2).max(1) } else { majority(n) }
+    planted::quorum_size(majority(n), n)
 }
 
 /// Whether those for which `is_in` holds are a quorum of `config`.
@@ -48,16 +48,10 @@ pub fn has_quorum(config: &Config, is_in: impl Fn(RaftId) -> bool) -> bool {
 
 /// How an election stands in which `vote` tells each voter's answer, if there is one.
 pub fn vote_result(config: &Config, vote: impl Fn(RaftId) -> Option<bool>) -> VoteResult {
-    let new_voters;
-    let config = if mutant::is(Mutant::NewVotersElect) {
-        new_voters = Config { outgoing: BTreeSet::new(), ..config.clone() };
-        &new_voters
-    } else {
-        config
-    };
-    if has_quorum(config, |id| vote(id) == Some(true)) {
+    let config = planted::electing(config);
+    if has_quorum(&config, |id| vote(id) == Some(true)) {
         VoteResult::Won
-    } else if has_quorum(config, |id| vote(id) != Some(false)) {
+    } else if has_quorum(&config, |id| vote(id) != Some(false)) {
         VoteResult::Pending
     } else {
         VoteResult::Lost
@@ -68,13 +62,11 @@ pub fn vote_result(config: &Config, vote: impl Fn(RaftId) -> Option<bool>) -> Vo
 /// each voter has reached: with matching indices, what is committed (§5.3).
 pub fn reached<T: Ord + Copy>(config: &Config, value: impl Fn(RaftId) -> T) -> Option<T> {
     let half = |voters: &BTreeSet<RaftId>| {
-        let learners = config.learners.iter().filter(|_| mutant::is(Mutant::LearnersCount));
-        let mut values: Vec<T> = voters.iter().chain(learners).map(|id| value(*id)).collect();
+        let mut values: Vec<T> = planted::counted(voters, config).map(|id| value(*id)).collect();
         values.sort_unstable_by(|a, b| b.cmp(a));
         values.get(needed(voters.len()) - 1).copied()
     };
-    let outgoing = (!mutant::is(Mutant::NewVotersCommit)).then(|| half(&config.outgoing)).flatten();
-    match (half(&config.voters), outgoing) {
+    match (half(&config.voters), half(planted::old_voters(&config.outgoing))) {
         (Some(new), Some(old)) => Some(new.min(old)),
         (new, old) => new.or(old),
     }

@@ -20,11 +20,11 @@ use std::collections::{BTreeMap, VecDeque};
 use super::ids::{Index, RaftId, Term};
 use super::message::{MessageKind, ReadContext, Round};
 use super::pending::Pending;
-use super::quorum;
 use super::ready::Read;
 use super::role::{Leader, Role};
 use super::server::Raft;
-use crate::mutant::{self, Mutant, invariant};
+use super::{planted, quorum};
+use crate::mutant::{guard, invariant};
 
 /// Why a read was not taken up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,8 +41,7 @@ impl Raft {
     /// # Errors
     /// If no leader is known.
     pub fn read(&mut self, context: ReadContext) -> Result<(), ReadError> {
-        if mutant::is(Mutant::LocalReadAnywhere) {
-            self.out.reads.push(Read { context, index: self.log.applied() });
+        if self.plant_local_read(context) {
             return Ok(());
         }
         if self.leads() {
@@ -109,10 +108,10 @@ impl Raft {
         let Role::Leader(leader) = &mut self.role else { return };
         // Guard: before it has committed an entry of its own term, a leader does not
         // know what its predecessors committed (thesis §6.4, step 1).
-        if self.log.commit() < leader.first_index && !mutant::is(Mutant::ReadBeforeOwnCommit) {
-            leader.reads.early.push(pending);
-        } else {
+        if guard!(self.log.commit() >= leader.first_index, ReadBeforeOwnCommit) {
             self.admit(pending);
+        } else {
+            leader.reads.early.push(pending);
         }
     }
 
@@ -121,14 +120,13 @@ impl Raft {
         read.index = self.log.commit();
         // Guard: answers to messages that were sent before now say nothing about now.
         read.came = leader.round;
-        let next = Round(read.came.0 + 1);
-        let early = mutant::is(Mutant::ReadInCurrentRound);
-        read.round = if early { leader.round } else { next };
+        read.round = planted::confirming_round(Round(read.came.0 + 1), leader.round);
         let voucher = read.voucher;
         leader.reads.pending.entry(voucher).or_default().push_back(read);
-        if self.has_lease() || mutant::is(Mutant::LocalReadAtLeader) {
+        let vouched = |id| id == self.id || id == voucher;
+        if guard!(self.has_lease(), LocalReadAtLeader) {
             self.release(|_| Round(u64::MAX));
-        } else if early || quorum::has_quorum(self.config(), |id| id == self.id || id == voucher) {
+        } else if guard!(quorum::has_quorum(self.config(), vouched), ReadInCurrentRound) {
             self.confirm_reads();
         }
     }
@@ -188,7 +186,7 @@ impl Raft {
     pub(super) fn begin_round(&mut self) {
         let (now, promise) = (self.now, self.promise_ticks);
         let leases = self.options.lease_reads;
-        let kept = if mutant::is(Mutant::LongLease) { 4 * promise } else { promise };
+        let kept = planted::lease_ticks(promise);
         let Role::Leader(leader) = &mut self.role else { return };
         leader.round.0 += 1;
         let begun = &mut leader.reads.begun;
@@ -242,8 +240,7 @@ impl Raft {
         // Guard: the lease ends before the promises do, also on clocks that differ. What
         // counts is what all have promised, and not this server's own timeout: a follower
         // close by has a shorter one.
-        let length = self.promise_ticks - self.options.lease_margin_ticks;
-        let length = if mutant::is(Mutant::LongLease) { 4 * length } else { length };
+        let length = planted::lease_ticks(self.promise_ticks - self.options.lease_margin_ticks);
         begun.is_some_and(|(_, at)| self.now < at + length)
     }
 

@@ -1,6 +1,5 @@
 //! One server: its state, its clock, and what every role does with a message.
 
-use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -14,11 +13,12 @@ use super::incoming::{Ack, Append, Early, Incoming, Owed};
 use super::log::Log;
 use super::message::{Message, MessageKind, ReadContext};
 use super::options::Options;
+use super::planted;
 use super::ready::{Persist, PersistId, Read, Ready};
 use super::role::Role;
 use super::types::{Command, Entry, HardState, Payload, Snapshot};
 use crate::mark::{self, Mark};
-use crate::mutant::{self, Mutant, invariant};
+use crate::mutant::invariant;
 
 /// What stable storage held when the server started. The default is a server that
 /// has never run.
@@ -188,14 +188,7 @@ impl Raft {
         if matches!(kind, MessageKind::RequestVote { .. }) {
             self.notice_outsider(from);
         }
-        let deaf = mutant::is(Mutant::LeaderIgnoresTerm) && self.leads();
-        let stale = mutant::is(Mutant::StaleAck) && matches!(kind, MessageKind::Appended { .. });
-        let term = match term.cmp(&self.hard.term) {
-            Ordering::Greater if deaf && !kind.is_answer() => return,
-            Ordering::Greater if deaf => self.hard.term,
-            Ordering::Less if stale => self.hard.term,
-            _ => term,
-        };
+        let Some(term) = self.plant_deafness(term, &kind) else { return };
         if term > self.hard.term && !self.enter_later_term(from, term, &kind) {
             return;
         }
@@ -365,8 +358,8 @@ impl Raft {
         self.last_persist = PersistId(self.last_persist.0 + 1);
         let id = self.last_persist;
         let hard = self.hard;
-        let kept = if mutant::is(Mutant::VoteNotPersisted) { None } else { hard.vote };
-        let hard_state = (!told).then_some(HardState { vote: kept, ..hard });
+        let written = HardState { vote: planted::written_vote(hard.vote), ..hard };
+        let hard_state = (!told).then_some(written);
         self.hard_writes.tell(id, hard);
         Some(Persist { id, hard_state, snapshot, entries: self.log.take_untold(id) })
     }
@@ -399,9 +392,7 @@ impl Raft {
         if term > self.hard.term {
             self.set_hard_state(HardState { term, vote: None });
             // Guard: agreement with an earlier leader says nothing about this one.
-            if !mutant::is(Mutant::VerifiedForever) {
-                self.verified = Index::ZERO;
-            }
+            self.verified = planted::verified(Index::ZERO, self.verified);
             self.ack = None;
             self.owed = Owed { took: self.owed.took, ..Owed::default() };
             if self.incoming.is_some() {
@@ -428,9 +419,8 @@ impl Raft {
     pub(super) fn reset_election_timer(&mut self) {
         // Guard: a new draw each time, so that split votes do not repeat (§5.2).
         let timeout = self.options.election_timeout_ticks;
-        let fixed = mutant::is(Mutant::FixedTimeout);
-        let drawn = timeout + if fixed { 0 } else { self.rng.next_u64() % timeout };
-        self.election_due = self.now + drawn;
+        let jitter = planted::jitter_ticks(self.rng.next_u64() % timeout);
+        self.election_due = self.now + timeout + jitter;
     }
 
     /// Stands again soon: a vote was refused, or leadership was lost. The paper waits a
@@ -439,9 +429,8 @@ impl Raft {
     /// nothing. Should this server be too early, its pre-vote is refused.
     pub(super) fn hurry_election(&mut self) {
         let timeout = self.options.election_timeout_ticks;
-        let fixed = mutant::is(Mutant::FixedTimeout);
-        let drawn = timeout / 4 + if fixed { 0 } else { self.rng.next_u64() % timeout };
-        self.election_due = self.election_due.min(self.now + drawn);
+        let jitter = planted::jitter_ticks(self.rng.next_u64() % timeout);
+        self.election_due = self.election_due.min(self.now + timeout / 4 + jitter);
     }
 
     /// Whether there is reason to believe that the current leader still leads.

@@ -8,6 +8,7 @@
 
 mod arrows;
 mod layers;
+mod mutants;
 mod prose;
 mod readme;
 

@@ -5,14 +5,14 @@
 //! a negative one as malformed (error 12): its readers rely on a value that never
 //! shrinks.
 
-use seaworthy::gossip::{Boot, Counter as Totals};
+use seaworthy::gossip::Counter as Totals;
 use seaworthy::message::{ErrorCode, Message, RpcError};
-use seaworthy::mutant::{self, Mutant};
 use seaworthy::node::{Context, DEFAULT_STREAM, Event, Workload};
 use seaworthy::shell::gossip::Replicated;
 use serde::{Deserialize, Serialize};
 
 use crate::options::Options;
+use crate::planted;
 use crate::reply::{Done, not_supported};
 
 /// The workload.
@@ -75,10 +75,7 @@ impl Counter {
         if delta == 0 {
             return Ok(());
         }
-        let mut author = self.totals.author();
-        if mutant::is(Mutant::ReuseReplica) {
-            author.boot = Boot::from_random(0);
-        }
+        let author = planted::author(self.totals.author());
         let change = self.totals.state().added(author, delta);
         let full = || RpcError::new(ErrorCode::ABORT, "the total of this node exceeds 64 bits");
         self.totals.add(cx, change.ok_or_else(full)?);

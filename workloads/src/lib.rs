@@ -22,6 +22,7 @@ pub mod kafka;
 pub mod lin_kv;
 pub mod options;
 mod pending_reads;
+mod planted;
 mod reply;
 pub mod seq_counter;
 mod table;

@@ -22,10 +22,10 @@
 
 use rand_core::Rng;
 use seaworthy::message::Message;
-use seaworthy::mutant::{self, Mutant};
 use seaworthy::node::{Context, Event, Workload};
 use serde::Serialize;
 
+use crate::planted;
 use crate::reply::not_supported;
 
 /// The workload.
@@ -58,8 +58,7 @@ impl Workload for UniqueIds {
 
 impl UniqueIds {
     fn start(&mut self, cx: &mut Context<'_>) {
-        let nonce = cx.rng().next_u64();
-        let nonce = if mutant::is(Mutant::IdsFromZero) { 0 } else { nonce };
+        let nonce = planted::nonce(cx.rng().next_u64());
         self.prefix = format!("{}-{nonce:016x}", cx.id());
         // A counter from an earlier incarnation would still be unique, but longer.
         self.issued = 0;

@@ -16,6 +16,7 @@
 //! that lacks something older is sent the state.
 
 mod identity;
+mod planted;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -26,7 +27,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::gossip::{Author, Boot, Engine, Lattice, Message, Options, Output, Rank, Snapshot};
 use crate::message::{self, NodeId, Request, RpcError};
-use crate::mutant::{self, Mutant};
 use crate::node::{Context, Event, Payload, Ticket, Token};
 use crate::storage::Log;
 use crate::time::Time;
@@ -210,11 +210,9 @@ impl<L: Lattice + Serialize + DeserializeOwned> Replicated<L> {
 
     /// Answers a client once everything that this node knows is durable.
     pub fn reply(&self, cx: &mut Context<'_>, request: &Request, payload: &impl Payload) {
-        match self.pending {
-            Some(ticket) if !mutant::is(Mutant::OkBeforeDurable) => {
-                cx.reply_after(ticket, request, payload);
-            }
-            _ => cx.reply(request, payload),
+        match planted::awaited(self.pending) {
+            Some(ticket) => cx.reply_after(ticket, request, payload),
+            None => cx.reply(request, payload),
         }
     }
 

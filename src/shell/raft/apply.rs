@@ -12,10 +12,10 @@ use super::machine::{Answer, StateMachine};
 use super::outcome::Via;
 use super::record::{join, split};
 use super::standing::ClusterId;
-use super::state::{Proposal, Reader, Replica, SESSION_WINDOW, Wanted};
+use super::state::{Proposal, Reader, Replica, Wanted};
 use super::wire::{ChangeRequest, CommandAnswer, Query, QueryResult, Requests};
 use crate::mark::{self, Mark};
-use crate::mutant::{self, Mutant};
+use crate::mutant::guard;
 use crate::node::Context;
 use crate::raft::{
     ClientId, Command, Entry, LogId, Outcome, Payload, ProposeError, RaftId, Read, ReadContext,
@@ -76,7 +76,6 @@ impl<S: StateMachine> Replica<S> {
     /// node does not lead is in no log by its doing; whoever sent it will send it again.
     pub(super) fn propose_batch(&mut self, cx: &mut Context<'_>) {
         let Some(started) = &mut self.started else { return };
-        let mut early = Vec::new();
         let mut batch = std::mem::take(&mut started.batch).into_iter();
         while let Some(proposal) = batch.next() {
             let command = &proposal.command;
@@ -93,9 +92,7 @@ impl<S: StateMachine> Replica<S> {
                 Ok(id) => {
                     key.into_iter().for_each(|(key, _)| started.waiting.note_appended(key));
                     // Guard: nothing happens, and nothing is answered, before it is committed.
-                    if mutant::is(Mutant::AnswerOnAppend) {
-                        early.push((id, command.clone()));
-                    }
+                    self.plant_early_answer(cx, id, command);
                 }
                 Err(ProposeError::Overloaded) => {
                     // When something is committed there is room for the rest.
@@ -105,18 +102,13 @@ impl<S: StateMachine> Replica<S> {
                 Err(_) => tracing::debug!("a command was not taken up"),
             }
         }
-        for (id, command) in early {
-            if let Some(envelope) = Envelope::read(command.as_bytes()) {
-                self.apply_command(cx, id, envelope);
-            }
-        }
     }
 
     /// Whether a command is in this leader's log, or was applied. In the second case its
     /// node gets the answer, in case the first one was lost.
     pub(super) fn is_known(&mut self, key: Key, origin: RaftId) -> bool {
         let Some(started) = &mut self.started else { return false };
-        if !started.raft.is_leader() || mutant::is(Mutant::NoSessions) {
+        if guard!(!started.raft.is_leader(), NoSessions) {
             return false;
         }
         let is_waiting = started.waiting.contains(&started.raft, key);
@@ -162,12 +154,16 @@ impl<S: StateMachine> Replica<S> {
         }
     }
 
-    fn apply_command(&mut self, cx: &mut Context<'_>, at: LogId, envelope: Envelope<'_>) {
+    pub(super) fn apply_command(
+        &mut self,
+        cx: &mut Context<'_>,
+        at: LogId,
+        envelope: Envelope<'_>,
+    ) {
         let Envelope { session, number, floor, origin, command } = envelope;
         let (client, sequence) = (ClientId(session), Sequence(number));
         let to = Addressee { origin, client, sequence };
-        if mutant::is(Mutant::NoSessions) {
-            let answer = self.machine.apply(command).0;
+        if let Some(answer) = self.plant_repetition(command) {
             return self.answer(cx, at, to, answer);
         }
         let answer = match self.sessions.check(client, sequence, Sequence(floor), at.index) {
@@ -188,8 +184,10 @@ impl<S: StateMachine> Replica<S> {
             }
             // Guard: whether the command was applied before the session expired, its state
             // cannot tell any more.
-            Outcome::Expired if mutant::is(Mutant::ExpiredApplies) => self.machine.apply(command).0,
-            Outcome::Expired => RawValue::NULL.to_owned(),
+            Outcome::Expired => {
+                let unknown = || RawValue::NULL.to_owned();
+                self.plant_expired(command).unwrap_or_else(unknown)
+            }
             Outcome::Settled | Outcome::TooFarAhead => return,
         };
         self.answer(cx, at, to, answer);
@@ -278,9 +276,7 @@ impl<S: StateMachine> Replica<S> {
         self.standing.cluster = head.cluster;
         (self.known, self.sessions) = (head.known.into_owned(), head.sessions.into_owned());
         // Guard: without the sessions a command that comes again is not known any more.
-        if mutant::is(Mutant::OldSnapshot) {
-            self.sessions = Sessions::new(self.options.max_sessions, SESSION_WINDOW);
-        }
+        self.plant_lost_sessions();
         let restored = self.machine.restore(machine);
         restored.expect("a machine of this kind wrote the snapshot");
     }

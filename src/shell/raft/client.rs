@@ -14,7 +14,6 @@ use super::pace::Pace;
 use super::pending::{Ask, Pending};
 use super::route::Route;
 use crate::mark::{self, Mark};
-use crate::mutant::{self, Mutant};
 use crate::raft::{RaftId, Term};
 use crate::time::Time;
 
@@ -85,26 +84,12 @@ impl Client {
         if self.commands.values().any(|pending| pending.sent.is_some()) {
             mark::hit(Mark::CommandRetried);
         }
-        if mutant::is(Mutant::RetryIsNew) {
-            self.renumber();
-        }
+        self.plant_new_numbers();
         self.commands.values_mut().for_each(|pending| pending.leave(&mut self.pace));
         self.others.values_mut().for_each(|pending| pending.leave(&mut self.pace));
         self.unsent_commands = self.commands.keys().copied().collect();
         self.unsent_others = self.others.keys().copied().collect();
         self.asked = None;
-    }
-
-    /// Gives every command that was sent a number of its own once more.
-    fn renumber(&mut self) {
-        let sent: Vec<u64> =
-            self.commands.iter().filter(|(_, p)| p.sent.is_some()).map(|(n, _)| *n).collect();
-        for number in sent {
-            if let Some(pending) = self.commands.remove(&number) {
-                self.commands.insert(self.next_number, pending);
-                self.next_number += 1;
-            }
-        }
     }
 
     /// The term in which the newest copy of this session's command was sent; `None` if it is

@@ -24,7 +24,7 @@ use super::outcome::Via;
 use super::state::{Proposal, Reader, Replica, Started, Wanted};
 use super::wire::IdleAnswer;
 use crate::mark::{self, Mark};
-use crate::mutant::{self, Mutant, invariant};
+use crate::mutant::{guard, invariant};
 use crate::node::Context;
 use crate::raft::Term;
 
@@ -128,7 +128,7 @@ impl<S: StateMachine> Replica<S> {
         let Some(started) = &self.started else { return };
         // Guard: if a copy was sent in a later term, or a plain one, that may be in a log.
         let counts = started.client.newest_copy(session, number) == Some(term);
-        if counts || mutant::is(Mutant::IdleOfAnyTerm) {
+        if guard!(counts, IdleOfAnyTerm) {
             invariant!(
                 counts || !started.client.waits_for(session, number),
                 "a command that may be in a log is answered by an earlier leader"

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::envelope::Key;
 use super::machine::Answer;
-use crate::mutant::{self, Mutant};
 use crate::raft::Term;
 
 /// What a leader has to remember of commands that it did not append.
@@ -62,8 +61,7 @@ impl IdleAnswers {
 
     pub(super) fn remember(&mut self, session: u64, number: u64, answer: Answer) {
         // Guard: a copy that comes later must not take effect.
-        if !mutant::is(Mutant::IdleForgotten) {
-            self.answered.entry(session).or_default().answers.insert(number, answer);
-        }
+        self.answered.entry(session).or_default().answers.insert(number, answer);
+        self.plant_forgetting(session);
     }
 }

@@ -52,6 +52,7 @@ mod options;
 mod outcome;
 mod pace;
 mod pending;
+mod planted;
 mod promise;
 mod record;
 mod repeats;

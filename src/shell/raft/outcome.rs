@@ -9,9 +9,10 @@ use super::changes::translate;
 use super::machine::{Answer, StateMachine};
 use super::pace::moving_time;
 use super::pending::{Ask, Certainty, Pending};
+use super::planted;
 use super::state::{Replica, Started, Wanted};
 use crate::message::{ErrorCode, RpcError};
-use crate::mutant::{self, Mutant};
+use crate::mutant::guard;
 use crate::node::Context;
 use crate::raft::{ClientId, Outcome, ReadContext, Sequence, Term};
 
@@ -54,11 +55,8 @@ impl<S: StateMachine> Replica<S> {
             };
             all.retain(|key, pending| {
                 let waited = now - pending.since;
-                let rash = mutant::is(Mutant::DefiniteRefusal);
-                let harmless = pending.sent.is_none() || matches!(pending.ask, Ask::Query(_));
-                let harmless = harmless || rash;
+                let is_harmless = pending.sent.is_none() || matches!(pending.ask, Ask::Query(_));
                 let waits_too_long = match pending.ask {
-                    _ if rash => waited >= leaderless,
                     // While there is a leader it waits for others to be answered.
                     _ if pending.sent.is_none() => now - pending.since.max(ready_at) >= leaderless,
                     // There was a leader to ask. Where messages get lost it takes more
@@ -68,9 +66,13 @@ impl<S: StateMachine> Replica<S> {
                     }
                     _ => false,
                 };
+                let waits_too_long = planted::waits_too_long(waits_too_long, waited >= leaderless);
                 if waits_too_long || waited >= keep {
                     // Guard: what may be in a log is never refused for certain.
-                    let certainty = if harmless { pending.certainty } else { Certainty::Unknown };
+                    let certainty = match guard!(is_harmless, DefiniteRefusal) {
+                        true => pending.certainty,
+                        false => Certainty::Unknown,
+                    };
                     refused.push((pending.request.clone(), certainty));
                     pending.leave(pace);
                     unsent.remove(key);

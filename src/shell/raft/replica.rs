@@ -22,9 +22,8 @@ use super::state::{
 };
 use super::timing::Timing;
 use super::wire::{Bundle, CommandAnswer, IdleAnswer, QueryResult, Replies};
-use super::{identity, membership, record};
+use super::{identity, membership, planted, record};
 use crate::message::{ErrorCode, Message, NodeId, RpcError};
-use crate::mutant::{self, Mutant};
 use crate::node::{Context, DEFAULT_STREAM, Event, Ticket, Token};
 use crate::raft::{self, Config, Raft, RaftId, RoleName, Sessions, Term};
 use crate::storage::Recovered;
@@ -180,9 +179,7 @@ impl<S: StateMachine> Replica<S> {
             max_early_appends: self.options.max_early,
             snapshot_chunk_bytes: self.options.snapshot_chunk_bytes,
             abstain: self.standing.abstains,
-            pre_vote: !mutant::is(Mutant::NoPreVote),
-            check_quorum: !mutant::is(Mutant::NoPreVote),
-            ..raft::Options::default()
+            ..planted::core_options(raft::Options::default())
         }
     }
 

@@ -12,7 +12,7 @@ use super::route::Route;
 use super::state::{Proposal, RETRIES, RETRY, Reader, Replica, SESSION_WINDOW, Started, Wanted};
 use super::wire::{ChangeRequest, Labelled, MAX_COMMAND_BYTES, Query};
 use crate::message::{ErrorCode, Request, RpcError};
-use crate::mutant::{self, Mutant};
+use crate::mutant::guard;
 use crate::node::Context;
 use crate::raft::{Command, RaftId, ReadContext, Term};
 use crate::time::Time;
@@ -185,7 +185,7 @@ impl<S: StateMachine> Replica<S> {
                     // A read that was not served in time waits for entries that this node
                     // lacks; while it catches up after a snapshot that may take long.
                     let reads_here = reads_here && !pending.is_late;
-                    let is_here = to == own || reads_here || mutant::is(Mutant::LocalReadAnywhere);
+                    let is_here = guard!(to == own || reads_here, LocalReadAnywhere);
                     let is_taken = is_here && started.read(reader, own, Term::ZERO);
                     if !is_taken && to != own {
                         let bundle = started.outbox.entry(to).or_default();

@@ -19,12 +19,12 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use seaworthy::message::{ErrorCode, RpcError};
-use seaworthy::mutant::{self, Mutant};
 use seaworthy::shell::raft::{Answer, StateMachine};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::protocol::{Batch, ListCommittedOk, Offsets, SendOk};
+use crate::planted;
 use crate::reply::Done;
 
 /// The most messages in the answer to a poll. A client that wants more polls again.
@@ -168,12 +168,7 @@ impl StateMachine for Logs {
 
     fn snapshot(&self) -> Vec<u8> {
         // Guard: the committed offsets are part of the state, and of its snapshots.
-        if mutant::is(Mutant::CommitsNotInSnapshot) {
-            let mut state = serde_json::to_value(self).expect("logs are plain data");
-            state["committed"] = serde_json::json!({});
-            return serde_json::to_vec(&state).expect("logs are plain data");
-        }
-        serde_json::to_vec(self).expect("logs are plain data")
+        planted::logs_snapshot(serde_json::to_vec(self).expect("logs are plain data"))
     }
 
     fn restore(&mut self, snapshot: &[u8]) -> Result<(), String> {

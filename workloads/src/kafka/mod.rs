@@ -16,6 +16,7 @@ mod calls;
 mod chunks;
 mod commits;
 pub mod logs;
+mod planted;
 mod protocol;
 pub mod replicated;
 pub mod service;

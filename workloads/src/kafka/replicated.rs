@@ -20,12 +20,12 @@
 use std::any::Any;
 
 use seaworthy::message::{Message, Request};
-use seaworthy::mutant::{self, Mutant};
 use seaworthy::node::{Context, Event, Workload};
-use seaworthy::shell::raft::{self, Replica, StateMachine};
+use seaworthy::shell::raft::{self, Replica};
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::logs::{Command, Logs};
+use super::planted;
 use super::protocol::{Ask, Offsets, PollOk};
 use crate::options::Options;
 use crate::reply::{Done, not_supported};
@@ -68,7 +68,7 @@ impl Kafka {
                 if !self.replica.refuse_outsider(cx, &request) {
                     let logs = self.replica.machine();
                     // Guard: applied messages are committed, and no others are shown.
-                    let ahead = mutant::is(Mutant::PollUncommitted).then(|| self.ahead());
+                    let ahead = planted::uncommitted(&self.replica);
                     let batch = ahead.as_ref().unwrap_or(logs).poll(&offsets);
                     cx.reply(&request, &PollOk::new(batch));
                 }
@@ -81,15 +81,6 @@ impl Kafka {
             Ok(Ask::Other) => not_supported(cx, message),
             Err(error) => cx.error(&request, &error),
         }
-    }
-
-    /// The logs as they will be if everything that this node holds is committed.
-    fn ahead(&self) -> Logs {
-        let mut logs = Logs::new(None);
-        let copied = logs.restore(&self.replica.machine().snapshot());
-        copied.expect("the snapshot was taken a moment ago");
-        self.replica.unapplied().for_each(|command| drop(logs.apply(&command)));
-        logs
     }
 
     fn commit(&mut self, cx: &mut Context<'_>, request: Request, offsets: Offsets) {

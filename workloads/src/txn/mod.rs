@@ -17,6 +17,8 @@
 //! known as a whole before it begins, so nothing has to be locked or validated.
 
 pub mod committed;
+pub mod database;
+mod planted;
 mod protocol;
 pub mod strict;
 

@@ -75,11 +75,11 @@ pub enum Mutant {
     FixedTimeout = 28,
     /// In a joint configuration the new voters commit alone.
     NewVotersCommit = 29,
-    /// What learners hold counts like what voters hold.
+    /// The logs of learners count like those of voters.
     LearnersCount = 30,
     /// A leaf forgets what its old hub never acknowledged.
     ForgetUnacknowledged = 31,
-    /// What a peer knew before its restart counts as known.
+    /// The knowledge of a peer before its restart counts as its present one.
     IgnoreIncarnation = 32,
     /// A counter goes on under its old name after it has lost its total.
     ReuseReplica = 33,
@@ -107,7 +107,7 @@ pub enum Mutant {
     VerifiedForever = 44,
     /// A command of a session that has expired is applied all the same.
     ExpiredApplies = 45,
-    /// What a peer echoed in one life counts as proof of another.
+    /// An echo by one incarnation of a peer counts as proof of another.
     FloorOutlivesPeer = 46,
     /// A read is confirmed by answers to messages that were sent before it came.
     ReadInCurrentRound = 47,

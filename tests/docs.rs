@@ -13,7 +13,7 @@ use std::fs;
 use std::path::{Component, Path, PathBuf};
 
 const TOUR: &str = "docs/tour.md";
-/// What a newcomer asks first. The tour answers each in one row of a table, with a function.
+/// The first questions of a newcomer. The tour answers each in one row of a table, with a function.
 const QUESTIONS: [&str; 5] = [
     "Where is a broadcast handled?",
     "Where is a vote granted?",

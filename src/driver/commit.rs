@@ -57,7 +57,7 @@ impl Committer {
 
     /// Holds `packet` back until `ticket` is durable, or hands it back if it is.
     pub(super) fn hold(&mut self, ticket: Ticket, packet: Packet) -> Option<Packet> {
-        assert!(ticket <= self.last, "a message waits for a record nobody wrote");
+        assert!(ticket <= self.last, "a message waits for a record that was never written");
         if ticket <= self.durable {
             return Some(packet);
         }

@@ -9,7 +9,7 @@ use super::planted::merged_total;
 use super::version::Author;
 
 /// The lattice: for each author the totals of what it added and what it took away;
-/// merging takes the larger total. Every life of a node is an author of its own, so
+/// merging takes the larger total. Every incarnation of a node is an author of its own, so
 /// a total is only ever changed by the one process that issued it, and a total from
 /// before a loss of memory is never continued from a lower value.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,7 +22,7 @@ impl Counter {
         self.0.values().map(|(up, down)| i128::from(*up) - i128::from(*down)).sum()
     }
 
-    /// What the counter becomes for `author` when it adds `delta`: a delta to merge.
+    /// Returns the delta to merge when `author` adds `delta`.
     /// `None` if its total would exceed 64 bits.
     pub fn added(&self, author: Author, delta: i64) -> Option<Counter> {
         let (mut up, mut down) = self.0.get(&author).copied().unwrap_or_default();

@@ -56,7 +56,7 @@ pub(super) struct Round {
 /// One node's replica of a lattice.
 #[derive(Clone, Debug)]
 pub struct Engine<L> {
-    pub(super) me: Rank,
+    pub(super) rank: Rank,
     pub(super) boot: Boot,
     pub(super) store: Store<L>,
     /// By rank; this node's own entry stays empty.
@@ -66,13 +66,13 @@ pub struct Engine<L> {
     pub(super) neighbours: Option<Vec<Rank>>,
     /// Whether a given topology replaces the hub.
     pub(super) takes_topology: bool,
-    /// Until some peer was heard in this life, it is not known whether anything was
+    /// Until some peer was heard in this incarnation, it is not known whether anything was
     /// lost with the last one.
     pub(super) joining: bool,
     /// When a hub asks those that have not spoken to it: a hub that lost its memory
     /// cannot know who has something for it.
     survey_at: Option<Time>,
-    /// When to send what is new.
+    /// When to send the new deltas.
     pub(super) round_at: Option<Time>,
     pub(super) last_round: Option<Round>,
     /// The hub's rhythm.
@@ -83,21 +83,21 @@ pub struct Engine<L> {
 }
 
 impl<L: Lattice> Engine<L> {
-    /// Node `me` of `nodes`, in the life `boot`, which no life before ever had.
+    /// Node `rank` of `nodes`, in the incarnation `boot`, which no incarnation before ever had.
     ///
     /// # Panics
-    /// If `me` is not one of the nodes.
-    pub fn new(me: Rank, nodes: u16, boot: Boot, config: &Options) -> Engine<L> {
-        assert!(me.0 < nodes, "a node is one of its cluster");
+    /// If `rank` is not one of the nodes.
+    pub fn new(rank: Rank, nodes: u16, boot: Boot, config: &Options) -> Engine<L> {
+        assert!(rank.0 < nodes, "a node is one of its cluster");
         let mut pace = Pace::new(config.latency_budget);
-        let shape = config.overlay.shape(me, nodes);
+        let shape = config.overlay.shape(rank, nodes);
         if let Some(shape) = &shape {
             pace.set_hops(shape.hops);
         }
         Engine {
-            me,
+            rank,
             boot,
-            store: Store::new(Author { rank: me, boot }, config.keep_deltas),
+            store: Store::new(Author { rank, boot }, config.keep_deltas),
             peers: vec![Peer::default(); usize::from(nodes)],
             pace,
             neighbours: shape.map(|shape| shape.neighbours),
@@ -112,7 +112,7 @@ impl<L: Lattice> Engine<L> {
         }
     }
 
-    /// Takes over what an earlier life remembered. To be called before
+    /// Takes over what an earlier incarnation remembered. To be called before
     /// [`Engine::start`], first with the snapshot, then with the records after it.
     pub fn restore(&mut self, snapshot: Snapshot<L>) {
         self.store.restore(snapshot);
@@ -133,9 +133,9 @@ impl<L: Lattice> Engine<L> {
         self.schedule(now);
     }
 
-    /// This node's name as an author of deltas; new in every life.
+    /// This node's name as an author of deltas; new in every incarnation.
     pub fn author(&self) -> Author {
-        Author { rank: self.me, boot: self.boot }
+        Author { rank: self.rank, boot: self.boot }
     }
 
     /// The replicated value as this node knows it.
@@ -143,12 +143,12 @@ impl<L: Lattice> Engine<L> {
         self.store.state()
     }
 
-    /// What this node knows, as counts of deltas.
+    /// Returns how many deltas of each author this node has.
     pub fn versions(&self) -> &Versions {
         self.store.versions()
     }
 
-    /// Whether no other node has answered yet in this life, so that this one cannot
+    /// Whether no other node has answered yet in this incarnation, so that this one cannot
     /// know what it missed or forgot.
     pub fn is_joining(&self) -> bool {
         self.joining
@@ -166,10 +166,10 @@ impl<L: Lattice> Engine<L> {
 
     /// Whom this node takes for the hub: the lowest rank it believes reachable.
     pub fn hub(&self) -> Rank {
-        self.join_target().map_or(self.me, |lowest| lowest.min(self.me))
+        self.join_target().map_or(self.rank, |lowest| lowest.min(self.rank))
     }
 
-    /// Whether `rank` has proved that it hears this node in its present life.
+    /// Whether `rank` has proved that it hears this node in its present incarnation.
     pub fn is_proved(&self, rank: Rank) -> bool {
         self.peer(rank).confirmed
     }
@@ -182,8 +182,8 @@ impl<L: Lattice> Engine<L> {
             return;
         }
         self.pace.set_hops(diameter(nodes, |node| edges[usize::from(node)].clone()));
-        let mine = edges[self.me.index()].iter().copied();
-        self.neighbours = Some(mine.filter(|r| *r != self.me && r.0 < nodes).collect());
+        let mine = edges[self.rank.index()].iter().copied();
+        self.neighbours = Some(mine.filter(|r| *r != self.rank && r.0 < nodes).collect());
         self.schedule(now);
     }
 
@@ -193,7 +193,7 @@ impl<L: Lattice> Engine<L> {
         self.schedule(now);
     }
 
-    /// What is to be done since the last call.
+    /// Takes the outputs since the last call.
     pub fn take_outputs(&mut self) -> Vec<Output<L>> {
         self.record();
         std::mem::take(&mut self.outputs)
@@ -206,7 +206,7 @@ impl<L: Lattice> Engine<L> {
         timers.chain([self.round_at, self.survey_at]).flatten().min()
     }
 
-    /// Does what is due.
+    /// Carries out everything that is due at `now`.
     pub fn tick(&mut self, now: Time) {
         if self.round_at.is_some_and(|at| at <= now) {
             self.round(now);
@@ -246,18 +246,18 @@ impl<L: Lattice> Engine<L> {
     /// An acknowledgement is due. A leaf's waits for the round, if one will be.
     fn acknowledge(&mut self, now: Time, rank: Rank) {
         match self.round_at {
-            Some(at) if self.peer(rank).hub == Some(self.me) => {
+            Some(at) if self.peer(rank).hub == Some(self.rank) => {
                 self.peer_mut(rank).ack_at = Some(at);
             }
             _ => self.send(now, rank, SendMode::PLAIN),
         }
     }
 
-    /// A hub asks everyone it has not heard in this life.
+    /// A hub asks everyone it has not heard in this incarnation.
     fn survey(&mut self, now: Time) {
         for rank in self.others() {
             let peer = self.peer(rank);
-            if self.hub() == self.me && !peer.is_heard() && peer.retry_at.is_none() {
+            if self.hub() == self.rank && !peer.is_heard() && peer.retry_at.is_none() {
                 self.send(now, rank, SendMode::ASK);
             }
         }
@@ -296,7 +296,7 @@ impl<L: Lattice> Engine<L> {
             }
             self.beat = None;
             self.plant_forgetting();
-            // What the old hub never acknowledged must not wait any longer.
+            // Deltas that the old hub never acknowledged must not wait any longer.
             self.round_at = Some(now);
             self.survey(now);
         }
@@ -331,7 +331,7 @@ impl<L: Lattice> Engine<L> {
 
     fn is_leaf(&self) -> bool {
         let hub = self.hub();
-        self.neighbours.is_none() && hub != self.me && {
+        self.neighbours.is_none() && hub != self.rank && {
             self.others().all(|r| r == hub || !self.owes(r))
         }
     }
@@ -345,8 +345,8 @@ impl<L: Lattice> Engine<L> {
             return neighbours.contains(&rank);
         }
         let (hub, peer) = (self.hub(), self.peer(rank));
-        let is_hub = rank == hub || hub == self.me;
-        let relies_on_me = peer.hub == Some(self.me);
+        let is_hub = rank == hub || hub == self.rank;
+        let relies_on_me = peer.hub == Some(self.rank);
         // Two hubs at once cannot reach each other, or one would give way; a node
         // that reaches both is their bridge.
         let other_hub = peer.hub == Some(rank) && peer.confirmed && !peer.suspected;
@@ -366,8 +366,8 @@ impl<L: Lattice> Engine<L> {
 
     pub(super) fn others(&self) -> impl Iterator<Item = Rank> + use<L> {
         let nodes = u16::try_from(self.peers.len()).expect("ranks have 16 bits");
-        let me = self.me;
-        (0..nodes).map(Rank).filter(move |rank| *rank != me)
+        let own = self.rank;
+        (0..nodes).map(Rank).filter(move |rank| *rank != own)
     }
 
     pub(super) fn peer(&self, rank: Rank) -> &Peer {
@@ -378,7 +378,7 @@ impl<L: Lattice> Engine<L> {
         &mut self.peers[rank.index()]
     }
 
-    /// Puts what the store wants remembered before what is sent next.
+    /// Has the store's records written before the next message leaves.
     pub(super) fn record(&mut self) {
         self.outputs.extend(self.store.take_records().into_iter().map(Output::Persist));
     }

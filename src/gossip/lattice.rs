@@ -1,4 +1,4 @@
-//! What the engine replicates: values that only grow.
+//! The values that the engine replicates: they only grow.
 
 /// A join-semilattice whose deltas are small values of the same type (Almeida,
 /// Shoker and Baquero, "Delta state replicated data types", section 4).

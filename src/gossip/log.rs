@@ -27,7 +27,7 @@ pub type Runs<L> = BTreeMap<Author, Run<L>>;
 /// The log of one node.
 #[derive(Clone, Debug)]
 pub(super) struct DeltaLog<L> {
-    /// What the state contains, whether or not its delta is still here.
+    /// The deltas that the state contains, including those that are no longer here.
     versions: Versions,
     lanes: BTreeMap<Author, VecDeque<L>>,
     deltas: usize,
@@ -41,7 +41,7 @@ impl<L: Clone> DeltaLog<L> {
         DeltaLog { versions: Versions::default(), lanes: BTreeMap::new(), deltas: 0, limit }
     }
 
-    /// What is known.
+    /// The versions of all deltas in the log, and of those that it no longer keeps.
     pub(super) fn versions(&self) -> &Versions {
         &self.versions
     }
@@ -69,7 +69,7 @@ impl<L: Clone> DeltaLog<L> {
         }
     }
 
-    /// What a node that knows `known` lacks, or `None` if some of it is forgotten.
+    /// Returns the deltas that a node with `known` lacks, or `None` if some are forgotten.
     pub(super) fn since(&self, known: &Versions) -> Option<Runs<L>> {
         let mut runs = Runs::new();
         for (author, count) in self.versions.iter() {

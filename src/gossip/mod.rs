@@ -15,19 +15,19 @@
 //! go late and once.
 //!
 //! **In bad weather it is a gossip protocol.** The hub is only the lowest rank that a
-//! node believes reachable. Whoever does not acknowledge is asked, then suspected, then
+//! node believes reachable. A peer that does not acknowledge is asked, then suspected, then
 //! probed with growing pauses; a leaf that suspects its hub turns to the next, and what
 //! the old hub never acknowledged goes with it. A node owes everything it has to its hub,
 //! to those that take it for their hub, to other hubs it can reach, and, if it is the
 //! hub, to all. Several hubs at once are therefore harmless: they are bridged by
-//! whoever reaches both, and one gives way as soon as it hears of the other.
+//! nodes that reach both, and one gives way as soon as it hears of the other.
 //!
-//! **A restarted node is somebody else** ([`version`]). Acknowledgements count for
-//! one life only; the new one is recognised by its boot number, says what it has (the
+//! **A restarted node is another one** ([`version`]). Acknowledgements count for
+//! one incarnation only; the new one is recognised by its boot number, says what it has (the
 //! digest: a version vector), and gets the rest.
 //!
-//! **Silence.** A timer runs only while something is unacknowledged. When everyone
-//! who is owed something has it, nobody has a timer and nobody speaks.
+//! **Silence.** A timer runs only while something is unacknowledged. When all peers
+//! have everything that they are owed, no node has a timer and none sends.
 //!
 //! Deliberately missing: repair by nodes that are not responsible (if the hub dies for
 //! good with a message lost, its leaves find out with the next delta, not before);

@@ -15,7 +15,7 @@ pub enum Overlay {
     Tree(u16),
     /// The neighbours that the client's `topology` message names; a hub until then.
     Topology,
-    /// Everybody is everybody's neighbour and forwards everything.
+    /// All nodes are neighbours of each other and forward everything.
     Flood,
 }
 
@@ -26,16 +26,16 @@ pub(super) struct Shape {
 }
 
 impl Overlay {
-    /// The shape for node `me` of `nodes`, if it is fixed.
-    pub(super) fn shape(&self, me: Rank, nodes: u16) -> Option<Shape> {
+    /// The shape for node `rank` of `nodes`, if it is fixed.
+    pub(super) fn shape(&self, rank: Rank, nodes: u16) -> Option<Shape> {
         match *self {
             Overlay::Hub | Overlay::Topology => None,
             Overlay::Tree(fanout) => Some(Shape {
-                neighbours: tree(me.0, nodes, fanout.max(1)),
+                neighbours: tree(rank.0, nodes, fanout.max(1)),
                 hops: diameter(nodes, |node| tree(node, nodes, fanout.max(1))),
             }),
             Overlay::Flood => {
-                let neighbours = (0..nodes).filter(|r| *r != me.0).map(Rank).collect();
+                let neighbours = (0..nodes).filter(|r| *r != rank.0).map(Rank).collect();
                 Some(Shape { neighbours, hops: 1 })
             }
         }

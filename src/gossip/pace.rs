@@ -21,11 +21,11 @@ use std::time::Duration;
 
 use crate::time::Time;
 
-/// What a message may be late for reasons of scheduling, apart from the network.
+/// How late a message may be for reasons of scheduling, apart from the network.
 const JITTER: Duration = Duration::from_millis(15);
 /// Longest round trip that is believed: more is a pause, not a distance.
 const LONGEST_ROUND_TRIP: Duration = Duration::from_secs(2);
-/// What a round trip may take as long as nothing is known about it (RFC 6298, 2.1).
+/// The round trip that is assumed before the first measurement (RFC 6298, 2.1).
 const UNMEASURED: Duration = Duration::from_secs(1);
 /// Added to the window before an acknowledgement goes alone.
 const LONE_ACK: Duration = Duration::from_millis(1650);

@@ -1,8 +1,8 @@
-//! What this node knows about one other node.
+//! A node's knowledge of one other node.
 //!
-//! Knowledge of a peer is knowledge of one of its lives. Boots have no order, and a
-//! message of a former life may arrive late, so what proves that a life is the
-//! present one is an echo of a message that was sent after the life was first heard
+//! Knowledge of a peer is knowledge of one of its incarnations. Boots have no order, and a
+//! message of a former incarnation may arrive late, so what proves that an incarnation is the
+//! present one is an echo of a message that was sent after the incarnation was first heard
 //! of: the dead echo nothing new. The same proof, an echo of a message sent after the
 //! suspicion arose, shows that a suspected peer can be reached *and* be heard;
 //! merely hearing it is not enough, because a network may be cut one way.
@@ -25,21 +25,21 @@ pub(super) struct Peer {
     pub(super) boot: Option<Boot>,
     /// Whom it takes for the hub.
     pub(super) hub: Option<Rank>,
-    /// What it has, if it is in the life we think it is.
+    /// The deltas that it has, if it is in the incarnation that we think it is.
     pub(super) known: Versions,
-    /// Whether the life was proved to be the present one.
+    /// Whether the incarnation was proved to be the present one.
     pub(super) confirmed: bool,
     /// Whether it failed to answer.
     pub(super) suspected: bool,
-    /// What has been sent; it may have been lost.
+    /// The deltas that were sent to it; they may have been lost.
     sent: Arc<Versions>,
     flights: VecDeque<Flight>,
     /// How many messages were sent to it.
     pub(super) number: u64,
     /// Only echoes of later messages prove anything.
     pub(super) floor: u64,
-    /// How many messages had been sent to it when its present life was first heard of,
-    /// unless that is the first life that was.
+    /// How many messages had been sent to it when its present incarnation was first heard of,
+    /// unless that is the first incarnation that was.
     born: u64,
     /// The highest number seen from it, and when.
     heard: Option<(u64, Time)>,
@@ -58,19 +58,19 @@ pub(super) struct Peer {
 struct Flight {
     number: u64,
     at: Time,
-    /// What its receiver has, if the message carried all that was missing.
+    /// The deltas of its receiver, if the message carried all that were missing.
     covers: Option<Arc<Versions>>,
 }
 
-/// What an echo showed.
+/// The measurement that an echo gives.
 pub(super) struct Proof {
     /// Time from our message to its echo, without the time the peer held it.
     pub(super) round_trip: Option<Duration>,
 }
 
 impl Peer {
-    /// Notes a message of life `boot` with `number`. Returns whether it is the
-    /// newest so far of that life.
+    /// Notes a message of incarnation `boot` with `number`. Returns whether it is the
+    /// newest so far of that incarnation.
     pub(super) fn hear(&mut self, boot: Boot, number: u64, now: Time) -> bool {
         match self.boot {
             None => self.boot = Some(boot),
@@ -84,14 +84,14 @@ impl Peer {
         newest
     }
 
-    /// Another life: what we knew was about somebody else.
+    /// Begins another incarnation: all knowledge was about the dead one.
     fn switch(&mut self, boot: Boot) {
         let dead = std::mem::take(self);
         *self = Peer {
             boot: Some(boot),
             suspected: dead.suspected,
             number: dead.number,
-            // Guard: messages that were sent before this life was heard of prove nothing
+            // Guard: messages that were sent before this incarnation was heard of prove nothing
             // of it.
             floor: dead.number,
             born: dead.number,

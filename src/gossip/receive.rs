@@ -15,15 +15,15 @@ use crate::time::Time;
 impl<L: Lattice> Engine<L> {
     /// Takes in a message from `from`. It may be late, repeated or out of order.
     pub fn receive(&mut self, now: Time, from: Rank, mut message: Message<L>) {
-        if from == self.me || from.index() >= self.peers.len() {
-            tracing::debug!(%from, "dropped a message of nobody");
+        if from == self.rank || from.index() >= self.peers.len() {
+            tracing::debug!(%from, "dropped a message of a node that is not a replica");
             return;
         }
         let before = self.hub();
         let newest = self.peer_mut(from).hear(message.boot, message.number, now);
         if newest {
             self.peer_mut(from).hub = Some(message.hub);
-            if message.hub == from && before == self.me {
+            if message.hub == from && before == self.rank {
                 mark::hit(Mark::TwoHubs);
             }
         }
@@ -103,7 +103,7 @@ impl<L: Lattice> Engine<L> {
             let mode = SendMode { ask: suspected, asked: message.ask, digest: mistaken };
             self.send(now, from, mode);
         } else if owed {
-            let leaf = self.neighbours.is_none() && message.hub == self.me;
+            let leaf = self.neighbours.is_none() && message.hub == self.rank;
             let at = if leaf {
                 self.round_at.unwrap_or_else(|| self.round_time(now))
             } else {

@@ -1,9 +1,9 @@
-//! What an engine remembers across a restart.
+//! The records by which an engine survives a restart.
 //!
 //! A record is written before anything that depends on it leaves the node, so the
-//! disk is never behind what others were told. Replaying the records of a life gives
+//! disk is never behind what others were told. Replaying the records of an incarnation gives
 //! its state, what it had learned from others, its numbered deltas, and the local
-//! deltas it had not numbered yet; those the next life numbers as its own.
+//! deltas it had not numbered yet; those the next incarnation numbers as its own.
 
 use serde::{Deserialize, Serialize};
 
@@ -34,7 +34,7 @@ pub struct Snapshot<L> {
     /// The state, unnumbered local deltas included.
     #[serde(rename = "s")]
     pub state: L,
-    /// What the state contains.
+    /// The deltas that the state contains.
     #[serde(rename = "v")]
     pub versions: Versions,
     /// Local deltas that were not numbered yet.

@@ -15,7 +15,7 @@ use crate::time::Time;
 /// lacks them; it is asked first.
 const UNASKED: u64 = 64;
 
-/// What a message brings.
+/// The content of a message.
 struct Cargo<L> {
     deltas: Runs<L>,
     state: Option<L>,
@@ -32,12 +32,12 @@ impl<L: Lattice> Engine<L> {
         }
         let cargo = self.load(to, mode);
         let carries = !cargo.deltas.is_empty() || cargo.state.is_some();
-        // A life that was never proved to be the present one must prove it.
+        // An incarnation that was never proved to be the present one must prove it.
         let unproved = !self.peer(to).confirmed && !mode.asked && !carries;
         let ask = mode.ask || unproved || !cargo.complete;
         let covers = cargo.complete.then(|| Arc::clone(&self.shared));
         let hub = self.hub();
-        let round = self.last_round.filter(|round| round.at == now && hub == self.me);
+        let round = self.last_round.filter(|round| round.at == now && hub == self.rank);
         let peer = self.peer_mut(to);
         let echo = peer.echo(now);
         let number = peer.depart(now, covers);
@@ -78,7 +78,7 @@ impl<L: Lattice> Engine<L> {
         Cargo { deltas: runs.unwrap_or_default(), state, versions, complete: true }
     }
 
-    /// What this node said and nobody has acknowledged: certainly news to anyone.
+    /// The own deltas that no peer has acknowledged: certainly news to all of them.
     fn news(&self) -> Runs<L> {
         let mut known = self.store.versions().clone();
         let mine = self.author();

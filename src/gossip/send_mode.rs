@@ -1,4 +1,4 @@
-//! What a message is to bring about besides its deltas.
+//! The purpose of a message besides its deltas.
 
 /// How a message is meant.
 #[derive(Clone, Copy, Default)]

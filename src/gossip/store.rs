@@ -1,5 +1,5 @@
-//! What this node has: the state, the deltas it is made of, and what is to be
-//! remembered about them.
+//! The content of a replica: the state, its deltas, and the records to be written about
+//! them.
 
 use super::lattice::Lattice;
 use super::log::{DeltaLog, Runs};
@@ -9,7 +9,7 @@ use super::version::{Author, Versions};
 /// State, log and records of one node.
 #[derive(Clone, Debug)]
 pub(super) struct Store<L> {
-    me: Author,
+    author: Author,
     state: L,
     /// Local deltas that were never sent, joined. They become one delta when the
     /// next message leaves.
@@ -18,7 +18,7 @@ pub(super) struct Store<L> {
     records: Vec<Record<L>>,
 }
 
-/// What came of deltas from another node.
+/// The effect of deltas from another node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Learned {
     /// Some were new.
@@ -28,9 +28,9 @@ pub(super) struct Learned {
 }
 
 impl<L: Lattice> Store<L> {
-    pub(super) fn new(me: Author, keep_deltas: usize) -> Store<L> {
+    pub(super) fn new(author: Author, keep_deltas: usize) -> Store<L> {
         let log = DeltaLog::new(keep_deltas);
-        Store { me, state: L::default(), open: None, log, records: Vec::new() }
+        Store { author, state: L::default(), open: None, log, records: Vec::new() }
     }
 
     pub(super) fn restore(&mut self, snapshot: Snapshot<L>) {
@@ -79,7 +79,7 @@ impl<L: Lattice> Store<L> {
         Snapshot { state, versions: self.versions().clone(), open }
     }
 
-    /// Takes what is to be written since the last call.
+    /// Takes the records since the last call.
     pub(super) fn take_records(&mut self) -> Vec<Record<L>> {
         std::mem::take(&mut self.records)
     }
@@ -94,15 +94,15 @@ impl<L: Lattice> Store<L> {
     /// Returns whether there was anything.
     pub(super) fn number(&mut self) -> bool {
         let Some(delta) = self.open.take() else { return false };
-        self.records.push(Record::Numbered(self.me));
-        self.log.push(self.me, delta);
+        self.records.push(Record::Numbered(self.author));
+        self.log.push(self.author, delta);
         true
     }
 
-    /// Takes in what is new of another node's deltas.
+    /// Takes in the new ones of another node's deltas.
     pub(super) fn learn(&mut self, mut runs: Runs<L>) -> Learned {
-        // Nobody can teach this node what it said in this life.
-        runs.remove(&self.me);
+        // No other node can know more of this incarnation's deltas.
+        runs.remove(&self.author);
         let gap = runs.iter().any(|(author, run)| run.0 > self.versions().get(*author));
         let learned = self.adopt(runs);
         let news = !learned.is_empty();
@@ -115,7 +115,7 @@ impl<L: Lattice> Store<L> {
     /// Takes in the whole state of a node that knows `versions`.
     pub(super) fn learn_state(&mut self, state: L, versions: &Versions) -> bool {
         let mut versions = versions.clone();
-        versions.forget(self.me);
+        versions.forget(self.author);
         if self.versions().covers(&versions) {
             return false;
         }

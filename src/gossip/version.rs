@@ -1,12 +1,12 @@
-//! Names: which node, which life of it, and how much of what it said is known.
+//! Names: which node, which incarnation of it, and how much of what it said is known.
 //!
-//! A node that restarts is somebody else. Every start draws a new [`Boot`], also
+//! A node that restarts is a new author. Every start draws a new [`Boot`], also
 //! when the state was recovered from disk, so a sequence number or a counter's
 //! total can never be issued twice, whatever was lost: identity cannot regress
 //! because it is never taken up again. The price is one entry in [`Versions`] for
-//! each life in which a node had something to say.
+//! each incarnation in which a node had something to say.
 //!
-//! Deliberately missing: retiring the entries of lives that ended long ago.
+//! Deliberately missing: retiring the entries of incarnations that ended long ago.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -33,26 +33,26 @@ impl fmt::Display for Rank {
     }
 }
 
-/// One life of a node: a number drawn at random when it starts. 48 bits, so that
+/// One incarnation of a node: a number drawn at random when it starts. 48 bits, so that
 /// every JSON reader keeps it exact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Boot(pub u64);
 
 impl Boot {
-    /// The life that `random` stands for.
+    /// The incarnation that `random` stands for.
     pub const fn from_random(random: u64) -> Boot {
         Boot(random >> 16)
     }
 }
 
-/// The author of deltas: a node in one of its lives. Written `rank.boot`, the
+/// The author of deltas: a node in one of its incarnations. Written `rank.boot`, the
 /// latter in hexadecimal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Author {
     /// Which node.
     pub rank: Rank,
-    /// Which of its lives.
+    /// Which of its incarnations.
     pub boot: Boot,
 }
 
@@ -107,7 +107,7 @@ impl Versions {
         }
     }
 
-    /// Drops what is said about `author`.
+    /// Drops the entry of `author`.
     pub fn forget(&mut self, author: Author) {
         self.0.remove(&author);
     }

@@ -1,10 +1,10 @@
-//! What two engines say to each other: one kind of message for everything.
+//! The messages between two engines: one kind for everything.
 //!
 //! ```json
 //! {"b":77,"n":4,"e":[91,2,35],"h":0,"w":337,"d":{"3.1f":[6,[[[10,12]],[[17]]]]}}
 //! ```
 //!
-//! *I am life 77; this is my fourth message to you; in your life 91 the latest I
+//! *I am incarnation 77; this is my fourth message to you; in your incarnation 91 the latest I
 //! have seen from you is number 2, 35 ms ago; my hub is n0; the next round follows
 //! in 337 ms; here are deltas 7 and 8 of author 3.1f.*
 //!
@@ -20,7 +20,7 @@ use super::version::{Boot, Rank, Versions};
 /// A message of the engine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message<L> {
-    /// The sender's life.
+    /// The sender's incarnation.
     #[serde(rename = "b")]
     pub boot: Boot,
     /// How many messages the sender has sent to this receiver, this one included.
@@ -54,7 +54,7 @@ fn none<L>() -> Option<L> {
     None
 }
 
-/// Life, number and age in milliseconds of the latest message seen.
+/// Incarnation, number and age in milliseconds of the latest message seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Echo(pub Boot, pub u64, pub u64);
 

@@ -72,7 +72,7 @@ impl Config {
         self.voters.len() + self.outgoing.len() + self.learners.len()
     }
 
-    /// Whether nobody takes part: the configuration of a server that waits to be added.
+    /// Whether it has no members: the configuration of a server that waits to be added.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -80,7 +80,7 @@ impl Config {
     /// The configuration that `changes` lead to: joint if they touch voters.
     ///
     /// # Errors
-    /// If this configuration is joint already, if nobody would be left to vote, or
+    /// If this configuration is joint already, if no voter would be left, or
     /// if the changes change nothing.
     pub fn change(&self, changes: &[Change]) -> Result<Config, &'static str> {
         if self.is_joint() {
@@ -98,7 +98,7 @@ impl Config {
             };
         }
         if new.voters.is_empty() {
-            return Err("nobody would be left to vote");
+            return Err("no voter would be left");
         }
         if new == *self {
             return Err("the change changes nothing");

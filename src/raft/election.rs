@@ -9,10 +9,10 @@
 //! for oneself: a candidate's requests wait for its disk too, or it could win a term
 //! that it does not remember after a crash, and win it once more with another log.
 //!
-//! Disks may take longer than an election timeout. So nobody stands for election while its
-//! own vote is on its way to the disk, nor helps others to another term; a candidate gives
-//! the others as long for their votes as its own took before it helps them to one, and if it
-//! was refused by none asks again in the same term instead of starting the next; and while
+//! Disks may take longer than an election timeout. So a server does not stand for election
+//! while its own vote is on its way to the disk, nor helps others to another term; a candidate
+//! gives the others as long for their votes as its own took before it helps them to one, and if
+//! it was refused by none asks again in the same term instead of starting the next; and while
 //! it asks whether it could win the next one, the votes that it has keep counting.
 
 use super::ids::{LogId, RaftId, Term};
@@ -25,10 +25,10 @@ use crate::mark::{self, Mark};
 use crate::mutant::guard;
 
 impl Raft {
-    /// Does what is due when no leader was heard for an election timeout.
+    /// Stands for election, if it may: no leader was heard for an election timeout.
     pub(super) fn time_out(&mut self) {
         // Guard: the disk decides how long a vote takes, and to start another term before
-        // would throw the vote away. With a slow disk nobody would ever be elected.
+        // would throw the vote away. With a slow disk no server would ever be elected.
         if self.is_vote_under_way() {
             return self.reset_election_timer();
         }
@@ -77,8 +77,8 @@ impl Raft {
         if matches!(self.role, Role::Leader(_)) {
             return;
         }
-        // Also one that may not stand: the leader it knew may be none any more, and if it is
-        // no member for the new one, nobody will tell it so.
+        // Do this even if we cannot stand. Our leader may have been deposed, and a new leader
+        // that does not count us as a member will never contact us.
         self.forget_leader();
         if !self.is_promotable() {
             return;
@@ -102,7 +102,7 @@ impl Raft {
     /// Begins to abstain: storage may have lost what this server promised.
     ///
     /// # Panics
-    /// If this server has promised something in this life.
+    /// If this server has promised something in this incarnation.
     pub fn abstain(&mut self) {
         assert!(self.hard.term == Term::ZERO, "a server abstains before it takes part");
         self.become_follower(self.hard.term, None);
@@ -239,9 +239,9 @@ impl Raft {
         }
     }
 
-    /// Somebody else asks whether it could win while this server asks the same. If both
-    /// went on they would start the same term, and each would vote for itself; so the one
-    /// with the shorter log, or the lower number, stands back until its next timeout.
+    /// Gives way, or not, to a server that asks whether it could win while this one asks the
+    /// same. If both went on they would start the same term, and each would vote for itself; so
+    /// the one with the shorter log, or the lower number, stands back until its next timeout.
     fn stand_back_for(&mut self, rival: RaftId, last: LogId) {
         if (last, rival) > (self.log.last(), self.id) {
             self.stop_asking();

@@ -1,12 +1,12 @@
 //! Following: making one's log agree with the leader's (§5.3, §7).
 //!
-//! An append is accepted if its `prev` is in the log; then the logs agree up to there,
-//! and after the append up to its end. Refusals carry a hint that lets the leader skip
-//! a whole term at a time. All appends of a turn are answered together, when what they
-//! brought is durable. If the disk takes longer than heartbeats are apart, they are answered
-//! at once as well, with what is durable: a leader must not take a slow disk for a dead
-//! server, and a read waits for no disk. An append that overtook the one before it is refused as well, for
-//! that may be lost; but it is kept, and if the other comes, a round trip is saved.
+//! An append is accepted if its `prev` is in the log; then the logs agree up to there, and
+//! after the append up to its end. Refusals carry a hint that lets the leader skip a whole term
+//! at a time. All appends of a turn are answered together, when what they brought is durable.
+//! If the disk takes longer than heartbeats are apart, they are answered at once as well, up to
+//! the durable end of the log: a leader must not take a slow disk for a dead server, and a read
+//! waits for no disk. An append that overtook the one before it is refused as well, for that
+//! may be lost; but it is kept, and if the other comes, a round trip is saved.
 //!
 //! Snapshots come in pieces, many at a time. Each is answered with the offset up to which
 //! there is no gap; pieces beyond a gap are kept until it is filled. So lost, repeated and
@@ -133,7 +133,7 @@ impl Raft {
         if at_once {
             self.send(to, reply(matched.min(durable)));
         }
-        // What is owed already will be said without being asked again.
+        // An answer that is owed already will be sent without another append.
         if matched > self.owed.matched || !at_once {
             self.owed.matched = self.owed.matched.max(matched);
             self.owed.since.get_or_insert(self.now);

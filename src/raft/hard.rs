@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use super::ready::PersistId;
 use super::types::HardState;
 
-/// What storage was told of term and vote, and what it has confirmed.
+/// Term and vote as storage was told them, and as it has confirmed them.
 #[derive(Debug)]
 pub(super) struct HardWrites {
     told: HardState,

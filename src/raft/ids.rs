@@ -49,7 +49,7 @@ impl Index {
     pub const ZERO: Index = Index(0);
     /// Beyond every log.
     pub const MAX: Index = Index(u64::MAX);
-    /// What a message names beyond this is a mistake, and not a position in a log.
+    /// An index beyond this in a message is a mistake, and not a position in a log.
     pub const LAST_PLAUSIBLE: Index = Index(1 << 62);
 
     /// The position after this one.
@@ -98,7 +98,7 @@ impl fmt::Display for Index {
     }
 }
 
-/// What names an entry for good: its position and the term it was created in. Two
+/// The name of an entry for good: its position and the term it was created in. Two
 /// logs that share a `LogId` share everything before it (the Log Matching Property,
 /// §5.3).
 ///

@@ -1,4 +1,4 @@
-//! What a follower is receiving: appends, pieces of a snapshot, and the answers that it
+//! The memory of a follower: appends and pieces that came early, and the answers that it
 //! owes for them.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -16,7 +16,7 @@ pub(super) struct Ack {
     pub(super) matched: Index,
 }
 
-/// What the current leader will be told as soon as it is durable.
+/// The acknowledgement that the current leader gets as soon as it is durable.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Owed {
     /// Up to where.

@@ -1,4 +1,4 @@
-//! Leading: replicating one's log, and deciding what is committed (§5.3, §5.4.2).
+//! Leading: replicating one's log, and committing entries (§5.3, §5.4.2).
 //!
 //! Nothing is sent while events are handled. At the end of a turn each follower is sent
 //! what it lacks, in as few appends as the limits allow; those that were sent nothing
@@ -98,7 +98,7 @@ impl Raft {
             mark::hit(Mark::QuorumLost);
             self.become_follower(self.hard.term, None);
             // It has waited for a whole timeout already. And those who still take it for
-            // their leader, because its last words reached them late, vote for nobody else.
+            // their leader, because its last words reached them late, vote for no other.
             self.hurry_election();
         }
     }
@@ -251,7 +251,7 @@ impl Raft {
     }
 
     pub(super) fn handle_rejected(&mut self, from: RaftId, round: Round, prev: Index, hint: LogId) {
-        // What is compacted here cannot be compared; then it takes the snapshot.
+        // Entries that are compacted here cannot be compared; then it takes the snapshot.
         let candidate = self.log.last_not_after(hint.term, hint.index).index.min(hint.index);
         let next = self.log.last().index.next();
         let Some((_, peer)) = self.heard(from, round) else { return };
@@ -355,7 +355,7 @@ impl Raft {
         let next = self.log.last().index.next();
         let Role::Leader(leader) = &mut self.role else { return };
         for (id, peer) in &mut leader.peers {
-            // Whoever leaves is still told so.
+            // A server that leaves is still told so.
             peer.departing = !config.contains(*id);
         }
         for id in config.members().into_iter().filter(|id| *id != own) {

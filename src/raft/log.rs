@@ -23,10 +23,10 @@ use super::ready::PersistId;
 use super::types::{Entry, Payload, Snapshot};
 use crate::mutant::invariant;
 
-/// What it means if others contradict what is certain here. It is no use to go on: the
-/// others are a majority, and what they agree on is not what clients were told.
+/// The diagnosis if others contradict what this server knows for certain. It must not go on:
+/// the others are a majority, and they agree on something else than clients were told.
 pub(super) const MEMORY_LOST: &str = "a majority of the cluster has lost what it had \
-    acknowledged. A node without a data directory must not be restarted under its id";
+    acknowledged. Nodes may lose their storage one at a time, each after the last has caught up";
 
 /// The log of one server.
 #[derive(Debug)]

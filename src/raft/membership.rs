@@ -8,7 +8,7 @@
 //!
 //! A server that leaves is sent the log until it has the entry that says so, and then
 //! dropped. If it cannot be reached it is dropped too, and told when it asks for votes:
-//! whoever is asked lets the leader know. One that joins as a voter counts from the
+//! the servers that it asks let the leader know. One that joins as a voter counts from the
 //! first moment; add it as a learner and promote it when
 //! [`Progress::matched`](super::Progress::matched) has come close.
 
@@ -61,7 +61,7 @@ impl Raft {
         Ok(self.append_own(Payload::Config(new.into())))
     }
 
-    /// Does what is next once the configuration in force is committed.
+    /// Takes the next step once the configuration in force is committed.
     pub(super) fn continue_change(&mut self) {
         let (index, config) = self.log.newest_config().clone();
         if index > self.log.commit() {
@@ -75,7 +75,7 @@ impl Raft {
     }
 
     /// Gives up leadership of a cluster that this server is no longer part of: as soon as
-    /// somebody has the whole log, who would otherwise lose to those who have more of it.
+    /// a successor has the whole log, which would otherwise lose to those who have more of it.
     fn hand_over(&mut self) {
         let (config, until) =
             (self.config().clone(), self.now + self.options.election_timeout_ticks);

@@ -1,4 +1,4 @@
-//! What servers say to each other.
+//! The messages between servers.
 //!
 //! Six conversations: votes, entries, snapshots, read indices, transfer of leadership,
 //! servers that do not know that they left, and nothing else. A heartbeat is an `Append`
@@ -20,7 +20,7 @@ pub struct Message {
     pub to: RaftId,
     /// The sender's term; in a pre-vote and its grant, the term it would start.
     pub term: Term,
-    /// What it says.
+    /// The content.
     pub kind: MessageKind,
 }
 
@@ -34,7 +34,7 @@ pub struct Message {
 pub struct Round(pub u64);
 
 /// The caller's own name for a read. A server must not use one twice, neither in a later
-/// life: an answer that was held up would be taken for the answer to the later read.
+/// incarnation: an answer that was held up would be taken for the answer to the later read.
 /// Different servers may use the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -84,7 +84,7 @@ impl MessageKind {
     }
 }
 
-/// What a message says.
+/// The content of a message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MessageKind {
     /// Asks for a vote (§5.2), or whether one would be given (thesis §9.6).
@@ -111,7 +111,7 @@ pub enum MessageKind {
         commit: Index,
         /// To be repeated in the answer.
         round: Round,
-        /// What to append after `prev`.
+        /// The entries after `prev`.
         entries: Vec<Entry>,
     },
     /// Answers an `Append`: the log agrees with the leader's up to here, durably.

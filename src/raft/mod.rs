@@ -10,18 +10,17 @@
 //! # How it works
 //!
 //! Servers elect a leader for each term by majority (`election`). The leader appends
-//! what is proposed to its log and replicates the log to the others (`leader`,
-//! `progress`), which make their logs agree with it (`follower`). What a majority holds
-//! durably is committed, and what is committed is never lost, because only a server
-//! whose log holds it can become leader. Every server applies what is committed in
-//! the order of the log.
+//! each proposal to its log and replicates the log to the others (`leader`,
+//! `progress`), which make their logs agree with it (`follower`). An entry that a majority
+//! holds durably is committed. It is never lost, because only a server whose log holds it
+//! can become leader. Every server applies the committed entries in the order of the log.
 //!
 //! Work collects until [`Raft::ready`] is called, so everything a caller had at hand in
 //! one turn leaves in one append to each follower, and is answered once: the size of
 //! a batch follows the load. A leader sends before its own disk is done, and counts
 //! itself like any other voter, when its entries are durable; in a cluster of one too.
 //!
-//! # What is in which file
+//! # The files
 //!
 //! `server` holds the state and the transitions, `election` votes, `leader`
 //! replication, `follower` the other end of it, `read` linearizable reads,
@@ -33,8 +32,8 @@
 //!
 //! # The caller's duties
 //!
-//! 1. Call [`Raft::ready`] after every turn, and do everything it says. What is in
-//!    `messages_after` leaves only after what was to be persisted is durable.
+//! 1. Call [`Raft::ready`] after every turn, and do everything it says. The
+//!    `messages_after` leave only after the `persist` is durable.
 //! 2. Apply `committed` in order; the commands in it are the only ones to apply.
 //! 3. Messages may be lost, duplicated, delayed and reordered, but not altered.
 //! 4. After a crash, hand everything that was made durable to [`Raft::new`]. A server
@@ -42,8 +41,8 @@
 //!
 //! # The loop of a caller
 //!
-//! A cluster of one, which elects itself and commits a command. What is left out, because
-//! there is nobody to send to and nothing to recover, is marked:
+//! A cluster of one, which elects itself and commits a command. Comments mark the
+//! parts that are left out, because there is no other server and nothing to recover:
 //!
 //! ```
 //! use seaworthy::raft::{Command, Config, Entry, Options, Payload, Raft, RaftId, Restored};
@@ -82,7 +81,7 @@
 //! assert_eq!(disk.last(), committed.last());
 //! ```
 //!
-//! # What is deliberately missing
+//! # Deliberately missing
 //!
 //! * Commit of a follower's entries before the next message: a commit index is not
 //!   worth a message of its own. It travels with the next append or heartbeat.
@@ -130,6 +129,6 @@ pub use progress::{Inflight, Pieces, Progress, ProgressState};
 pub use read::ReadError;
 pub use ready::{Persist, PersistId, Read, Ready};
 pub use server::{ProposeError, Raft, Restored};
-pub use session::{ClientId, Outcome, Sequence, Sessions};
+pub use session::{ClientId, CommandStatus, Sequence, Sessions};
 pub use status::{RoleName, Status};
 pub use types::{Command, Entry, HardState, Payload, Snapshot, SnapshotMeta};

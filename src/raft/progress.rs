@@ -1,4 +1,4 @@
-//! What a leader knows about one follower, and how fast it may send to it.
+//! A leader's knowledge of one follower, and how fast it may send to it.
 //!
 //! A follower is *probed* while the leader does not know where the logs part: one
 //! append at a time. Once an append has been accepted it is *replicated* to: entries
@@ -17,7 +17,7 @@ use super::options::Options;
 use super::types::{Snapshot, SnapshotMeta};
 use crate::mark::{self, Mark};
 
-/// What a leader knows about one follower.
+/// A leader's knowledge of one follower.
 #[derive(Clone, Debug)]
 pub struct Progress {
     /// Up to where the follower's log is known to agree with the leader's, durably.
@@ -56,16 +56,16 @@ pub enum ProgressState {
     },
     /// A stream of appends.
     Replicate {
-        /// What is on its way, oldest first.
+        /// The appends on their way, oldest first.
         inflight: Inflight,
     },
     /// A snapshot, in pieces.
     Snapshot {
         /// The snapshot that is being sent.
         snapshot: Arc<Snapshot>,
-        /// What identifies it.
+        /// Its identity.
         meta: SnapshotMeta,
-        /// What is on the way.
+        /// The pieces on their way.
         pieces: Pieces,
     },
 }
@@ -276,7 +276,7 @@ impl Progress {
     /// log at `candidate` at the latest. Returns whether that is news.
     pub(super) fn reject(&mut self, prev: Index, candidate: Index) -> bool {
         let genuine = match &self.state {
-            // Guard: what is known to match cannot stop matching; the answer is old.
+            // Guard: entries that match cannot stop matching; the answer is old.
             ProgressState::Replicate { .. } => prev > self.matched,
             ProgressState::Probe { .. } => prev == self.next.prev() && prev > self.matched,
             ProgressState::Snapshot { .. } => false,

@@ -1,9 +1,9 @@
-//! Quorum arithmetic: who has won, what is committed.
+//! Quorum arithmetic: elections and commitment.
 //!
 //! Everything in Raft that is "decided" is decided here, by counting voters. In a
 //! joint configuration both halves must decide the same (thesis §4.3): a vote is won
-//! if it is won in both, lost if it is lost in either, and what is committed is what
-//! both have. Learners are in neither half, so they are never counted.
+//! if it is won in both, lost if it is lost in either, and an entry is
+//! committed if it is in both. Learners are in neither half, so they are never counted.
 //!
 //! The functions ask a closure about each voter and keep no state. An empty set of
 //! voters agrees to everything; that is what makes a configuration that is not
@@ -59,7 +59,7 @@ pub fn vote_result(config: &Config, vote: impl Fn(RaftId) -> Option<bool>) -> Vo
 }
 
 /// The highest value that a quorum of `config` has reached, where `value` tells what
-/// each voter has reached: with matching indices, what is committed (§5.3).
+/// each voter has reached: with matching indices, the commit index (§5.3).
 pub fn reached<T: Ord + Copy>(config: &Config, value: impl Fn(RaftId) -> T) -> Option<T> {
     let half = |voters: &BTreeSet<RaftId>| {
         let mut values: Vec<T> = planted::counted(voters, config).map(|id| value(*id)).collect();
@@ -72,7 +72,7 @@ pub fn reached<T: Ord + Copy>(config: &Config, value: impl Fn(RaftId) -> T) -> O
     }
 }
 
-/// The highest index that a quorum of `config` holds; zero if nobody votes.
+/// The highest index that a quorum of `config` holds; zero if there are no voters.
 pub fn committed(config: &Config, matched: impl Fn(RaftId) -> Index) -> Index {
     reached(config, matched).unwrap_or(Index::ZERO)
 }

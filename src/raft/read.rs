@@ -1,12 +1,12 @@
 //! Linearizable reads without writing to the log (thesis §6.4).
 //!
 //! A leader notes its commit index when a read arrives, and serves the read when a
-//! quorum has confirmed, after that moment, that it still follows; then nobody else
-//! can have committed anything before the read began. All reads of a turn share one
+//! quorum has confirmed, after that moment, that it still follows; then no other
+//! leader can have committed an entry before the read began. All reads of a turn share one
 //! confirmation, and confirmations ride on appends (see `leader`).
 //!
 //! Only as many followers are asked as a quorum needs, those heard last first; if one
-//! of them stays silent, the next heartbeats ask the others. And whoever passes a read
+//! of them stays silent, the next heartbeats ask the others. And a follower that passes a read
 //! on to the leader has confirmed by doing so that it follows: in a cluster of three a
 //! read at a follower needs no further message.
 //!
@@ -96,7 +96,7 @@ impl Raft {
         if self.leader != Some(from) || !self.asked_reads.remove(&context) {
             return;
         }
-        // What agrees with the leader's log and is committed there is committed here.
+        // An entry that agrees with the leader's log and is committed there is committed here.
         let known = index.min(self.verified);
         self.log.commit_to(known.max(self.log.commit()));
         self.remote_reads.push(Read { context, index });
@@ -222,7 +222,7 @@ impl Raft {
         free.max_by_key(|(id, p)| (p.last_heard, std::cmp::Reverse(**id))).map(|(id, _)| *id)
     }
 
-    /// Whether a quorum's promise to elect nobody else is still in force.
+    /// Whether a quorum's promise not to elect another leader is still in force.
     pub(super) fn has_lease(&self) -> bool {
         let Role::Leader(leader) = &self.role else { return false };
         // Guard: a successor that was asked to take over is bound by no promise.

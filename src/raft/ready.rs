@@ -1,4 +1,4 @@
-//! What a server wants done, and the order in which it must be done.
+//! The wishes of a server, and the order in which they must be carried out.
 //!
 //! Two outboxes are the heart of it (etcd's best idea). `messages` may leave at
 //! once, also before anything is durable: a leader's entries are among them, so its
@@ -35,7 +35,7 @@ pub struct Persist {
     pub entries: Vec<Entry>,
 }
 
-/// What a server wants done. Everything in it must be done; the caller may handle
+/// The wishes of a server. All must be carried out; the caller may handle
 /// new input while `persist` is under way.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Ready {
@@ -59,7 +59,7 @@ pub struct Ready {
 /// A read that may be served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Read {
-    /// What the caller named it.
+    /// The caller's name for it.
     pub context: ReadContext,
     /// The state to be read includes at least everything up to here.
     pub index: Index,

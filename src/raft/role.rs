@@ -10,7 +10,7 @@ use super::progress::Progress;
 /// Who has answered a candidate, and what.
 pub(super) type Votes = BTreeMap<RaftId, bool>;
 
-/// What a server is at the moment (§5.1).
+/// The present role of a server (§5.1).
 #[derive(Debug)]
 pub(super) enum Role {
     Follower,
@@ -24,7 +24,7 @@ pub(super) enum Role {
     Leader(Box<Leader>),
 }
 
-/// What only a leader knows.
+/// The memory of a leader.
 #[derive(Debug)]
 pub(super) struct Leader {
     /// The other servers: members, and those about to leave.

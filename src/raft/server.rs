@@ -20,7 +20,7 @@ use super::types::{Command, Entry, HardState, Payload, Snapshot};
 use crate::mark::{self, Mark};
 use crate::mutant::invariant;
 
-/// What stable storage held when the server started. The default is a server that
+/// The content of stable storage when the server started. The default is a server that
 /// has never run.
 #[derive(Clone, Debug, Default)]
 pub struct Restored {
@@ -105,7 +105,7 @@ impl Raft {
         let Restored { hard_state, snapshot, base, base_config, entries } = from;
         let log = Log::new(Arc::new(initial), snapshot, base, base_config, entries);
         invariant!(log.last().term <= hard_state.term, "storage lost the current term");
-        // An earlier life may have promised a leader not to elect another one. Only a
+        // An earlier incarnation may have promised a leader not to elect another one. Only a
         // server that has never voted cannot have promised anything.
         let leader_heard = (hard_state.term > Term::ZERO && options.lease_reads).then_some(0);
         let promise_ticks = options.election_timeout_ticks;
@@ -192,7 +192,7 @@ impl Raft {
         if term > self.hard.term && !self.enter_later_term(from, term, &kind) {
             return;
         }
-        // A pre-vote and its grant speak of a term that nobody is in yet.
+        // A pre-vote and its grant speak of a term that no server is in yet.
         let ahead = term > self.hard.term;
         if term < self.hard.term {
             return self.answer_earlier_term(from, term, &kind);
@@ -235,7 +235,7 @@ impl Raft {
     fn enter_later_term(&mut self, from: RaftId, term: Term, kind: &MessageKind) -> bool {
         match kind {
             MessageKind::RequestVote { pre, transfer, .. } => {
-                // Guard: while a leader is heard, nobody may disrupt it (thesis §4.2.3);
+                // Guard: while a leader is heard, no candidate may disrupt it (thesis §4.2.3);
                 // this is also the promise that leases are made of.
                 if !transfer && self.protects_leader_from(from) {
                     return false;
@@ -252,7 +252,7 @@ impl Raft {
             MessageKind::Append { .. } | MessageKind::Snapshot { .. } => {
                 self.become_follower(term, Some(from));
             }
-            // Guard: whoever is in a later term has moved on; leaders step down.
+            // Guard: a sender in a later term has moved on; leaders step down.
             _ => self.become_follower(term, None),
         }
         true
@@ -329,7 +329,7 @@ impl Raft {
         self.advance_commit();
     }
 
-    /// What is to be done. Ends a turn: everything collected since the last call leaves.
+    /// Ends a turn: returns everything that was collected since the last call, to be done.
     pub fn ready(&mut self) -> Ready {
         if matches!(self.role, Role::Leader(_)) {
             self.send_appends();
@@ -425,7 +425,7 @@ impl Raft {
 
     /// Stands again soon: a vote was refused, or leadership was lost. The paper waits a
     /// whole timeout, so that a leader that was elected instead is heard first; a part of
-    /// it is enough for that, and if the vote was split, everybody would wait for
+    /// it is enough for that, and if the vote was split, every server would wait for
     /// nothing. Should this server be too early, its pre-vote is refused.
     pub(super) fn hurry_election(&mut self) {
         let timeout = self.options.election_timeout_ticks;

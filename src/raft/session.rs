@@ -5,7 +5,7 @@
 //! carries its client's id and a number, and the state machine remembers, for each
 //! client, what it answered. A repetition gets the same answer and changes nothing.
 //!
-//! What is remembered is bounded. Each command also says below which number the client
+//! The memory is bounded. Each command also says below which number the client
 //! has all its answers (its *floor*); those are forgotten. A client may be no more than
 //! a window ahead of its floor. When there are too many sessions, the one used longest
 //! ago ends. All of this follows from the log alone, so every server decides the same.
@@ -32,9 +32,9 @@ pub struct ClientId(pub u64);
 #[serde(transparent)]
 pub struct Sequence(pub u64);
 
-/// What is to be done with a command.
+/// The decision about a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome<R> {
+pub enum CommandStatus<R> {
     /// It is new: apply it, and [`Sessions::record`] the answer.
     New,
     /// It was applied before, with this answer.
@@ -93,35 +93,35 @@ impl<R: Clone> Sessions<R> {
         sequence: Sequence,
         floor: Sequence,
         index: Index,
-    ) -> Outcome<R> {
-        let Some(session) = self.sessions.get_mut(&client) else { return Outcome::Expired };
+    ) -> CommandStatus<R> {
+        let Some(session) = self.sessions.get_mut(&client) else { return CommandStatus::Expired };
         session.last_used = index;
         if floor > session.floor {
             session.floor = floor;
             session.answers = session.answers.split_off(&floor);
         }
         if sequence < session.floor {
-            Outcome::Settled
+            CommandStatus::Settled
         } else if let Some(answer) = session.answers.get(&sequence) {
-            Outcome::Repeated(answer.clone())
+            CommandStatus::Repeated(answer.clone())
         } else if sequence.0 - session.floor.0 >= self.window {
-            Outcome::TooFarAhead
+            CommandStatus::TooFarAhead
         } else {
-            Outcome::New
+            CommandStatus::New
         }
     }
 
-    /// What is known about the command `sequence` of `client`; `None` if it is new, or if
-    /// nothing is known.
-    pub fn recall(&self, client: ClientId, sequence: Sequence) -> Option<Outcome<R>> {
+    /// Returns the decision about the command `sequence` of `client`, which must have been made
+    /// before; `None` if the command is new, or the session has ended.
+    pub fn recall(&self, client: ClientId, sequence: Sequence) -> Option<CommandStatus<R>> {
         let session = self.sessions.get(&client)?;
         if sequence < session.floor {
-            return Some(Outcome::Settled);
+            return Some(CommandStatus::Settled);
         }
-        session.answers.get(&sequence).cloned().map(Outcome::Repeated)
+        session.answers.get(&sequence).cloned().map(CommandStatus::Repeated)
     }
 
-    /// Remembers the answer to a command that was [`Outcome::New`].
+    /// Remembers the answer to a command that was [`CommandStatus::New`].
     pub fn record(&mut self, client: ClientId, sequence: Sequence, answer: R) {
         let session = self.sessions.get_mut(&client).expect("the session was there to check");
         let before = session.answers.insert(sequence, answer);
@@ -149,20 +149,20 @@ mod tests {
         let client = sessions.open(Index(7));
         let mut check = |seq, floor| {
             let outcome = sessions.check(client, Sequence(seq), Sequence(floor), Index(8));
-            if outcome == Outcome::New {
+            if outcome == CommandStatus::New {
                 sessions.record(client, Sequence(seq), seq * 10);
             }
             outcome
         };
         // Out of order, because nothing keeps commands in order on their way.
-        assert_eq!(check(2, 1), Outcome::New);
-        assert_eq!(check(1, 1), Outcome::New);
-        assert_eq!(check(2, 1), Outcome::Repeated(20));
-        assert_eq!(check(3, 2), Outcome::New);
-        assert_eq!(check(1, 1), Outcome::Settled, "an old floor does not lower the new one");
-        assert_eq!(check(6, 2), Outcome::TooFarAhead);
-        assert_eq!(check(6, 3), Outcome::New);
-        assert_eq!(check(2, 2), Outcome::Settled);
+        assert_eq!(check(2, 1), CommandStatus::New);
+        assert_eq!(check(1, 1), CommandStatus::New);
+        assert_eq!(check(2, 1), CommandStatus::Repeated(20));
+        assert_eq!(check(3, 2), CommandStatus::New);
+        assert_eq!(check(1, 1), CommandStatus::Settled, "an old floor does not lower the new one");
+        assert_eq!(check(6, 2), CommandStatus::TooFarAhead);
+        assert_eq!(check(6, 3), CommandStatus::New);
+        assert_eq!(check(2, 2), CommandStatus::Settled);
     }
 
     #[test]
@@ -170,12 +170,12 @@ mod tests {
         let mut sessions: Sessions<u32> = Sessions::new(2, 4);
         let a = sessions.open(Index(1));
         let b = sessions.open(Index(2));
-        assert_eq!(sessions.check(a, Sequence(1), Sequence(1), Index(3)), Outcome::New);
+        assert_eq!(sessions.check(a, Sequence(1), Sequence(1), Index(3)), CommandStatus::New);
         sessions.record(a, Sequence(1), 5);
         sessions.open(Index(4));
         assert_eq!(sessions.len(), 2);
-        assert_eq!(sessions.check(b, Sequence(1), Sequence(1), Index(5)), Outcome::Expired);
+        assert_eq!(sessions.check(b, Sequence(1), Sequence(1), Index(5)), CommandStatus::Expired);
         let again = sessions.check(a, Sequence(1), Sequence(1), Index(6));
-        assert_eq!(again, Outcome::Repeated(5));
+        assert_eq!(again, CommandStatus::Repeated(5));
     }
 }

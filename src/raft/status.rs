@@ -11,7 +11,7 @@ use super::role::Role;
 use super::server::{Raft, Restored};
 use super::types::{Command, Entry, HardState, Snapshot};
 
-/// What a server is, without the particulars.
+/// A role without its particulars.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RoleName {
     /// Follows a leader, or waits for one.
@@ -29,7 +29,7 @@ pub enum RoleName {
 pub struct Status {
     /// Who it is.
     pub id: RaftId,
-    /// What it is.
+    /// Its role.
     pub role: RoleName,
     /// Its term and its vote in it.
     pub hard_state: HardState,
@@ -114,7 +114,7 @@ impl Raft {
         (*index, config)
     }
 
-    /// What a leader knows about the others; empty on other servers.
+    /// Returns a leader's knowledge of the others; empty on other servers.
     pub fn progress(&self) -> impl Iterator<Item = (RaftId, &Progress)> {
         let peers = match &self.role {
             Role::Leader(leader) => Some(&leader.peers),
@@ -130,8 +130,8 @@ impl Raft {
 
     /// Makes `data` the snapshot of the state machine after applying everything up to
     /// `index`, and drops the entries that it makes unnecessary here and for the followers
-    /// that are catching up. What is then to be kept
-    /// on stable storage is [`Raft::to_restore`].
+    /// that are catching up. From then on stable
+    /// storage has to keep [`Raft::to_restore`].
     ///
     /// # Panics
     /// If `index` is not applied, or older than the last snapshot.
@@ -140,7 +140,7 @@ impl Raft {
         self.log.compact(index, data, keep.min(self.droppable()));
     }
 
-    /// Everything a new life needs, if the server stopped at this moment.
+    /// Everything a new incarnation needs, if the server stopped at this moment.
     pub fn to_restore(&self) -> Restored {
         Restored {
             hard_state: self.hard,

@@ -76,7 +76,7 @@ impl<'de> Deserialize<'de> for Command {
     }
 }
 
-/// What an entry holds.
+/// The content of an entry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Payload {
     /// Nothing: what a new leader appends, so that it has an entry of its own term
@@ -93,12 +93,12 @@ pub enum Payload {
 pub struct Entry {
     /// Position and term.
     pub id: LogId,
-    /// What to apply.
+    /// The content.
     pub payload: Payload,
 }
 
 impl Entry {
-    /// What an entry costs besides its command, in bytes: an estimate for limits.
+    /// The size of an entry besides its command, in bytes: an estimate for limits.
     const OVERHEAD_BYTES: usize = 24;
 
     /// The entry's size for limits on messages and memory, in bytes.
@@ -112,7 +112,7 @@ impl Entry {
     }
 }
 
-/// What a server must never forget (Figure 2, "persistent state", without the log).
+/// The values that a server must never forget (Figure 2, "persistent state", without the log).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HardState {
     /// The latest term it has seen.
@@ -128,12 +128,12 @@ pub struct Snapshot {
     pub last: LogId,
     /// The configuration in force at `last`.
     pub config: Arc<Config>,
-    /// The state, opaque; whoever applies entries wrote it.
+    /// The state, opaque: written by the caller, which applies entries.
     pub data: Command,
 }
 
 impl Snapshot {
-    /// What identifies the snapshot while it is sent in pieces.
+    /// Returns the identity of the snapshot while it is sent in pieces.
     pub fn meta(&self) -> SnapshotMeta {
         SnapshotMeta {
             last: self.last,

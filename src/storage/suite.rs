@@ -205,7 +205,7 @@ fn after_a_failed_commit_all_later_ones_fail_until_a_restart() {
     });
 }
 
-/// What a machine should hold.
+/// The content that a machine should hold.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Model(BTreeMap<&'static str, Log>);
 
@@ -239,7 +239,7 @@ impl Model {
             );
             self.0.insert(stream, found);
         }
-        assert_eq!(recovered.streams().count(), 0, "a stream that nobody wrote");
+        assert_eq!(recovered.streams().count(), 0, "a stream that was never written");
     }
 }
 

@@ -45,7 +45,7 @@ struct Cluster {
     /// Links that lose everything, as (from, to).
     cut: Vec<(RaftId, RaftId)>,
     invariants: Invariants,
-    /// The state after each index, from whoever got there first.
+    /// The state after each index, from the server that got there first.
     states: BTreeMap<Index, u64>,
     reads: BTreeMap<ReadContext, Index>,
     next: u64,

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use seaworthy::raft::{LogId, Message, Persist, PersistId, Ready, Restored};
 
-/// What a server asked to be written, and what it may say when that is durable.
+/// A write that a server asked for, and the messages that leave when it is durable.
 enum Write {
     Persist(Persist),
     Checkpoint(Restored),
@@ -19,7 +19,7 @@ pub(crate) struct Disk {
 }
 
 impl Disk {
-    /// What a server that starts now finds.
+    /// The content that a server that starts now finds.
     pub(crate) fn restored(&self) -> Restored {
         self.durable.clone()
     }
@@ -60,7 +60,7 @@ impl Disk {
         Some((id, after))
     }
 
-    /// Loses what is not durable.
+    /// Loses all writes that are not durable.
     pub(crate) fn crash(&mut self) {
         self.queue.clear();
     }

@@ -12,7 +12,7 @@ use seaworthy::raft::{Change, Command as Data, Config, Message, Options, RaftId,
 
 use super::lab::{Lab, list, role_name};
 
-/// What a script may say.
+/// The commands of a script.
 #[derive(goldenscript::Command)]
 pub(crate) enum Command {
     /// Starts voters 1 to `voters`, with these options.
@@ -41,7 +41,7 @@ pub(crate) enum Command {
     },
     /// Starts servers that are not members yet, or that are down.
     Start(Vec<u64>),
-    /// Stops servers; what is not durable is lost.
+    /// Stops servers; writes that are not durable are lost.
     Crash(Vec<u64>),
     /// Restarts a server as one that may have lost its disk.
     Abstain(u64),
@@ -124,7 +124,7 @@ impl goldenscript::Runner for Lab {
     }
 }
 
-/// What a refused command says.
+/// The text of a refused command.
 fn refused<T, E: std::fmt::Debug>(result: Option<Result<T, E>>) -> String {
     match result {
         Some(Err(error)) => format!("refused: {error:?}\n"),

@@ -1,4 +1,4 @@
-//! What must hold at every moment, in the paper's words (Figure 3) and some more.
+//! The invariants of every moment, in the paper's words (Figure 3) and some more.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use seaworthy::raft::{
 
 use super::disk::Disk;
 
-/// What has been seen so far, by whoever.
+/// The facts seen so far, on any server.
 #[derive(Default)]
 pub(crate) struct Invariants {
     leaders: BTreeMap<Term, RaftId>,
@@ -88,7 +88,7 @@ impl Invariants {
                 assert_eq!(*known, id, "state machine safety: two entries committed");
                 continue;
             }
-            // Only a leader is the first to know; of its own-term entries and what is
+            // Only a leader is the first to know; of its own-term entries and those
             // before them, counted in its configuration of that moment.
             if id.index == commit && raft.is_leader() {
                 let holds = |voter| disks.get(&voter).is_some_and(|d: &Disk| d.holds(id));
@@ -118,7 +118,7 @@ impl Invariants {
         configs
     }
 
-    /// What was committed in earlier terms is in this leader's log.
+    /// The entries committed in earlier terms are in this leader's log.
     fn check_completeness(&self, raft: &Raft) {
         let status = raft.status();
         let term = status.hard_state.term;

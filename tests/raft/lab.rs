@@ -11,7 +11,7 @@ use seaworthy::raft::{
 use super::disk::Disk;
 use super::invariants::Invariants;
 
-/// One server and what is around it.
+/// One server with its disk and its network.
 #[derive(Default)]
 pub(crate) struct Server {
     /// `None` while it is down.
@@ -51,7 +51,7 @@ impl Lab {
         server.raft = Some(raft);
     }
 
-    /// Stops a server; what is not durable is lost.
+    /// Stops a server; writes that are not durable are lost.
     pub(crate) fn crash(&mut self, id: RaftId) {
         self.servers.get_mut(&id).expect("no such server").raft = None;
         self.disks.get_mut(&id).expect("no such server").crash();

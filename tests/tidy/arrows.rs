@@ -34,7 +34,9 @@ fn module(path: &str) -> Option<Vec<String>> {
 
 /// The code of a file without its comments and its tests.
 fn code(text: &str) -> String {
-    let end = text.find("#[cfg(test)]\nmod tests {").unwrap_or(text.len());
+    let tests =
+        ["", "pub(super) ", "pub(crate) "].map(|p| format!("#[cfg(test)]\n{p}mod tests {{"));
+    let end = tests.iter().filter_map(|start| text.find(start)).min().unwrap_or(text.len());
     let lines = text[..end].lines().map(|line| match line.find("//") {
         // Not in a string such as an address; a comment begins a line or follows a blank.
         Some(at) if at == 0 || line[..at].ends_with(' ') => &line[..at],
@@ -109,7 +111,7 @@ impl<'a> Package<'a> {
         package
     }
 
-    /// What the module `at` uses of its own package, by absolute paths.
+    /// The paths that the module `at` uses of its own package, absolute.
     fn read(&self, at: &[String], text: &str) -> Vec<(Vec<String>, String)> {
         let code = code(text);
         let mut found = Vec::new();

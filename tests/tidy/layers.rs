@@ -187,7 +187,7 @@ fn a_planted_arrow_and_a_planted_circle_are_found() {
         ))
     };
     assert_eq!(circle("pub struct Queue;\n"), []);
-    // What the parent only passes on is no use of the parent.
+    // A name that the parent only passes on is not a use of the parent.
     assert_eq!(circle("use super::Item;\n"), []);
     let both = BTreeSet::from(["world/mod.rs".to_owned(), "world/queue.rs".to_owned()]);
     assert_eq!(circle("use super::World;\n"), [both]);

@@ -1,4 +1,4 @@
-//! What `README.md` shows as code is code.
+//! The code in `README.md` is code of the repository.
 
 use std::fs;
 

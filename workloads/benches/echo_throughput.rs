@@ -51,7 +51,7 @@ fn main() {
     println!("peak memory: {early_kib} KiB after 10 %, {peak_kib} KiB after {MEMORY_MESSAGES}");
 }
 
-/// What one run took.
+/// The time that one run took.
 struct Run {
     wall: Duration,
     cpu: Duration,

@@ -1,4 +1,4 @@
-//! What a poll costs, by the offset that it begins at.
+//! The cost of a poll, by the offset that it begins at.
 //!
 //! `cargo bench -p seaworthy-workloads --bench kafka [-- MESSAGES]`
 //!

@@ -1,4 +1,4 @@
-//! What lin-kv's state costs: a log of many writes, a snapshot of a million keys, and a
+//! The cost of lin-kv's state: a log of many writes, a snapshot of a million keys, and a
 //! restart from a log of many records.
 //!
 //! `cargo bench -p seaworthy-workloads --bench lin_kv [-- WRITES]`

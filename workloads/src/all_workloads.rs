@@ -126,7 +126,7 @@ impl AllWorkloads {
         match event {
             Event::Reply { token: pending_reads::REPLY, result } => self.learn_parts(cx, result),
             Event::Timer(pending_reads::TIMER) => self.pending_reads.ask(cx),
-            event => unreachable!("nobody asked for {event:?}"),
+            event => unreachable!("no workload asked for {event:?}"),
         }
     }
 

@@ -18,7 +18,7 @@ use crate::table::all;
 #[derive(Clone, Debug, Parser)]
 #[command(name = "seaworthy-node", version)]
 pub struct Cli {
-    /// What to serve; by default everything at once, decided by the type of each message
+    /// The workload to serve; by default all at once, decided by the type of each message
     #[arg(value_parser = workload_names())]
     pub workload: Option<String>,
 

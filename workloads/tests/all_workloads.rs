@@ -91,7 +91,7 @@ impl Rig {
         self.step(0, Input::Message(Message::from_line(line.as_bytes()).unwrap()));
     }
 
-    /// What the workloads told since the last look, as `name: what`.
+    /// The events that the workloads told since the last look, as `name: event`.
     fn told(&mut self) -> Vec<String> {
         let mut told = Vec::new();
         for effect in std::mem::take(&mut self.effects) {

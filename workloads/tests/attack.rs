@@ -109,7 +109,7 @@ impl Node {
     }
 }
 
-/// What a directory holds for certain.
+/// The content that a directory holds for certain.
 type Acknowledged = BTreeMap<u64, u64>;
 
 /// Writes `rounds` times to every key.

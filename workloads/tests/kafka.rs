@@ -21,14 +21,14 @@ struct Cluster {
     now: Time,
     /// Messages on their way: from, to, body.
     wire: VecDeque<(String, String, String)>,
-    /// What clients were sent: the node and the body, oldest first.
+    /// The messages to clients: the node and the body, oldest first.
     told: VecDeque<(usize, Value)>,
     /// Messages between nodes so far.
     sent: usize,
-    /// What the disk of the first node holds, in bytes: its checkpoint and the records
+    /// The size of the first node's disk, in bytes: its checkpoint and the records
     /// after it.
     disk: (usize, usize),
-    /// A node that nobody can reach.
+    /// A node that no other can reach.
     cut: Option<usize>,
     next_id: u64,
 }
@@ -64,7 +64,7 @@ impl Cluster {
 
     /// Delivers until nothing is on its way and no timer is due.
     fn deliver(&mut self) {
-        // What becomes durable in a round of ticks may be news for the next round.
+        // A write that becomes durable in a round of ticks may be news for the next round.
         let mut quiet_rounds = 0;
         while quiet_rounds < 2 {
             quiet_rounds += 1;
@@ -171,7 +171,7 @@ fn a_node_that_is_cut_off_serves_polls_and_nothing_else() {
     cluster.cut = Some(2);
     cluster.send(0, 8);
     assert_eq!(cluster.poll(2, 0), json!({"k": [[0, 7]]}));
-    // What is committed already needs nobody either.
+    // A commit of the same offsets needs no other node either.
     cluster.commit(2, 0);
     cluster.told("commit_offsets_ok");
     cluster.commit(2, 1);

@@ -177,7 +177,7 @@ fn values_come_back_as_they_were_sent() {
     }
 }
 
-/// What real Maelstrom sent a node, as recorded.
+/// The messages of real Maelstrom to a node, as recorded.
 fn transcript(workload: &str) -> (Vec<u8>, Vec<Value>) {
     let path = format!("../bench/histories/maelstrom/{workload}/stdin.jsonl");
     let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();

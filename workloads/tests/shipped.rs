@@ -1,4 +1,4 @@
-//! What is shipped cannot be made to misbehave: no mutant is in it.
+//! The shipped binary cannot be made to misbehave: no mutant is in it.
 #![cfg(not(feature = "mutants"))]
 // A test may fail by unwrapping; its helpers are not known to be tests.
 #![allow(clippy::unwrap_used)]

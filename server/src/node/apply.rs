@@ -1,6 +1,8 @@
 //! What the log decides.
 
-use seaworthy::raft::{ClientId, Entry, Index, Outcome, Payload, ProposeError, RaftId, Sequence};
+use seaworthy::raft::{
+    ClientId, CommandStatus, Entry, Index, Payload, ProposeError, RaftId, Sequence,
+};
 
 use super::envelope::{Envelope, Open, Write};
 use super::machine::{Machine, Member};
@@ -64,7 +66,7 @@ impl Node {
         let outcome = sessions.check(client, number, Sequence(write.floor), entry.id.index);
         let answer = match outcome {
             // Guard: only a new command is applied.
-            Outcome::New => {
+            CommandStatus::New => {
                 let command = Command::decode(write.command);
                 let command = command.expect("the log holds a command of a later version");
                 let answer = self.machine.store.apply(&command);
@@ -72,8 +74,10 @@ impl Node {
                 Reply::Done(entry.id.term, answer)
             }
             // Guard: whether it was applied before its session ended, no state can tell.
-            Outcome::Expired => Reply::Failed(Failure::SessionLost),
-            Outcome::Repeated(_) | Outcome::Settled | Outcome::TooFarAhead => return,
+            CommandStatus::Expired => Reply::Failed(Failure::SessionLost),
+            CommandStatus::Repeated(_) | CommandStatus::Settled | CommandStatus::TooFarAhead => {
+                return;
+            }
         };
         if write.origin == self.me && self.client.session == Some(write.session) {
             if let Some(token) = self.client.complete(write.number) {

@@ -6,7 +6,7 @@ use super::net::{Net, Weather};
 use crate::gossip::{Element, GrowSet, Options, Overlay, Rank};
 use crate::time::Time;
 
-/// What Maelstrom would report.
+/// The figures that Maelstrom would report.
 #[derive(Debug)]
 struct Report {
     /// Server messages by all client operations.

@@ -30,9 +30,9 @@ enum Command {
     CutOneWay(u16, u16),
     /// Ends all cuts.
     Heal,
-    /// Loses what is on its way.
+    /// Loses all messages on their way.
     Lose,
-    /// Delivers what is on its way at once, the latest first.
+    /// Delivers all messages on their way at once, the latest first.
     Reverse,
     /// Doubles every message from now on.
     Repeat,

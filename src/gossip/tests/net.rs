@@ -41,7 +41,7 @@ pub(super) struct Net<L> {
     pub(super) cuts: BTreeSet<(Rank, Rank)>,
     /// Messages sent so far.
     pub(super) sent: u64,
-    /// What was sent, for people.
+    /// The messages that were sent, for people.
     pub(super) trace: String,
     config: Options,
     rng: Pcg64Mcg,
@@ -227,7 +227,7 @@ impl<L: Lattice + Serialize + DeserializeOwned> Net<L> {
     }
 }
 
-/// A message in short, without the random numbers of lives.
+/// A message in short, without the random numbers of incarnations.
 fn describe<L>(message: &Message<L>) -> String {
     let echo = message.echo.map_or(String::new(), |echo| format!(" echo={}", echo.1));
     let mut text = format!("#{}{echo}", message.number);

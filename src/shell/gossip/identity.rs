@@ -9,10 +9,10 @@
 //! Only one can be settled in a cluster: no node ever has a higher one than it drew, so an
 //! identity that all have had is the lowest that was drawn. That takes disks: a node that
 //! forgets draws once more. So two settled identities are only taken for two clusters if both
-//! were read from disks; nodes without a directory refuse nobody.
+//! were read from disks; nodes without a directory refuse no other.
 //!
 //! It costs a few bytes in messages to nodes that have not proved that they hear this one
-//! in its present life, and nothing afterwards.
+//! in its present incarnation, and nothing afterwards.
 //!
 //! Deliberately missing: an identity before all nodes were heard once and started again.
 //! Until then a cluster takes every node of the right name for its own.
@@ -34,12 +34,12 @@ impl std::fmt::Display for ClusterId {
     }
 }
 
-/// An identity as it travels: with those that ever had it, and nobody if it is settled; and
+/// An identity as it travels: with those that ever had it, or none if it is settled; and
 /// whether it was read, settled, from a disk.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Claim(ClusterId, BTreeSet<Rank>, bool);
 
-/// What storage holds of it.
+/// The identity as storage holds it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Stored {
     /// The settled one.
@@ -50,28 +50,28 @@ pub(super) struct Stored {
     pub(super) drawn: Option<ClusterId>,
 }
 
-/// What a node knows of identities.
+/// A node's own identity, and its knowledge of others.
 #[derive(Clone, Debug)]
 pub(super) struct Identity {
     own: ClusterId,
     drawn: ClusterId,
-    /// Who ever had it, as far as is known; nobody if it is settled.
+    /// The nodes that ever had it, as far as is known; empty if it is settled.
     holders: BTreeSet<Rank>,
-    /// It was settled when this life began.
+    /// It was settled when this incarnation began.
     is_old: bool,
-    me: Rank,
+    rank: Rank,
     nodes: usize,
-    /// The lives that named a fitting identity.
+    /// The incarnations that named a fitting identity.
     admitted: BTreeMap<Rank, BTreeSet<Boot>>,
     /// The last other identity that each node has named.
     foreign: BTreeMap<Rank, ClusterId>,
 }
 
-/// What is to be done with a message.
+/// The decision about a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     Take,
-    /// It comes from a node of another cluster, or from a life that has not shown yet that
+    /// It comes from a node of another cluster, or from an incarnation that has not shown yet that
     /// it is none; it will.
     Drop,
     /// It is of another cluster. To be said if it is news.
@@ -79,19 +79,19 @@ pub(super) enum Verdict {
 }
 
 impl Identity {
-    /// Node `me` of `nodes`, with the identity that storage held or one drawn at random.
-    pub(super) fn new(me: Rank, nodes: usize, stored: Stored, random: u64) -> Identity {
+    /// Node `rank` of `nodes`, with the identity that storage held or one drawn at random.
+    pub(super) fn new(rank: Rank, nodes: usize, stored: Stored, random: u64) -> Identity {
         let drawn = stored.drawn.unwrap_or(ClusterId((random >> 32) as u32));
         let own = stored.settled.unwrap_or(drawn);
         let is_old = stored.settled.is_some();
-        let holders = if is_old { BTreeSet::new() } else { BTreeSet::from([me]) };
+        let holders = if is_old { BTreeSet::new() } else { BTreeSet::from([rank]) };
         let (admitted, foreign) = (BTreeMap::new(), BTreeMap::new());
-        let mut new = Identity { own, drawn, holders, is_old, me, nodes, admitted, foreign };
+        let mut new = Identity { own, drawn, holders, is_old, rank, nodes, admitted, foreign };
         new.settle();
         new
     }
 
-    /// What storage should hold.
+    /// Returns the identity that storage should hold.
     pub(super) fn to_store(&self) -> Stored {
         Stored { settled: self.settled(), drawn: Some(self.drawn) }
     }
@@ -106,13 +106,13 @@ impl Identity {
         self.own
     }
 
-    /// What to say to a node, which has proved that it hears this one or has not.
+    /// Returns the claim for a node, which has proved that it hears this one or has not.
     pub(super) fn claim(&self, is_proved: bool) -> Option<Claim> {
         let is_needed = !is_proved || self.settled().is_none();
         is_needed.then(|| Claim(self.own, self.holders.clone(), self.is_old))
     }
 
-    /// Takes in what a message from the life `boot` of `from` claims.
+    /// Takes in what a message from the incarnation `boot` of `from` claims.
     pub(super) fn take(&mut self, from: Rank, boot: Boot, claim: Option<Claim>) -> Verdict {
         let Some(Claim(theirs, holders, is_old)) = claim else {
             let is_known = self.admitted.get(&from).is_some_and(|boots| boots.contains(&boot));
@@ -137,7 +137,7 @@ impl Identity {
 
     fn merge(&mut self, theirs: ClusterId, holders: BTreeSet<Rank>) {
         if theirs < self.own {
-            (self.own, self.holders) = (theirs, BTreeSet::from([self.me]));
+            (self.own, self.holders) = (theirs, BTreeSet::from([self.rank]));
         }
         if theirs == self.own {
             self.holders.extend(holders);
@@ -160,7 +160,7 @@ mod tests {
         Identity::new(Rank(me), 3, Stored::default(), random << 32)
     }
 
-    /// A node of three in a later life.
+    /// A node of three in a later incarnation.
     fn old(me: u16, id: u32) -> Identity {
         let stored = Stored { settled: Some(ClusterId(id)), drawn: Some(ClusterId(id)) };
         Identity::new(Rank(me), 3, stored, 0)
@@ -169,7 +169,7 @@ mod tests {
     /// Each tells the other what it claims.
     fn meet(a: &mut Identity, b: &mut Identity) -> (Verdict, Verdict) {
         let (of_a, of_b) = (a.claim(false), b.claim(false));
-        (a.take(b.me, Boot(1), of_b), b.take(a.me, Boot(1), of_a))
+        (a.take(b.rank, Boot(1), of_b), b.take(a.rank, Boot(1), of_a))
     }
 
     #[test]

@@ -60,7 +60,7 @@ pub struct Replicated<L> {
 struct Running<L> {
     engine: Engine<L>,
     identity: Identity,
-    /// What storage was told of the identity.
+    /// The identity that storage was told.
     stored: Stored,
     /// All nodes, by rank.
     nodes: Vec<NodeId>,
@@ -78,7 +78,7 @@ struct Envelope<'a, L> {
     claim: Option<Claim>,
 }
 
-/// What of an envelope is not the engine's.
+/// The part of an envelope that is not the engine's.
 #[derive(Deserialize)]
 struct Claims {
     #[serde(rename = "i", default)]
@@ -120,7 +120,7 @@ impl<L: Lattice + Serialize + DeserializeOwned> Replicated<L> {
     /// it would be to lose what was acknowledged.
     pub fn start(&mut self, cx: &mut Context<'_>, log: Log) {
         if let Some(why) = log.lost {
-            // What was acknowledged here and not told to others yet is on no other node.
+            // A delta that was acknowledged here and not sent yet is on no other node.
             return cx.refuse(format!(
                 "what this node acknowledged is missing: {why}. Give it the directory as it \
                  was; or remove directory and record to let it join without one, which \
@@ -130,8 +130,8 @@ impl<L: Lattice + Serialize + DeserializeOwned> Replicated<L> {
         let (nodes, ranks) = rank_nodes(cx);
         let count = u16::try_from(nodes.len()).expect("a cluster has fewer than 65536 nodes");
         let boot = Boot::from_random(cx.rng().next_u64());
-        let me = ranks[cx.id()];
-        let mut engine = Engine::new(me, count, boot, &self.config);
+        let rank = ranks[cx.id()];
+        let mut engine = Engine::new(rank, count, boot, &self.config);
         let mut stored = Stored::default();
         if let Some(bytes) = &log.checkpoint {
             self.checkpoint_bytes = bytes.len();
@@ -147,13 +147,13 @@ impl<L: Lattice + Serialize + DeserializeOwned> Replicated<L> {
             }
         }
         engine.start(cx.now());
-        let identity = Identity::new(me, nodes.len(), stored, cx.rng().next_u64());
+        let identity = Identity::new(rank, nodes.len(), stored, cx.rng().next_u64());
         self.running = Some(Running { engine, identity, stored, nodes, ranks });
         cx.set_timer(READS, JOIN_PATIENCE);
         self.carry_out(cx);
     }
 
-    /// Takes what is the engine's business; hands back what is the workload's.
+    /// Takes the engine's events; hands back the workload's.
     ///
     /// A `read` is handed back once another node has echoed this one, or after two seconds: a
     /// node that has just been restarted may have forgotten what the others know, and
@@ -194,7 +194,7 @@ impl<L: Lattice + Serialize + DeserializeOwned> Replicated<L> {
         self.running().engine.state()
     }
 
-    /// This node's name as an author of deltas; new in every life.
+    /// This node's name as an author of deltas; new in every incarnation.
     ///
     /// # Panics
     /// Before [`Replicated::start`].

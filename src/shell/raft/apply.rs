@@ -18,8 +18,8 @@ use crate::mark::{self, Mark};
 use crate::mutant::guard;
 use crate::node::Context;
 use crate::raft::{
-    ClientId, Command, Entry, LogId, Outcome, Payload, ProposeError, RaftId, Read, ReadContext,
-    Sequence, Sessions, Term,
+    ClientId, Command, CommandStatus, Entry, LogId, Payload, ProposeError, RaftId, Read,
+    ReadContext, Sequence, Sessions, Term,
 };
 
 /// The longest answer that a session keeps, in bytes. A node answers its clients when it
@@ -63,24 +63,24 @@ impl<S: StateMachine> Replica<S> {
             sent_in,
             voucher: (voucher, term),
         }));
-        for Query { name, query } in queries {
+        for Query { tag, query } in queries {
             let wanted = Wanted::Answer(query);
-            started.read(Reader { origin: from, name, wanted }, voucher, term);
+            started.read(Reader { origin: from, tag, wanted }, voucher, term);
         }
-        for ChangeRequest { name, sent_in, goal } in changes {
-            started.change(started.ticked, Asker { node: from, name }, sent_in, goal);
+        for ChangeRequest { tag, sent_in, goal } in changes {
+            started.change(started.ticked, Asker { node: from, tag }, sent_in, goal);
         }
     }
 
-    /// Gives the commands of a batch to the core, as long as it takes them. What this
-    /// node does not lead is in no log by its doing; whoever sent it will send it again.
+    /// Gives the commands of a batch to the core, as long as it takes them. If this
+    /// node does not lead, they are in no log by its doing; their senders will send them again.
     pub(super) fn propose_batch(&mut self, cx: &mut Context<'_>) {
         let Some(started) = &mut self.started else { return };
         let mut batch = std::mem::take(&mut started.batch).into_iter();
         while let Some(proposal) = batch.next() {
             let command = &proposal.command;
             let key = Key::of(command.as_bytes());
-            // Guard: what is in the log or applied already is not appended again.
+            // Guard: a command that is in the log or applied already is not appended again.
             if key.is_some_and(|(key, origin)| self.is_known(key, origin)) {
                 continue;
             }
@@ -115,13 +115,13 @@ impl<S: StateMachine> Replica<S> {
         let Key::Command(session, number) = key else { return is_waiting };
         let answer = match self.sessions.recall(ClientId(session), Sequence(number)) {
             None => return is_waiting,
-            Some(Outcome::Repeated(answer)) => answer,
+            Some(CommandStatus::Repeated(answer)) => answer,
             Some(_) => None,
         };
         mark::hit(Mark::CommandRepeated);
         // A node that wants to read its own writes answers when it has applied them.
         if let Some(answer) = answer.filter(|_| !self.options.read_your_writes)
-            && origin != started.own
+            && origin != started.id
         {
             let answer = CommandAnswer { session, number, answer: answer.0 };
             started.replies_to(origin).answers.push(answer);
@@ -167,14 +167,14 @@ impl<S: StateMachine> Replica<S> {
             return self.answer(cx, at, to, answer);
         }
         let answer = match self.sessions.check(client, sequence, Sequence(floor), at.index) {
-            // Guard: only what is new is applied.
-            Outcome::New => {
+            // Guard: only new commands are applied.
+            CommandStatus::New => {
                 let answer = self.machine.apply(command);
                 let is_small = answer.as_str().len() <= KEPT_ANSWER_BYTES;
                 self.sessions.record(client, sequence, is_small.then(|| answer.clone()));
                 answer.0
             }
-            Outcome::Repeated(answer) => {
+            CommandStatus::Repeated(answer) => {
                 mark::hit(Mark::CommandRepeated);
                 match answer {
                     Some(answer) => answer.0,
@@ -184,18 +184,18 @@ impl<S: StateMachine> Replica<S> {
             }
             // Guard: whether the command was applied before the session expired, its state
             // cannot tell any more.
-            Outcome::Expired => {
+            CommandStatus::Expired => {
                 let unknown = || RawValue::NULL.to_owned();
                 self.plant_expired(command).unwrap_or_else(unknown)
             }
-            Outcome::Settled | Outcome::TooFarAhead => return,
+            CommandStatus::Settled | CommandStatus::TooFarAhead => return,
         };
         self.answer(cx, at, to, answer);
     }
 
     /// Tells the node that sent a command what became of it. The leader does, and the
     /// node itself if it gets there first; or the leader only says that it may be
-    /// applied, if whoever asked is to find its effect on that node.
+    /// applied, if the client is to find its effect on that node.
     fn answer(
         &mut self,
         cx: &mut Context<'_>,
@@ -204,7 +204,7 @@ impl<S: StateMachine> Replica<S> {
         answer: Box<RawValue>,
     ) {
         let Some(started) = &mut self.started else { return };
-        if origin == started.own {
+        if origin == started.id {
             self.complete(cx, client.0, sequence.0, answer, Via::Log);
         } else if started.raft.is_leader() {
             let replies = started.replies_to(origin);
@@ -224,14 +224,14 @@ impl<S: StateMachine> Replica<S> {
         match reader.wanted {
             Wanted::Answer(query) => {
                 let answer = self.machine.query(&query);
-                self.result(cx, reader.origin, reader.name, answer);
+                self.result(cx, reader.origin, reader.tag, answer);
             }
             Wanted::Leadership => started.changes.checked(read.context.0),
             Wanted::Idle(proposal) => self.settle_idle(cx, *proposal),
         }
     }
 
-    /// Forgets a read that cannot be served here. Whoever asked will ask again.
+    /// Forgets a read that cannot be served here. The node that asked will ask again.
     pub(super) fn drop_read(&mut self, context: ReadContext) {
         let Some(started) = &mut self.started else { return };
         let reader = started.reads.remove(&context.0);
@@ -245,14 +245,14 @@ impl<S: StateMachine> Replica<S> {
         &mut self,
         cx: &mut Context<'_>,
         origin: RaftId,
-        name: u64,
+        tag: u64,
         answer: Answer,
     ) {
         let Some(started) = &mut self.started else { return };
-        if origin == started.own {
-            self.finish(cx, name, answer);
+        if origin == started.id {
+            self.finish(cx, tag, answer);
         } else {
-            let result = QueryResult { name, result: answer.0 };
+            let result = QueryResult { tag, result: answer.0 };
             started.replies_to(origin).results.push(result);
         }
     }

@@ -10,7 +10,7 @@ use crate::message::{ErrorCode, RpcError};
 use crate::raft::{Config, Index, RaftId, Term};
 use crate::time::Time;
 
-/// What the cluster is to become: these are to be voters, and those no members.
+/// The target of a change: `add` are to be voters, and `remove` no members.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Goal {
     #[serde(rename = "a", default, skip_serializing_if = "BTreeSet::is_empty")]
@@ -24,8 +24,8 @@ pub(super) struct Goal {
 pub(super) struct Asker {
     /// The node that asks.
     pub(super) node: RaftId,
-    /// Its name for the request.
-    pub(super) name: u64,
+    /// Its number for the request.
+    pub(super) tag: u64,
 }
 
 /// The changes that this node has dealt with as the leader of `term`.
@@ -33,7 +33,7 @@ pub(super) struct Asker {
 pub(super) struct Changes {
     pub(super) term: Term,
     pub(super) current: Option<Current>,
-    /// What was answered in this term. A request that comes again gets it again.
+    /// The answers of this term. A request that comes again gets its answer again.
     pub(super) answered: BTreeMap<Asker, Verdict>,
     /// Answers on their way.
     pub(super) unsent: Vec<Asker>,
@@ -55,7 +55,7 @@ pub(super) struct Current {
     /// The read by which the leader makes sure that it still leads.
     pub(super) check: Option<Check>,
     pub(super) since: Time,
-    /// What the learners had when one of them last got on, and when.
+    /// The progress of the learners when one of them last got on, and that moment.
     pub(super) got: (Vec<Index>, Time),
 }
 
@@ -71,7 +71,7 @@ pub(super) struct Done {
     pub(super) kind: &'static str,
 }
 
-/// What a client is told about its change, where the leader has answered `answer`.
+/// Returns the answer for a client whose change the leader has answered with `answer`.
 pub(super) fn translate(done: &'static str, sent_in: &[Term], answer: Answer) -> Answer {
     match serde_json::from_str::<RpcError>(answer.as_str()) {
         Err(_) => Answer::new(&Done { kind: done }),

@@ -1,4 +1,4 @@
-//! What this node has asked of the cluster for its clients, until it is answered.
+//! The requests of this node's clients, until they are answered.
 //!
 //! A command is numbered within this incarnation's session and kept until its outcome is
 //! known. It is sent to the leader, again if another one leads, and again if nothing
@@ -20,17 +20,17 @@ use crate::time::Time;
 /// Everything this node has asked of the cluster.
 pub(super) struct Client {
     pub(super) id: RaftId,
-    /// Tells this life's session from others when it is opened.
+    /// Tells this incarnation's session from others when it is opened.
     pub(super) nonce: u64,
     pub(super) session: Option<u64>,
     /// When the session was last asked for.
     pub(super) asked: Option<Time>,
     pub(super) next_number: u64,
-    pub(super) next_name: u64,
+    pub(super) next_tag: u64,
     pub(super) commands: BTreeMap<u64, Pending>,
-    /// Queries and changes of membership, by name.
+    /// Queries and changes of membership, by tag.
     pub(super) others: BTreeMap<u64, Pending>,
-    /// What has to be sent, by number and by name.
+    /// The requests that have to be sent, by number and by tag.
     pub(super) unsent_commands: BTreeSet<u64>,
     pub(super) unsent_others: BTreeSet<u64>,
     /// The term in which things were last sent, and the way they went.
@@ -48,8 +48,8 @@ impl Client {
             session: None,
             asked: None,
             next_number: 1,
-            // Answers to an earlier life must match nothing.
-            next_name: nonce,
+            // Answers to an earlier incarnation must match nothing.
+            next_tag: nonce,
             commands: BTreeMap::new(),
             others: BTreeMap::new(),
             unsent_commands: BTreeSet::new(),
@@ -60,12 +60,12 @@ impl Client {
         }
     }
 
-    /// Whether this life's session is the one with this nonce.
+    /// Whether this incarnation's session is the one with this nonce.
     pub(super) fn has_nonce(&self, nonce: u64) -> bool {
         self.nonce == nonce
     }
 
-    /// Whether somebody waits for an answer.
+    /// Whether a client waits for an answer.
     pub(super) fn has_requests(&self) -> bool {
         !self.commands.is_empty() || !self.others.is_empty()
     }
@@ -79,7 +79,7 @@ impl Client {
         self.commands.first_key_value().map_or(self.next_number, |(number, _)| *number)
     }
 
-    /// Everything has to be sent again: somebody else leads.
+    /// Has everything sent again, because there is another leader or another route.
     pub(super) fn resend_all(&mut self) {
         if self.commands.values().any(|pending| pending.sent.is_some()) {
             mark::hit(Mark::CommandRetried);

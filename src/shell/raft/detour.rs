@@ -6,13 +6,13 @@
 //! nothing for its clients although most of the cluster is within its reach. A link
 //! that fails in one direction has the same effect.
 //!
-//! So a replica whose clients wait, and who knows no leader or gets no answers from it,
-//! asks the others who hears one. Whoever does says so, and from then on *passes on*
+//! So a replica whose clients wait, and that knows no leader or gets no answers from it,
+//! asks the others who hears one. A replica that does says so, and from then on *passes on*
 //! requests to the leader and replies back. That is one hop more each way, never two:
 //! what was passed on goes to the leader or nowhere, and replies that come back go to
-//! the replica that asked. What was sent directly before and arrives after all, or
+//! the replica that asked. A command that was sent directly before and arrives after all, or
 //! arrives by two ways, happens once, as always: sessions see to that. In good weather
-//! nobody asks, and there is not one message more.
+//! no replica asks, and there is not one message more.
 //!
 //! The leader answers a replica by the way its last requests came. A replica that
 //! passes on a query has followed the leader after the query was asked, so it vouches
@@ -35,7 +35,7 @@ use crate::time::Time;
 const LASTS: Duration = Duration::from_secs(5);
 /// How often the others are asked, at most.
 const SEEK: Duration = Duration::from_millis(200);
-/// How many heartbeats in a row may be missed by somebody who hears a leader.
+/// How many heartbeats in a row may be missed by a replica that hears a leader.
 const HEARTBEATS: u32 = 3;
 
 impl Started {
@@ -44,7 +44,7 @@ impl Started {
         let (term, leader) = self.leader_seen();
         let detour = &mut self.detour;
         let is_avoided = leader.is_none_or(|leader| detour.avoid == Some((term, leader)));
-        // Whoever hears of another leader tries that one first.
+        // If there is another leader, that one is tried first.
         detour.by = detour.by.filter(|(_, until)| is_avoided && now < *until);
         match detour.by {
             Some((by, _)) => Some(Route::By(by)),
@@ -62,7 +62,7 @@ impl Started {
         }
         self.detour.asked = Some(Asked { at: now, seen: self.leader_seen(), second_best: None });
         let members = self.raft.configuration().1.members();
-        for member in members.into_iter().filter(|id| *id != self.own) {
+        for member in members.into_iter().filter(|id| *id != self.id) {
             self.outbox.entry(member).or_default().seeks = true;
         }
     }
@@ -70,7 +70,7 @@ impl Started {
     /// Whether this replica can pass on the requests of `asker`.
     fn can_pass_on(&self, asker: RaftId, now: Time, heartbeat: Duration) -> bool {
         match self.raft.leader() {
-            Some(leader) if leader == self.own => true,
+            Some(leader) if leader == self.id => true,
             Some(leader) if leader != asker => {
                 self.timing.heard(leader).is_some_and(|at| now - at <= heartbeat * HEARTBEATS)
             }
@@ -78,10 +78,10 @@ impl Started {
         }
     }
 
-    /// Somebody hears a leader, and has said so because this replica asked.
+    /// Takes note that `by` hears a leader, and has said so because this replica asked.
     fn found(&mut self, now: Time, by: RaftId) {
         let seen = self.leader_seen();
-        // Whoever has learnt of a leader meanwhile goes there first.
+        // If this replica has learnt of a leader meanwhile, that one is tried first.
         let Some(asked) = self.detour.asked.as_mut().filter(|a| a.seen == seen) else { return };
         match seen.1 {
             // It is there, only slow; or the question or its answers got lost.
@@ -128,7 +128,7 @@ impl Started {
 }
 
 impl<S: StateMachine> Replica<S> {
-    /// Somebody asks who hears a leader, or answers that it does.
+    /// Handles the question of `from` who hears a leader, or its answer that it does.
     pub(super) fn guide(&mut self, now: Time, from: RaftId, seeks: bool, hears: bool) {
         let usual = Duration::from_millis(self.options.heartbeat_ms);
         let Some(started) = &mut self.started else { return };
@@ -180,7 +180,7 @@ impl<S: StateMachine> Replica<S> {
     ) {
         for OnBehalf { origin, content: requests } in passed_on {
             let Some(started) = &mut self.started else { return };
-            if started.raft.is_leader() && origin != started.own {
+            if started.raft.is_leader() && origin != started.id {
                 started.detour.routes.insert(origin, by);
                 self.serve(origin, by, term, requests);
             }

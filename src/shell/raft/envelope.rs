@@ -65,7 +65,7 @@ pub(super) fn opening_of(entry: &Entry) -> Option<Opening> {
     Opening::read(command.as_bytes())
 }
 
-/// What tells a command from all others.
+/// The identity of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Key {
     /// Session and number.

@@ -151,7 +151,7 @@ impl<S: StateMachine> Replica<S> {
         let Some(started) = &self.started else { return };
         let threshold = self.options.compact_bytes.max(started.snapshot_bytes);
         let last = started.raft.snapshot().map_or(0, |snapshot| snapshot.last.index.0);
-        let threshold = threshold + spread(started.own, last) % (threshold / 2 + 1);
+        let threshold = threshold + spread(started.id, last) % (threshold / 2 + 1);
         let applied = started.raft.status().applied;
         if started.applied_bytes < threshold || applied == Index::ZERO {
             return;

@@ -11,7 +11,7 @@
 //! A node that may have lost what it promised *abstains*: it receives the log, and is
 //! counted for nothing. It knows that from its storage, or because it begins with nothing
 //! although another node knows that it has taken part. It takes part again once the session that it
-//! opened in this life is applied here: see [`Raft::readmit`](crate::raft::Raft::readmit)
+//! opened in this incarnation is applied here: see [`Raft::readmit`](crate::raft::Raft::readmit)
 //! and `docs/storage.md`.
 
 use super::machine::StateMachine;
@@ -68,7 +68,7 @@ impl<S: StateMachine> Replica<S> {
         }
         self.known.insert(origin);
         let Some(started) = &mut self.started else { return };
-        let own = origin == started.own && started.client.has_nonce(nonce);
+        let own = origin == started.id && started.client.has_nonce(nonce);
         if own && started.raft.is_abstaining() {
             tracing::warn!("{} has caught up, and takes part again", cx.id());
             started.raft.readmit();
@@ -77,7 +77,7 @@ impl<S: StateMachine> Replica<S> {
         }
     }
 
-    /// Why nobody leads this node, if others are of another cluster.
+    /// Returns why this node has no leader, if others are of another cluster.
     pub(super) fn cut_off(&self, cx: &Context<'_>) -> Option<String> {
         let started = self.started.as_ref()?;
         let (id, theirs) = started.foreign.first_key_value()?;

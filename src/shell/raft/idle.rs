@@ -1,4 +1,4 @@
-//! Commands that change nothing: a compare-and-set that fails, a write of what is there.
+//! Commands that change nothing: a compare-and-set that fails, a write of the present value.
 //!
 //! Such a command needs no place in the log. The leader answers it as it answers a query:
 //! without a disk, and in one round trip. It only has to be sure that no copy of the
@@ -57,7 +57,7 @@ impl<S: StateMachine> Replica<S> {
             return false;
         }
         let wanted = Wanted::Idle(Box::new(proposal.clone()));
-        let reader = Reader { origin, name: number, wanted };
+        let reader = Reader { origin, tag: number, wanted };
         let (voucher, voucher_term) = proposal.voucher;
         let taken = started.read(reader, voucher, voucher_term);
         if taken {
@@ -108,7 +108,7 @@ impl<S: StateMachine> Replica<S> {
     ) {
         let Some(started) = &mut self.started else { return };
         let Envelope { session, number, origin, .. } = *envelope;
-        if origin == started.own {
+        if origin == started.id {
             self.take_idle_answer(cx, term, session, number, answer);
         } else {
             let answer = IdleAnswer { term, session, number, answer: answer.0 };

@@ -1,4 +1,4 @@
-//! What a leader has answered, or is about to, without its log (see `idle`).
+//! The answers that a leader has given, or is about to, without its log (see `idle`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,14 +6,14 @@ use super::envelope::Key;
 use super::machine::Answer;
 use crate::raft::Term;
 
-/// What a leader has to remember of commands that it did not append.
+/// A leader's memory of commands that it did not append.
 #[derive(Debug, Default)]
 pub(super) struct IdleAnswers {
     /// The term in which this node leads, and of which this is the memory.
     pub(super) term: Term,
     /// Commands that wait for a confirmation, as queries do.
     pub(super) checking: BTreeSet<Key>,
-    /// What was answered, by session.
+    /// The answers, by session.
     pub(super) answered: BTreeMap<u64, Answered>,
 }
 
@@ -25,7 +25,7 @@ pub(super) struct Answered {
     pub(super) answers: BTreeMap<u64, Answer>,
 }
 
-/// What becomes of a copy of a command.
+/// The decision about a copy of a command.
 pub(super) enum Fate {
     Append,
     /// Leave it: it was answered, or its turn comes, or it was for another leader.

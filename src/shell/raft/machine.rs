@@ -5,13 +5,13 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use crate::message::RpcError;
 
-/// What is replicated: a deterministic machine. Two that apply the same commands in
+/// A deterministic machine, which is replicated. Two that apply the same commands in
 /// the same order must give the same answers; so no clock, no randomness, no address
 /// of anything may decide.
 pub trait StateMachine {
-    /// Carries out a command. What it finds impossible is an answer too.
+    /// Carries out a command. A refusal is an answer too.
     fn apply(&mut self, command: &RawValue) -> Answer;
-    /// What [`StateMachine::apply`] would answer to `command`, if that would change nothing
+    /// Returns the answer of [`StateMachine::apply`] to `command`, if it would change nothing
     /// at present: then it may be answered like a query, without a place in the log.
     /// `None` if it would, or if that cannot be told cheaply.
     fn idle_answer(&self, _command: &RawValue) -> Option<Answer> {

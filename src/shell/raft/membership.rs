@@ -1,14 +1,14 @@
 //! Members come and go: requests to add and to remove nodes, one or several at once.
 //!
 //! A node that is to be added first learns (it gets the log and decides nothing), and
-//! becomes a voter when it has caught up, so that nobody waits for it. All voters that a
-//! change adds and removes change together, in one joint phase. Whoever asked is
+//! becomes a voter when it has caught up, so that no commit waits for it. All voters that a
+//! change adds and removes change together, in one joint phase. The client that asked is
 //! answered when the cluster has the new configuration.
 //!
 //! # What an answer promises
 //!
 //! A request may reach several leaders, and each of them more than once. So it has an
-//! identity, its node's number and name for it, and every copy carries the term in which
+//! identity, its node and that node's number for it, and every copy carries the term in which
 //! it was sent: only the leader of that term, of which there is one, takes it up. What
 //! that leader has refused it refuses again, whatever has changed since. A node whose
 //! request was sent in a single term therefore believes a refusal, and passes it on as
@@ -20,11 +20,11 @@
 //!
 //! # One change at a time
 //!
-//! A request for what is under way joins it, a different one is refused. As long as the
+//! A request for the change that is under way joins it, a different one is refused. As long as the
 //! nodes that a change adds are only learning, a request to remove them cancels it; and
 //! if one of them is not heard or does not get on, the leader gives up by itself and
-//! removes them again. What is in its joint phase can only be completed, by whoever
-//! leads.
+//! removes them again. A change in its joint phase can only be completed, by the present
+//! leader.
 
 use std::time::Duration;
 
@@ -114,7 +114,7 @@ impl<S: StateMachine> Replica<S> {
         }
     }
 
-    /// Takes the current change one step further, and answers what is decided.
+    /// Takes the current change one step further, and answers the requests that are decided.
     pub(super) fn settle_changes(&mut self, cx: &mut Context<'_>) {
         let Some(started) = &mut self.started else { return };
         started.advance(cx.now());
@@ -127,7 +127,7 @@ impl<S: StateMachine> Replica<S> {
                     Answer::error(&RpcError::new(ErrorCode::TEMPORARILY_UNAVAILABLE, *why))
                 }
             };
-            self.result(cx, asker.node, asker.name, answer);
+            self.result(cx, asker.node, asker.tag, answer);
         }
     }
 }
@@ -161,9 +161,9 @@ impl Started {
         }
     }
 
-    /// Does what is next for the current change.
+    /// Takes the next step of the current change.
     fn advance(&mut self, now: Time) {
-        // In another term whoever asked asks again.
+        // In another term the nodes that asked ask again.
         self.changes.enter(self.raft.term());
         let Some(mut current) = self.changes.current.take() else { return };
         let verdict = self.step_change(&mut current, now);
@@ -228,8 +228,8 @@ impl Started {
     fn still_leads(&mut self, current: &mut Current) -> bool {
         if current.check.is_none() {
             let context = self.next_read;
-            let reader = Reader { origin: self.own, name: 0, wanted: Wanted::Leadership };
-            let taken = self.read(reader, self.own, Term::ZERO);
+            let reader = Reader { origin: self.id, tag: 0, wanted: Wanted::Leadership };
+            let taken = self.read(reader, self.id, Term::ZERO);
             current.check = taken.then_some(Check::Asked(context));
         }
         current.check == Some(Check::Passed)

@@ -4,7 +4,7 @@
 //! [`Replica`] makes a node of it. It turns what the core wants into effects: writes
 //! become records, promises wait for their tickets, time becomes ticks. And it is the
 //! client of its own cluster, on behalf of the node's clients: it passes commands and
-//! queries on to whoever leads, keeps them until there is an answer, and sends them
+//! queries on to the leader, keeps them until there is an answer, and sends them
 //! again when the leader changes. Sessions make sure that a command which arrives
 //! twice happens once.
 //!

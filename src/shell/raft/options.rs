@@ -39,7 +39,7 @@ pub struct Options {
     pub max_early: usize,
     /// The size of a piece of a snapshot on its way to another replica, in bytes.
     pub snapshot_chunk_bytes: usize,
-    /// How many sessions are remembered; each start of a node opens one. What decides is
+    /// How many sessions are remembered; each start of a node opens one. The deciding number is
     /// the number with which the cluster began: it is part of the replicated state, and
     /// must be the same on every node of a new cluster.
     pub max_sessions: usize,

@@ -14,7 +14,7 @@ use super::state::{Replica, Started, Wanted};
 use crate::message::{ErrorCode, RpcError};
 use crate::mutant::guard;
 use crate::node::Context;
-use crate::raft::{ClientId, Outcome, ReadContext, Sequence, Term};
+use crate::raft::{ClientId, CommandStatus, ReadContext, Sequence, Term};
 
 /// How long a request is kept, unless the options say otherwise: longer than any client of the
 /// protocol waits.
@@ -41,7 +41,7 @@ impl<S: StateMachine> Replica<S> {
         started.consider_detour(now);
         let rtt_ms = started.timing.rtt_ms(now);
         let client = &mut started.client;
-        // What clients send keeps this node from hearing the others, and takes time to pass on.
+        // The clients' commands keep this node from hearing the others, and take time to pass on.
         let load = moving_time(client.commands.values().map(Pending::size_bytes).sum());
         let within = self.options.answer_within_ms.map(Duration::from_millis);
         let (leaderless, keep) = (leaderless + load, within.unwrap_or(KEEP + load));
@@ -90,8 +90,8 @@ impl<S: StateMachine> Replica<S> {
         }
         let fresh = started.raft.term() == Term::ZERO && !client.is_idle();
         let first = started.raft.configuration().1.voters.first().copied();
-        if let Some(first) = first.filter(|first| fresh && *first != started.own) {
-            // Nobody may have told the first server yet that there is work.
+        if let Some(first) = first.filter(|first| fresh && *first != started.id) {
+            // The first server may not have been told yet that there is work.
             started.outbox.entry(first).or_default().wake = true;
         }
         for (request, certainty) in refused {
@@ -145,7 +145,7 @@ impl<S: StateMachine> Replica<S> {
         let Some(session) = started.client.session else { return };
         let numbers: Vec<u64> = started.client.commands.keys().copied().collect();
         for number in numbers {
-            if let Some(Outcome::Repeated(answer)) =
+            if let Some(CommandStatus::Repeated(answer)) =
                 self.sessions.recall(ClientId(session), Sequence(number))
             {
                 let answer = answer.unwrap_or_else(|| Answer::error(&give_up(Certainty::Unknown)));
@@ -154,7 +154,7 @@ impl<S: StateMachine> Replica<S> {
         }
     }
 
-    /// The cluster has forgotten this node's session. What became of the commands that
+    /// The cluster has forgotten this node's session. The outcome of the commands that
     /// were sent is unknown; the others go into a new one.
     fn session_ended(&mut self, cx: &mut Context<'_>) {
         let Some(started) = &mut self.started else { return };
@@ -178,11 +178,11 @@ impl<S: StateMachine> Replica<S> {
     }
 
     /// The result of a query or a change has come.
-    pub(super) fn finish(&mut self, cx: &mut Context<'_>, name: u64, answer: Answer) {
+    pub(super) fn finish(&mut self, cx: &mut Context<'_>, tag: u64, answer: Answer) {
         let Some(started) = &mut self.started else { return };
-        if let Some(mut pending) = started.client.others.remove(&name) {
+        if let Some(mut pending) = started.client.others.remove(&tag) {
             pending.leave(&mut started.client.pace);
-            started.client.unsent_others.remove(&name);
+            started.client.unsent_others.remove(&tag);
             let answer = match &pending.ask {
                 Ask::Change { done, sent_in, .. } => translate(done, sent_in, answer),
                 Ask::Command(_) | Ask::Query(_) => answer,
@@ -206,10 +206,10 @@ impl Started {
     /// Forgets reads at this node whose queries are answered: the leader never got the
     /// question, or its answer was lost, and another attempt succeeded.
     fn forget_reads(&mut self) {
-        let (own, others, raft) = (self.own, &self.client.others, &mut self.raft);
+        let (own, others, raft) = (self.id, &self.client.others, &mut self.raft);
         self.reads.retain(|context, reader| {
             let is_query = reader.origin == own && matches!(reader.wanted, Wanted::Answer(_));
-            let is_over = is_query && !others.contains_key(&reader.name);
+            let is_over = is_query && !others.contains_key(&reader.tag);
             if is_over {
                 raft.cancel_read(ReadContext(*context));
             }

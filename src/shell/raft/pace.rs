@@ -21,7 +21,7 @@ pub(super) const WINDOW_BYTES: usize = 4 << 20;
 pub(super) const RESEND: Duration = Duration::from_millis(400);
 /// How many times longer than the first copy a later one waits, at most.
 const BACKOFF_MAX: u32 = 4;
-/// What a slow pipe moves in a millisecond, in bytes: 4 MiB a second.
+/// The bytes that a slow pipe moves in a millisecond: 4 MiB a second.
 const SLOW_BYTES_PER_MS: usize = 4 << 10;
 /// How long a measurement counts: one to two of these.
 const SPAN: Duration = Duration::from_secs(5);
@@ -31,7 +31,7 @@ pub(super) fn moving_time(bytes: usize) -> Duration {
     Duration::from_millis((bytes / SLOW_BYTES_PER_MS) as u64)
 }
 
-/// What is on the way, and how long answers take.
+/// The commands on the way, and how long answers take.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
     /// Bytes of commands that were sent by the present way and not answered.
@@ -93,7 +93,7 @@ mod tests {
         pace.answered(Time::ZERO, ms(1800));
         let waits: Vec<Duration> = (1..6).map(|copies| pace.patience(copies, 0)).collect();
         assert_eq!(waits, [ms(3600), ms(7200), ms(14400), ms(14400), ms(14400)]);
-        // What is measured much later replaces it, a span afterwards.
+        // A much later measurement replaces it, a span afterwards.
         pace.answered(Time::ZERO + ms(6000), ms(10));
         pace.answered(Time::ZERO + ms(12000), ms(10));
         assert_eq!(pace.patience(1, 0), ms(400));

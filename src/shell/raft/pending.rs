@@ -25,7 +25,7 @@ pub(super) struct Pending {
     sent_in: Option<Term>,
     /// A copy was sent that names no term.
     is_plain: bool,
-    /// It is a command, and on the way to whoever is believed to lead.
+    /// It is a command, and on the way to the presumed leader.
     on_the_way: bool,
 }
 
@@ -88,7 +88,7 @@ pub(super) enum Certainty {
     Unknown,
 }
 
-/// What is asked.
+/// The content of a request.
 pub(super) enum Ask {
     Command(Box<RawValue>),
     Query(Box<RawValue>),

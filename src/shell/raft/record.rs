@@ -1,4 +1,4 @@
-//! What a replica keeps on disk: records of what was appended, and checkpoints.
+//! The content of a replica's disk: records of appended entries, and checkpoints.
 //!
 //! Both are JSON, so that a data directory can be read with any tool, except for the
 //! state machine's own bytes, which follow the JSON of a checkpoint as they are. That
@@ -91,10 +91,10 @@ pub(super) fn encode_checkpoint(state: &Restored, standing: Standing) -> Vec<u8>
     join(&serde_json::to_vec(&header).expect("checkpoints are plain data"), data)
 }
 
-/// What storage held, as the core wants it.
+/// Reads the content of storage.
 ///
 /// # Errors
-/// Says what is wrong if it was not written by a replica.
+/// The reason, if it was not written by a replica.
 pub(super) fn decode(log: &Log) -> Result<(Restored, Standing), String> {
     let (mut state, mut standing) = match &log.checkpoint {
         Some(bytes) => decode_checkpoint(bytes)?,

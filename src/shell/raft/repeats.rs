@@ -1,11 +1,11 @@
-//! What a leader's log holds already, so that a command that comes again is not appended
+//! The commands in a leader's log, so that one that comes again is not appended
 //! again.
 //!
 //! Sessions alone make sure that a command which stands in the log twice happens once.
 //! But where answers take longer than a replica waits for them, every command would stand
 //! there twice, and be replicated and written twice. A leader's log holds every entry
-//! that can still be committed before its own, so what is found neither here nor in the
-//! sessions is nowhere.
+//! that can still be committed before its own, so a command that is neither here nor in the
+//! sessions is in no log.
 
 use std::collections::BTreeSet;
 

@@ -134,7 +134,7 @@ impl<S: StateMachine> Replica<S> {
         {
             return cx.refuse(identity::alone(why));
         }
-        // In a new cluster there is nobody to wait for.
+        // A new cluster has no leader to wait for.
         if is_new && is_first {
             raft.campaign();
             cx.set_timer(CAMPAIGN, FIRST_CAMPAIGN);
@@ -142,14 +142,14 @@ impl<S: StateMachine> Replica<S> {
         self.started = Some(Started {
             raft,
             ids,
-            own,
+            id: own,
             ticked: cx.now(),
             timing: Timing::default(),
             client: Client::new(own, nonce),
             detour: Detour::default(),
             changes: Changes::default(),
             reads: BTreeMap::new(),
-            // Answers to reads of an earlier life must match none of this one.
+            // Answers to reads of an earlier incarnation must match none of this one.
             next_read: nonce,
             batch: Vec::new(),
             waiting: Waiting::default(),
@@ -231,15 +231,15 @@ impl<S: StateMachine> Replica<S> {
     /// Handles what another replica sent.
     fn receive(&mut self, cx: &mut Context<'_>, message: &Message) {
         let Some(started) = &mut self.started else { return };
-        let from = raft_id(&started.ids, &message.src).filter(|from| *from != started.own);
+        let from = raft_id(&started.ids, &message.src).filter(|from| *from != started.id);
         let Some(from) = from else {
-            tracing::warn!(src = %message.src, "ignored a replica that is none");
+            tracing::warn!(src = %message.src, "ignored a message of a node that is not a replica");
             return;
         };
         let bundle: Bundle = match message.body.parse() {
             Ok(bundle) => bundle,
             Err(error) => {
-                tracing::warn!(src = %message.src, %error, "ignored what no replica says");
+                tracing::warn!(src = %message.src, %error, "ignored a message that failed to parse");
                 return;
             }
         };
@@ -249,9 +249,11 @@ impl<S: StateMachine> Replica<S> {
         let Some(started) = &mut self.started else { return };
         started.timing.receive(from, cx.now(), bundle.clocks);
         for core in bundle.raft {
-            match unpack(from, started.own, core) {
+            match unpack(from, started.id, core) {
                 Some(message) => started.raft.step(message),
-                None => tracing::warn!(src = %message.src, "ignored what is no raft message"),
+                None => {
+                    tracing::warn!(src = %message.src, "ignored a raft message that failed to parse")
+                }
             }
         }
         self.guide(cx.now(), from, bundle.seeks, bundle.hears);
@@ -276,8 +278,8 @@ impl<S: StateMachine> Replica<S> {
         for IdleAnswer { term, session, number, answer } in replies.idle {
             self.take_idle_answer(cx, term, session, number, Answer(answer));
         }
-        for QueryResult { name, result } in replies.results {
-            self.finish(cx, name, Answer(result));
+        for QueryResult { tag, result } in replies.results {
+            self.finish(cx, tag, Answer(result));
         }
     }
 }

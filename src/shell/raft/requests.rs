@@ -74,11 +74,11 @@ impl<S: StateMachine> Replica<S> {
     pub(super) fn ask(&mut self, cx: &mut Context<'_>, request: Request, ask: Ask) {
         let Some(started) = &mut self.started else { return };
         let client = &mut started.client;
-        let name = client.next_name;
-        client.next_name = client.next_name.wrapping_add(1);
+        let tag = client.next_tag;
+        client.next_tag = client.next_tag.wrapping_add(1);
         let pending = Pending::new(request, ask, cx.now(), Certainty::NeverHappens);
-        client.others.insert(name, pending);
-        client.unsent_others.insert(name);
+        client.others.insert(tag, pending);
+        client.unsent_others.insert(tag);
         self.flush_soon(cx);
     }
 
@@ -94,7 +94,7 @@ impl<S: StateMachine> Replica<S> {
 
     fn is_outsider(&self) -> bool {
         let Some(started) = &self.started else { return true };
-        let (own, (_, config)) = (started.own, started.raft.configuration());
+        let (own, (_, config)) = (started.id, started.raft.configuration());
         !config.voters.contains(&own) && !config.learners.contains(&own)
     }
 
@@ -151,8 +151,8 @@ impl<S: StateMachine> Replica<S> {
             let open = Opening { nonce: client.nonce, origin: client.id };
             envelopes.push((None, to_raw_value(&open).expect("numbers are plain data")));
         }
-        if to == started.own {
-            let voucher = (started.own, Term::ZERO);
+        if to == started.id {
+            let voucher = (started.id, Term::ZERO);
             started.batch.extend(envelopes.iter().map(|(sent_in, envelope)| Proposal {
                 command: Command::from(envelope.get()),
                 sent_in: *sent_in,
@@ -172,16 +172,16 @@ impl<S: StateMachine> Replica<S> {
     fn send_others(&mut self, now: Time, to: RaftId) {
         let reads_here = self.options.follower_reads;
         let Some(started) = &mut self.started else { return };
-        let own = started.own;
-        for name in std::mem::take(&mut started.client.unsent_others) {
+        let own = started.id;
+        for tag in std::mem::take(&mut started.client.unsent_others) {
             let client = &mut started.client;
-            let Some(pending) = client.others.get_mut(&name) else { continue };
+            let Some(pending) = client.others.get_mut(&tag) else { continue };
             pending.send(now, &mut client.pace);
             match &mut pending.ask {
                 Ask::Query(query) => {
                     let query = query.clone();
                     let wanted = Wanted::Answer(query.clone());
-                    let reader = Reader { origin: own, name, wanted };
+                    let reader = Reader { origin: own, tag, wanted };
                     // A read that was not served in time waits for entries that this node
                     // lacks; while it catches up after a snapshot that may take long.
                     let reads_here = reads_here && !pending.is_late;
@@ -189,7 +189,7 @@ impl<S: StateMachine> Replica<S> {
                     let is_taken = is_here && started.read(reader, own, Term::ZERO);
                     if !is_taken && to != own {
                         let bundle = started.outbox.entry(to).or_default();
-                        bundle.requests.queries.push(Query { name, query });
+                        bundle.requests.queries.push(Query { tag, query });
                     }
                 }
                 Ask::Change { goal, sent_in, .. } => {
@@ -198,10 +198,10 @@ impl<S: StateMachine> Replica<S> {
                         sent_in.push(term);
                     }
                     if to == own {
-                        started.change(now, Asker { node: own, name }, term, goal);
+                        started.change(now, Asker { node: own, tag }, term, goal);
                     } else {
                         let bundle = started.outbox.entry(to).or_default();
-                        bundle.requests.changes.push(ChangeRequest { name, sent_in: term, goal });
+                        bundle.requests.changes.push(ChangeRequest { tag, sent_in: term, goal });
                     }
                 }
                 Ask::Command(_) => unreachable!("commands are kept by number"),
@@ -217,7 +217,7 @@ impl Started {
         let context = self.next_read;
         self.next_read = self.next_read.wrapping_add(1);
         let origin = reader.origin;
-        let taken = match origin == self.own {
+        let taken = match origin == self.id {
             true => self.raft.read(ReadContext(context)),
             false => self.raft.read_for(ReadContext(context), voucher, term),
         };

@@ -1,4 +1,4 @@
-//! What a replica knows about routes to the leader (see `detour`).
+//! Routes to the leader (see `detour`).
 
 use std::collections::BTreeMap;
 
@@ -24,7 +24,7 @@ pub(super) struct Asked {
     pub(super) second_best: Option<RaftId>,
 }
 
-/// What a replica knows about ways around a cut.
+/// A replica's knowledge of ways around a cut.
 #[derive(Debug, Default)]
 pub(super) struct Detour {
     /// Who passes this replica's requests on, and until when.

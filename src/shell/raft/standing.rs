@@ -1,4 +1,4 @@
-//! What a node remembers of itself and its cluster besides raft's state (see `identity`).
+//! A node's memory of itself and its cluster besides raft's state (see `identity`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::envelope::opening_of;
 use crate::raft::{RaftId, Restored};
 
-/// What tells the logs of two clusters apart.
+/// The identity of a cluster's log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(super) struct ClusterId(u32);
@@ -26,7 +26,7 @@ impl std::fmt::Display for ClusterId {
     }
 }
 
-/// What a node must remember of itself besides raft's state.
+/// The part of a node's memory that must be durable besides raft's state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Standing {
     /// The identity of the cluster's log, once it is known.

@@ -1,4 +1,4 @@
-//! What a replica holds: before it knows who it is, and afterwards.
+//! The state of a replica: before it knows its id, and afterwards.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -55,12 +55,12 @@ pub struct Replica<S> {
     pub(super) started: Option<Started>,
 }
 
-/// What a replica has once it knows who it is.
+/// The state of a replica that knows its id.
 pub(super) struct Started {
     pub(super) raft: Raft,
     /// The nodes by name; a server's number is its place, from 1.
     pub(super) ids: Vec<NodeId>,
-    pub(super) own: RaftId,
+    pub(super) id: RaftId,
     /// Up to when the core has been told of time.
     pub(super) ticked: Time,
     pub(super) timing: Timing,
@@ -76,7 +76,7 @@ pub(super) struct Started {
     pub(super) waiting: Waiting,
     /// Commands that this leader answers without a place in its log.
     pub(super) idle: IdleAnswers,
-    /// What to send at the end of the turn.
+    /// The bundles to send at the end of the turn.
     pub(super) outbox: BTreeMap<RaftId, Bundle>,
     /// Writes that are not durable.
     pub(super) tickets: VecDeque<(PersistId, Ticket)>,
@@ -95,11 +95,11 @@ pub(super) struct Started {
 /// Who reads, and what.
 pub(super) struct Reader {
     pub(super) origin: RaftId,
-    pub(super) name: u64,
+    pub(super) tag: u64,
     pub(super) wanted: Wanted,
 }
 
-/// What a read is for.
+/// The purpose of a read.
 pub(super) enum Wanted {
     /// The answer to a query.
     Answer(Box<RawValue>),

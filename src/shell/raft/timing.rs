@@ -24,7 +24,7 @@ array_struct! {
     }
 }
 
-/// What a replica knows about clocks and round trips.
+/// A replica's knowledge of clocks and round trips.
 #[derive(Debug, Default)]
 pub(super) struct Timing {
     peers: BTreeMap<RaftId, Peer>,
@@ -46,8 +46,8 @@ struct Peer {
 /// fit a network that was slow a while ago keep a cluster without a leader.
 const SPAN: Duration = Duration::from_secs(1);
 
-/// Farther away than this nobody is believed to be, in milliseconds. Messages that were
-/// held up for seconds and come at last must not make everybody wait for seconds; and
+/// The longest round trip that is believed, in milliseconds. Messages that were
+/// held up for seconds and come at last must not make every replica wait for seconds; and
 /// where the world is that large, elections still end, if not at the first try.
 const RTT_MAX_MS: u64 = 500;
 
@@ -61,7 +61,7 @@ impl Timing {
             peer.shortest_ms = [None, peer.shortest_ms[0]];
             peer.since = now;
         }
-        // A clock from an earlier life may lie ahead of ours; it tells nothing.
+        // A clock from an earlier incarnation may lie ahead of ours; it tells nothing.
         if let Some(sample) = clocks.echo_ms.and_then(|echo| now.as_millis().checked_sub(echo)) {
             let shortest = &mut peer.shortest_ms[0];
             *shortest = Some(shortest.map_or(sample, |rtt| rtt.min(sample)));

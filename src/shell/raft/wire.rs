@@ -1,8 +1,8 @@
-//! What replicas say to each other, as JSON.
+//! The messages between replicas, as JSON.
 //!
 //! Everything a replica has for another at the end of a turn travels in one message:
 //! raft's messages, commands and queries passed on to the leader, and answers. Names
-//! are short because the bench counts bytes too, and what is JSON already (commands,
+//! are short because the bench counts bytes too, and text that is JSON already (commands,
 //! queries, answers) is embedded as it is, without being quoted a second time.
 //!
 //! The messages of the core are in `body`.
@@ -64,7 +64,7 @@ pub(super) struct Bundle {
     /// The sender hears a leader, or is it.
     #[serde(rename = "l", default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) hears: bool,
-    /// The sender waits for somebody to lead for the first time.
+    /// The sender waits for the first leader of the cluster.
     #[serde(rename = "h", default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) wake: bool,
 }
@@ -90,8 +90,8 @@ impl Bundle {
     }
 
     /// The same as bundles of at most `max_bytes`, in order; an item that is larger has a
-    /// bundle of its own. A receiver skips what is longer than a line may be, and
-    /// whatever comes behind a long line waits for it.
+    /// bundle of its own. A receiver skips a line that is too long, and the messages
+    /// behind a long line wait for it.
     pub(super) fn split(self, max_bytes: usize) -> Vec<Bundle> {
         if self.size_bytes() <= max_bytes {
             return vec![self];
@@ -173,7 +173,7 @@ pub(super) fn entry<T: Default>(list: &mut Vec<OnBehalf<T>>, origin: RaftId) -> 
     &mut list[place].content
 }
 
-/// What one replica asks of the leader.
+/// The requests of one replica to the leader.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Requests {
     /// Commands, as they will stand in the log.
@@ -202,8 +202,8 @@ array_struct! {
 array_struct! {
     #[derive(Debug)]
     pub(super) struct Query {
-        /// The asking replica's name for the query.
-        pub(super) name: u64,
+        /// The asking replica's number for the query.
+        pub(super) tag: u64,
         pub(super) query: Box<RawValue>,
     }
 }
@@ -211,8 +211,8 @@ array_struct! {
 array_struct! {
     #[derive(Debug)]
     pub(super) struct ChangeRequest {
-        /// The asking replica's name for the request.
-        pub(super) name: u64,
+        /// The asking replica's number for the request.
+        pub(super) tag: u64,
         /// The term whose leader is asked.
         pub(super) sent_in: Term,
         pub(super) goal: Goal,
@@ -257,7 +257,7 @@ impl Requests {
     }
 }
 
-/// What the leader answers one replica.
+/// The answers of the leader to one replica.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Replies {
     /// Outcomes of commands.
@@ -297,8 +297,8 @@ array_struct! {
 array_struct! {
     #[derive(Debug)]
     pub(super) struct QueryResult {
-        /// The asking replica's name for the query or the change.
-        pub(super) name: u64,
+        /// The asking replica's number for the query or the change.
+        pub(super) tag: u64,
         pub(super) result: Box<RawValue>,
     }
 }

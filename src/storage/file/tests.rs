@@ -1,4 +1,4 @@
-//! What a crash, a bad disk or a person may do to the files.
+//! The damage that a crash, a bad disk or a person may do to the files.
 
 use std::fs;
 use std::path::{Path, PathBuf};

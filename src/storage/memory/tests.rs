@@ -1,4 +1,4 @@
-//! What only the simulated disk can do: wait, and crash by the dice.
+//! The abilities of the simulated disk alone: to wait, and to crash by the dice.
 
 use proptest::prelude::*;
 use rand_core::SeedableRng;

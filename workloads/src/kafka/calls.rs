@@ -45,7 +45,7 @@ pub(super) struct Forwarded {
     pub(super) message: Box<RawValue>,
     pub(super) to: NodeId,
     /// The incarnation of the receiver that is meant; `None` if it is only a question.
-    pub(super) life: Option<u64>,
+    pub(super) incarnation: Option<u64>,
 }
 
 /// The calls under way.

@@ -172,7 +172,7 @@ impl Commits {
         }
         let Some(listing) = self.listings.remove(&number) else { return };
         if listing.failed {
-            let text = format!("{SERVICE} did not say what is committed");
+            let text = format!("{SERVICE} did not give the committed offsets");
             let error = RpcError::new(ErrorCode::TEMPORARILY_UNAVAILABLE, text);
             return cx.error(&listing.request, &error);
         }

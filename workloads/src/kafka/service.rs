@@ -65,7 +65,7 @@ pub struct ServiceKafka {
     /// Tells this incarnation from others.
     boot: u64,
     /// The incarnations of other nodes, and when each last answered.
-    lives: BTreeMap<NodeId, (u64, Time)>,
+    incarnations: BTreeMap<NodeId, (u64, Time)>,
     /// Sends of other nodes that were taken in this incarnation, and in which order.
     taken: BTreeSet<(NodeId, Option<u64>)>,
     taken_order: VecDeque<(NodeId, Option<u64>)>,
@@ -93,15 +93,17 @@ struct Forward<'a> {
     key: &'a str,
     msg: &'a RawValue,
     /// The incarnation of the receiver, as far as the sender knows.
-    life: Option<u64>,
+    #[serde(rename = "life")]
+    incarnation: Option<u64>,
 }
 
 /// Refuses a send that was meant for another incarnation of this node.
 #[derive(Serialize)]
-struct OtherLife {
+struct OtherIncarnation {
     #[serde(rename = "type")]
     kind: &'static str,
-    life: u64,
+    #[serde(rename = "life")]
+    incarnation: u64,
 }
 
 impl ServiceKafka {
@@ -115,11 +117,15 @@ impl ServiceKafka {
             struct PassedOn {
                 key: String,
                 msg: Box<RawValue>,
-                life: Option<u64>,
+                #[serde(rename = "life")]
+                incarnation: Option<u64>,
             }
-            let PassedOn { key, msg, life } = message.body.parse()?;
-            if life != Some(self.boot) {
-                cx.reply(&request, &OtherLife { kind: "kafka:other_life", life: self.boot });
+            let PassedOn { key, msg, incarnation } = message.body.parse()?;
+            if incarnation != Some(self.boot) {
+                cx.reply(
+                    &request,
+                    &OtherIncarnation { kind: "kafka:other_life", incarnation: self.boot },
+                );
             } else if self.is_first(&request) {
                 self.write(cx, request, key, msg);
             }
@@ -159,53 +165,54 @@ impl ServiceKafka {
             if now >= *until {
                 *until = now + SUSPICION;
                 let token = self.calls.expect(Awaited::Question(to.clone()));
-                let question = Forward { kind, key: &key, msg: &msg, life: None };
+                let question = Forward { kind, key: &key, msg: &msg, incarnation: None };
                 cx.rpc(&to, &question, QUESTION_TIMEOUT, token);
             }
             return self.write(cx, request, key, msg);
         }
-        let life = self.lives.get(&to).filter(|(_, heard)| now - *heard < TRUST);
-        let life = life.map(|(life, _)| *life);
-        let forward = Forward { kind, key: &key, msg: &msg, life };
-        let timeout = if life.is_some() { FORWARD_TIMEOUT } else { QUESTION_TIMEOUT };
+        let incarnation = self.incarnations.get(&to).filter(|(_, heard)| now - *heard < TRUST);
+        let incarnation = incarnation.map(|(incarnation, _)| *incarnation);
+        let forward = Forward { kind, key: &key, msg: &msg, incarnation };
+        let timeout = if incarnation.is_some() { FORWARD_TIMEOUT } else { QUESTION_TIMEOUT };
         let (key, message) = (key.clone(), msg.clone());
-        let forwarded = Forwarded { request, key, message, to: to.clone(), life };
+        let forwarded = Forwarded { request, key, message, to: to.clone(), incarnation };
         let token = self.calls.expect(Awaited::Forward(forwarded));
         cx.rpc(&to, &forward, timeout, token);
     }
 
-    /// A node has answered, in this incarnation if it is known.
-    fn is_heard(&mut self, cx: &Context<'_>, node: &NodeId, life: Option<u64>) {
+    /// Notes that a node has answered, in this incarnation if it is known.
+    fn note_heard(&mut self, cx: &Context<'_>, node: &NodeId, incarnation: Option<u64>) {
         self.suspects.remove(node);
-        if let Some(life) = life {
-            self.lives.insert(node.clone(), (life, cx.now()));
+        if let Some(incarnation) = incarnation {
+            self.incarnations.insert(node.clone(), (incarnation, cx.now()));
         }
     }
 
     fn forwarded(
         &mut self,
         cx: &mut Context<'_>,
-        Forwarded { request, key, message, to, life }: Forwarded,
+        Forwarded { request, key, message, to, incarnation }: Forwarded,
         result: Result<Body, RpcError>,
     ) {
         let is_silent = result.as_ref().is_err_and(|error| error.code == ErrorCode::TIMEOUT);
         if is_silent {
             self.suspects.insert(to.clone(), cx.now() + SUSPICION);
-            if life.is_none() {
+            if incarnation.is_none() {
                 // It took nothing, so the message may be written here.
                 return self.write(cx, request, key, message);
             }
         } else {
-            self.is_heard(cx, &to, life);
+            self.note_heard(cx, &to, incarnation);
         }
         #[derive(Deserialize)]
         struct Answer {
             offset: Option<u64>,
-            life: Option<u64>,
+            #[serde(rename = "life")]
+            incarnation: Option<u64>,
         }
         match result.and_then(|body| body.parse()) {
-            Ok(Answer { life: Some(life), .. }) => {
-                self.is_heard(cx, &to, Some(life));
+            Ok(Answer { incarnation: Some(incarnation), .. }) => {
+                self.note_heard(cx, &to, Some(incarnation));
                 self.send(cx, request, key, message);
             }
             Ok(Answer { offset: None, .. }) => {
@@ -366,7 +373,7 @@ impl ServiceKafka {
             }
             Some(Awaited::Cas { key, asked }) => self.cas_ended(cx, (key, asked), result),
             Some(Awaited::Forward(forwarded)) => self.forwarded(cx, forwarded, result),
-            Some(Awaited::Question(to)) if result.is_ok() => self.is_heard(cx, &to, None),
+            Some(Awaited::Question(to)) if result.is_ok() => self.note_heard(cx, &to, None),
             Some(Awaited::CommitCas) => self.commits.cas_ended(cx, &mut self.calls, result),
             Some(Awaited::CommitRead) => self.commits.read_ended(cx, &mut self.calls, result),
             Some(Awaited::List(number)) => self.commits.listed(cx, number, result),

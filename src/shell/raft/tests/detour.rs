@@ -47,7 +47,7 @@ fn in_a_majorities_ring_every_node_serves_its_clients() {
         assert_eq!(took_ms(&mut net, node, append(11)), 60);
         assert_eq!(took_ms(&mut net, node, read()), 60);
     }
-    // It is still the first leader: nobody had to be elected.
+    // It is still the first leader: there was no election.
     assert_eq!(took_ms(&mut net, 0, append(12)), 20);
     cut_to_a_ring(&mut net, false);
     net.run_ms(1000);

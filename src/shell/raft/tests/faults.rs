@@ -39,7 +39,7 @@ fn a_forwarded_command_survives_a_leader_that_dies_before_replicating() {
     let mut net = Net::new(3, 10);
     let request = net.ask(2, append(7));
     net.run_ms(5);
-    // The command is on its way, and will find nobody.
+    // The command is on its way to a node that will be dead.
     net.kill(0);
     net.run_ms(3000);
     assert_eq!(plain(net.answer(request)), appended(1));

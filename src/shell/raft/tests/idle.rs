@@ -80,7 +80,7 @@ fn a_read_at_a_follower_outlives_its_leader_and_is_not_stale() {
     let mut net = Net::stopped(3, 10);
     net.options.follower_reads = true;
     net.boot();
-    // n2 hears nothing of what is written meanwhile.
+    // n2 hears nothing of the writes meanwhile.
     net.cut_link(0, 2, true);
     let written = net.ask(0, append(7));
     net.run_ms(50);

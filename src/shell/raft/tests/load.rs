@@ -1,4 +1,4 @@
-//! Large commands, long ways, few sessions: what is sent how often.
+//! Large commands, long ways, few sessions: how often each is sent.
 
 use serde_json::{Value, json};
 
@@ -75,7 +75,7 @@ fn an_answer_that_came_in_a_snapshot_is_given_unless_it_was_large() {
     (0..3).for_each(|node| net.kill(node));
     net.boot();
     net.call(1, append(0));
-    // n1 reaches the leader and hears nobody, until what it asked for is compacted.
+    // n1 reaches the leader and hears no other node, until what it asked for is compacted.
     net.cut_link(0, 1, true);
     net.cut_link(2, 1, true);
     let small = net.ask(1, append(1));

@@ -57,7 +57,7 @@ fn the_leader_can_be_removed() {
     net.run_ms(3000);
     assert_eq!(plain(net.call(1, append(1))), appended(1));
     assert_eq!(net.call(0, read())["code"], 40);
-    // Whoever leads when the change is complete may not know who asked.
+    // The leader that completes the change may not know who asked.
     if let Some(at) = net.answered_at(request) {
         assert_eq!(net.answer(request)["type"], "remove_member_ok", "answered at {at}");
     }
@@ -86,7 +86,7 @@ fn change_members(add: &[&str], remove: &[&str]) -> Value {
     json!({"type": "change_members", "add": add, "remove": remove})
 }
 
-/// Whether the last configuration that n`node` knows has these voters and nobody else.
+/// Whether the last configuration that n`node` knows has these voters and no others.
 fn has_voters(net: &Net, node: usize, numbers: &[u64]) -> bool {
     let (_, config) = net.raft(node).configuration();
     let voters: Vec<u64> = config.voters.iter().map(|id| id.0 - 1).collect();
@@ -134,7 +134,7 @@ fn adding_a_dead_node_is_given_up_and_blocks_nothing() {
     assert_eq!(net.answer(joined)["code"], 11);
     assert_eq!(net.call(1, change("remove_member", "n2"))["type"], "remove_member_ok");
     assert!(has_voters(&net, 0, &[0, 1]));
-    // What was given up stays so when the node comes back; asked again it succeeds.
+    // A change that was given up stays so when the node comes back; asked again it succeeds.
     net.start(3);
     net.run_ms(3000);
     assert!(has_voters(&net, 0, &[0, 1]));

@@ -67,7 +67,7 @@ impl Workload for ListNode {
         match message.body.kind.as_str() {
             "append" => self.0.submit(cx, message.request(), value("value").unwrap()),
             "read" => self.0.query(cx, message.request(), RawValue::NULL.to_owned()),
-            other => panic!("nobody sends {other}"),
+            other => panic!("no client sends {other}"),
         }
     }
 }
@@ -265,7 +265,7 @@ impl Net {
                 break;
             }
             self.now = self.now.max(next);
-            // What arrives at this moment comes before the timers of this moment.
+            // Messages that arrive at this moment come before the timers of this moment.
             if flight.is_some_and(|at| at <= self.now) {
                 let (_, packet) = self.flights.pop_first().unwrap();
                 self.arrive(&packet);

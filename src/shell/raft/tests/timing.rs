@@ -57,7 +57,7 @@ fn reads_that_wait_share_a_round_trip() {
         cost
     };
     let one = messages(1);
-    assert!(one >= 2, "nobody was asked");
+    assert!(one >= 2, "no vote was asked for");
     let many = messages(100);
     assert!(many <= one + 2, "{many} messages for a hundred reads, {one} for one");
 }

@@ -108,7 +108,7 @@ fn fail_and_recover(changes: u32, options: FileOptions) -> bool {
             let copy = copy_of(dir.path());
             let (mut next, recovered) = FileStorage::open_with(copy.path(), options).unwrap();
             model.adopt(recovered, &writes);
-            // What was recovered can be built on, and none of it was an accident of
+            // The recovered content can be built on, and none of it was an accident of
             // the page cache.
             for stream in ["a", "b"] {
                 block_on(next.commit(vec![record(stream, "more")])).unwrap();

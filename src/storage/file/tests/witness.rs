@@ -1,4 +1,4 @@
-//! What an owned directory notices: whose it is, and that something durable is gone.
+//! An owned directory notices whose it is, and that something durable is gone.
 
 use super::*;
 use crate::storage::file::witness::Owner;
@@ -24,7 +24,7 @@ impl Place {
         FileStorage::open_owned(self.dir(), &self.owner("n0", 7))
     }
 
-    /// What stream "s" holds, and why that is not everything.
+    /// The content of stream "s", and why that is not everything.
     fn read(&self) -> (Vec<Vec<u8>>, Option<String>) {
         let log = self.open().unwrap().1.take("s");
         (log.records, log.lost)
@@ -79,7 +79,7 @@ fn a_tail_that_is_cut_anywhere_is_missed() {
     let (mut storage, _) = place.open().unwrap();
     block_on(storage.commit(vec![record("s", "noted")])).unwrap();
     drop(storage);
-    assert_eq!(place.read().1, None, "whoever writes has been told");
+    assert_eq!(place.read().1, None, "the writer has been told");
 }
 
 #[test]

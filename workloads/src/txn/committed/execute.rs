@@ -78,7 +78,7 @@ mod tests {
     use super::super::value::tests::{key, value};
     use super::*;
 
-    /// What comes of a transaction where key 1 is 10 and key 2 is a list: its answer
+    /// The outcome of a transaction where key 1 is 10 and key 2 is a list: its answer
     /// and its writes, or the code of the refusal.
     fn run(txn: &str) -> Result<(String, BTreeMap<Key, Write>), u32> {
         let ops: Vec<MicroOp<'_>> = serde_json::from_str(txn).unwrap();

@@ -166,7 +166,7 @@ async fn messages_leave_while_a_flush_is_running() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_accumulates_during_a_flush_is_the_next_group() {
+async fn records_during_a_flush_are_the_next_group() {
     let mut rig = Rig::start().await;
     rig.save(1);
     let (_, first) = rig.commits.recv().await.unwrap();
@@ -196,7 +196,7 @@ async fn a_turn_takes_everything_and_writes_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_end_of_input_pays_what_is_owed() {
+async fn the_end_of_input_sends_everything_that_waits() {
     let mut rig = Rig::start().await;
     rig.save(1);
     drop(rig.input);

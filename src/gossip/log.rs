@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_forgotten_needs_the_state() {
+    fn forgotten_deltas_need_the_state() {
         let mut log = DeltaLog::new(4);
         (1..=4).for_each(|n| assert_eq!(log.push(A, n), n));
         assert_eq!(log.since(&known(1)).unwrap()[&A], Run(1, vec![2, 3, 4]));

@@ -179,7 +179,7 @@ impl Raft {
 
     /// Counts a candidate's vote for itself, once it is durable.
     pub(super) fn count_own_vote(&mut self) {
-        // Guard: a vote that could be forgotten is none.
+        // Guard: a vote that could be forgotten does not count.
         if !self.is_hard_state_durable() {
             return;
         }

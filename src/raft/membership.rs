@@ -114,7 +114,7 @@ impl Raft {
         }
     }
 
-    /// A server asks for votes. If it is no member, it was out of reach when it left: it
+    /// A server asks for votes. If it is not a member, it was out of reach when it left: it
     /// still believes that it is one and would ask for ever. The leader must hear of it;
     /// it may itself be no member of the configuration that the server knows, and then
     /// is not among those it asks.

@@ -175,7 +175,7 @@ pub enum MessageKind {
         /// Apply up to here before reading.
         index: Index,
     },
-    /// Tells the leader that a server asks for votes which is no member, and must have
+    /// Tells the leader that a server asks for votes which is not a member, and must have
     /// missed that it left.
     Outsider {
         /// Who asks.

@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_commits_nothing() {
+    fn a_configuration_without_voters_commits_nothing() {
         assert_eq!(committed(&Config::default(), |_| Index::MAX), Index::ZERO);
     }
 }

@@ -122,7 +122,7 @@ pub(super) fn log(checkpoint: Option<&str>, records: &[&str]) -> Log {
 }
 
 #[test]
-fn what_was_committed_comes_back_in_order_and_goes_on() {
+fn committed_records_come_back_in_order_and_the_log_goes_on() {
     on_both(|machine| {
         machine.commit(vec![record("s", "a"), record("s", "b")]).unwrap();
         machine.commit(vec![record("s", "c")]).unwrap();

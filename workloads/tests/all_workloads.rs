@@ -153,7 +153,7 @@ fn timers_and_answers_return_to_who_asked() {
 }
 
 #[test]
-fn what_is_durable_is_told_to_all_who_have_started() {
+fn durability_is_told_to_all_parts_that_have_started() {
     let mut rig = Rig::start(Recovered::default());
     rig.say(json!({"type": "b"}));
     let ticket = rig.effects.iter().find_map(|effect| match effect {
@@ -183,7 +183,7 @@ fn a_shared_type_waits_until_something_is_in_use() {
 }
 
 #[test]
-fn another_node_knows_what_is_in_use() {
+fn another_node_knows_the_workload_in_use() {
     let mut fresh = Rig::start_in(Recovered::default(), &["n0", "n1"]);
     fresh.say(json!({"type": "shared", "msg_id": 5}));
     let Some(Effect::Send(ask)) = fresh.effects.last() else { panic!("nobody was asked") };
@@ -201,7 +201,7 @@ fn another_node_knows_what_is_in_use() {
 }
 
 #[test]
-fn a_read_that_nobody_can_place_is_refused_in_the_end() {
+fn a_read_that_no_node_can_place_is_refused_in_the_end() {
     let mut fresh = Rig::start(Recovered::default());
     fresh.say(json!({"type": "shared", "msg_id": 5}));
     fresh.effects.clear();

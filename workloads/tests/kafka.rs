@@ -151,7 +151,7 @@ impl Cluster {
 }
 
 #[test]
-fn whoever_has_an_offset_finds_the_message_on_the_same_node() {
+fn a_client_with_an_offset_finds_the_message_on_the_same_node() {
     let mut cluster = Cluster::new(3, &Options::default());
     for offset in 0..20 {
         let node = (offset % 3) as usize;

@@ -105,7 +105,7 @@ fn cas_creates_a_key_only_if_asked_to() {
 }
 
 #[test]
-fn what_is_no_request_is_refused_for_certain() {
+fn a_malformed_request_is_refused_for_certain() {
     let mut rig = Rig::new();
     assert_eq!(rig.code(json!({"type": "write", "key": 1})), 12);
     assert_eq!(rig.code(json!({"type": "read"})), 12);

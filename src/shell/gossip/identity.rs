@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_begins_with_nothing_adopts_what_is_settled() {
+    fn a_node_that_begins_with_nothing_adopts_the_settled_identity() {
         let (mut old, mut fresh) = (old(0, 7), identity(1, 5));
         assert_eq!(meet(&mut old, &mut fresh), (Verdict::Take, Verdict::Take));
         assert_eq!((old.settled(), fresh.settled()), (Some(ClusterId(7)), Some(ClusterId(7))));
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn nodes_without_disks_refuse_nobody() {
+    fn nodes_without_disks_refuse_no_other() {
         let two = |me, random: u64| Identity::new(Rank(me), 2, Stored::default(), random << 32);
         let (mut a, mut b) = (two(0, 5), two(1, 7));
         let late = b.claim(false);

@@ -1,7 +1,7 @@
 //! Detours: a replica that cannot reach the leader is served by way of one that can.
 //!
 //! A cut need not part a cluster in two. In a *majorities ring* every node reaches a
-//! majority, so some leader goes on; but a node that is no neighbour of the leader's
+//! majority, so some leader goes on; but a node that is not a neighbour of the leader
 //! hears nothing from it, is refused when it stands for election itself, and could do
 //! nothing for its clients although most of the cluster is within its reach. A link
 //! that fails in one direction has the same effect.

@@ -76,7 +76,7 @@ pub(super) enum Key {
 
 impl Key {
     /// The key of a command as it stands in the log, and the node that it comes from;
-    /// `None` if it is no command.
+    /// `None` if it is not a command.
     pub(super) fn of(bytes: &[u8]) -> Option<(Key, RaftId)> {
         if let Some(envelope) = Envelope::read(bytes) {
             return Some((envelope.key(), envelope.origin));

@@ -62,7 +62,7 @@ impl<S: StateMachine> Replica<S> {
         (!ready.is_empty()).then_some(ready)
     }
 
-    /// Proposes what has come in, now or when the batch is full of time.
+    /// Proposes the commands that have come in, at once or after the batch delay.
     fn begin_batch(&mut self, cx: &mut Context<'_>) {
         let delay = Duration::from_millis(self.options.batch_delay_ms);
         let Some(started) = &self.started else { return };
@@ -130,7 +130,7 @@ impl<S: StateMachine> Replica<S> {
             bundle.cluster = self.standing.cluster;
             let is_known = self.known.contains(&to) || started.logged.contains(&to);
             bundle.new = bundle.cluster.is_some() && !is_known;
-            // Guard: a voucher of a server that abstains is none.
+            // Guard: the voucher of a server that abstains does not count.
             let abstains = started.raft.is_abstaining();
             bundle.term = if abstains { Term::ZERO } else { started.raft.term() };
             bundle.clocks = started.timing.send(to, cx.now());
@@ -170,7 +170,7 @@ impl<S: StateMachine> Replica<S> {
         let Some(started) = &mut self.started else { return };
         let rtt_ms = started.timing.rtt_ms(now);
         let heartbeat = usual.1.max(rtt_ms / 2);
-        // An election is two round trips, and a lost heartbeat is no reason for one.
+        // An election is two round trips, and a lost heartbeat is not a reason for one.
         let election = usual.0.max(2 * rtt_ms + 2 * heartbeat);
         started.raft.set_timing(election, heartbeat);
     }

@@ -155,7 +155,7 @@ mod tests {
     use crate::raft::{Entry, Payload, PersistId, RaftId, Term};
 
     #[test]
-    fn what_was_written_comes_back() {
+    fn records_and_checkpoints_come_back() {
         let entry =
             |term, index, payload| Entry { id: LogId::new(Term(term), Index(index)), payload };
         let config = Arc::new(Config::of_voters([RaftId(1), RaftId(2)]));

@@ -82,11 +82,11 @@ impl<S: StateMachine> Replica<S> {
         self.flush_soon(cx);
     }
 
-    /// Refuses a request if this node is no member. It has left nothing anywhere.
+    /// Refuses a request if this node is not a member. The request has left nothing anywhere.
     pub fn refuse_outsider(&mut self, cx: &mut Context<'_>, request: &Request) -> bool {
         let is_outsider = self.is_outsider();
         if is_outsider {
-            let text = format!("{} is no member of the cluster", cx.id());
+            let text = format!("{} is not a member of the cluster", cx.id());
             cx.error(request, &RpcError::new(ErrorCode::NOT_A_MEMBER, text));
         }
         is_outsider

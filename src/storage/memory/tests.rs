@@ -119,7 +119,7 @@ fn a_full_disk_and_a_failed_flush_last_until_the_next_start() {
 
 #[test]
 #[should_panic(expected = "before its last incarnation has ended")]
-fn what_is_in_flight_cannot_be_forgotten() {
+fn writes_in_flight_cannot_be_forgotten() {
     staged([record("s", "a")]).0.recover();
 }
 

@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn what_another_node_wrote_is_shown_only_without_a_gap() {
+    fn messages_of_another_node_are_shown_only_without_a_gap() {
         let own = NodeId::new("n0");
         let mut topic = in_flight(&own, [1]);
         topic.land(NOW);

@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_committed_never_goes_back() {
+    fn committed_offsets_never_go_back() {
         let mut logs = Logs::new(None);
         assert_eq!(committed(&logs, &json!(["a"])), json!({}));
         commit(&mut logs, &json!({"a": 5, "b": 0}));

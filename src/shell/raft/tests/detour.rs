@@ -67,7 +67,7 @@ fn requests_that_wait_when_the_ring_is_cut_are_not_lost() {
 }
 
 #[test]
-fn what_takes_a_detour_and_arrives_twice_happens_once() {
+fn a_command_that_takes_a_detour_and_arrives_twice_happens_once() {
     let mut net = ring();
     net.repeat = true;
     for value in 0..10 {
@@ -104,7 +104,7 @@ fn when_the_one_that_passes_requests_on_dies_another_is_found() {
 }
 
 #[test]
-fn who_looks_for_a_way_and_becomes_the_leader_needs_none() {
+fn a_replica_that_seeks_a_route_and_becomes_the_leader_needs_no_route() {
     let mut net = Net::new(3, 10);
     // n1 loses the leader, and hears that n2 still has one, when that one is gone.
     net.cut_link(0, 1, true);
@@ -121,7 +121,7 @@ fn who_looks_for_a_way_and_becomes_the_leader_needs_none() {
 }
 
 #[test]
-fn nobody_reaches_a_majority_and_nobody_is_served() {
+fn without_a_majority_no_client_is_served() {
     let mut net = Net::new(3, 10);
     (0..3).for_each(|node| net.isolate(node, true));
     let write = net.ask(1, append(1));
@@ -132,7 +132,7 @@ fn nobody_reaches_a_majority_and_nobody_is_served() {
 }
 
 #[test]
-fn in_good_weather_nobody_asks_for_a_way() {
+fn in_good_weather_no_replica_asks_for_a_route() {
     let mut net = Net::new(3, 10);
     net.call(1, append(0));
     net.run_ms(2000);

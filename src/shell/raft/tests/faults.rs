@@ -7,7 +7,7 @@ use super::{append, appended, plain, read};
 use crate::message::ErrorCode;
 
 #[test]
-fn what_arrives_twice_happens_once() {
+fn a_command_that_arrives_twice_happens_once() {
     let mut net = Net::new(3, 10);
     net.repeat = true;
     for value in 0..20 {
@@ -59,7 +59,7 @@ fn a_forwarded_command_survives_a_leader_that_dies_after_replicating() {
 }
 
 #[test]
-fn what_may_be_in_a_log_is_not_refused_for_certain() {
+fn a_command_that_may_be_in_a_log_is_not_refused_for_certain() {
     let mut net = Net::new(3, 10);
     net.isolate(0, true);
     // It is in the old leader's log, and only there.
@@ -213,7 +213,7 @@ fn a_tail_that_is_gone_does_not_vote() {
 }
 
 #[test]
-fn one_that_nobody_can_bring_back_refuses() {
+fn a_node_that_no_quorum_can_bring_back_refuses() {
     let mut net = Net::new(1, 10);
     (0..5).for_each(|value| drop(net.call(0, append(value))));
     net.kill(0);

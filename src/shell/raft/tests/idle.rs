@@ -47,7 +47,7 @@ fn a_copy_of_a_command_that_changed_nothing_never_changes_anything() {
 }
 
 #[test]
-fn what_comes_twice_is_answered_once_and_takes_no_effect() {
+fn an_idle_command_that_comes_twice_is_answered_once_and_takes_no_effect() {
     let mut net = Net::new(3, 10);
     net.repeat = true;
     for len in 0..10 {

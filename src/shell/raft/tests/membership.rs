@@ -70,7 +70,7 @@ fn a_node_that_does_not_exist_cannot_be_added() {
 }
 
 #[test]
-fn what_is_so_already_is_answered_at_once() {
+fn a_change_that_changes_nothing_is_answered_at_once() {
     let mut net = Net::new(3, 10);
     assert_eq!(net.call(1, change("add_member", "n2"))["type"], "add_member_ok");
 }

@@ -36,7 +36,7 @@ fn a_commit_is_one_write_and_one_flush_a_stream() {
 }
 
 #[test]
-fn new_names_are_flushed_before_what_is_written_under_them() {
+fn new_names_are_flushed_before_the_writes_under_them() {
     let dir = scratch();
     let root = dir.path().file_name().unwrap().display().to_string();
     let (mut storage, _) = FileStorage::open_with(dir.path(), TINY).unwrap();

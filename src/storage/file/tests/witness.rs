@@ -172,7 +172,7 @@ fn either_copy_is_enough_and_one_slot_may_be_torn() {
 }
 
 #[test]
-fn what_was_perhaps_never_flushed_is_written_anew() {
+fn a_record_that_was_perhaps_never_flushed_is_written_anew() {
     let place = Place::written();
     let inside = place.dir().join("durable");
     let copies: Vec<_> = [inside, place.owner("n0", 0).beside]

@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_done_is_refused_whole() {
+    fn an_impossible_operation_refuses_the_whole_transaction() {
         assert_eq!(run(r#"[["w",3,1],["append",1,2]]"#), Err(14));
         assert_eq!(run(r#"[["w",3,1],["append",3,2]]"#), Err(14));
         let deep = "[".repeat(200) + &"]".repeat(200);

@@ -208,3 +208,61 @@ fn an_impossible_answer_beside_a_pending_call_is_refuted_at_once() {
         }
     }
 }
+
+/// The same with many pending calls, in the memory and the time that a check may take.
+#[cfg(target_os = "linux")]
+#[test]
+fn many_pending_calls_cost_a_second_and_200_megabytes_at_most() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("history.edn");
+    // An unoptimized build takes about ten times as long.
+    let seconds = if cfg!(debug_assertions) { 20 } else { 1 };
+    let limits = format!("ulimit -v 204800; ulimit -t {seconds}; exec \"$0\" \"$@\"");
+    let judged = |model: &str, history: &str| {
+        fs::write(&file, history).expect("written");
+        let output = Command::new("sh")
+            .args(["-c", &limits, env!("CARGO_BIN_EXE_seaworthy"), "check", "--model", model])
+            .arg(&file)
+            .output()
+            .expect("the command runs");
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8_lossy(&text).into_owned())
+    };
+    let quoted = |number: usize| format!("\"a{number}\"");
+    for (model, f, read, seen) in [
+        ("queue", "enqueue", "dequeue", "-7"),
+        ("unordered-queue", "enqueue", "dequeue", "-7"),
+        ("append-kv", "append", "get", "\"zz\""),
+        ("set", "add", "read", "[-7]"),
+    ] {
+        let value = |number: usize| match model {
+            "append-kv" => quoted(number),
+            _ => number.to_string(),
+        };
+        let result = |number: usize| match model {
+            "set" => format!("[{number}]"),
+            _ => value(number),
+        };
+        for count in [20, 200, 3000] {
+            let begin = |number: usize| {
+                format!("{{:process {number} :type :invoke :f :{f} :value {}}}\n", value(number))
+            };
+            let mut text: String = (0..count).map(begin).collect();
+            let ask = |text: &mut String, result: &str| {
+                for (kind, value) in [("invoke", "nil"), ("ok", result)] {
+                    *text +=
+                        &format!("{{:process {count} :type :{kind} :f :{read} :value {value}}}\n");
+                }
+            };
+            let mut impossible = text.clone();
+            ask(&mut impossible, seen);
+            let (status, told) = judged(model, &impossible);
+            assert_eq!(status, Some(1), "{model}, {count}: {told}");
+            // The same beside a read of a value that is possible: the search may give up.
+            ask(&mut text, &result(1));
+            ask(&mut text, seen);
+            let (status, told) = judged(model, &text);
+            assert!(matches!(status, Some(1 | 2)), "{model}, {count}: {status:?} {told}");
+        }
+    }
+}

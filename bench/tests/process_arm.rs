@@ -72,6 +72,10 @@ fn a_node_that_hangs_in_init_stops_the_test_before_it_begins() {
     let (status, text) = echo("hang");
     assert_eq!(status, Some(255), "{text}");
     assert!(text.contains("did not complete init: no init_ok within 10 s"), "{text}");
+    // In a pipe, a line now and then says how long that takes.
+    let waited = text.lines().filter_map(|line| line.split_once(" s: starting nodes"));
+    let waited: Vec<u64> = waited.map(|(seconds, _)| seconds.parse().unwrap()).collect();
+    assert!(waited.first().is_some_and(|seconds| *seconds >= 4), "{waited:?}: {text}");
 }
 
 #[test]

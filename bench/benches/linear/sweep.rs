@@ -5,9 +5,10 @@ use std::time::Instant;
 
 use rand_core::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
+use seaworthy_bench::check::linear::finding::Finding;
 use seaworthy_bench::check::linear::generate::{self, NAMES, Shape};
 use seaworthy_bench::check::linear::referee;
-use seaworthy_bench::check::linear::search::{Finding, Limits, search};
+use seaworthy_bench::check::linear::search::{Limits, search};
 
 /// What came out.
 #[derive(Debug, Default)]

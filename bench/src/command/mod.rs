@@ -16,6 +16,7 @@ use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use crate::backend::process::unix_millis;
 use crate::check::{Class, Symptom, Verdict};
@@ -99,6 +100,7 @@ pub fn note(line: impl Display) {
 /// Signs of life for people who see no bar, as in a pipe: a line a few seconds apart.
 pub struct Signs {
     is_wanted: bool,
+    begun_ms: u64,
     next_ms: AtomicU64,
 }
 
@@ -107,14 +109,16 @@ const SIGN_MS: u64 = 5000;
 
 impl Default for Signs {
     fn default() -> Signs {
-        let next_ms = AtomicU64::new(unix_millis() + SIGN_MS);
-        Signs { is_wanted: !io::stderr().is_terminal(), next_ms }
+        let begun_ms = unix_millis();
+        let next_ms = AtomicU64::new(begun_ms + SIGN_MS);
+        Signs { is_wanted: !io::stderr().is_terminal(), begun_ms, next_ms }
     }
 }
 
 impl Signs {
-    /// Prints what `tell` says, if it is time for a line.
-    pub fn show<T: Display>(&self, tell: impl FnOnce() -> T) {
+    /// Prints the line that `tell` makes, if it is time for one. It gets the real time since the
+    /// command began.
+    pub fn show<T: Display>(&self, tell: impl FnOnce(Duration) -> T) {
         if !self.is_wanted {
             return;
         }
@@ -125,7 +129,7 @@ impl Signs {
         };
         // Of several threads one prints.
         if now >= due && take().is_ok() {
-            note(tell());
+            note(tell(Duration::from_millis(now.saturating_sub(self.begun_ms))));
         }
     }
 }

@@ -292,8 +292,12 @@ fn execute<'a>(
     let signs = Signs::default();
     let mut watch = |progress: Progress| {
         show(&bar, progress);
-        let seconds = progress.since_start.as_secs();
-        signs.show(|| format!("{seconds} s: {}", tell(progress)));
+        signs.show(|elapsed| {
+            // The world's clock begins with the operations.
+            let is_starting = matches!(progress.phase, Phase::Init | Phase::Prepare);
+            let time = if is_starting { elapsed } else { progress.since_start };
+            format!("{} s: {}", time.as_secs(), tell(progress))
+        });
     };
     let stop = || children.interrupted();
     let run = Run::of(challenge, config).journal(journal).watch(&mut watch).until(&stop);

@@ -7,6 +7,7 @@
 //! the bodies of messages. Integers keep all their digits both ways.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 
 use compact_str::CompactString;
@@ -14,7 +15,8 @@ use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::Edn;
-use super::parse::{ParseError, Reader, parse};
+use super::cursor::ParseError;
+use super::parse::{Reader, parse};
 
 /// How deep JSON may nest. Each level reads its text once more.
 const MAX_DEPTH: usize = 128;
@@ -43,12 +45,14 @@ impl Edn {
 
     /// Hands out the values of a text of JSON, each with the byte at which it begins:
     /// values one after the other, on a line each or spread over several, or the
-    /// elements of arrays.
+    /// elements of arrays. If the text begins with an object that has an array under the key
+    /// `wrapper` and no key `type`, the elements of that array are handed out.
     ///
     /// # Errors
     /// The first complaint of `take`, or the place at which the text is not JSON.
     pub fn each_in_json<E: From<ParseError>>(
         text: &str,
+        wrapper: &str,
         mut take: impl FnMut(usize, Edn) -> Result<(), E>,
     ) -> Result<(), E> {
         let reader = Reader::new(text);
@@ -59,8 +63,10 @@ impl Edn {
                 Err(error) => Err(reader.error_at(start, without_place(&error)).into()),
             }
         };
-        for raw in serde_json::Deserializer::from_str(text).into_iter::<&RawValue>() {
+        let values = serde_json::Deserializer::from_str(text).into_iter::<&RawValue>();
+        for (nth, raw) in values.enumerate() {
             let raw = raw.map_err(|error| locate(&reader, &error))?;
+            let raw = if nth == 0 { unwrapped(raw, wrapper).unwrap_or(raw) } else { raw };
             if raw.get().starts_with('[') {
                 let elements: Vec<&RawValue> =
                     serde_json::from_str(raw.get()).map_err(|error| locate(&reader, &error))?;
@@ -73,25 +79,32 @@ impl Edn {
     }
 }
 
+/// The array under the key `wrapper` of an object that is not an operation itself.
+fn unwrapped<'t>(raw: &'t RawValue, wrapper: &str) -> Option<&'t RawValue> {
+    let mut object: BTreeMap<Cow<'t, str>, &'t RawValue> = serde_json::from_str(raw.get()).ok()?;
+    let inner = object.remove(wrapper)?;
+    (inner.get().starts_with('[') && !object.contains_key("type")).then_some(inner)
+}
+
 /// serde_json's complaint with the place in characters, and what stands there.
 fn locate(reader: &Reader<'_>, error: &serde_json::Error) -> ParseError {
-    let mut lines = reader.text.split_inclusive('\n');
+    let mut lines = reader.cursor.text.split_inclusive('\n');
     let start: usize = lines.by_ref().take(error.line().saturating_sub(1)).map(str::len).sum();
-    let mut at = (start + error.column().saturating_sub(1)).min(reader.text.len());
+    let mut at = (start + error.column().saturating_sub(1)).min(reader.cursor.text.len());
     if error.is_eof() {
-        at = reader.text.len();
+        at = reader.cursor.text.len();
     }
-    while !reader.text.is_char_boundary(at) {
+    while !reader.cursor.text.is_char_boundary(at) {
         at -= 1;
     }
     let is_control = |b: &u8| *b < 0x20;
-    let line = reader.text.as_bytes()[at..].iter();
+    let line = reader.cursor.text.as_bytes()[at..].iter();
     if let Some(ahead) = line.take(2).position(is_control)
         && error.to_string().starts_with("control character")
     {
         at += ahead;
     }
-    let what = format!("{}, found {}", without_place(error), reader.char_at(at));
+    let what = format!("{}, found {}", without_place(error), reader.cursor.char_at(at));
     reader.error_at(at, what)
 }
 

@@ -11,13 +11,12 @@
 //! Source: the edn-format specification, and Clojure's reader where it is silent.
 
 use std::cmp::Ordering;
-use std::fmt;
 
 use compact_str::CompactString;
 
 use super::Edn;
+use super::cursor::{Cursor, ParseError};
 use super::number::number;
-use super::strings::printable;
 
 /// How deep values may nest. Beyond it is an attack or a mistake, not a history.
 pub const MAX_DEPTH: usize = 512;
@@ -25,30 +24,8 @@ pub const MAX_DEPTH: usize = 512;
 /// How much of a word a complaint quotes, in characters.
 const QUOTE: usize = 60;
 
-/// How long a complaint is, in characters.
-const COMPLAINT: usize = 300;
-
 /// Up to this many keys, comparing all pairs beats sorting.
 const FEW_KEYS: usize = 16;
-
-/// What is wrong with a text, and where.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ParseError {
-    /// Line, from 1.
-    pub line: usize,
-    /// Column in characters, from 1.
-    pub column: usize,
-    /// The complaint.
-    pub what: String,
-}
-
-impl fmt::Display for ParseError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "line {}, column {}: {}", self.line, self.column, self.what)
-    }
-}
-
-impl std::error::Error for ParseError {}
 
 /// Reads a text that holds exactly one value.
 ///
@@ -60,17 +37,16 @@ pub fn parse(text: &str) -> Result<Edn, ParseError> {
         return Err(reader.error_at(text.len(), "expected a value, found the end"));
     };
     reader.skip_blank(0)?;
-    match reader.peek() {
+    match reader.cursor.peek() {
         None => Ok(value),
-        Some(_) => Err(reader.error_at(reader.pos, "expected one value, found more")),
+        Some(_) => Err(reader.error_at(reader.cursor.pos, "expected one value, found more")),
     }
 }
 
 /// Reads the values of a text one after the other.
 #[derive(Debug)]
 pub struct Reader<'a> {
-    pub(super) text: &'a str,
-    pub(super) pos: usize,
+    pub(super) cursor: Cursor<'a>,
     /// The values of the lists that are not closed yet: each list is made once, in its size.
     open: Vec<Edn>,
     /// Where the first value of a key `value` begins in the map that was read last.
@@ -80,7 +56,27 @@ pub struct Reader<'a> {
 impl<'a> Reader<'a> {
     /// A reader at the start of `text`.
     pub fn new(text: &'a str) -> Reader<'a> {
-        Reader { text, pos: 0, open: Vec::new(), value_start: None }
+        Reader { cursor: Cursor::new(text), open: Vec::new(), value_start: None }
+    }
+
+    /// Skips blanks, and the beginning of a map, with its tag or namespace, if one comes next.
+    ///
+    /// # Errors
+    /// If a `#_` discards something that failed to parse.
+    pub fn eat_map_opening(&mut self) -> Result<bool, ParseError> {
+        self.skip_blank(0)?;
+        let before = self.cursor.pos;
+        if self.cursor.peek() == Some(b'#') {
+            self.cursor.pos += 1;
+            self.cursor.token();
+        }
+        let found = self.eat(b'{')?;
+        // A set has the bracket of a map right behind the mark of a tag.
+        if !found || self.cursor.text[before..].starts_with("#{") {
+            self.cursor.pos = before;
+            return Ok(false);
+        }
+        Ok(true)
     }
 
     /// The next value, or none at the end of the text.
@@ -90,7 +86,7 @@ impl<'a> Reader<'a> {
     pub fn read(&mut self) -> Result<Option<Edn>, ParseError> {
         self.skip_blank(0)?;
         self.value_start = None;
-        match self.peek() {
+        match self.cursor.peek() {
             None => Ok(None),
             Some(_) => self.value(0).map(Some),
         }
@@ -108,7 +104,7 @@ impl<'a> Reader<'a> {
     /// If a `#_` discards something that is no EDN.
     pub fn next_start(&mut self) -> Result<usize, ParseError> {
         self.skip_blank(0)?;
-        Ok(self.pos)
+        Ok(self.cursor.pos)
     }
 
     /// Skips blanks and comments, and this bracket if it comes next: for readers of
@@ -118,56 +114,35 @@ impl<'a> Reader<'a> {
     /// If a `#_` discards something that is no EDN.
     pub fn eat(&mut self, bracket: u8) -> Result<bool, ParseError> {
         self.skip_blank(0)?;
-        let found = self.peek() == Some(bracket);
-        self.pos += usize::from(found);
+        let found = self.cursor.peek() == Some(bracket);
+        self.cursor.pos += usize::from(found);
         Ok(found)
     }
 
     /// The line of a byte, from 1.
     pub fn line_of(&self, byte: usize) -> usize {
-        let before = &self.text.as_bytes()[..byte.min(self.text.len())];
-        1 + before.iter().filter(|&&b| b == b'\n').count()
+        self.cursor.line_of(byte)
     }
 
     /// A complaint about the byte `at` of the text.
     pub fn error_at(&self, at: usize, what: impl Into<String>) -> ParseError {
-        let bytes = &self.text.as_bytes()[..at.min(self.text.len())];
-        let line_start = bytes.iter().rposition(|&b| b == b'\n').map_or(0, |n| n + 1);
-        // Bytes of the form 10xxxxxx continue a character; the others begin one.
-        let column = 1 + bytes[line_start..].iter().filter(|&&b| b & 0xC0 != 0x80).count();
-        let mut what = what.into();
-        // A word or a key may be as long as the text.
-        if let Some((end, _)) = what.char_indices().nth(COMPLAINT) {
-            what.truncate(end);
-            what.push_str("...");
-        }
-        ParseError { line: self.line_of(at), column, what: printable(&what) }
-    }
-
-    pub(super) fn peek(&self) -> Option<u8> {
-        self.text.as_bytes().get(self.pos).copied()
-    }
-
-    /// The character at a position, for messages.
-    pub(super) fn char_at(&self, at: usize) -> String {
-        match self.text.get(at..).and_then(|rest| rest.chars().next()) {
-            Some(c) => format!("{c:?}"),
-            None => "the end".to_owned(),
-        }
+        self.cursor.error_at(at, what)
     }
 
     /// Skips blanks, commas, comments and discarded values.
     fn skip_blank(&mut self, depth: usize) -> Result<(), ParseError> {
         loop {
-            match self.peek() {
-                Some(b' ' | b',' | b'\n' | b'\t' | b'\r' | 0x0B | 0x0C) => self.pos += 1,
+            match self.cursor.peek() {
+                Some(b' ' | b',' | b'\n' | b'\t' | b'\r' | 0x0B | 0x0C) => self.cursor.pos += 1,
                 Some(b';') => {
-                    let rest = &self.text.as_bytes()[self.pos..];
+                    let rest = &self.cursor.text.as_bytes()[self.cursor.pos..];
                     let end = rest.iter().position(|&b| b == b'\n' || b == b'\r');
-                    self.pos += end.map_or(rest.len(), |n| n + 1);
+                    self.cursor.pos += end.map_or(rest.len(), |n| n + 1);
                 }
-                Some(b'#') if self.text.as_bytes().get(self.pos + 1) == Some(&b'_') => {
-                    self.pos += 2;
+                Some(b'#')
+                    if self.cursor.text.as_bytes().get(self.cursor.pos + 1) == Some(&b'_') =>
+                {
+                    self.cursor.pos += 2;
                     // The discarded value may itself begin with a discard.
                     self.nested(depth)?;
                 }
@@ -179,7 +154,7 @@ impl<'a> Reader<'a> {
     /// A value one level further down, after blanks.
     fn nested(&mut self, depth: usize) -> Result<Edn, ParseError> {
         if depth >= MAX_DEPTH {
-            return Err(self.error_at(self.pos, format!("nested deeper than {MAX_DEPTH}")));
+            return Err(self.error_at(self.cursor.pos, format!("nested deeper than {MAX_DEPTH}")));
         }
         self.skip_blank(depth + 1)?;
         self.value(depth + 1)
@@ -187,27 +162,27 @@ impl<'a> Reader<'a> {
 
     /// The value that begins exactly here.
     fn value(&mut self, depth: usize) -> Result<Edn, ParseError> {
-        let start = self.pos;
-        match self.peek() {
+        let start = self.cursor.pos;
+        match self.cursor.peek() {
             None => Err(self.error_at(start, "expected a value, found the end")),
             Some(b'0'..=b'9') => self.number(),
             Some(b'+' | b'-')
-                if matches!(self.text.as_bytes().get(start + 1), Some(b'0'..=b'9')) =>
+                if matches!(self.cursor.text.as_bytes().get(start + 1), Some(b'0'..=b'9')) =>
             {
                 self.number()
             }
             Some(b':') => self.keyword(),
-            Some(b'"') => self.string().map(Edn::Str),
+            Some(b'"') => self.cursor.string().map(Edn::Str),
             Some(b'{') => self.map(depth, None),
             Some(b'[') => self.items(b']', depth).map(Edn::Vector),
             Some(b'(') => self.items(b')', depth).map(Edn::List),
-            Some(b'\\') => self.character(),
+            Some(b'\\') => self.cursor.character(),
             Some(b'#') => self.dispatch(depth),
             Some(b'^') => self.metadata(depth, 1),
             Some(b')' | b']' | b'}' | b'@' | b'`' | b'~' | b'\'') => {
-                Err(self.error_at(start, format!("unexpected {}", self.char_at(start))))
+                Err(self.error_at(start, format!("unexpected {}", self.cursor.char_at(start))))
             }
-            Some(_) => Ok(match self.token() {
+            Some(_) => Ok(match self.cursor.token() {
                 "nil" => Edn::Nil,
                 "true" => Edn::Bool(true),
                 "false" => Edn::Bool(false),
@@ -218,23 +193,14 @@ impl<'a> Reader<'a> {
 
     /// What carries metadata, without it: `^:key value`, and the old `#^:key value`.
     fn metadata(&mut self, depth: usize, marker: usize) -> Result<Edn, ParseError> {
-        self.pos += marker;
+        self.cursor.pos += marker;
         self.nested(depth)?;
         self.nested(depth)
     }
 
-    /// The text from here to the next delimiter.
-    pub(super) fn token(&mut self) -> &'a str {
-        let start = self.pos;
-        let rest = &self.text.as_bytes()[start..];
-        self.pos += rest.iter().position(|&b| is_delimiter(b)).unwrap_or(rest.len());
-        // Delimiters are ASCII, so this cuts between characters.
-        &self.text[start..self.pos]
-    }
-
     fn number(&mut self) -> Result<Edn, ParseError> {
-        let start = self.pos;
-        let token = self.token();
+        let start = self.cursor.pos;
+        let token = self.cursor.token();
         number(token).ok_or_else(|| {
             let shown: String = token.chars().take(QUOTE).collect();
             self.error_at(start, format!("{shown} is not a number that EDN knows"))
@@ -242,11 +208,13 @@ impl<'a> Reader<'a> {
     }
 
     fn keyword(&mut self) -> Result<Edn, ParseError> {
-        let start = self.pos;
-        let name = &self.token()[1..];
+        let start = self.cursor.pos;
+        let name = &self.cursor.token()[1..];
         if name.is_empty() || name.starts_with(':') {
-            let what =
-                format!("expected a name after the colon, found {}", self.char_at(start + 1));
+            let what = format!(
+                "expected a name after the colon, found {}",
+                self.cursor.char_at(start + 1)
+            );
             return Err(self.error_at(start, what));
         }
         Ok(Edn::Keyword(CompactString::new(name)))
@@ -254,17 +222,17 @@ impl<'a> Reader<'a> {
 
     /// What follows a `#`.
     fn dispatch(&mut self, depth: usize) -> Result<Edn, ParseError> {
-        let start = self.pos;
-        match self.text.as_bytes().get(start + 1) {
+        let start = self.cursor.pos;
+        match self.cursor.text.as_bytes().get(start + 1) {
             Some(b'{') => {
-                self.pos += 1;
+                self.cursor.pos += 1;
                 let items = self.items(b'}', depth)?;
                 self.unique(items.iter(), start)?;
                 Ok(Edn::Set(items))
             }
             Some(b'#') => {
-                self.pos += 2;
-                match self.token() {
+                self.cursor.pos += 2;
+                match self.cursor.token() {
                     "NaN" => Ok(Edn::Float(f64::NAN)),
                     "Inf" => Ok(Edn::Float(f64::INFINITY)),
                     "-Inf" => Ok(Edn::Float(f64::NEG_INFINITY)),
@@ -272,31 +240,34 @@ impl<'a> Reader<'a> {
                 }
             }
             Some(b':') => {
-                self.pos += 2;
-                let namespace = self.token();
-                if namespace.is_empty() || namespace.starts_with(':') || self.peek() != Some(b'{') {
+                self.cursor.pos += 2;
+                let namespace = self.cursor.token();
+                if namespace.is_empty()
+                    || namespace.starts_with(':')
+                    || self.cursor.peek() != Some(b'{')
+                {
                     return Err(self.error_at(start, "expected #:namespace{...}"));
                 }
                 self.map(depth, Some(namespace))
             }
             Some(b'^') => self.metadata(depth, 2),
             Some(b'"') => {
-                self.pos += 1;
-                let pattern = CompactString::new(self.raw_string()?);
+                self.cursor.pos += 1;
+                let pattern = CompactString::new(self.cursor.raw_string()?);
                 Ok(Edn::tagged("regex", Edn::Str(pattern)))
             }
-            Some(b'\'') => Ok(Edn::Symbol(CompactString::new(self.token()))),
+            Some(b'\'') => Ok(Edn::Symbol(CompactString::new(self.cursor.token()))),
             Some(b'<') => {
                 let what = "an object that was printed without a form that can be read: #<";
                 Err(self.error_at(start, what))
             }
             Some(b) if b.is_ascii_alphabetic() => {
-                self.pos += 1;
-                let tag = CompactString::new(self.token());
+                self.cursor.pos += 1;
+                let tag = CompactString::new(self.cursor.token());
                 Ok(Edn::tagged(tag, self.nested(depth)?))
             }
             _ => {
-                let what = format!("unexpected '#' before {}", self.char_at(start + 1));
+                let what = format!("unexpected '#' before {}", self.cursor.char_at(start + 1));
                 Err(self.error_at(start, what))
             }
         }
@@ -304,18 +275,18 @@ impl<'a> Reader<'a> {
 
     /// The values up to a closing bracket; the opening one is at the position.
     fn items(&mut self, close: u8, depth: usize) -> Result<Vec<Edn>, ParseError> {
-        let start = self.pos;
-        self.pos += 1;
+        let start = self.cursor.pos;
+        self.cursor.pos += 1;
         let below = self.open.len();
         loop {
             self.skip_blank(depth)?;
-            match self.peek() {
+            match self.cursor.peek() {
                 None => {
-                    let opening = self.char_at(start);
+                    let opening = self.cursor.char_at(start);
                     return Err(self.error_at(start, format!("{opening} is never closed")));
                 }
                 Some(b) if b == close => {
-                    self.pos += 1;
+                    self.cursor.pos += 1;
                     return Ok(self.open.drain(below..).collect());
                 }
                 Some(_) => {
@@ -327,26 +298,26 @@ impl<'a> Reader<'a> {
     }
 
     fn map(&mut self, depth: usize, namespace: Option<&str>) -> Result<Edn, ParseError> {
-        let start = self.pos;
-        self.pos += 1;
+        let start = self.cursor.pos;
+        self.cursor.pos += 1;
         let below = self.open.len();
         loop {
             self.skip_blank(depth)?;
-            match self.peek() {
+            match self.cursor.peek() {
                 None => return Err(self.error_at(start, "'{' is never closed")),
                 Some(b'}') => {
-                    self.pos += 1;
+                    self.cursor.pos += 1;
                     break;
                 }
                 Some(_) => {}
             }
             let key = qualified(self.nested(depth)?, namespace);
             self.skip_blank(depth)?;
-            if self.peek() == Some(b'}') {
-                return Err(self.error_at(self.pos, format!("key {key} has no value")));
+            if self.cursor.peek() == Some(b'}') {
+                return Err(self.error_at(self.cursor.pos, format!("key {key} has no value")));
             }
             if depth == 0 && is_value_key(&key) {
-                self.value_start.get_or_insert(self.pos);
+                self.value_start.get_or_insert(self.cursor.pos);
             }
             self.open.push(key);
             let value = self.nested(depth)?;
@@ -400,26 +371,4 @@ fn qualified(key: Edn, namespace: Option<&str>) -> Edn {
         Edn::Symbol(text) => Edn::Symbol(name(&text)),
         other => other,
     }
-}
-
-fn is_delimiter(byte: u8) -> bool {
-    matches!(
-        byte,
-        b' ' | b','
-            | b'\n'
-            | b'\t'
-            | b'\r'
-            | 0x0B
-            | 0x0C
-            | b'{'
-            | b'}'
-            | b'['
-            | b']'
-            | b'('
-            | b')'
-            | b'"'
-            | b';'
-            | b'\\'
-            | b'^'
-    )
 }

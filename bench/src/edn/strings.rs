@@ -3,18 +3,9 @@
 use compact_str::CompactString;
 
 use super::Edn;
-use super::parse::{ParseError, Reader};
+use super::cursor::{Cursor, ParseError};
 
-/// The text with its control characters escaped: what came from a file or a node must not
-/// move the cursor of a terminal or break a line in two.
-pub fn printable(text: &str) -> String {
-    // The mark of byte order is invisible, and the usual suspect where it is not first.
-    let hidden = |c: char| c.is_control() || matches!(c, '\u{FEFF}' | '\u{202A}'..='\u{202E}');
-    let shown = |c: char| if hidden(c) { c.escape_default().to_string() } else { c.to_string() };
-    if text.contains(hidden) { text.chars().map(shown).collect() } else { text.to_owned() }
-}
-
-impl<'a> Reader<'a> {
+impl<'a> Cursor<'a> {
     /// The text of a regular expression, in which a backslash stands for itself.
     pub(super) fn raw_string(&mut self) -> Result<&'a str, ParseError> {
         let start = self.pos;

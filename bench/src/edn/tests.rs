@@ -5,6 +5,8 @@ use std::path::Path;
 
 use proptest::prelude::*;
 
+use compact_str::CompactString;
+
 use super::*;
 
 #[test]

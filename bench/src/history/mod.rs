@@ -8,6 +8,8 @@
 //! Histories are read from files in any notation that is in use, and written in Jepsen's
 //! and as JSON, one operation a line. Checkers get them as pairs of invocation and completion.
 
+mod error;
+mod hints;
 mod pair;
 mod process;
 mod read;
@@ -17,15 +19,18 @@ mod tape;
 #[cfg(test)]
 mod tests;
 mod text;
+mod words;
 mod write;
 
 use compact_str::CompactString;
 
 use crate::edn::Edn;
 
+pub use error::ReadError;
+pub use hints::Hints;
 pub use pair::{Pair, PairError, pairs};
-pub use read::{Hints, from_text, from_text_as};
-pub use source::{ReadError, STDIN, read, read_as, run_dir};
+pub use read::{from_text, from_text_as};
+pub use source::{STDIN, read, read_as, run_dir};
 pub use tape::{Events, Tape};
 pub use write::{to_edn_lines, to_json_lines, to_log_line, to_txt};
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::record::shortened;
+use super::words::shortened;
 use super::{Op, OpType, Process};
 use crate::edn::Edn;
 

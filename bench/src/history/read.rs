@@ -2,8 +2,9 @@
 //!
 //! Jepsen's EDN, one map a line or all of them in one vector, as plain maps or as
 //! records of any tag (`#jepsen.history.Op{...}`, `#knossos.op.Op{...}`); JSON, one object
-//! a line or spread over lines, or all of them in an array, as elle-cli has it; and the
-//! lines of `history.txt` and `jepsen.log` ([`super::text`]).
+//! a line or spread over lines, or all of them in an array, as elle-cli has it; the map of a
+//! whole test with such a vector or array under `history`; and the lines of `history.txt` and
+//! `jepsen.log` ([`super::text`]). Keys may have a namespace (`#:jepsen{:type :ok}`).
 //!
 //! Operations without `:index` or `:time` get their position. An index may leave gaps, as
 //! in a history that was filtered, but must increase; in memory the positions are
@@ -13,32 +14,13 @@
 
 use compact_str::CompactString;
 
+use super::error::ReadError;
+use super::hints::Hints;
 use super::process::Processes;
-use super::record::{Parts, restored, shortened};
-use super::source::ReadError;
-use super::tape::is_lean;
-use super::{History, text};
-use crate::edn::{Edn, Reader};
-
-/// What is known about the operations of a history before it is read.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Hints {
-    /// The `:f` of operations that do not name theirs.
-    pub f: Option<&'static str>,
-}
-
-impl Hints {
-    /// What the name of a workload says.
-    pub fn of(workload: &str) -> Hints {
-        let f = match workload {
-            "echo" => Some("echo"),
-            "unique-ids" => Some("generate"),
-            "txn-list-append" | "txn-rw-register" => Some("txn"),
-            _ => None,
-        };
-        Hints { f }
-    }
-}
+use super::record::{Parts, restored};
+use super::words::shortened;
+use super::{History, Op, OpType, text};
+use crate::edn::{Edn, ParseError, Reader};
 
 /// Reads a history from a text in any of the formats.
 ///
@@ -141,7 +123,35 @@ fn is_json(text: &str) -> bool {
     !value.starts_with(char::is_alphabetic) || literals.iter().any(|word| value.starts_with(word))
 }
 
-fn read_edn(reader: &mut Reader<'_>, history: &mut Builder) -> Result<(), ReadError> {
+/// The key under which the map of a whole test has its history.
+const WRAPPER: &str = "history";
+
+/// Moves to the history in the map of a whole test, which is not an operation itself. Returns
+/// false, and may have moved, if the text does not begin with one.
+fn enter_wrapper(reader: &mut Reader<'_>, text: &str) -> Result<bool, ParseError> {
+    if !reader.eat_map_opening()? {
+        return Ok(false);
+    }
+    while let Some(key) = reader.read()? {
+        let name = key.as_text().unwrap_or_default();
+        let begins = text[reader.next_start()?..].starts_with(['[', '(']);
+        match name.rsplit('/').next() {
+            Some(WRAPPER) if begins => return Ok(true),
+            Some("type") => return Ok(false),
+            _ => drop(reader.read()?),
+        }
+        if reader.eat(b'}')? {
+            break;
+        }
+    }
+    Ok(false)
+}
+
+fn read_edn(text: &str, history: &mut Builder) -> Result<(), ReadError> {
+    let mut inside = Reader::new(text);
+    // Complaints about what is not a whole test come with the operations.
+    let is_wrapped = enter_wrapper(&mut inside, text).unwrap_or(false);
+    let reader = &mut if is_wrapped { inside } else { Reader::new(text) };
     let opening = reader.next_start()?;
     let close = match (reader.eat(b'[')?, reader.eat(b'(')?) {
         (true, _) => Some(b']'),
@@ -152,6 +162,13 @@ fn read_edn(reader: &mut Reader<'_>, history: &mut Builder) -> Result<(), ReadEr
         if let Some(close) = close
             && reader.eat(close)?
         {
+            while is_wrapped && !reader.eat(b'}')? {
+                if reader.read()?.is_none() || reader.read()?.is_none() {
+                    return Err(reader
+                        .error_at(opening, "the map around it is never closed")
+                        .into());
+                }
+            }
             let rest = reader.next_start()?;
             return match reader.read()? {
                 None => Ok(()),
@@ -206,14 +223,14 @@ impl Builder {
         let text = unmarked(text);
         let reader = Reader::new(text);
         match notation {
-            Notation::Json => Edn::each_in_json(text, |at, record| {
+            Notation::Json => Edn::each_in_json(text, WRAPPER, |at, record| {
                 let pushed = self.push(at, None, record, true);
                 pushed.map_err(|what| ReadError::from(reader.error_at(at, what)))
             })?,
             Notation::Log => text::read(text, |at, record| {
                 self.push(at, None, record, false).map_err(|what| reader.error_at(at, what))
             })?,
-            Notation::Edn => read_edn(&mut Reader::new(text), &mut self)?,
+            Notation::Edn => read_edn(text, &mut self)?,
         }
         self.finish(&reader)
     }
@@ -259,4 +276,10 @@ impl Builder {
         let is_lean = self.lean && self.processes.are_named();
         Ok((self.ops, is_lean.then_some(self.places)))
     }
+}
+
+/// Whether a head on a tape lacks its value. The nemesis acts seldom, and what is in doubt may
+/// be shown with its exception.
+pub(super) fn is_lean(head: &Op) -> bool {
+    head.is_client() && head.kind != OpType::Info
 }

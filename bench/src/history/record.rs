@@ -6,9 +6,11 @@
 
 use compact_str::CompactString;
 
+use super::hints::Hints;
 use super::process::process;
-use super::{Hints, Op, OpType, Process};
-use crate::edn::{Edn, printable};
+use super::words::{shortened, shortened_text};
+use super::{Op, OpType, Process};
+use crate::edn::Edn;
 
 /// What a record says of an operation.
 pub(super) struct Parts {
@@ -123,8 +125,13 @@ impl Fields {
     }
 
     fn take(&mut self, name: &str) -> Option<Edn> {
-        let mut places = self.entries.iter().zip(&self.taken);
-        let at = places.position(|((key, _), taken)| !taken && name_of(key) == Some(name))?;
+        let place = |is_it: &dyn Fn(&str) -> bool| {
+            let mut places = self.entries.iter().zip(&self.taken);
+            places.position(|((key, _), taken)| !taken && name_of(key).is_some_and(is_it))
+        };
+        // A map with a namespace, `#:jepsen{:type :ok}`, has it in front of each key.
+        let is_qualified = |key: &str| key.split_once('/').is_some_and(|(_, plain)| plain == name);
+        let at = place(&|key| key == name).or_else(|| place(&is_qualified))?;
         self.taken[at] = true;
         Some(std::mem::take(&mut self.entries[at].1))
     }
@@ -153,18 +160,6 @@ impl Fields {
         let left = self.entries.into_iter().zip(self.taken).filter(|(_, taken)| !taken);
         let entry = |(key, value): (Edn, Edn)| Some((CompactString::new(name_of(&key)?), value));
         left.filter_map(|(entry_left, _)| entry(entry_left)).collect()
-    }
-}
-
-/// The beginning of a value, for messages.
-pub(super) fn shortened(value: &Edn) -> String {
-    shortened_text(&value.to_string())
-}
-
-fn shortened_text(text: &str) -> String {
-    match text.char_indices().nth(60) {
-        Some((end, _)) => format!("{}...", printable(&text[..end])),
-        None => printable(text),
     }
 }
 

@@ -1,13 +1,14 @@
 //! Where histories come from: files, standard input, and the directories of runs.
 
-use std::fmt;
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::History;
-use super::read::{Hints, from_text_as};
-use crate::edn::{ParseError, Reader, printable};
+use super::error::ReadError;
+use super::hints::Hints;
+use super::read::from_text_as;
+use crate::edn::Reader;
 
 /// The name that stands for standard input.
 pub const STDIN: &str = "-";
@@ -18,50 +19,6 @@ const FILES: [&str; 5] =
 
 /// The links to the newest run in a store, the last that was finished first.
 const LINKS: [&str; 2] = ["latest", "current"];
-
-/// Why a history cannot be read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReadError {
-    /// The file, if it came from one.
-    pub file: Option<PathBuf>,
-    /// Line and column in characters, both from 1; none if it is about the whole file.
-    pub place: Option<(usize, usize)>,
-    /// The complaint; it holds no control characters.
-    pub what: String,
-}
-
-impl ReadError {
-    /// A complaint about a whole file.
-    fn of(file: &Path, what: impl AsRef<str>) -> ReadError {
-        let what = printable(what.as_ref());
-        ReadError { file: Some(file.to_owned()), place: None, what }
-    }
-
-    /// Place and complaint, for those who have named the file already.
-    pub fn reason(&self) -> String {
-        match self.place {
-            Some((line, column)) => format!("line {line}, column {column}: {}", self.what),
-            None => self.what.clone(),
-        }
-    }
-}
-
-impl fmt::Display for ReadError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(file) = &self.file {
-            write!(f, "{}: ", file.display())?;
-        }
-        f.write_str(&self.reason())
-    }
-}
-
-impl std::error::Error for ReadError {}
-
-impl From<ParseError> for ReadError {
-    fn from(error: ParseError) -> ReadError {
-        ReadError { file: None, place: Some((error.line, error.column)), what: error.what }
-    }
-}
 
 /// Reads a history in any of the formats, from a file, the directory of a run or of a
 /// store (then the newest run), or `-`, standard input.

@@ -11,9 +11,11 @@
 use std::borrow::Cow;
 use std::path::Path;
 
-use super::read::{Builder, Hints, Notation, Place};
-use super::source::{self, ReadError};
-use super::{History, Op, OpType};
+use super::error::ReadError;
+use super::hints::Hints;
+use super::read::{Builder, Notation, Place, is_lean};
+use super::source;
+use super::{History, Op};
 
 /// A history as it was read; see the module.
 #[derive(Clone, Debug)]
@@ -79,12 +81,6 @@ impl From<History> for Tape {
     fn from(heads: History) -> Tape {
         Tape { heads, values: None }
     }
-}
-
-/// Whether a head on a tape lacks its value. The nemesis acts seldom, and what is in doubt may
-/// be shown with its exception.
-pub(super) fn is_lean(head: &Op) -> bool {
-    head.is_client() && head.kind != OpType::Info
 }
 
 /// The events of a history, in memory or on a [`Tape`].

@@ -156,6 +156,15 @@ fn every_notation_of_one_history_is_read() {
         "\u{FEFF}({:type :invoke, :value [[:w \"x\" 2]], :process 0}\r\n {:type :ok, :value ([:w \"x\" 2]), :process 0})\r\n",
         r#"#knossos.op.Op{:type :invoke, :value [[:w "x" 2]], :process 0, :extra 3.14M}
            #my.own/op {:type :ok, :value [[:w "x" 2]], :process 0, :debug #object[java.lang.Object 0x1f "o"]}"#,
+        // With namespaces.
+        r#"#:jepsen{:type :invoke, :value [[:w "x" 2]], :process 0} {:jepsen.history/type :ok, :op/value [[:w "x" 2]], :p/process 0}"#,
+        // The map of a whole test.
+        r#"{"name": "t", "history": [{"type":"invoke","value":[["w","x",2]],"process":0},
+            {"type":"ok","value":[["w","x",2]],"process":0}], "valid?": true}"#,
+        r#"{:name "t", :history [{:type :invoke, :value [[:w "x" 2]], :process 0}
+            {:type :ok, :value [[:w "x" 2]], :process 0}], :valid? true}"#,
+        r#"#:jepsen{:history ({:type :invoke, :value [[:w "x" 2]], :process 0} {:type :ok, :value [[:w "x" 2]], :process 0})}"#,
+        r#"#jepsen.core.Test {:history [#:op{:type :invoke, :value [[:w "x" 2]], :process 0} {:type :ok, :value [[:w "x" 2]], :process 0}]}"#,
         // Without processes.
         r#"{:type :invoke, :value [[:w "x" 2]]} ^:meta {:type :ok, :value [[:w "x" 2]]}"#,
         // As printed for people.
@@ -169,6 +178,17 @@ fn every_notation_of_one_history_is_read() {
         assert_eq!(read, expected, "{text}");
     }
     assert!(from_text(table[1]).is_err(), "without a workload there is no :f");
+    let wrapped = "{:name 1, :history [{:type :invoke, :f :read, :process 0}";
+    for (rest, complaint) in [
+        ("", "the vector of operations is never closed"),
+        ("]", "the map around it is never closed"),
+        ("], :a}", "unexpected"),
+        ("]} 5", "more after the history: 5"),
+        (" 5]}", "expected an operation, found 5"),
+    ] {
+        let error = from_text(&format!("{wrapped}{rest}")).expect_err(rest).to_string();
+        assert!(error.contains(complaint), "{rest}: {error}");
+    }
 }
 
 #[test]

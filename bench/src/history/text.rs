@@ -7,7 +7,7 @@
 use crate::edn::{Edn, ParseError, Reader, parse};
 use crate::history::OpType;
 
-use super::source::ReadError;
+use super::error::ReadError;
 
 /// What stands before an operation in the log.
 const MARK: &str = "jepsen.util: ";

@@ -6,7 +6,7 @@ use seaworthy::message::{NodeId, Packet};
 use seaworthy::raft::{Config, HardState, RaftId, Term};
 use seaworthy::shell::raft::Promise;
 
-use super::{Check, demand, is_quorum};
+use super::demand::{Check, demand, is_quorum};
 
 /// The votes of all servers, as far as they are durable.
 #[derive(Default)]

@@ -6,8 +6,7 @@ use std::sync::Arc;
 
 use seaworthy::raft::{Config, Entry, Index, LogId, Payload, Raft, Status, Term};
 
-use super::node::Seen;
-use super::{Check, demand};
+use super::demand::{Check, demand};
 
 /// What was seen of an entry.
 struct Known {
@@ -72,7 +71,12 @@ impl Logs {
     }
 
     /// A new leader must have everything that was committed in earlier terms.
-    pub(super) fn check_complete(&self, leader: &Status, seen: &Seen) -> Check {
+    /// `id_at` gives the entry of its log at an index, if it is known.
+    pub(super) fn check_complete(
+        &self,
+        leader: &Status,
+        id_at: impl Fn(Index) -> Option<LogId>,
+    ) -> Check {
         let term = leader.hard_state.term;
         let earlier = self.committed.partition_point(|c| c.committed_in < term);
         let Some(last) = earlier.checked_sub(1).map(|place| &self.committed[place]) else {
@@ -81,7 +85,7 @@ impl Logs {
         let index = Index(earlier as u64);
         let id = LogId::new(last.term, index);
         // What its snapshot covers was compared when it was installed.
-        let has = seen.id(index).is_none_or(|own| own == id) && leader.last.index >= index;
+        let has = id_at(index).is_none_or(|own| own == id) && leader.last.index >= index;
         demand(has, || {
             format!("leader completeness: {} leads in term {term} without {id}", leader.id)
         })

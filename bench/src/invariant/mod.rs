@@ -18,6 +18,7 @@
 //! clusters without disks, of which none of this can be demanded.
 
 mod ballot;
+mod demand;
 mod log;
 mod node;
 
@@ -31,6 +32,7 @@ use seaworthy::shell::raft::promises;
 use crate::backend::Members;
 use crate::backend::sim::Inspect;
 use ballot::Ballots;
+use demand::{Check, demand, is_quorum};
 use log::Logs;
 use node::{Marks, Seen};
 
@@ -47,14 +49,6 @@ pub struct RaftInvariants {
     config_at: Option<Index>,
     /// What is not handed out yet.
     new_members: Vec<Members>,
-}
-
-/// What came of a check; the text says which invariant is broken.
-type Check = Result<(), String>;
-
-/// Fails with a text unless `holds`.
-fn demand(holds: bool, why: impl FnOnce() -> String) -> Check {
-    if holds { Ok(()) } else { Err(why()) }
 }
 
 impl Inspect for RaftInvariants {
@@ -145,7 +139,7 @@ impl RaftInvariants {
         if let Some((_, config)) = &before.config {
             self.ballots.check_election(leader, term, config)?;
         }
-        self.logs.check_complete(status, seen)
+        self.logs.check_complete(status, |index| seen.id(index))
     }
 
     /// What is committed is committed everywhere, and was committed by a quorum.
@@ -232,12 +226,4 @@ fn members(config: &Config) -> Members {
         voters: config.voters.iter().map(index).collect(),
         all: config.members().iter().map(index).collect(),
     }
-}
-
-/// Counted here once more, and not by the code that is being checked.
-fn is_quorum(config: &Config, is_in: impl Fn(RaftId) -> bool) -> bool {
-    [&config.voters, &config.outgoing].into_iter().all(|half| {
-        let count = half.iter().filter(|id| is_in(**id)).count();
-        half.is_empty() || 2 * count > half.len()
-    })
 }

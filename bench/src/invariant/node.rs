@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use seaworthy::raft::{Config, HardState, Index, LogId, Payload, Raft, RoleName, Status, Term};
 
+use super::demand::{Check, demand};
 use super::log::Logs;
-use super::{Check, demand};
 
 /// What was seen of a node.
 #[derive(Default)]

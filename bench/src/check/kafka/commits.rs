@@ -16,9 +16,6 @@ use crate::history::OpType;
 /// How many cases a result shows.
 const SHOWN: usize = 32;
 
-/// The name of the record's key.
-pub(crate) const COMMITTED: &str = "committed";
-
 /// An answer that forgets.
 struct Lost {
     key: Key,

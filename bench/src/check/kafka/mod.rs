@@ -39,12 +39,13 @@ mod order;
 #[cfg(test)]
 mod planted;
 mod read;
+mod report;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
 
-pub(crate) use self::commits::COMMITTED;
+pub(crate) use self::read::COMMITTED;
 
 use self::cases::Cases;
 use self::log::Log;
@@ -81,7 +82,7 @@ fn search(history: Events<'_>) -> Result<(Steps<'_>, Log, Cases), String> {
 
 fn judge(history: Events<'_>) -> Result<Outcome, String> {
     let (steps, log, cases) = search(history)?;
-    let condense = |(kind, found)| (kind, Cases::condensed(kind, found, &steps, &log));
+    let condense = |(kind, found)| (kind, report::condensed(kind, found, &steps, &log));
     let mut errors: BTreeMap<&str, Edn> = cases.0.into_iter().map(condense).collect();
     errors.extend(loss::unseen(&steps, &log).map(|unseen| ("unseen", unseen)));
 

@@ -7,10 +7,12 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use super::commits::COMMITTED;
 use crate::check::names::Names;
 use crate::edn::Edn;
 use crate::history::{Events, Op, OpType, Process};
+
+/// The key of an assignment under which our client records committed offsets.
+pub(crate) const COMMITTED: &str = "committed";
 
 /// A key, by its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -46,7 +46,8 @@ fn a_broken_run_of_maelstrom_gives_the_same_map() {
         assert_eq!(shown.get("count"), theirs.get("count"), "{kind}");
         assert_eq!(shown.get("errs").unwrap().as_seq().unwrap().len(), errs.len(), "{kind}");
         let all = &cases.0[kind];
-        let all: BTreeSet<Edn> = all.iter().map(|case| case.to_edn(kind, &steps, &log)).collect();
+        let all: BTreeSet<Edn> =
+            all.iter().map(|case| report::case_to_edn(case, kind, &steps, &log)).collect();
         let without = |err: &&Edn| !all.contains(err);
         let differing: Vec<&Edn> = errs.iter().filter(without).collect();
         let unexplained = |err: &&&Edn| err.get("max-read") != Some(&Edn::Nil);

@@ -10,15 +10,15 @@
 use std::collections::BTreeMap;
 
 use super::config::{Config, Overflow};
+use super::finding::Precision;
 use super::graph::{ALL, Arrival, Graph, Node, NodeId, Stage};
 use super::model::Model;
 use super::pass::{End, MAX_POSSIBILITIES, possibilities};
-use super::search::Precision;
 use super::step::{Capacity, Stepper};
 use super::timeline::{Event, Timeline};
 
-/// Nodes at most: about 400 MB with 64 slots.
-const MAX_NODES: usize = 2_000_000;
+/// Nodes and tasks at most, more than the history has events: about 100 MB with 64 slots.
+const MAX_NODES: usize = 400_000;
 
 /// How many events of progress an indeterminate call is worth. Measured on 2 to 8 clients
 /// with 2 to 50 values: 10 spends so freely that calls are missed later, 100 looks at
@@ -46,6 +46,7 @@ pub(super) struct BestFirst<'t, const W: usize> {
     furthest: (usize, Vec<Config<W>>),
     /// How many events of progress an indeterminate call is worth.
     weight: i64,
+    max_nodes: usize,
 }
 
 impl<'t, const W: usize> BestFirst<'t, W> {
@@ -62,6 +63,7 @@ impl<'t, const W: usize> BestFirst<'t, W> {
             task_count: 0,
             furthest: (0, Vec::new()),
             weight,
+            max_nodes: timeline.events.len() + MAX_NODES,
         };
         let start = Stepper::start(model);
         search.plan(0, Task::Follow(None, start), &start, 0);
@@ -81,7 +83,7 @@ impl<'t, const W: usize> BestFirst<'t, W> {
             if let Some(reason) = self.stepper.excess() {
                 return End::Stopped(reason);
             }
-            if self.graph.nodes.len() > MAX_NODES {
+            if self.graph.nodes.len() + self.tasks.len() > self.max_nodes {
                 return End::Stopped("too many configurations to remember".into());
             }
             let Some((key, (at, task))) = self.tasks.pop_last() else {

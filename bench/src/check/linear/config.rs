@@ -103,6 +103,10 @@ pub(super) struct Antichain<const W: usize> {
 /// have few states; a queue has as many as there are orders of its elements.
 const STATES: usize = 256;
 
+/// Configurations of all states that are always kept: a string has a state for each prefix of a value that
+/// a read returned.
+const ALWAYS_KEPT: usize = 4096;
+
 impl<const W: usize> Antichain<W> {
     pub(super) fn new(max_per_state: usize, overflow: Overflow) -> Antichain<W> {
         let by_state = BTreeMap::new();
@@ -151,7 +155,7 @@ impl<const W: usize> Antichain<W> {
             return None;
         }
         let before = peers.len();
-        if before == 0 && self.len >= self.max_per_state.saturating_mul(STATES) {
+        if before == 0 && self.len >= self.max_per_state.saturating_mul(STATES).max(ALWAYS_KEPT) {
             self.is_exact = false;
             self.is_overfull = self.overflow == Overflow::Join;
             return None;

@@ -6,9 +6,9 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
+use super::judge::{judge, operations};
 use super::model::Register;
 use super::object::Object;
-use super::{judge, operations};
 use crate::check::{Finding, Outcome, Verdict, quote};
 use crate::edn::Edn;
 use crate::history::{Op, Pair};

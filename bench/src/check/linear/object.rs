@@ -1,7 +1,8 @@
 //! One object of a history: its calls, and the judgement on them.
 
+use super::finding::Finding;
 use super::model::{Model, Observed};
-use super::search::{Finding, Limits, search};
+use super::search::{Limits, search};
 use super::timeline::{Call, CallId, Timeline};
 use crate::edn::Edn;
 use crate::history::{Op, OpType, Pair};

@@ -5,14 +5,18 @@
 //! cost is the number of events times that of configurations.
 
 use super::config::{Antichain, Config};
+use super::finding::{Possibility, Precision};
 use super::model::Model;
 use super::relevant::Crashed;
-use super::search::{Possibility, Precision};
 use super::step::{Capacity, Stepper};
 use super::timeline::{CallId, Event, Timeline};
 
 /// Possibilities kept for a reader; the report and the story show fewer.
 pub(super) const MAX_POSSIBILITIES: usize = 100;
+
+/// Bytes of states that a pass may reach in which indeterminate calls can be used again and again: of
+/// queues and strings that has no end.
+const MAX_FREE_WEIGHT: usize = 8 << 20;
 
 /// How a search ended.
 pub(super) enum End {
@@ -42,6 +46,10 @@ pub(super) fn pass<const W: usize>(
     let mut stepper = Stepper::<W>::new(timeline);
     stepper.max_work = max_work;
     stepper.crashed = crashed;
+    if crashed == Crashed::Freely {
+        // If it takes many states, it finds nothing cheaply.
+        stepper.max_weight = model.weight().saturating_add(MAX_FREE_WEIGHT);
+    }
     let mut configs = Antichain::new(capacity.max_per_state, capacity.overflow);
     configs.insert(Stepper::start(model), &mut stepper.spent, &mut 0);
     let may_crash = timeline.calls.iter().any(|call| call.returned.is_none());

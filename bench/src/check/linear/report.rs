@@ -5,14 +5,16 @@
 
 use std::collections::VecDeque;
 
-use super::KEPT_MAX;
+use super::finding::{Finding, Possibility};
 use super::model::inconsistent;
 use super::object::Object;
-use super::search::{Finding, Possibility};
 use super::timeline::{CallId, State};
 use crate::check::{self, Outcome, Verdict, quote};
 use crate::edn::Edn;
 use crate::history::Op;
+
+/// How many configurations and paths a result keeps, as in Jepsen.
+const KEPT_MAX: usize = 10;
 
 /// Pending operations listed for one configuration at most.
 const MAX_PENDING: usize = 1000;

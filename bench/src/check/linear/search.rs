@@ -19,11 +19,12 @@
 
 use super::best::BestFirst;
 use super::config::Overflow;
+use super::finding::{Finding, Precision};
 use super::model::Model;
 use super::pass::{End, pass};
 use super::relevant::Crashed;
 use super::step::Capacity;
-use super::timeline::{CallId, State, Timeline};
+use super::timeline::Timeline;
 
 /// Where to give up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,50 +46,6 @@ const FIRST_MAX_PER_STATE: usize = 4;
 
 /// How many times more the next pass may keep.
 const GROWTH: usize = 8;
-
-/// A configuration as a reader wants it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Possibility {
-    /// The state of the object.
-    pub state: State,
-    /// The call that took effect last.
-    pub last: Option<CallId>,
-    /// Calls that have not, or not certainly, taken effect.
-    pub pending: Vec<CallId>,
-}
-
-/// How exactly a violation is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Precision {
-    /// No call before was impossible, and these are the possibilities.
-    All,
-    /// No call before was impossible, but there may be more possibilities.
-    Some,
-    /// The possibilities are among these, and an earlier call might already have been
-    /// impossible.
-    Bound,
-}
-
-/// What the search found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Finding {
-    /// There is an order of effects; these are the possibilities at the end.
-    Linearizable(Vec<Possibility>),
-    /// There is none: `call` could not return.
-    Violation {
-        /// The call.
-        call: CallId,
-        /// The possibilities just before it returned.
-        before: Vec<Possibility>,
-        /// How exact `call` and `before` are.
-        precision: Precision,
-    },
-    /// A limit was reached: the history does not tell.
-    GaveUp {
-        /// Which limit.
-        reason: String,
-    },
-}
 
 /// Whether the calls of `timeline` could have taken effect one by one, each
 /// between its invocation and its return, as `model` allows.
@@ -129,6 +86,7 @@ fn deepen<const W: usize>(model: &mut dyn Model, timeline: &Timeline, limits: Li
     if let Some(finding) = conclusion(end, Some(Overflow::Join)) {
         return sharpened::<W>(model, timeline, finding);
     }
+    model.forget();
     let mut best = BestFirst::<W>::new(model, timeline);
     let mut turn = FIRST_TURN * events;
     let mut max_per_state = FIRST_MAX_PER_STATE.min(limits.max_per_state);

@@ -53,17 +53,18 @@ use std::collections::{BTreeSet, VecDeque};
 
 use super::bits::Bits;
 use super::config::{Antichain, Config, Overflow, Spent, SpentTable};
+use super::finding::Possibility;
 use super::frontier::{Frontier, OpenCall};
 use super::model::{Effect, Model};
 use super::relevant::Crashed;
-use super::search::Possibility;
 use super::timeline::{CallId, Class, Timeline};
 
-/// Largest size of the table of spent indeterminate calls: about 200 MB.
-const MAX_SPENT: usize = 12_000_000;
+/// Largest size of the table of spent indeterminate calls: about 60 MB.
+const MAX_SPENT: usize = 4_000_000;
 
-/// Largest size of the model's states in bytes.
-const MAX_WEIGHT: usize = 400_000_000;
+/// Largest size of the model's states in bytes. Each state that a search reaches costs about as much
+/// again in sets of configurations.
+const MAX_WEIGHT: usize = 40_000_000;
 
 /// How many configurations to keep.
 #[derive(Clone, Copy, Debug)]
@@ -93,6 +94,8 @@ pub(super) struct Stepper<'t, const W: usize> {
     pub(super) max_spent: u32,
     /// Classes of which the last returns wanted an indeterminate call and found all spent.
     pub(super) exhausted: BTreeSet<Class>,
+    /// The largest size of the model's states.
+    pub(super) max_weight: usize,
     /// Whether the states of the model take too much memory.
     is_heavy: bool,
 }
@@ -108,6 +111,7 @@ impl<'t, const W: usize> Stepper<'t, W> {
             crashed: Crashed::Once,
             max_spent: u32::MAX,
             exhausted: BTreeSet::new(),
+            max_weight: MAX_WEIGHT,
             is_heavy: false,
         }
     }
@@ -225,7 +229,7 @@ impl<'t, const W: usize> Stepper<'t, W> {
                     }
                 }
             }
-            self.is_heavy = model.weight() > MAX_WEIGHT;
+            self.is_heavy = model.weight() > self.max_weight;
             if self.work > self.max_work || self.is_heavy {
                 return;
             }

@@ -4,13 +4,13 @@
 //! values the object could have had when it returned, through which operations, and why
 //! none fits; what was open at that time; and what went on just before.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt::Write;
 
+use super::finding::{Finding, Possibility, Precision};
 use super::model::Effect;
 use super::object::Object;
 use super::pass::MAX_POSSIBILITIES;
-use super::search::{Finding, Possibility, Precision};
 use super::timeline::{CallId, Class, State};
 
 /// Lines of each part at most, so that the whole fits on a screen.
@@ -22,9 +22,9 @@ const MAX_VISITED: usize = 10_000;
 /// Where the search for values is cut: steps tried.
 const MAX_TRIED: usize = 500_000;
 
-/// Bytes of states beyond which an explanation looks for no more: queues and strings grow
-/// with each call that takes effect.
-const MAX_WEIGHT: usize = 16 << 20;
+/// Where the search for values is cut: bytes of new states. Queues and strings grow with each
+/// call that takes effect.
+const MAX_WEIGHT: usize = 8 << 20;
 
 /// What there is to tell about `finding`, if it is not good. `name` is the object's.
 pub(super) fn tell(object: &mut Object<'_>, finding: &Finding, name: &str) -> Option<String> {
@@ -132,6 +132,7 @@ fn values(object: &mut Object<'_>, call: CallId, before: &[Possibility]) -> Valu
     let pending: Vec<Vec<(Class, CallId)>> =
         before.iter().map(|p| usable(object, p, call)).collect();
     let at_most = reachable(object, before, &pending);
+    let max_weight = object.model.weight().saturating_add(MAX_WEIGHT);
     let mut found: Vec<(State, usize)> = Vec::new();
     let mut known = BTreeSet::new();
     let mut visited = BTreeSet::new();
@@ -143,7 +144,10 @@ fn values(object: &mut Object<'_>, call: CallId, before: &[Possibility]) -> Valu
         steps.push(Step { state: possibility.state, start, before: None, pending: None });
     }
     let (mut at, mut tried) = (0, 0);
-    while at < steps.len() && at < MAX_VISITED && tried < MAX_TRIED {
+    let is_cut = |at, tried, object: &Object<'_>| {
+        at >= MAX_VISITED || tried >= MAX_TRIED || object.model.weight() >= max_weight
+    };
+    while at < steps.len() && !is_cut(at, tried, object) {
         let (state, start) = (steps[at].state, steps[at].start);
         let used = used(&steps, at);
         if at_most.as_ref().is_some_and(|most| known.len() == most.len()) {
@@ -167,7 +171,7 @@ fn values(object: &mut Object<'_>, call: CallId, before: &[Possibility]) -> Valu
         }
         at += 1;
     }
-    let is_whole = at == steps.len() && steps.len() < MAX_VISITED && tried < MAX_TRIED;
+    let is_whole = at == steps.len() && !is_cut(at, tried, object);
     // A search keeps no more possibilities than that for the story.
     let is_all = before.len() < MAX_POSSIBILITIES;
     let is_all_found = is_whole || at_most.is_some_and(|most| most.len() == known.len());
@@ -212,17 +216,18 @@ fn reachable(
         states.extend(ends);
         return Some(states);
     }
-    let mut open: Vec<State> = states.iter().copied().collect();
+    let max_weight = object.model.weight().saturating_add(MAX_WEIGHT);
+    let mut open: VecDeque<State> = states.iter().copied().collect();
     let mut tried = 0;
-    while let Some(state) = open.pop() {
+    while let Some(state) = open.pop_front() {
         for class in &classes {
             tried += 1;
-            if tried > MAX_TRIED || object.model.weight() > MAX_WEIGHT {
+            if tried > MAX_TRIED || object.model.weight() >= max_weight {
                 return None;
             }
             if let Some(next) = object.model.step(state, *class).filter(|next| states.insert(*next))
             {
-                open.push(next);
+                open.push_back(next);
             }
         }
     }

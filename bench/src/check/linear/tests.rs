@@ -5,11 +5,12 @@ use rand_pcg::Pcg64Mcg;
 
 use super::best::BestFirst;
 use super::config::Overflow;
+use super::finding::Finding;
 use super::generate::{self, NAMES, Shape, Workload};
 use super::model::{Model, MultiRegister, Mutex, Observed, Register};
 use super::pass::{End, pass};
 use super::relevant::Crashed;
-use super::search::{Finding, Limits, search};
+use super::search::{Limits, search};
 use super::step::Capacity;
 use super::timeline::{Call, Class, Timeline};
 use super::{brute, referee};

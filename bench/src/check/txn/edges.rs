@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use adya::history::{Id, Mop, OpType, ReadValue};
 
-use super::Flavour;
+use super::options::Flavour;
 use super::read::Transactions;
 use crate::edn::Edn;
 

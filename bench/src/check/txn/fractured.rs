@@ -16,22 +16,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use adya::history::{Id, Mop, OpType, ReadValue};
 
-use super::Flavour;
 use super::edges::{first_reads, last_writes};
+use super::options::{Flavour, Fracture};
 use super::read::Transactions;
 use super::report::{Told, Translator};
 use crate::edn::Edn;
-
-/// Which fractured reads are looked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fracture {
-    None,
-    /// Those in which the write was missed after the other had been seen: what
-    /// monotonic atomic view forbids.
-    NotMonotonic,
-    /// Whichever was read first: what read atomic forbids.
-    Any,
-}
 
 /// A transaction that saw half of another's writes.
 pub(super) struct Fractured {

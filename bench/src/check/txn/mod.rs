@@ -35,6 +35,7 @@ mod edges;
 mod fractured;
 mod lists;
 pub mod models;
+mod options;
 mod ordered;
 mod read;
 mod report;
@@ -43,84 +44,18 @@ mod stricter;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use adya::{Report, Valid, Workload};
 
 pub use models::{Model, parse_models};
+pub use options::{Flavour, Options};
 
-use self::fractured::Fracture;
 use self::ordered::Order;
 use self::read::{Sighting, Transactions};
 use self::report::{Findings, Translator};
 use crate::check::{Finding, Outcome, Verdict};
 use crate::edn::Edn;
 use crate::history::Events;
-
-/// What the transactions of a history are made of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Flavour {
-    /// `[:append k v]` and `[:r k [v ...]]`.
-    ListAppend,
-    /// `[:w k v]` and `[:r k v]`.
-    RwRegister,
-}
-
-impl Flavour {
-    /// The name of the workload.
-    pub fn name(self) -> &'static str {
-        match self {
-            Flavour::ListAppend => "txn-list-append",
-            Flavour::RwRegister => "txn-rw-register",
-        }
-    }
-}
-
-/// What a history is held to.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// The models it must satisfy, all of them.
-    pub models: Vec<Model>,
-    /// Whether fractured reads count as an anomaly, under the name `fractured-read`, whatever the
-    /// models say. They count anyway if `read-atomic` is among the models, and
-    /// if `monotonic-atomic-view` is, those that it forbids do.
-    pub fractured_reads: bool,
-    /// Real time for the search in one strongly connected component.
-    pub timeout: Duration,
-    /// Whether a register history without any dependency is invalid, as in Maelstrom, which
-    /// tolerates no anomaly type at all; otherwise it is unknown, as in Elle.
-    pub empty_graph_is_invalid: bool,
-}
-
-impl Default for Options {
-    /// Maelstrom's: strict serializability; one second for the search.
-    fn default() -> Options {
-        Options {
-            models: vec![Model::STRICT_SERIALIZABLE],
-            fractured_reads: false,
-            timeout: Duration::from_millis(1000),
-            empty_graph_is_invalid: true,
-        }
-    }
-}
-
-impl Options {
-    /// Which fractured reads count.
-    fn fractured(&self) -> Fracture {
-        let named = |name: &str| self.models.iter().any(|model| model.name() == name);
-        match (self.fractured_reads || named("read-atomic"), named("monotonic-atomic-view")) {
-            (true, _) => Fracture::Any,
-            (false, true) => Fracture::NotMonotonic,
-            (false, false) => Fracture::None,
-        }
-    }
-
-    /// Whether one of the models rules out an anomaly.
-    fn forbid(&self, anomaly: &str) -> bool {
-        let names: Vec<&str> = self.models.iter().map(|model| model.name()).collect();
-        adya::model::prohibited_by(&names).contains(anomaly)
-    }
-}
 
 /// Types under which adya says that it could not analyse a history. It leaves
 /// them out of its verdict, which would then be "valid".

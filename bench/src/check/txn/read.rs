@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 use adya::history::{Id, Interner, Mop, ReadValue, Scalar};
 
-use super::Flavour;
+use super::options::Flavour;
 use crate::check::names::Names;
 use crate::edn::Edn;
 use crate::history::{Events, Op, OpType, Process};

@@ -10,8 +10,9 @@ use adya::Anomaly;
 use serde_json::Value as Json;
 
 use super::edges::Edges;
+use super::models;
+use super::options::Flavour;
 use super::read::{Sighting, Transactions};
-use super::{Flavour, models};
 use crate::edn::Edn;
 
 /// Anomalies kept of each type; `:anomaly-counts` has how many there were.

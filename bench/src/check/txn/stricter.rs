@@ -2,7 +2,7 @@
 //!
 //! They are a part of their own beside the reference's verdict, see [`Outcome::stricter`].
 
-use super::Options;
+use super::options::Options;
 use super::ordered::{Examined, Order, Step, Version, examine};
 use super::read::Transactions;
 use crate::check::{Finding, Outcome, Verdict};

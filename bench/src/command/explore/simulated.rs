@@ -100,7 +100,7 @@ fn explore(
         let seconds = elapsed().max(0.001);
         bar.set_position(if args.r#for.is_some() { seconds as u64 } else { sums.runs });
         bar.set_message(tell(sums, seconds));
-        signs.show(|| tell(sums, seconds));
+        signs.show(|_| tell(sums, seconds));
     };
     let swarm = Swarm { space, from, seeds, jobs, stop: &stop, watch: &watch };
     let tally = swarm.run();

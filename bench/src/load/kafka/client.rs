@@ -14,8 +14,8 @@ use std::collections::BTreeMap;
 use compact_str::{CompactString, ToCompactString};
 use serde_json::{Value, json};
 
+use super::super::Invocation;
 use super::super::client::{Answer, Client, Completion, Errors, Step, json_from_edn};
-use super::Invocation;
 use crate::check::kafka::COMMITTED;
 use crate::edn::Edn;
 use crate::history::OpType;

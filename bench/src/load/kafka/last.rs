@@ -9,9 +9,11 @@ use std::time::Duration;
 
 use seaworthy::time::Time;
 
-use super::{Ask, Completion, Invocation, Next, Offsets, each_offset, key_name, poll, raise};
+use super::operations::{Offsets, each_offset, key_name, poll, raise};
 use crate::edn::Edn;
 use crate::history::OpType;
+use crate::load::client::Completion;
+use crate::load::{Ask, Invocation, Next};
 
 /// How long workers go on polling.
 const LIMIT: Duration = Duration::from_secs(10);

@@ -11,10 +11,10 @@
 
 mod client;
 mod last;
+mod operations;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use seaworthy::time::Time;
@@ -22,6 +22,7 @@ use seaworthy::time::Time;
 use self::client::KafkaClient;
 pub(crate) use self::client::message;
 use self::last::LastPolls;
+use self::operations::{Offsets, each_offset, key_name, poll, raise};
 use super::client::{Client, Completion};
 use super::micro_ops::{MicroOp, MicroOps};
 use super::{Ask, Connection, Invocation, Load, Next};
@@ -35,9 +36,6 @@ const OPS_PER_ASSIGN: usize = 64;
 const ASSIGNS_PER_WIDE_ONE: usize = 3;
 /// Mean time between two crashes of one worker, in seconds.
 const CRASH_INTERVAL_S: f64 = 30.0;
-
-/// The largest offset that is known of each key. Keys are numbers that go as text.
-type Offsets = BTreeMap<i64, i64>;
 
 /// The workload; see the module.
 pub struct Kafka {
@@ -136,42 +134,5 @@ impl Load for Kafka {
 
     fn client(&self) -> Box<dyn Client> {
         Box::new(KafkaClient::default())
-    }
-}
-
-fn poll() -> Invocation {
-    Invocation::new("poll", Edn::vector([Edn::vector([Edn::keyword("poll")])]))
-}
-
-fn key_name(key: i64) -> Edn {
-    Edn::str(key.to_string())
-}
-
-fn raise(offsets: &mut Offsets, key: i64, offset: i64) {
-    let known = offsets.entry(key).or_insert(offset);
-    *known = (*known).max(offset);
-}
-
-/// Calls `see` with every key and offset in the result of a send or a poll. Keys
-/// that are no numbers are none of ours.
-fn each_offset(value: &Edn, mut see: impl FnMut(i64, i64)) {
-    let number = |key: &Edn| key.as_text().and_then(|text| text.parse().ok());
-    let offset = |pair: &Edn| pair.as_seq().and_then(|p| p.first()).and_then(Edn::as_int);
-    for mop in value.as_seq().unwrap_or_default() {
-        match mop.as_seq() {
-            Some([_, key, pair]) => {
-                if let (Some(key), Some(offset)) = (number(key), offset(pair)) {
-                    see(key, offset);
-                }
-            }
-            Some([_, polled]) => {
-                for (key, pairs) in polled.entries().unwrap_or_default() {
-                    let Some(key) = number(key) else { continue };
-                    let pairs = pairs.as_seq().unwrap_or_default();
-                    pairs.iter().filter_map(offset).for_each(|offset| see(key, offset));
-                }
-            }
-            _ => {}
-        }
     }
 }

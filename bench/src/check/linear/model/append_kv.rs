@@ -5,9 +5,12 @@
 //! list, where it adds an element; whichever the history has. Of one key: nil and the
 //! empty value are the same, since a client of such a service cannot tell them apart.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+use compact_str::CompactString;
 
 use super::super::classes::Classes;
+use super::super::states::MANY_STATES;
 use super::{Effect, Model, Observed, record};
 use crate::check::linear::timeline::{Class, State};
 use crate::check::linear::values::Values;
@@ -33,7 +36,49 @@ pub struct AppendKv {
     classes: Classes<Action>,
     initial: u32,
     weight: usize,
+    read: Read,
+    /// How many values operations name.
+    named: Option<usize>,
+    /// After how many appends states are simplified; see [`MANY_STATES`].
+    many: usize,
 }
+
+/// The values that reads returned.
+#[derive(Clone, Debug, Default)]
+struct Read {
+    strings: BTreeSet<CompactString>,
+    lists: BTreeSet<Vec<Edn>>,
+    /// Whether something is appended that is not a string, which makes a list of a string.
+    is_mixed: bool,
+}
+
+impl Read {
+    fn note(&mut self, value: &Edn) {
+        match value {
+            Edn::Str(text) => drop(self.strings.insert(text.clone())),
+            Edn::Vector(items) => drop(self.lists.insert(items.clone())),
+            _ => {}
+        }
+    }
+
+    /// Whether no read returns `value`, however much is appended to it.
+    fn is_out_of_reach(&self, value: &Edn) -> bool {
+        // What begins with a value comes next after it in order.
+        match value {
+            Edn::Str(_) if self.is_mixed => false,
+            Edn::Str(text) => {
+                !self.strings.range(text.clone()..).next().is_some_and(|t| t.starts_with(&**text))
+            }
+            Edn::Vector(items) => {
+                !self.lists.range(items.clone()..).next().is_some_and(|l| l.starts_with(items))
+            }
+            _ => false,
+        }
+    }
+}
+
+/// The number of all values that no read returns, however much is appended to them.
+const UNREAD: u32 = u32::MAX;
 
 impl AppendKv {
     /// A key that holds `initial`; nil is empty.
@@ -42,7 +87,47 @@ impl AppendKv {
         let initial = contents.number(&normal(initial));
         let (pieces, appended) = (Values::default(), BTreeMap::new());
         let classes = Classes::default();
-        AppendKv { contents, pieces, appended, classes, initial, weight: 0 }
+        let read = Read::default();
+        AppendKv {
+            contents,
+            pieces,
+            appended,
+            classes,
+            initial,
+            weight: 0,
+            read,
+            named: None,
+            many: MANY_STATES,
+        }
+    }
+
+    /// The state after an append of `piece`.
+    ///
+    /// Of values that no read returns until they are overwritten, no operation can tell one from
+    /// another. Short histories keep them, since a reader wants to see them.
+    fn append(&mut self, state: u32, piece: u32) -> u32 {
+        if state == UNREAD {
+            return UNREAD;
+        }
+        if let Some(after) = self.appended.get(&(state, piece)) {
+            return *after;
+        }
+        self.named.get_or_insert(self.contents.len());
+        let after = concatenated(self.contents.value(state), self.pieces.value(piece));
+        let is_unread = self.appended.len() >= self.many && self.read.is_out_of_reach(&after);
+        let after = if is_unread {
+            self.weight += 40;
+            UNREAD
+        } else {
+            self.weight += 2 * size(&after) + 200;
+            self.contents.number(&after)
+        };
+        self.appended.insert((state, piece), after);
+        after
+    }
+
+    fn value(&self, state: u32) -> Edn {
+        if state == UNREAD { Edn::Symbol("_".into()) } else { self.contents.value(state).clone() }
     }
 }
 
@@ -78,6 +163,15 @@ fn concatenated(value: &Edn, piece: &Edn) -> Edn {
     }
 }
 
+#[cfg(test)]
+impl AppendKv {
+    /// The same model, which simplifies from so many states on.
+    pub(super) fn simplifying_from(mut self, many: usize) -> AppendKv {
+        self.many = many;
+        self
+    }
+}
+
 impl Model for AppendKv {
     fn initial(&self) -> State {
         State(self.initial)
@@ -92,14 +186,21 @@ impl Model for AppendKv {
         }
         let action = match op.f {
             "get" | "read" => match op.completed {
-                Some(value) => Action::Get(self.contents.number(&normal(value))),
+                Some(value) => {
+                    let value = normal(value);
+                    self.read.note(&value);
+                    Action::Get(self.contents.number(&value))
+                }
                 None => return Ok(None),
             },
             "put" | "write" => Action::Put(self.contents.number(&normal(op.invoked))),
             "append" => match op.invoked {
                 // Appending nothing changes nothing.
                 Edn::Str(text) if text.is_empty() => return Ok(None),
-                piece => Action::Append(self.pieces.number(piece)),
+                piece => {
+                    self.read.is_mixed |= !matches!(piece, Edn::Str(_));
+                    Action::Append(self.pieces.number(piece))
+                }
             },
             f => return Err(format!("an append-kv has no operation {f}")),
         };
@@ -132,16 +233,7 @@ impl Model for AppendKv {
         match *self.classes.action(class) {
             Action::Get(value) => (state.0 == value).then_some(state),
             Action::Put(value) => Some(State(value)),
-            Action::Append(piece) => {
-                if let Some(after) = self.appended.get(&(state.0, piece)) {
-                    return Some(State(*after));
-                }
-                let after = concatenated(self.contents.value(state.0), self.pieces.value(piece));
-                self.weight += 2 * size(&after) + 200;
-                let after = self.contents.number(&after);
-                self.appended.insert((state.0, piece), after);
-                Some(State(after))
-            }
+            Action::Append(piece) => Some(State(self.append(state.0, piece))),
         }
     }
 
@@ -149,16 +241,24 @@ impl Model for AppendKv {
         self.weight
     }
 
+    fn forget(&mut self) {
+        if let Some(count) = self.named.take() {
+            self.contents.truncate(count);
+            self.appended.clear();
+            self.weight = 0;
+        }
+    }
+
     fn state(&self, state: State) -> Edn {
-        record("AppendKV", vec![(Edn::keyword("value"), self.contents.value(state.0).clone())])
+        record("AppendKV", vec![(Edn::keyword("value"), self.value(state.0))])
     }
 
     fn describe(&self, state: State) -> String {
-        self.contents.value(state.0).to_string()
+        self.value(state.0).to_string()
     }
 
     fn refusal(&self, state: State, class: Class) -> String {
-        let now = self.contents.value(state.0);
+        let now = self.value(state.0);
         match *self.classes.action(class) {
             Action::Get(value) => format!("can't read {} from {now}", self.contents.value(value)),
             Action::Put(value) => format!("can't write {}", self.contents.value(value)),

@@ -61,7 +61,7 @@ impl MultiRegister {
                 contents.insert(model.keys.number(key), model.values.number(value));
             }
         }
-        model.initial = model.state_of(contents);
+        model.initial = model.states.number(contents, 0);
         Ok(model)
     }
 
@@ -82,7 +82,7 @@ impl MultiRegister {
 
     fn state_of(&mut self, contents: Contents) -> State {
         let bytes = 32 * contents.len() + 100;
-        self.states.number(contents, bytes)
+        self.states.reach(contents, bytes)
     }
 
     /// The contents after `class`, or the read that does not fit and what was there.
@@ -150,6 +150,10 @@ impl Model for MultiRegister {
 
     fn weight(&self) -> usize {
         self.states.weight()
+    }
+
+    fn forget(&mut self) {
+        self.states.forget();
     }
 
     fn state(&self, state: State) -> Edn {

@@ -31,6 +31,17 @@ pub struct Set {
     after: BTreeMap<(State, Class), State>,
     classes: Classes<Action>,
     initial: State,
+    /// The elements that some read returned.
+    read: Contents,
+    is_removable: bool,
+}
+
+/// Stands for the elements that no read returned.
+const UNREAD: u32 = u32::MAX;
+
+/// About how many bytes a state takes.
+fn weight(contents: &Contents) -> usize {
+    12 * contents.len() + 150
 }
 
 impl Set {
@@ -40,7 +51,15 @@ impl Set {
     /// A text if `initial` is not a collection.
     pub fn new(initial: &Edn) -> Result<Set, String> {
         let (values, states, classes) = (Values::default(), States::default(), Classes::default());
-        let mut set = Set { values, states, after: BTreeMap::new(), classes, initial: State(0) };
+        let mut set = Set {
+            values,
+            states,
+            after: BTreeMap::new(),
+            classes,
+            initial: State(0),
+            read: Contents::new(),
+            is_removable: false,
+        };
         set.initial = set.parse(initial)?;
         Ok(set)
     }
@@ -52,17 +71,35 @@ impl Set {
             other => other.as_seq().ok_or("the value of a set must be a collection")?,
         };
         let contents = items.iter().map(|item| self.values.number(item)).collect();
-        Ok(self.state_of(contents))
+        let bytes = weight(&contents);
+        Ok(self.states.number(contents, bytes))
     }
 
-    fn state_of(&mut self, contents: Contents) -> State {
-        let bytes = 12 * contents.len() + 100;
-        self.states.number(contents, bytes)
+    /// `contents` without the differences that no operation of the history can notice: no read is
+    /// possible any more if one element is there for ever that no read returned.
+    fn simplified(&self, contents: Contents) -> Contents {
+        let is_many = self.states.are_many() && !self.is_removable;
+        if is_many && !contents.is_subset(&self.read) {
+            return Contents::from([UNREAD]);
+        }
+        contents
     }
 
     fn elements(&self, state: State) -> Edn {
-        let contents = self.states.contents(state);
-        Edn::Set(contents.iter().map(|number| self.values.value(*number).clone()).collect())
+        let value = |number: &u32| match *number {
+            UNREAD => Edn::Symbol("_".into()),
+            number => self.values.value(number).clone(),
+        };
+        Edn::Set(self.states.contents(state).iter().map(value).collect())
+    }
+}
+
+#[cfg(test)]
+impl Set {
+    /// The same model, which simplifies from so many states on.
+    pub(super) fn simplifying_from(mut self, many: usize) -> Set {
+        self.states.many = many;
+        self
     }
 }
 
@@ -80,9 +117,16 @@ impl Model for Set {
         }
         let action = match (op.f, op.completed) {
             ("read", None) => return Ok(None),
-            ("read", Some(value)) => Action::Read(self.parse(value)?),
+            ("read", Some(value)) => {
+                let state = self.parse(value)?;
+                self.read.extend(self.states.contents(state));
+                Action::Read(state)
+            }
             ("add", _) => Action::Add(self.values.number(op.invoked)),
-            ("remove", _) => Action::Remove(self.values.number(op.invoked)),
+            ("remove", _) => {
+                self.is_removable = true;
+                Action::Remove(self.values.number(op.invoked))
+            }
             (f, _) => return Err(format!("a set has no operation {f}")),
         };
         Ok(Some(self.classes.number(action)))
@@ -120,13 +164,20 @@ impl Model for Set {
             Action::Remove(element) => contents.remove(&element),
             Action::Read(_) => false,
         };
-        let after = self.state_of(contents);
+        let contents = self.simplified(contents);
+        let bytes = weight(&contents);
+        let after = self.states.reach(contents, bytes);
         self.after.insert((state, class), after);
         Some(after)
     }
 
     fn weight(&self) -> usize {
-        self.states.weight()
+        self.states.weight() + 40 * self.after.len()
+    }
+
+    fn forget(&mut self) {
+        self.states.forget();
+        self.after.clear();
     }
 
     fn state(&self, state: State) -> Edn {

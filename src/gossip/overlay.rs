@@ -1,4 +1,4 @@
-//! Who owes whom: along which edges deltas travel.
+//! The edges along which deltas travel.
 
 use std::collections::VecDeque;
 

@@ -1,4 +1,4 @@
-//! Who is in the cluster: the configurations of joint consensus.
+//! The members of the cluster: the configurations of joint consensus.
 //!
 //! A change of voters goes through a *joint* configuration, in which elections and
 //! commitment need a majority of the old voters **and** a majority of the new ones

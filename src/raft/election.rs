@@ -24,6 +24,15 @@ use super::types::HardState;
 use crate::mark::{self, Mark};
 use crate::mutant::guard;
 
+/// The reason for an election.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reason {
+    /// No leader is heard.
+    Silence,
+    /// The leader has asked for it.
+    Transfer,
+}
+
 impl Raft {
     /// Stands for election, if it may: no leader was heard for an election timeout.
     pub(super) fn time_out(&mut self) {
@@ -35,7 +44,7 @@ impl Raft {
         match &self.role {
             Role::Candidate(votes) if votes.values().all(|granted| *granted) => {
                 self.reset_election_timer();
-                self.ask_for_votes(false);
+                self.ask_for_votes(Reason::Silence);
             }
             _ => self.campaign(),
         }
@@ -87,7 +96,7 @@ impl Raft {
         if self.options.pre_vote {
             self.become_pre_candidate();
         } else {
-            self.become_candidate(false);
+            self.become_candidate(Reason::Silence);
         }
     }
 
@@ -155,16 +164,16 @@ impl Raft {
     }
 
     /// Starts a term of its own and asks for votes in it.
-    pub(super) fn become_candidate(&mut self, transfer: bool) {
+    fn become_candidate(&mut self, reason: Reason) {
         self.become_follower(self.hard.term.next(), None);
         self.reset_election_timer();
         self.set_hard_state(HardState { vote: Some(self.id), ..self.hard });
         self.role = Role::Candidate(Votes::new());
-        self.ask_for_votes(transfer);
+        self.ask_for_votes(reason);
     }
 
-    fn ask_for_votes(&mut self, transfer: bool) {
-        let last = self.log.last();
+    fn ask_for_votes(&mut self, reason: Reason) {
+        let (last, transfer) = (self.log.last(), reason == Reason::Transfer);
         for voter in self.other_voters() {
             self.promise(voter, MessageKind::RequestVote { pre: false, transfer, last });
         }
@@ -292,7 +301,7 @@ impl Raft {
             // The others may be a quorum without this server, but it must remember its
             // own term before it can lead in it.
             (Some(VoteResult::Won), _) if self.is_hard_state_durable() => self.become_leader(),
-            (_, Some(VoteResult::Won)) => self.become_candidate(false),
+            (_, Some(VoteResult::Won)) => self.become_candidate(Reason::Silence),
             (Some(VoteResult::Pending), Some(VoteResult::Lost)) => self.stop_asking(),
             (_, Some(VoteResult::Lost)) | (Some(VoteResult::Lost), None) => {
                 mark::hit(Mark::ElectionLost);
@@ -306,7 +315,7 @@ impl Raft {
         // Only the leader may ask, and only a voter can follow it.
         if self.leader == Some(from) && self.is_promotable() {
             mark::hit(Mark::LeaderTransfer);
-            self.become_candidate(true);
+            self.become_candidate(Reason::Transfer);
         }
     }
 

@@ -23,6 +23,15 @@ use crate::mutant::{guard, invariant};
 /// For how many election timeouts the log is kept for a follower that does not answer.
 const KEPT_FOR_TIMEOUTS: u64 = 4;
 
+/// When a follower that lacks nothing gets an empty append.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Heartbeat {
+    /// If it was sent nothing for a while.
+    IfDue,
+    /// In this turn, because its answer is needed.
+    AtOnce,
+}
+
 impl Options {
     /// After how long a piece of a snapshot that was not answered is sent again.
     pub(super) fn snapshot_retry_ticks(&self) -> u64 {
@@ -109,17 +118,18 @@ impl Raft {
         let Role::Leader(leader) = &self.role else { return };
         let peers: Vec<RaftId> = leader.peers.keys().copied().collect();
         for to in &peers {
-            self.send_to(*to, false);
+            self.send_to(*to, Heartbeat::IfDue);
         }
         self.confirm_leadership();
     }
 
     /// Sends one follower what it lacks. If there is nothing, sends an empty append if
-    /// a heartbeat is due or `ping` asks for one.
-    pub(super) fn send_to(&mut self, to: RaftId, ping: bool) {
+    /// `heartbeat` says so.
+    pub(super) fn send_to(&mut self, to: RaftId, heartbeat: Heartbeat) {
         let Role::Leader(leader) = &mut self.role else { return };
         let peer = leader.peers.get_mut(&to).expect("only peers are sent to");
         let due = self.now >= peer.due();
+        let wanted = due || heartbeat == Heartbeat::AtOnce;
         let needs_snapshot = self.log.id(peer.next.prev()).is_none();
         if needs_snapshot && !matches!(peer.state, ProgressState::Snapshot { .. }) {
             let snapshot = self.log.snapshot().expect("only a snapshot replaces entries");
@@ -129,7 +139,7 @@ impl Raft {
         let sent = match &mut peer.state {
             ProgressState::Probe { sent } => {
                 let repeated = std::mem::replace(sent, true);
-                if repeated && !due && !ping {
+                if repeated && !wanted {
                     return;
                 }
                 // A repeated probe only asks; if the first was lost its entries may be
@@ -141,7 +151,7 @@ impl Raft {
             ProgressState::Replicate { .. } => self.stream_to(to),
             ProgressState::Snapshot { .. } => self.send_pieces(to),
         };
-        if !sent && (due || ping) {
+        if !sent && wanted {
             self.send_heartbeat(to, due);
         }
     }

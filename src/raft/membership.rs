@@ -14,6 +14,7 @@
 
 use super::config::Change;
 use super::ids::{LogId, RaftId};
+use super::leader::Heartbeat;
 use super::message::MessageKind;
 use super::progress::Progress;
 use super::role::{Role, Transfer};
@@ -107,7 +108,7 @@ impl Raft {
         let Role::Leader(leader) = &mut self.role else { return };
         let Some(peer) = leader.peers.get(&id) else { return };
         if peer.departing && peer.matched >= in_force && commit >= in_force {
-            self.send_to(id, true);
+            self.send_to(id, Heartbeat::AtOnce);
             if let Role::Leader(leader) = &mut self.role {
                 leader.peers.remove(&id);
             }

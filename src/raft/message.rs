@@ -178,7 +178,7 @@ pub enum MessageKind {
     /// Tells the leader that a server asks for votes which is not a member, and must have
     /// missed that it left.
     Outsider {
-        /// Who asks.
+        /// The server that asks.
         id: RaftId,
     },
     /// Asks for an election at once: the sender gives up leadership (thesis §3.10).

@@ -11,7 +11,7 @@ pub(super) struct Reads {
     /// They came before anything of this term was committed.
     pub(super) early: Vec<Pending>,
     /// They wait for a quorum's confirmation: by voucher, and then in the order in which
-    /// they came, so that rounds ascend. What has to be confirmed is then at the front of
+    /// they came, so that rounds ascend. The reads to be confirmed are then at the front of
     /// few queues, however many reads wait.
     pub(super) pending: BTreeMap<RaftId, VecDeque<Pending>>,
     /// When rounds were begun, oldest first; kept only for leases.
@@ -21,9 +21,9 @@ pub(super) struct Reads {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pending {
     pub(super) context: ReadContext,
-    /// Who wants to read.
+    /// The server that wants to read.
     pub(super) reader: RaftId,
-    /// Who passed the read on and so confirmed that it follows.
+    /// The server that passed the read on and so confirmed that it follows.
     pub(super) voucher: RaftId,
     /// Answers to this round or a later one confirm.
     pub(super) round: Round,

@@ -18,6 +18,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::ids::{Index, RaftId, Term};
+use super::leader::Heartbeat;
 use super::message::{MessageKind, ReadContext, Round};
 use super::pending::Pending;
 use super::ready::Read;
@@ -48,7 +49,7 @@ impl Raft {
             self.take_up(context, self.id, self.id);
             return Ok(());
         }
-        // Who asks for a read confirms that it follows, which counts.
+        // A server that asks for a read confirms that it follows, which counts.
         let leader = self.leader.filter(|_| !self.options.abstain).ok_or(ReadError::NoLeader)?;
         self.asked_reads.insert(context);
         self.send(leader, MessageKind::ReadIndex { context });
@@ -202,7 +203,7 @@ impl Raft {
     /// Asks as many followers as this turn's reads need beyond those sent to anyway.
     pub(super) fn confirm_leadership(&mut self) {
         while let Some(next) = self.next_to_ask() {
-            self.send_to(next, true);
+            self.send_to(next, Heartbeat::AtOnce);
         }
     }
 

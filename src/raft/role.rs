@@ -7,7 +7,7 @@ use super::message::Round;
 use super::pending::Reads;
 use super::progress::Progress;
 
-/// Who has answered a candidate, and what.
+/// The answers to a candidate, by voter.
 pub(super) type Votes = BTreeMap<RaftId, bool>;
 
 /// The present role of a server (§5.1).

@@ -27,7 +27,7 @@ pub enum RoleName {
 /// A server's state at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
-    /// Who it is.
+    /// Its id.
     pub id: RaftId,
     /// Its role.
     pub role: RoleName,
@@ -48,7 +48,7 @@ pub struct Status {
 }
 
 impl Raft {
-    /// Who this is.
+    /// Returns the id of this server.
     pub fn id(&self) -> RaftId {
         self.id
     }

@@ -42,3 +42,28 @@ fn comments_name_their_subjects() {
     }
     complain(complaints);
 }
+
+/// Whether a comment has a sentence that begins with a word in the place of its subject.
+fn has_no_subject(comment: &str) -> bool {
+    let hides = |sentence: &str| sentence.starts_with("What ") || sentence.starts_with("Whoever ");
+    comment.split(". ").any(|sentence| hides(sentence.trim_start_matches(['/', '!', ' '])))
+}
+
+#[test]
+fn no_sentence_begins_without_a_subject() {
+    assert!(has_no_subject("/// Sends it. What comes back is dropped."));
+    assert!(!has_no_subject("/// Returns the index. The answer is dropped, whatever it says."));
+    let mut complaints = Vec::new();
+    for (path, source) in sources() {
+        // The comments of the bench are not there yet.
+        if path.starts_with("bench") {
+            continue;
+        }
+        for (number, line) in source.lines().enumerate() {
+            if line.trim_start().starts_with("//") && has_no_subject(line.trim_start()) {
+                complaints.push(format!("{}:{}: {}", path.display(), number + 1, line.trim()));
+            }
+        }
+    }
+    complain(complaints);
+}

@@ -32,7 +32,7 @@ pub struct Cli {
     #[arg(long, value_name = "DIR", env = "SEAWORTHY_DATA")]
     pub data_dir: Option<PathBuf>,
 
-    /// What to log on stderr: off, error, warn, info, debug, trace, or a list of
+    /// Levels to log on stderr: off, error, warn, info, debug, trace, or a list of
     /// TARGET=LEVEL, as in warn,seaworthy::raft=debug
     #[arg(long, value_name = "LEVEL", env = "SEAWORTHY_LOG", default_value = "warn")]
     pub log_level: Targets,
@@ -129,7 +129,7 @@ struct Flags {
     #[arg(long, value_enum, value_name = "STORE", default_value_t)]
     store: StoreChoice,
 
-    /// What transactions may see of each other
+    /// How far transactions are isolated from each other
     #[arg(long, value_enum, value_name = "LEVEL", default_value_t)]
     isolation: IsolationChoice,
 

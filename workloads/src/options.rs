@@ -12,7 +12,7 @@ pub struct Options {
     pub raft: shell::raft::Options,
     /// Where the counters keep their totals, and kafka its logs.
     pub store: Store,
-    /// What transactions may see of each other.
+    /// How far transactions are isolated from each other.
     pub isolation: Isolation,
     /// How many messages kafka keeps of each log, the last ones; `None` keeps all.
     pub retain: Option<u32>,
@@ -30,7 +30,7 @@ pub enum Store {
     LinKv,
 }
 
-/// What transactions may see of each other, strongest first.
+/// How far transactions are isolated from each other, strongest first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Isolation {
     /// Transactions happen one after the other, in real time; needs a majority.

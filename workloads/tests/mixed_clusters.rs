@@ -16,7 +16,7 @@ use tempfile::TempDir;
 /// How long anything may take; only a failure takes so long.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What a node printed.
+/// The output of a node.
 enum Printed {
     Message(Value),
     Complaint(String),

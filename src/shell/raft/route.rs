@@ -20,14 +20,14 @@ pub(super) struct Asked {
     pub(super) at: Time,
     /// The term and the leader, as far as it is known, when it was asked.
     pub(super) seen: (Term, Option<RaftId>),
-    /// Who hears that leader, which this replica should be able to reach itself.
+    /// A replica that hears that leader, which this one should be able to reach itself.
     pub(super) second_best: Option<RaftId>,
 }
 
 /// A replica's knowledge of ways around a cut.
 #[derive(Debug, Default)]
 pub(super) struct Detour {
-    /// Who passes this replica's requests on, and until when.
+    /// The replica that passes this one's requests on, and until when.
     pub(super) by: Option<(RaftId, Time)>,
     /// The leader that does not answer, for whose sake there is a detour; none if the
     /// reason was that no leader is known.

@@ -92,7 +92,7 @@ pub(super) struct Started {
     pub(super) logged: BTreeSet<RaftId>,
 }
 
-/// Who reads, and what.
+/// A read: its origin and its purpose.
 pub(super) struct Reader {
     pub(super) origin: RaftId,
     pub(super) tag: u64,
@@ -116,7 +116,7 @@ pub(super) struct Proposal {
     pub(super) command: raft::Command,
     /// The term in which this copy was sent; `None` for one that has to go through the log.
     pub(super) sent_in: Option<Term>,
-    /// Who brought it, and the term in which that node followed this leader.
+    /// The node that brought it, and the term in which that node followed this leader.
     pub(super) voucher: (RaftId, Term),
 }
 

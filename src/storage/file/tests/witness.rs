@@ -92,7 +92,7 @@ fn a_deleted_segment_stream_or_directory_is_missed() {
     fs::remove_dir_all(place.dir()).unwrap();
     let (records, lost) = place.read();
     assert!(records.is_empty() && lost.is_some());
-    // Who removes both gets a new node.
+    // If both are removed, the node is a new one.
     fs::remove_dir_all(place.dir()).unwrap();
     fs::remove_file(place.owner("n0", 0).beside).unwrap();
     assert_eq!(place.read().1, None);

@@ -23,6 +23,7 @@ pub mod prelude;
 pub mod report;
 pub mod run;
 pub mod seed;
+pub mod serve;
 pub mod service;
 pub mod store;
 pub mod world;

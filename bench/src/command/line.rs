@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::builder::PossibleValuesParser;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use super::{analyze, check, demo, doc, explore, replay, summary, test};
+use super::{analyze, check, demo, doc, explore, merge, plot, replay, serve, summary, test};
 use crate::challenge::Challenges;
 
 /// A test bench for distributed systems, with Maelstrom's flags and without a JVM.
@@ -22,6 +22,9 @@ enum Command {
     Explore(explore::ExploreArgs),
     Replay(replay::ReplayArgs),
     Check(check::CheckArgs),
+    Merge(merge::MergeArgs),
+    Plot(plot::PlotArgs),
+    Serve(serve::ServeArgs),
     Summary(summary::SummaryArgs),
     Analyze(analyze::AnalyzeArgs),
     Demo(demo::DemoArgs),
@@ -51,6 +54,9 @@ pub fn main(challenges: impl Into<Challenges>) -> ExitCode {
         Command::Explore(args) => explore::run(&args, &challenges).into(),
         Command::Replay(args) => replay::run(&args, &challenges).into(),
         Command::Check(args) => check::run(&args, &challenges),
+        Command::Merge(args) => merge::run(&args).into(),
+        Command::Plot(args) => plot::run(&args).into(),
+        Command::Serve(args) => serve::run(&args).into(),
         Command::Summary(args) => summary::run(&args).into(),
         Command::Analyze(args) => analyze::run(&args, &challenges).into(),
         Command::Demo(args) => demo::run(&args, &challenges).into(),

@@ -10,7 +10,8 @@ use crate::explore::Space;
 use crate::explore::plan::Plan;
 use crate::explore::story::Pages;
 use crate::judge::judge;
-use crate::report::{self, Material};
+use crate::plot::standalone;
+use crate::report::{self, Card, Material};
 use crate::run::Ran;
 use crate::store::RunDir;
 use crate::world::journal::Journal;
@@ -19,6 +20,11 @@ use crate::world::script::Course;
 /// Bytes of a journal that are read: a run of a million messages has 400 MB at most. What lies
 /// beyond is not in the page, and stays in the file.
 const JOURNAL_BYTES: u64 = 1 << 30;
+
+/// The name that Maelstrom gives to the operations by process.
+const TIMELINE: &str = "<!DOCTYPE html>\n<meta charset=\"utf-8\"><title>timeline</title>\n\
+     <meta http-equiv=\"refresh\" content=\"0; url=report.html#operations\">\n\
+     <a href=\"report.html#operations\">Operations by process</a>\n";
 
 /// Writes the page of a run into its directory. `bin` is the binary of its nodes, if they are
 /// processes.
@@ -41,10 +47,20 @@ pub(super) fn write(
         let bin = bin.display().to_string();
         let command = material.reproduce.take().unwrap_or_default();
         // The real clock takes its part: the same command is not the same run.
-        material.reproduce = Some(format!("{command} --bin {}", quote(&bin)));
+        let with_bin = format!("seaworthy test --bin {}", quote(&bin));
+        material.reproduce = Some(command.replacen("seaworthy test", &with_bin, 1));
         material.facts.push(("binary", bin));
     }
-    fs::write(dir.path().join(report::FILE), report::html(&material))
+    fs::write(dir.path().join(report::FILE), report::html(&material))?;
+    // Where those look who know Maelstrom's directories.
+    let svg = report::message_diagram(&journal, material.origin, material.history);
+    fs::write(dir.path().join("messages.svg"), standalone(&svg))?;
+    fs::write(dir.path().join("timeline.html"), TIMELINE)?;
+    let card = Card::of(ran, outcome, dir.path().to_owned());
+    let mut card = card.to_json();
+    // Nothing in a store depends on where it is.
+    card.as_object_mut().and_then(|card| card.remove("store"));
+    fs::write(dir.path().join(report::CARD), format!("{card}\n"))
 }
 
 /// Where the page of a plan goes: `X.plan.edn` has `X.report.html`.

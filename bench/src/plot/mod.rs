@@ -4,7 +4,9 @@
 //! A picture names its colours by class. In a report the page's style gives them; a file of its
 //! own carries [`STYLE`], in light and dark.
 
+pub mod chart;
 pub mod cycle;
+pub mod lamport;
 pub mod strip;
 pub mod sums;
 pub mod svg;

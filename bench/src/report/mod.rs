@@ -17,6 +17,7 @@ mod messages;
 mod operations;
 mod pack;
 mod page;
+mod pictures;
 mod policy;
 mod why;
 
@@ -24,6 +25,10 @@ pub use card::{Card, junit, markdown};
 pub use logs::last_lines;
 pub use material::Material;
 pub use page::html;
+pub use pictures::{message_diagram, series, shades};
 
 /// The name of the page in the directory of a run.
 pub const FILE: &str = "report.html";
+
+/// The name of the run's numbers, as JSON.
+pub const CARD: &str = "run.json";

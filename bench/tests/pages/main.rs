@@ -6,6 +6,7 @@
 mod browser;
 mod hostile;
 mod size;
+mod store;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::shard::Shard;
 use crate::challenge::Challenge;
 use crate::config::Demand;
 use crate::explore::Space;
@@ -34,6 +35,14 @@ pub struct ExploreArgs {
     /// The first seed
     #[arg(long, default_value_t = 0)]
     pub(super) from: u64,
+    /// Explores part K (from 0) of N of these seeds, so that N machines explore all of them;
+    /// `seaworthy merge` adds up what they print with --json
+    #[arg(long, value_name = "K/N", conflicts_with = "for")]
+    pub(super) shard: Option<Shard>,
+    /// Print what was found as a JSON object on standard output, and all else on standard
+    /// error
+    #[arg(long, conflicts_with = "nodes_bin")]
+    pub(super) json: bool,
     /// How many runs at a time; by default one for each core. The result is the same
     #[arg(short, long)]
     pub(super) jobs: Option<NonZero<usize>>,
@@ -60,6 +69,17 @@ pub struct ExploreArgs {
     /// Options for the nodes, after --
     #[arg(last = true)]
     pub(super) args: Vec<String>,
+}
+
+impl ExploreArgs {
+    /// The same for the part of the seeds that is this shard's.
+    pub(super) fn of_shard(&self) -> ExploreArgs {
+        let mut args = self.clone();
+        if let Some(shard) = self.shard {
+            (args.from, args.seeds) = shard.of(self.from, self.seeds);
+        }
+        args
+    }
 }
 
 fn seconds(text: &str) -> Result<f64, String> {

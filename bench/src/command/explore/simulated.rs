@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::args::{ExploreArgs, progress_bar, space};
 use super::file::write_new;
+use super::shard::explored;
 use crate::backend::process::unix_millis;
 use crate::challenge::Challenge;
 use crate::check::Verdict;
-use crate::command::{Exit, Signs, crash, page, say, usage};
+use crate::command::{Exit, Signs, crash, page, print_json, say, usage};
 use crate::config::{RunConfig, command, quote};
 use crate::explore::ordered::cores;
 use crate::explore::shrink::{Budget, smallest};
@@ -42,6 +43,16 @@ fn run_on(args: &ExploreArgs, space: &Space<'_>, stop: &(dyn Fn() -> bool + Sync
         Err(message) => return usage(&message),
     };
     report(&tally.sums, started);
+    if args.json {
+        // By the clock, as many seeds as there were runs.
+        let seeds = if args.r#for.is_some() { tally.sums.runs } else { args.seeds };
+        let found = explored(space, (args.from, seeds), &tally, stop());
+        print_json(&serde_json::to_value(found).expect("its keys are texts"));
+    }
+    if args.seeds == 0 {
+        say("No seed is left for this part.");
+        return Exit::Verdict(Verdict::Valid);
+    }
     for (mark, hits) in tally.sums.coverage() {
         let never = if hits == 0 { "  NEVER" } else { "" };
         let runs = tally.sums.runs;
@@ -90,7 +101,7 @@ fn explore(
     let seeds = if args.r#for.is_some() { u64::MAX } else { args.seeds };
     let amount = match args.r#for {
         Some(seconds) => format!("from {from} for {seconds} s"),
-        None => format!("{from} to {}", from.saturating_add(seeds - 1)),
+        None => format!("{from} to {}", from.saturating_add(seeds.saturating_sub(1))),
     };
     say(format_args!("Exploring {}: seeds {amount}, {jobs} at a time", args.workload));
     let elapsed = || (unix_millis() - started) as f64 / 1000.0;

@@ -1,0 +1,111 @@
+//! Messages as arrows between lanes, time downwards, as Maelstrom's `messages.svg`.
+
+use super::svg::{Svg, cut, escaped};
+
+/// Pixels between two lanes, and between two messages.
+const LANE: f64 = 110.0;
+const STEP: f64 = 22.0;
+const TOP: f64 = 40.0;
+
+/// Messages of a picture; those beyond are counted.
+const MESSAGES_MAX: usize = 1500;
+
+/// A message.
+#[derive(Clone, Debug)]
+pub struct Arrow {
+    /// Its sender's lane.
+    pub from: usize,
+    /// Its receiver's lane.
+    pub to: usize,
+    /// When it was sent, in nanoseconds.
+    pub at: i64,
+    /// When it arrived; none if it did not.
+    pub arrival: Option<i64>,
+    /// Its type.
+    pub label: String,
+}
+
+/// Draws messages in the order of their events, which have the same distance whatever the time
+/// between them.
+pub fn draw(lanes: &[String], arrows: &[Arrow], shades: &[(i64, String)]) -> String {
+    let shown = &arrows[..arrows.len().min(MESSAGES_MAX)];
+    let mut events: Vec<(i64, usize, bool)> = Vec::new();
+    for (nth, arrow) in shown.iter().enumerate() {
+        events.push((arrow.at, nth, false));
+        events.extend(arrow.arrival.map(|at| (at, nth, true)));
+    }
+    events.sort_by_key(|(at, nth, is_end)| (*at, *nth, *is_end));
+    let height = TOP + STEP * (events.len() + 2) as f64;
+    let mut svg = Svg::new(80.0 + LANE * lanes.len().max(1) as f64, height);
+    let x = |lane: usize| 80.0 + LANE * (lane as f64 + 0.4);
+    for (lane, name) in lanes.iter().enumerate() {
+        svg.text(x(lane), 20.0, "mid strong", &cut(name, 14));
+        svg.add(format_args!("<path class=\"axis\" d=\"M {:.1} 28 V {height:.1}\"/>", x(lane)));
+    }
+    let row = |at: usize| TOP + STEP * (at as f64 + 0.5);
+    let mut rows = vec![(0.0, None); shown.len()];
+    for (at, (_, nth, is_end)) in events.iter().enumerate() {
+        if *is_end { rows[*nth].1 = Some(row(at)) } else { rows[*nth].0 = row(at) }
+    }
+    for (at, name) in shades {
+        let y = TOP + STEP * events.partition_point(|(time, ..)| time < at) as f64;
+        svg.add(format_args!(
+            "<path class=\"down\" d=\"M 70 {y:.1} H {:.1}\"/>",
+            80.0 + LANE * lanes.len() as f64
+        ));
+        svg.text(4.0, y - 2.0, "soft", &cut(name, 40));
+    }
+    for (arrow, (start, end)) in shown.iter().zip(rows) {
+        line(&mut svg, (x(arrow.from), start), x(arrow.to), end, arrow);
+    }
+    if arrows.len() > shown.len() {
+        svg.text(
+            4.0,
+            height - 6.0,
+            "soft",
+            &format!("and {} more messages", arrows.len() - shown.len()),
+        );
+    }
+    svg.finish("messages between nodes")
+}
+
+fn line(svg: &mut Svg, (x, y): (f64, f64), to: f64, end: Option<f64>, arrow: &Arrow) {
+    let title = escaped(&arrow.label);
+    // A message that is lost ends half-way.
+    let (bx, by, class) = match end {
+        Some(end) => (to, end, "arrow"),
+        None => ((x + to) / 2.0, y + STEP, "lost"),
+    };
+    svg.add(format_args!(
+        "<path class=\"{class}\" d=\"M {x:.1} {y:.1} L {bx:.1} {by:.1}\"><title>{title}</title></path>"
+    ));
+    if end.is_some() {
+        let angle = (by - y).atan2(bx - x).to_degrees();
+        svg.add(format_args!(
+            "<path class=\"tip\" d=\"M 0 0 L -8 -3 L -8 3 Z\" transform=\"translate({bx:.1} {by:.1}) rotate({angle:.1})\"/>"
+        ));
+    } else {
+        svg.add(format_args!(
+            "<path class=\"lost\" d=\"M {0:.1} {1:.1} l 8 8 m 0 -8 l -8 8\"/>",
+            bx - 4.0,
+            by - 4.0
+        ));
+    }
+    svg.text((x + bx) / 2.0, (y + by) / 2.0 - 3.0, "mid", &cut(&arrow.label, 18));
+    svg.text(4.0, y + 4.0, "soft", &format!("{:.3}", arrow.at as f64 / 1e9));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lost_message_ends_in_a_cross() {
+        let arrow = |arrival| Arrow { from: 0, to: 1, at: 5, arrival, label: "<vote>".into() };
+        let lanes = ["n0".to_owned(), "n1".to_owned()];
+        let svg = draw(&lanes, &[arrow(Some(9)), arrow(None)], &[(7, "kill n0".into())]);
+        assert_eq!(svg.matches("class=\"tip\"").count(), 1);
+        assert_eq!(svg.matches("class=\"lost\"").count(), 2);
+        assert!(svg.contains("&lt;vote&gt;") && svg.contains("kill n0"));
+    }
+}

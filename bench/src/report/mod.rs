@@ -1,7 +1,7 @@
 //! `report.html`: a run as one page that opens from a disk, without a network.
 //!
 //! The page holds the verdict and its reasons as text, and the run itself as compressed columns
-//! ([`pack`]) from which its script draws: latency and rate, the diagram of messages, the
+//! (`pack.rs`) from which its script draws: latency and rate, the diagram of messages, the
 //! operations by process, the traffic. Script and style are the plain files in `assets`.
 //!
 //! All that comes from nodes is text: [`maud`] escapes what stands in the page, the script uses

@@ -2,7 +2,7 @@
 //!
 //! Reads only. A path from a client is taken apart and checked name by name, and then once more
 //! by where it really leads, so that neither `..` nor a link opens a file outside of the store
-//! ([`path`]). Every page is made anew from the small files `run.json`, so memory does not grow
+//! (`path.rs`). Every page is made anew from the small files `run.json`, so memory does not grow
 //! with the number of requests, and a list shows a bounded part of the store.
 
 mod list;

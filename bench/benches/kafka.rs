@@ -4,7 +4,7 @@
 //!
 //! The history is made by a log that loses nothing, so that everything has to be looked
 //! at: Maelstrom's ten keys in use with sixteen messages each, consumers that are assigned
-//! the keys in use and poll what is new, and at the end one poll of everything by each of them.
+//! the keys in use and poll new messages, and at the end one poll of everything by each of them.
 
 #![allow(
     clippy::disallowed_methods,

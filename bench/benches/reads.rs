@@ -30,7 +30,7 @@ impl Cluster {
         let mut cluster = Cluster((1..=SERVERS).map(start).collect());
         cluster.0[0].campaign();
         cluster.settle();
-        assert!(cluster.0[0].is_leader(), "nobody else stands");
+        assert!(cluster.0[0].is_leader(), "no other node stands");
         cluster
     }
 

@@ -1,6 +1,6 @@
 //! A broadcast that forgets that networks lose messages, and how its bug is found.
 //!
-//! The node writes down what is new to it and passes it on to everybody else, once. It
+//! The node writes down each new message and passes it on to all others, once. It
 //! survives kills; it is right as long as every message arrives.
 //!
 //! ```sh
@@ -36,7 +36,7 @@ impl NaiveBroadcast {
         if self.seen.insert(value) {
             let peers: Vec<_> = cx.peers().cloned().collect();
             for peer in peers {
-                // The bug: nobody ever asks whether this has arrived.
+                // The bug: the sender never asks whether this has arrived.
                 cx.send_after(ticket, &peer, &json!({"type": "forward", "message": value}));
             }
         }

@@ -26,8 +26,8 @@ use crate::world::{Blame, Report};
 /// most 100 ms, so a round trip takes 400 ms at most. A cluster that needs an election
 /// needs, by the timeouts of our own nodes:
 ///
-/// * an election timeout until somebody stands. It is drawn between T and 2 T, where T is
-///   500 ms, or 2 round trips and 2 heartbeats if that is more: 1200 ms. Nobody waits for
+/// * an election timeout until a node stands. It is drawn between T and 2 T, where T is
+///   500 ms, or 2 round trips and 2 heartbeats if that is more: 1200 ms. No client waits for
 ///   who draws the longest; the shorter of two is 4/3 T on average, 1600 ms;
 /// * a round trip each for pre-vote, vote, and the first entry of the term: 1200 ms;
 /// * once more a part of a timeout if the votes were split.

@@ -48,7 +48,7 @@ impl Seed {
 
 /// Which of the things that happen to one subject in one short span of time this is.
 ///
-/// What is drawn for it depends on nothing that happened earlier: a shrinker can take away
+/// Its draws depend on nothing that happened earlier: a shrinker can take away
 /// the first half of a run, and the messages and disks of the second behave as before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment {

@@ -62,7 +62,7 @@ fn a_failure_is_shrunk_and_fails_again_from_its_plan() {
     assert!(story.contains("This is not how it failed"), "{story}");
 }
 
-/// Read committed is available to everybody who can reach any node, whatever is cut off;
+/// Read committed is available to all clients that reach any node, whatever is cut off;
 /// strict serializability is not.
 #[test]
 fn total_availability_is_demanded_where_no_node_is_down() {

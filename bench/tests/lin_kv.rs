@@ -56,12 +56,12 @@ fn pinned_seeds_that_once_failed_are_valid() {
         "--node-count 5 --concurrency 4n --time-limit 20 --rate 20 \
          --nemesis partition,one-way,slow,membership --nemesis-interval 2 --reorder 0.5 \
          --torn-writes 0.1 --quiet-phase 6 --seed 232",
-        // Votes were split twice, and each time everybody waited for a whole timeout.
+        // Votes were split twice, and each time all nodes waited for a whole timeout.
         "--node-count 7 --concurrency 2n --time-limit 10 --rate 100 --latency 100 \
          --latency-dist uniform --nemesis pause,one-way,slow,membership --nemesis-interval 5 \
          --key-count 5 --max-writes-per-key 64 --clock-skew 0.3 --fsync 10 --quiet-phase 6 \
          --seed 3574",
-        // A member that missed its removal knew nobody who could tell it: the leader was
+        // A member that missed its removal knew no node that could tell it: the leader was
         // none of the members it asked for votes.
         "--node-count 4 --concurrency 2n --time-limit 20 --rate 100 --latency 5 \
          --latency-dist exponential --nemesis kill,one-way,membership,partition \
@@ -162,7 +162,7 @@ fn without_faults_answers_take_exactly_the_round_trips_they_need() {
     }
 }
 
-/// Lin-kv on a node that falls silent at some moment, to everybody or to its peers.
+/// Lin-kv on a node that falls silent at some moment, to all or to its peers.
 struct Silenced {
     inner: LinKv,
     after_ms: u64,

@@ -1,4 +1,4 @@
-//! A challenge of somebody else's crate: built outside of this workspace against its paths, it
+//! A challenge of another crate: built outside of this workspace against its paths, it
 //! has the whole command line, finds its planted bug, shrinks it, and runs as real processes.
 //!
 //! The crate is `examples/lock.rs`, so that the example is held to what it says.
@@ -10,14 +10,19 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// The same profile as the workspace's, so that its dependencies need not be built again.
+/// The profile of the workspace, so that crates from the registry need not be built again. The crates
+/// with a path are: to Cargo they are others than those of the workspace. Unoptimized that takes a
+/// fifth of the time.
 fn manifest(root: &Path) -> String {
     let root = root.display();
+    let local = ["seaworthy", "seaworthy-workloads", "seaworthy-bench"]
+        .map(|name| format!("[profile.dev.package.{name}]\nopt-level = 0\ndebug = false\n"))
+        .concat();
     format!(
         "[package]\nname = \"lock\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\
          [dependencies]\nserde_json = {{ version = \"1\", features = [\"raw_value\"] }}\n\
          seaworthy = {{ path = \"{root}\" }}\nseaworthy-bench = {{ path = \"{root}/bench\" }}\n\
-         [profile.dev]\nopt-level = 1\ndebug = \"line-tables-only\"\n[workspace]\n"
+         [profile.dev]\nopt-level = 1\ndebug = \"line-tables-only\"\n{local}[workspace]\n"
     )
 }
 

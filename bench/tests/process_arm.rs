@@ -114,7 +114,7 @@ fn a_line_cut_by_a_kill_is_no_fault_of_the_node() {
     assert!(text.contains(":valid? true"), "{text}");
     assert_eq!(output.status.code(), Some(0), "{text}");
     let latest = store.path().join("latest/history.txt");
-    assert!(std::fs::read_to_string(latest).unwrap().contains("kill"), "nobody was killed");
+    assert!(std::fs::read_to_string(latest).unwrap().contains("kill"), "no node was killed");
 }
 
 /// How many processes mention `marker` on their command line.

@@ -145,7 +145,7 @@ fn the_journal_and_the_counts_agree() {
     assert!(text.contains(&format!(":send-count {sent}")), "{sent} is not in {text}");
 }
 
-/// Whoever has just succeeded with a cas knows the value before everybody else. It must not
+/// The node that has just succeeded with a cas knows the value before all others. It must not
 /// go on winning for as long as it has something to do.
 #[test]
 fn nobody_starves_where_all_want_the_same_key_of_a_service() {
@@ -159,5 +159,5 @@ fn nobody_starves_where_all_want_the_same_key_of_a_service() {
     let waits = pairs(&report.history).unwrap().into_iter();
     let waits = waits.filter_map(|pair| Some(pair.completion?.time - pair.invoke.time));
     let longest_ms = waits.max().unwrap() / 1_000_000;
-    assert!(longest_ms < 4000, "somebody waited for {longest_ms} ms");
+    assert!(longest_ms < 4000, "a client waited for {longest_ms} ms");
 }

@@ -87,7 +87,7 @@ fn a_single_node_forgets_nothing_when_it_is_killed() {
     }
 }
 
-/// What is documented as allowed does happen, so the tests above could see it.
+/// Anomalies documented as allowed do happen, so the tests above could see them.
 #[test]
 fn what_no_available_system_excludes_is_seen() {
     let common = "--node-count 2 --concurrency 2n --rate 200 --time-limit 8 --key-count 3 \

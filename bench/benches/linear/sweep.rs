@@ -23,7 +23,7 @@ struct Tally {
     undecided: usize,
 }
 
-/// Judges a history for each seed and prints what is wrong, and a line of numbers.
+/// Judges a history for each seed and prints wrong verdicts, and a line of numbers.
 pub(crate) fn run(seeds: Range<u64>) {
     let mut tally = Tally::default();
     for seed in seeds {

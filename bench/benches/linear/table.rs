@@ -7,7 +7,7 @@ use seaworthy_bench::check::linear::check_lin_kv;
 
 use crate::generate::{Plan, correct, garbled, mutated};
 
-/// What is wrong with a history.
+/// The fault of a history.
 #[derive(Clone, Copy, Debug)]
 enum Fault {
     None,

@@ -9,7 +9,7 @@ pub enum NodeFault {
     Garbage {
         /// The line, shortened.
         line: String,
-        /// What is wrong with it.
+        /// The fault in it.
         reason: String,
     },
     /// A message to an address that does not exist.

@@ -93,13 +93,13 @@ pub const ALL: [Builtin; 10] = [
     },
     Builtin {
         name: "broadcast",
-        load: |config| Ok(Box::new(simple::Broadcast::new(config))),
+        load: |config| Ok(Box::new(simple::Elements::broadcast(config))),
         check: |history, _| set_full::check(&history.whole(), "broadcast"),
         ..GOSSIPED
     },
     Builtin {
         name: "g-set",
-        load: |config| Ok(Box::new(simple::GSet::new(config))),
+        load: |config| Ok(Box::new(simple::Elements::g_set(config))),
         check: |history, _| set_full::check(&history.whole(), "add"),
         ..GOSSIPED
     },

@@ -13,7 +13,7 @@ use super::{Finding, Outcome, Verdict, operations};
 use crate::edn::Edn;
 use crate::history::{Op, Pair};
 
-/// What is known about the accounts.
+/// Knowledge about the accounts.
 #[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
 #[group(skip)]
 pub struct Options {
@@ -35,7 +35,7 @@ impl Default for Options {
     }
 }
 
-/// What is wrong with a read.
+/// The fault of a read.
 enum BadRead {
     UnexpectedKey(Vec<Edn>),
     NilBalance(Vec<(Edn, Edn)>),

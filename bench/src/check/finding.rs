@@ -1,6 +1,6 @@
 //! From what checkers find to a verdict: the one place where it is decided.
 //!
-//! A checker says what is wrong as [`Finding`]s, beside the result map that is Jepsen's. The
+//! A checker reports violations as [`Finding`]s, beside the result map that is Jepsen's. The
 //! verdict, the sentence that people read first, the class of the failure with its exit status,
 //! and the [`Symptom`] that a shrinker holds on to all follow from the findings, in [`decide`].
 

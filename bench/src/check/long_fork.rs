@@ -18,7 +18,7 @@ use crate::history::Op;
 /// Forks that are shown.
 const SHOWN: usize = 32;
 
-/// What is known about the groups.
+/// Knowledge about the groups.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::Args)]
 #[group(skip)]
 pub struct Options {

@@ -11,9 +11,9 @@ pub struct Outcome {
     pub verdict: Verdict,
     /// The result map without its `:valid?`, as entries in Jepsen's key names.
     pub details: Vec<(Edn, Edn)>,
-    /// What is wrong, as [`decide`] takes it.
+    /// The violations, as [`decide`] takes them.
     pub findings: Vec<Finding>,
-    /// What is wrong in plain text, on one screen, where a checker can tell it.
+    /// The violation in plain text, on one screen, where a checker can tell it.
     pub story: Option<String>,
     /// What the reference does not look for, with a verdict of its own.
     pub stricter: Option<Box<Outcome>>,
@@ -124,7 +124,7 @@ impl Outcome {
 /// the workload: a history of another workload must not pass by being ignored.
 ///
 /// # Errors
-/// The outcome `unknown`, with what is wrong with the history.
+/// The outcome `unknown`, with the reason why the history was not judged.
 pub(crate) fn operations<'a>(history: &'a [Op], fs: &[&str]) -> Result<Vec<Pair<'a>>, Outcome> {
     let pairs = pairs(history).map_err(Outcome::unknown)?;
     match pairs.iter().find(|pair| !fs.contains(&&*pair.invoke.f)) {

@@ -194,7 +194,7 @@ fn counts(counts: &BTreeMap<&Edn, usize>) -> Edn {
     Edn::Map(counts.iter().map(|(value, n)| (Edn::clone(value), Edn::from(*n))).collect())
 }
 
-/// The elements that took longest to become visible to everybody.
+/// The elements that took longest to become visible to all readers.
 fn worst(stale: &mut [&Element<'_>]) -> Edn {
     stale.sort_by_key(|element| Reverse(element.stable_latency_ms()));
     Edn::list(stale.iter().take(WORST).map(|element| {

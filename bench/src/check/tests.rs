@@ -20,7 +20,7 @@ fn histories() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("histories")
 }
 
-/// The counts that a recorded result holds, without what is computed from them.
+/// The counts that a recorded result holds, without the figures computed from them.
 fn recorded_net(results: &Edn) -> Option<NetStats> {
     let group = |name: &str| {
         let group = results.get("net")?.get(name)?;

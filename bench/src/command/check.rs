@@ -42,7 +42,7 @@ pub struct CheckArgs {
     /// Print the result map of each file, too.
     #[arg(long)]
     pub results: bool,
-    /// Tell what is wrong in plain text, where a checker can
+    /// Explain a violation in plain text, where a checker can
     #[arg(long)]
     pub story: bool,
     /// Write a page about the history to this file, if one file is judged

@@ -78,7 +78,7 @@ fn print_json(value: &serde_json::Value) {
     let _ = writeln!(io::stdout().lock(), "{value}");
 }
 
-/// Prints a line. That nobody reads it any more (`| head -1`) changes no verdict, so
+/// Prints a line. A closed pipe (`| head -1`) changes no verdict, so
 /// it is no error.
 #[allow(clippy::print_stdout, reason = "the test harness captures only the macros")]
 pub fn say(line: impl Display) {

@@ -32,7 +32,7 @@ const NEMESIS_INTERVAL_MIN_S: f64 = 0.001;
 /// How many times as long as the shortest link the longest may be.
 const SPREADS: RangeInclusive<f64> = 1.0..=10_000.0;
 
-/// Whether a node can be called so: everybody in a network has a name of their own,
+/// Whether a node can be called so: each party in a network has a name of its own,
 /// and a node's is that of its log file, too.
 fn can_be_a_node(name: &NodeId) -> bool {
     let taken = Directory::new(&[], &SERVICES).find(name).is_some();

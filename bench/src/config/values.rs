@@ -55,7 +55,7 @@ pub enum Topology {
     Tree3,
     /// A tree with 4 children a node.
     Tree4,
-    /// Everybody with everybody.
+    /// Each node with each other.
     Total,
 }
 

@@ -5,7 +5,7 @@ use std::fmt;
 /// How long a complaint is, in characters.
 const COMPLAINT: usize = 300;
 
-/// What is wrong with a text, and where.
+/// A fault in a text, and its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParseError {
     /// Line, from 1.

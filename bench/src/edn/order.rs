@@ -80,7 +80,7 @@ fn rank(value: &Edn) -> u8 {
 /// A number by its decimal digits, to compare integers of any size with floats
 /// without rounding either.
 struct Decimal {
-    /// -1 for what is below zero, 1 for the rest; NaN comes last as 2.
+    /// -1 below zero, 1 for the rest; NaN comes last as 2.
     sign: i8,
     whole: String,
     fraction: String,

@@ -114,10 +114,10 @@ pub fn derive(space: &Space, seed: Seed) -> RunArgs {
     let has_log = space.tuned && allowed.contains(&Fault::Membership);
     let may_roll_back = has_log && !lasting_fault && !nemesis.contains(&Fault::Membership);
     let roll_back = sometimes(&mut seed.stream("explore", 3), &[0.1, 0.3, 1.0]);
-    // Whoever is down answers nobody, however available the others are.
+    // A node that is down answers no request, however available the others are.
     let stops = lasting_fault || nemesis.contains(&Fault::Kill) || nemesis.contains(&Fault::Pause);
     let mut args = space.args.clone();
-    // Whoever has fallen behind must be able to catch up with a log that goes on growing: a
+    // A node that has fallen behind must be able to catch up with a log that goes on growing: a
     // snapshot goes in few and small pieces, a round trip each.
     if space.tuned && is_swift {
         args.extend(options(space.challenge.knobs(), extra));

@@ -50,7 +50,7 @@ impl Ordered<'_> {
         watch: impl FnMut(&T) + Send,
     ) -> Found<T> {
         let next = AtomicU64::new(0);
-        // The lowest index that ended the search; nobody needs to look beyond it.
+        // The lowest index that ended the search; no thread needs to look beyond it.
         let last = AtomicU64::new(u64::MAX);
         let board = Mutex::new((BTreeMap::new(), watch));
         let seed = |index: u64| self.from.saturating_add(index);

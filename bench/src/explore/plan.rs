@@ -97,7 +97,7 @@ impl Plan {
     /// Reads the text of a file, which is about one of these challenges.
     ///
     /// # Errors
-    /// A sentence on what is wrong with it.
+    /// A sentence on its fault.
     pub fn from_text(text: &str, challenges: &Challenges) -> Result<Plan, String> {
         let plan = parse(text).map_err(|e| e.to_string())?;
         only(&plan, &["flags", "fails", "faults", "operations"])?;

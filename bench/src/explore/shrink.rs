@@ -320,7 +320,7 @@ fn keep_nodes(plan: &mut Plan, nodes: usize, fewer: usize) {
         Concurrency::Fixed(count) => count,
     };
     for op in &mut plan.script.ops {
-        // Whoever asked a node that stays goes on asking it.
+        // A client of a node that stays goes on asking it.
         let (node, row) = (op.worker % nodes, op.worker / nodes);
         op.worker = (row * fewer + node % fewer) % workers;
     }

@@ -67,7 +67,7 @@ impl Story {
             let is_repeated = again.contains(&op.index);
             Scene { is_repeated, ..tell_op(op, &config) }
         }));
-        // At one moment: what is asked, what nodes say, what is answered.
+        // At one moment: requests, messages between nodes, answers.
         scenes.sort_by_key(|scene| (scene.at, scene.rank));
         Ok(Story { trial: Trial::of(&ran), lines: fit(scenes) })
     }

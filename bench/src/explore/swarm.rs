@@ -13,7 +13,7 @@ use crate::seed::Seed;
 
 /// What to explore, and how.
 pub struct Swarm<'a> {
-    /// What is fixed.
+    /// The choices that are fixed.
     pub space: &'a Space<'a>,
     /// The first seed.
     pub from: u64,

@@ -1,6 +1,6 @@
-//! What is known about a history before it is read.
+//! Knowledge about a history from outside of its text.
 
-/// What is known about the operations of a history before it is read.
+/// Knowledge about the operations of a history from outside of its text.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Hints {
     /// The `:f` of operations that do not name theirs.

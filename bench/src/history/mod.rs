@@ -1,7 +1,7 @@
 //! Histories: what the clients saw, operation by operation.
 //!
 //! Jepsen's model. An operation is invoked and then completes as `ok` (it
-//! happened), `fail` (it certainly did not) or `info` (nobody knows). A process is
+//! happened), `fail` (it certainly did not) or `info` (unknown). A process is
 //! a logical thread of a client: it has at most one operation open, and after an
 //! `info` it never invokes again, since its last operation may still take effect.
 //!

@@ -75,7 +75,7 @@ impl Processes {
             } else {
                 let slot = completed(&open, ops, index)?;
                 let (_, id) = open.remove(slot);
-                // What is in doubt may still take effect, so its process is not used again.
+                // An indeterminate operation may still take effect, so its process is not used again.
                 if ops[index].kind != OpType::Info {
                     free.insert(id);
                 }

@@ -30,7 +30,7 @@ pub fn from_text(text: &str) -> Result<History, ReadError> {
     from_text_as(text, Hints::default())
 }
 
-/// The same, with what is known about it.
+/// The same, with hints.
 ///
 /// # Errors
 /// If the text is no history.
@@ -149,7 +149,7 @@ fn enter_wrapper(reader: &mut Reader<'_>, text: &str) -> Result<bool, ParseError
 
 fn read_edn(text: &str, history: &mut Builder) -> Result<(), ReadError> {
     let mut inside = Reader::new(text);
-    // Complaints about what is not a whole test come with the operations.
+    // A text that is not a whole test is read as operations, which brings the complaints.
     let is_wrapped = enter_wrapper(&mut inside, text).unwrap_or(false);
     let reader = &mut if is_wrapped { inside } else { Reader::new(text) };
     let opening = reader.next_start()?;
@@ -278,7 +278,7 @@ impl Builder {
     }
 }
 
-/// Whether a head on a tape lacks its value. The nemesis acts seldom, and what is in doubt may
+/// Whether a head on a tape lacks its value. The nemesis acts seldom, and an indeterminate operation may
 /// be shown with its exception.
 pub(super) fn is_lean(head: &Op) -> bool {
     head.is_client() && head.kind != OpType::Info

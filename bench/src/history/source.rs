@@ -29,7 +29,7 @@ pub fn read(path: &Path) -> Result<History, ReadError> {
     read_as(path, Hints::default())
 }
 
-/// The same, with what is known about it.
+/// The same, with hints.
 ///
 /// # Errors
 /// As [`read`].

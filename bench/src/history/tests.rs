@@ -1,4 +1,4 @@
-//! Jepsen's files come back byte for byte; what is no history is refused with a reason.
+//! Jepsen's files come back byte for byte; a text that is not a history is refused with a reason.
 
 use std::fs;
 use std::path::PathBuf;
@@ -132,7 +132,7 @@ fn complaints_name_line_and_reason() {
     assert!(missing.is_err_and(|e| e.starts_with("/nonexistent/history.edn: ")));
 }
 
-/// What is read from a text, on one line an operation: process, type, f, value.
+/// The operations read from a text, on one line an operation: process, type, f, value.
 fn told(text: &str, workload: &str) -> String {
     let history = from_text_as(text, Hints::of(workload)).unwrap_or_else(|e| panic!("{e}: {text}"));
     to_txt(&history).trim_end().replace('\t', " ").replace('\n', "; ")

@@ -1,4 +1,4 @@
-//! All logs of a cluster as one: every entry that ever was in any, and what is
+//! All logs of a cluster as one: every entry that ever was in any, and those that are
 //! committed.
 
 use std::collections::BTreeMap;
@@ -52,7 +52,7 @@ impl Logs {
         Index(self.committed.len() as u64)
     }
 
-    /// Somebody in `term` says that `id` is committed.
+    /// A node in `term` says that `id` is committed.
     pub(super) fn commit(&mut self, id: LogId, term: Term) -> Check {
         let place = usize::try_from(id.index.0 - 1).expect("a log fits in memory");
         if place == self.committed.len() {

@@ -2,7 +2,7 @@
 //!
 //! The checkers see what clients see; most bugs of a consensus core need several rare
 //! events more until a client sees them. So in the simulation the cores are looked at
-//! after every input that a node handles. What is checked is Figure 3 of the Raft paper
+//! after every input that a node handles. The checks are Figure 3 of the Raft paper
 //! (election safety, log matching, leader completeness, state machine safety), and
 //! what the proofs rest on: terms, votes and commit indices do not go back, nothing that
 //! was acknowledged is lost in a crash, no vote and no request for votes leaves before it
@@ -47,7 +47,7 @@ pub struct RaftInvariants {
     owners: BTreeMap<usize, RaftId>,
     /// Where the last configuration stands that was committed and taken note of.
     config_at: Option<Index>,
-    /// What is not handed out yet.
+    /// Configurations that are not handed out yet.
     new_members: Vec<Members>,
 }
 
@@ -142,7 +142,7 @@ impl RaftInvariants {
         self.logs.check_complete(status, |index| seen.id(index))
     }
 
-    /// What is committed is committed everywhere, and was committed by a quorum.
+    /// An entry that is committed here is committed everywhere, and was committed by a quorum.
     fn check_commit(&mut self, seen: &Seen, before: &Marks, status: &Status) -> Check {
         let leads = status.role == RoleName::Leader;
         // The commit that ends a leader's time may end its leadership in the same turn.

@@ -91,7 +91,7 @@ impl Seen {
         Some(LogId::new(*term, index))
     }
 
-    /// Whether it has this entry on its disk. What is compacted was committed, and
+    /// Whether it has this entry on its disk. A compacted entry was committed, and
     /// compared when it was.
     pub(super) fn holds(&self, id: LogId) -> bool {
         let has = id.index <= self.base.index || self.id(id.index) == Some(id);
@@ -123,7 +123,7 @@ impl Seen {
         demand(*commit <= last.index, || format!("{id} committed {commit} beyond its log, {last}"))
     }
 
-    /// Takes in what is new in the log. Compares it with all other logs.
+    /// Takes in the new entries of the log. Compares it with all other logs.
     pub(super) fn take_in_log(&mut self, raft: &Raft, status: &Status, logs: &mut Logs) -> Check {
         self.move_base(status.base);
         // From the end back to what was there before.
@@ -163,7 +163,7 @@ impl Seen {
         self.configs.retain(|index| *index > base.index);
     }
 
-    /// A leader changes voters in two steps, and not before it knows what is committed.
+    /// A leader changes voters in two steps, and not before it knows the commit index.
     fn check_change(&self, status: &Status, id: LogId, config: &Config) -> Check {
         let own = status.role == RoleName::Leader && id.term == status.hard_state.term;
         let Some((_, old)) = self.marks.config.as_ref().filter(|_| own) else { return Ok(()) };
@@ -213,7 +213,7 @@ impl Seen {
         };
         // While a snapshot from elsewhere is being written, nothing of the new log is
         // durable, and what it replaces is still on the disk. An own snapshot may be ahead
-        // of what is durable: entries are applied as soon as others have made them so.
+        // of the durable entries: entries are applied as soon as others have made them so.
         if status.durable >= status.base.index || status.durable > self.durable {
             self.durable = status.durable;
         }

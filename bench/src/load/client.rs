@@ -75,7 +75,7 @@ pub trait Client {
     /// A reply (of any kind but an error) has come.
     ///
     /// # Errors
-    /// What is wrong with it, if it is not what the protocol documents.
+    /// The difference from the reply that the protocol documents, if there is one.
     fn reply(&mut self, op: &Invocation, body: &Answer) -> Result<Step, String>;
 
     /// How errors of this operation are understood.

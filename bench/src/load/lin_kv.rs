@@ -165,7 +165,7 @@ fn parts(op: &Invocation) -> (&Edn, &Edn) {
     pair(op).expect("generators make pairs, and plans are checked")
 }
 
-/// The same, of an operation that somebody may have written.
+/// The same, of an operation that may come from a plan written by hand.
 pub(crate) fn pair(op: &Invocation) -> Option<(&Edn, &Edn)> {
     let Some([key, argument]) = op.value.as_seq() else { return None };
     Some((key, argument))

@@ -15,7 +15,7 @@ use crate::seed::Draw;
 pub(super) struct MicroOp {
     /// The key.
     pub key: i64,
-    /// What is written; a read if nothing is.
+    /// The value written; `None` for a read.
     pub write: Option<i64>,
 }
 

@@ -1,4 +1,4 @@
-//! The client side of each challenge: what is asked, how, and what counts.
+//! The client side of each challenge: the operations, their requests, and the replies that count.
 //!
 //! A [`Load`] is Jepsen's generator and client in one: it decides which
 //! operation a free worker invokes next, and a [`Client`] turns an operation into

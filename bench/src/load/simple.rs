@@ -49,14 +49,16 @@ impl Load for UniqueIds {
 /// The last reads: one on every worker.
 struct LastReads {
     left: BTreeSet<usize>,
+    /// Whether the history says that they are the last.
+    is_marked: bool,
 }
 
 impl LastReads {
-    fn new(config: &RunConfig) -> LastReads {
-        LastReads { left: (0..config.concurrency).collect() }
+    fn marked(config: &RunConfig) -> LastReads {
+        LastReads { left: (0..config.concurrency).collect(), is_marked: true }
     }
 
-    fn next(&mut self, ask: &Ask<'_>, marked: bool) -> Next {
+    fn next(&mut self, ask: &Ask<'_>) -> Next {
         if self.left.is_empty() {
             return Next::Done;
         }
@@ -65,31 +67,23 @@ impl LastReads {
         };
         self.left.remove(&worker);
         let read = Invocation::new("read", Edn::Nil);
-        Next::Invoke(worker, if marked { read.last() } else { read })
+        Next::Invoke(worker, if self.is_marked { read.last() } else { read })
     }
 }
 
-/// As often a read as an `f` of the next integer, from 0 on.
-fn read_or_new(f: &str, next: &mut i64, ask: &mut Ask<'_>) -> Next {
-    let op = if ask.draw.chance(0.5) {
-        Invocation::new("read", Edn::Nil)
-    } else {
-        *next += 1;
-        Invocation::new(f, Edn::Int(*next - 1))
-    };
-    Next::Invoke(ask.any(), op)
-}
-
-/// `broadcast`: every message reaches every node.
-pub struct Broadcast {
-    next_message: i64,
+/// `broadcast` and `g-set`: an element that was added is in every later read.
+pub struct Elements {
+    /// The operation that adds one.
+    f: &'static str,
+    kind: Simple,
+    next_element: i64,
     last_reads: LastReads,
     preparation: Vec<(usize, String, &'static str)>,
 }
 
-impl Broadcast {
-    /// The workload of a run.
-    pub fn new(config: &RunConfig) -> Broadcast {
+impl Elements {
+    /// The load of a run of `broadcast`, whose nodes are told a topology first.
+    pub fn broadcast(config: &RunConfig) -> Elements {
         let neighbours = neighbours(config.args.topology, config.nodes.len());
         let name = |i: &usize| json!(config.nodes[*i].as_str());
         let topology: serde_json::Map<_, _> = (0..config.nodes.len())
@@ -99,19 +93,41 @@ impl Broadcast {
             })
             .collect();
         let body = json!({"type": "topology", "topology": topology}).to_string();
-        let preparation =
-            (0..config.nodes.len()).map(|i| (i, body.clone(), "topology_ok")).collect();
-        Broadcast { next_message: 0, last_reads: LastReads::new(config), preparation }
+        let preparation = (0..config.nodes.len()).map(|i| (i, body.clone(), "topology_ok"));
+        Elements {
+            f: "broadcast",
+            kind: Simple::Broadcast,
+            next_element: 0,
+            last_reads: LastReads::marked(config),
+            preparation: preparation.collect(),
+        }
+    }
+
+    /// The load of a run of `g-set`. Maelstrom does not mark its last reads.
+    pub fn g_set(config: &RunConfig) -> Elements {
+        Elements {
+            f: "add",
+            kind: Simple::GSet,
+            next_element: 0,
+            last_reads: LastReads { is_marked: false, ..LastReads::marked(config) },
+            preparation: Vec::new(),
+        }
     }
 }
 
-impl Load for Broadcast {
+impl Load for Elements {
     fn next(&mut self, ask: &mut Ask<'_>) -> Next {
-        read_or_new("broadcast", &mut self.next_message, ask)
+        let op = if ask.draw.chance(0.5) {
+            Invocation::new("read", Edn::Nil)
+        } else {
+            self.next_element += 1;
+            Invocation::new(self.f, Edn::Int(self.next_element - 1))
+        };
+        Next::Invoke(ask.any(), op)
     }
 
     fn next_last(&mut self, ask: &mut Ask<'_>) -> Next {
-        self.last_reads.next(ask, true)
+        self.last_reads.next(ask)
     }
 
     fn has_last_phase(&self) -> bool {
@@ -123,47 +139,11 @@ impl Load for Broadcast {
     }
 
     fn client(&self) -> Box<dyn Client> {
-        Box::new(Simple::Broadcast)
+        Box::new(self.kind)
     }
 
     fn preparation(&self) -> Vec<(usize, String, &'static str)> {
         self.preparation.clone()
-    }
-}
-
-/// `g-set`: a set that only grows.
-pub struct GSet {
-    next_element: i64,
-    last_reads: LastReads,
-}
-
-impl GSet {
-    /// The workload of a run.
-    pub fn new(config: &RunConfig) -> GSet {
-        GSet { next_element: 0, last_reads: LastReads::new(config) }
-    }
-}
-
-impl Load for GSet {
-    fn next(&mut self, ask: &mut Ask<'_>) -> Next {
-        read_or_new("add", &mut self.next_element, ask)
-    }
-
-    fn next_last(&mut self, ask: &mut Ask<'_>) -> Next {
-        // Maelstrom does not mark the last reads of g-set.
-        self.last_reads.next(ask, false)
-    }
-
-    fn has_last_phase(&self) -> bool {
-        true
-    }
-
-    fn after_info(&self) -> Connection {
-        Connection::Closed
-    }
-
-    fn client(&self) -> Box<dyn Client> {
-        Box::new(Simple::GSet)
     }
 }
 
@@ -176,7 +156,7 @@ pub struct Counter {
 impl Counter {
     /// The workload of a run, with deltas from `smallest_delta` to 4.
     pub fn new(config: &RunConfig, smallest_delta: i64) -> Counter {
-        Counter { smallest_delta, last_reads: LastReads::new(config) }
+        Counter { smallest_delta, last_reads: LastReads::marked(config) }
     }
 }
 
@@ -197,7 +177,7 @@ impl Load for Counter {
     }
 
     fn next_last(&mut self, ask: &mut Ask<'_>) -> Next {
-        self.last_reads.next(ask, true)
+        self.last_reads.next(ask)
     }
 
     fn has_last_phase(&self) -> bool {
@@ -214,6 +194,7 @@ impl Load for Counter {
 }
 
 /// The client of all of them but the counters.
+#[derive(Clone, Copy)]
 enum Simple {
     Echo,
     UniqueIds,

@@ -1,7 +1,7 @@
 //! What a service reads of a request, and how it answers.
 //!
 //! Maelstrom's services look at the type and at the fields that they need, and at nothing
-//! else: what is missing counts as null, and whatever the `msg_id` is, it comes back as
+//! else: a missing field counts as null, and whatever the `msg_id` is, it comes back as
 //! `in_reply_to`. Values are kept as the text they came in, so that a number of any size
 //! is returned as it was, and compared by what they mean: `{"a":1,"b":2}` is
 //! `{"b":2,"a":1}`, and `1` is not `1.0`.
@@ -24,7 +24,7 @@ pub(super) struct Datum {
 impl Datum {
     /// The value with this JSON text.
     pub(super) fn new(text: &str) -> Datum {
-        // What nests too deep to be understood equals only what is written the same.
+        // Values that nest too deep to be parsed are equal only if they are spelled the same.
         let meaning = Edn::from_json(text).unwrap_or_else(|_| Edn::Symbol(text.into()));
         Datum { text: text.to_owned(), meaning }
     }

@@ -1,7 +1,7 @@
 //! The addresses of clients: which there are, and which were closed.
 //!
 //! Clients are numbered in the order in which they connect, as Maelstrom numbers them. A
-//! message to a client that has closed its connection is a message to nobody there; the
+//! message to a client that has closed its connection has no receiver there; the
 //! bench tells the two apart for the report, and remembers when a client last asked.
 
 use seaworthy::message::NodeId;
@@ -17,7 +17,7 @@ struct Address {
     closed: Option<Time>,
 }
 
-/// What is known of an address of the form `c<number>`.
+/// The state of an address of the form `c<number>`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Standing {
     /// No client ever had it.

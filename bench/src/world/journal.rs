@@ -102,7 +102,7 @@ impl Journal {
         packet.write_line(&mut self.line);
         self.line.remove(start);
         if (self.echo_sent && what == "send") || (self.echo_received && what == "recv") {
-            // Whoever closes stderr does not want to see it.
+            // A reader that closed stderr does not want to see it.
             let _ = io::stderr().write_all(&self.line);
         }
         if let Err(error) = out.write_all(&self.line) {

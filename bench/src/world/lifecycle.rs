@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use seaworthy::message::NodeId;
 use seaworthy::time::Time;
 
-use super::Flight;
+use super::event::Flight;
 use crate::backend::NodeFault;
 use crate::directory::Party;
 
@@ -96,7 +96,7 @@ impl Lifecycle {
     pub(super) fn killed(&mut self, node: usize) {
         self.nodes[node].running = false;
         self.nodes[node].paused = false;
-        // Whoever waits for this life's answer waits in vain.
+        // A request for this incarnation's answer is never answered.
         self.expected.retain(|_, e| e.node != node);
     }
 
@@ -182,7 +182,7 @@ impl Lifecycle {
         self.expected.retain(|_, e| e.node != node);
     }
 
-    /// Whether the bench waits for nobody.
+    /// Whether the bench waits for no answer.
     pub(super) fn all_answered(&self) -> bool {
         self.expected.is_empty()
     }
@@ -258,6 +258,6 @@ mod tests {
             assert_eq!(lifecycle.count_message(0, Time::ZERO), Ok(()));
         }
         let mut next = || lifecycle.count_message(0, Time::from_millis(1000));
-        assert!((0..=FLOOD_PER_SECOND).any(|_| next().is_err()), "nobody asked");
+        assert!((0..=FLOOD_PER_SECOND).any(|_| next().is_err()), "no request came in");
     }
 }

@@ -9,7 +9,7 @@
 //! * *scattered*: each link is as long as it is;
 //! * *detours*: all links are short but a few.
 //!
-//! A link is as long in one direction as in the other. What is drawn for it depends on the
+//! A link is as long in one direction as in the other. Its draw depends on the
 //! seed and its two nodes only: a run from which a node is taken away keeps the other links.
 
 use crate::seed::{Draw, Seed};

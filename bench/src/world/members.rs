@@ -81,12 +81,12 @@ pub(super) fn lies(requests: &[Request], seen: &[(Time, Members)]) -> Vec<String
         };
         for node in new.voters.difference(&old.voters) {
             if !asked(&|r| r.add.contains(node)) {
-                lies.push(format!("n{node} was added at {at}, and whoever asked was refused"));
+                lies.push(format!("n{node} was added at {at}, and the request was refused"));
             }
         }
         for node in old.voters.difference(&new.all) {
             if !asked(&|r| r.remove.contains(node)) {
-                lies.push(format!("n{node} was removed at {at}, and whoever asked was refused"));
+                lies.push(format!("n{node} was removed at {at}, and the request was refused"));
             }
         }
     }
@@ -124,7 +124,7 @@ mod tests {
         assert_eq!(told(&[remove(2, 10, Some((30, Answer::Refused)))]), 1);
         assert_eq!(told(&[remove(2, 25, None)]), 1, "asked for too late");
         let refused = remove(2, 10, Some((12, Answer::Refused)));
-        assert_eq!(told(&[refused, remove(2, 11, None)]), 0, "somebody else asked, too");
+        assert_eq!(told(&[refused, remove(2, 11, None)]), 0, "another request asked for it, too");
     }
 
     #[test]

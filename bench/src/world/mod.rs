@@ -10,140 +10,46 @@
 //! rate while the nemesis does its work. Workloads that end with last operations
 //! are healed, left alone for ten seconds, and asked once more.
 
+mod acts;
 mod addresses;
 pub mod clients;
+mod event;
 pub mod journal;
 mod lifecycle;
 pub mod links;
+mod member_requests;
 mod members;
 mod membership;
 pub mod nemesis;
 pub mod net;
+mod nodes;
 mod outage;
 mod phases;
+mod post;
 pub mod queue;
 pub mod script;
 pub mod shapes;
+mod state;
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
-use seaworthy::message::{NodeId, Packet};
 use seaworthy::time::Time;
 
-use crate::backend::{Cluster, NodeFault, Outbox, Output, shorten};
-use crate::config::RunConfig;
-use crate::directory::{Directory, Party};
+use crate::backend::{Cluster, Outbox};
+use crate::directory::Party;
 use crate::history::History;
-use crate::load::Load;
-use crate::service::Services;
-use addresses::Standing;
-use clients::{Clients, Outgoing, RequestId};
-use journal::Journal;
-use lifecycle::Lifecycle;
-use membership::Membership;
-use nemesis::Nemesis;
-use net::{Counts, Network};
-use outage::Outage;
-pub use phases::Phase;
-use queue::Queue;
-use script::{Course, Script};
+use clients::Outgoing;
+use event::{Event, Flight};
+use net::Counts;
+use script::Script;
 
-/// Something that is going to happen.
-enum Event {
-    /// A message comes out of the network's queue.
-    Deliver(Box<Flight>),
-    /// A node asked to be woken.
-    Wake(usize),
-    /// A client's patience ends.
-    Timeout(RequestId),
-    /// The generator is asked again, unless it has been since.
-    Generate(Time),
-    /// A flow of the nemesis acts.
-    Nemesis(usize),
-    /// An act of the script is due.
-    Scripted(usize),
-    /// A change of members is asked for again, unless it was answered.
-    Membership(u64),
-    /// A node should have answered its init, or preparation, by now.
-    Deadline(u64),
-    /// The current phase has lasted long enough.
-    PhaseEnd(Phase),
-}
-
-/// A message on its way.
-struct Flight {
-    id: u64,
-    src: Party,
-    dest: Party,
-    packet: Packet,
-}
-
-/// A fault of a node, and which node.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Blame {
-    /// Who.
-    pub node: NodeId,
-    /// What it did.
-    pub fault: NodeFault,
-    /// The last lines it wrote to its log.
-    pub last_lines: Vec<String>,
-    /// The last lines it printed on its stdout, if it has one.
-    pub last_printed: Vec<String>,
-}
-
-/// Something a node did that is no fault, but explains why it was not understood.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Hint {
-    /// Which node.
-    pub node: NodeId,
-    /// What it did first; a sentence without its subject.
-    pub text: String,
-}
-
-/// A test in progress.
-pub struct World<C> {
-    config: RunConfig,
-    cluster: C,
-    now: Time,
-    queue: Queue<Event>,
-    network: Network,
-    directory: Directory,
-    services: Services,
-    clients: Clients,
-    nemesis: Nemesis,
-    journal: Journal,
-    lifecycle: Lifecycle,
-    membership: Membership,
-    outage: Outage,
-    /// What waits on a stalled link, oldest first.
-    stalled: Vec<Flight>,
-    phase: Phase,
-    course: Course,
-    /// What happened so far, if it is to be written down.
-    written: Script,
-    /// When the phase without faults began.
-    quiet_from: Option<Time>,
-    /// The earliest time at which the generator may issue its next operation.
-    next_op_at: Time,
-    /// The time for which a `Generate` is queued.
-    generate_at: Option<Time>,
-    /// Messages that were sent and are to be routed before anything else happens.
-    outgoing: VecDeque<Packet>,
-    /// How many messages were sent; the next one's number, as Maelstrom counts.
-    messages: u64,
-    /// Acts of the nemesis so far.
-    acts: u64,
-    blames: Vec<Blame>,
-    hints: Vec<Hint>,
-    violation: Option<String>,
-    interrupted: bool,
-}
+pub use event::Phase;
+pub use state::{Blame, Hint, World};
 
 /// How far a run is.
 #[derive(Clone, Copy, Debug)]
 pub struct Progress {
-    /// What is going on.
+    /// The phase of the run.
     pub phase: Phase,
     /// Time since the operations began, on the world's clock.
     pub since_start: Duration,
@@ -151,7 +57,7 @@ pub struct Progress {
     pub events: usize,
 }
 
-/// What is left when a run is over.
+/// The results of a run.
 pub struct Report {
     /// What the clients saw.
     pub history: History,
@@ -183,45 +89,6 @@ pub struct Report {
 }
 
 impl<C: Cluster> World<C> {
-    /// A world at time zero; [`World::begin`] starts it.
-    pub fn new(
-        config: RunConfig,
-        load: Box<dyn Load>,
-        services: Services,
-        cluster: C,
-        journal: Journal,
-    ) -> World<C> {
-        World {
-            cluster,
-            now: Time::ZERO,
-            queue: Queue::new(),
-            network: Network::new(&config),
-            directory: Directory::new(&config.nodes, &services.names()),
-            services,
-            clients: Clients::new(&config, load),
-            nemesis: Nemesis::new(&config),
-            journal,
-            lifecycle: Lifecycle::new(config.nodes.len()),
-            membership: Membership::new(config.seed),
-            outage: Outage::default(),
-            stalled: Vec::new(),
-            phase: Phase::Init,
-            course: Course::Drawn,
-            written: Script::default(),
-            quiet_from: None,
-            next_op_at: Time::ZERO,
-            generate_at: None,
-            outgoing: VecDeque::new(),
-            messages: 0,
-            acts: 0,
-            blames: Vec::new(),
-            hints: Vec::new(),
-            violation: None,
-            interrupted: false,
-            config,
-        }
-    }
-
     /// When the next thing happens; none once the run is over.
     pub fn next_time(&self) -> Option<Time> {
         if self.is_over() { None } else { self.queue.next_time() }
@@ -232,7 +99,7 @@ impl<C: Cluster> World<C> {
         self.phase == Phase::Over || self.violation.is_some()
     }
 
-    /// Ends the run here. What is open stays open, and is in doubt.
+    /// Ends the run here. Open operations stay open, and indeterminate.
     pub fn interrupt(&mut self) {
         self.interrupted = true;
         self.phase = Phase::Over;
@@ -311,128 +178,6 @@ impl<C: Cluster> World<C> {
             history: self.clients.into_history(),
         };
         (report, journal)
-    }
-
-    /// Routes everything that was sent, and looks at the nodes.
-    fn settle(&mut self) {
-        self.route_all();
-        self.journal.follow(self.clients.history());
-        if self.violation.is_none() {
-            self.violation = self.cluster.violation();
-        }
-        for members in self.cluster.new_members() {
-            self.membership.note(self.now, members);
-        }
-        self.check_phase();
-    }
-
-    fn route_all(&mut self) {
-        while let Some(packet) = self.outgoing.pop_front() {
-            self.route(packet);
-        }
-    }
-
-    fn with_cluster(&mut self, f: impl FnOnce(&mut C, Time, &mut Outbox)) {
-        let mut out = Outbox::default();
-        f(&mut self.cluster, self.now, &mut out);
-        self.absorb(out);
-    }
-
-    fn absorb(&mut self, out: Outbox) {
-        for (node, output) in out.outputs {
-            match output {
-                Output::Send(packet) => self.accept(node, packet),
-                Output::Fault(fault) => self.blame(node, fault),
-            }
-        }
-        for (node, at) in out.wakes {
-            self.queue.push(at.max(self.now), Event::Wake(node));
-        }
-    }
-
-    /// Checks what a node sends, as Maelstrom does: after one message to or from an
-    /// address that does not exist the node is mute. It may well send in the name of
-    /// another node or of a client, as nodes that forward requests do.
-    fn accept(&mut self, node: usize, packet: Packet) {
-        if self.lifecycle.is_mute(node) {
-            return;
-        }
-        let body = || shorten(&packet.body, 200);
-        // Nearly all messages are sent in the node's own name.
-        if packet.src != self.config.nodes[node] && self.standing(&packet.src) == Standing::Unknown
-        {
-            let (src, body) = (packet.src.to_string(), body());
-            return self.blame(node, NodeFault::UnknownSource { src, body });
-        }
-        for address in [&packet.dest, &packet.src] {
-            if let Standing::Closed(asked) = self.standing(address)
-                && !self.lifecycle.is_excused(node, asked)
-            {
-                let (client, body) = (address.to_string(), body());
-                return self.blame(node, NodeFault::LateReply { client, body });
-            }
-        }
-        if self.standing(&packet.dest) == Standing::Unknown {
-            let (dest, body) = (packet.dest.to_string(), body());
-            return self.blame(node, NodeFault::UnknownDestination { dest, body });
-        }
-        match self.lifecycle.count_message(node, self.now) {
-            Ok(()) => self.outgoing.push_back(packet),
-            Err(flood) => self.blame(node, flood),
-        }
-    }
-
-    /// Whether an address exists. Nodes and services are always there.
-    fn standing(&self, address: &NodeId) -> Standing {
-        match self.directory.find(address) {
-            Some(Party::Client) => self.clients.standing(address, self.now),
-            Some(Party::Node(_) | Party::Service(_)) => Standing::Open,
-            None => Standing::Unknown,
-        }
-    }
-
-    fn blame(&mut self, node: usize, fault: NodeFault) {
-        if self.lifecycle.is_mute(node) {
-            return;
-        }
-        self.lifecycle.mute(node);
-        self.cluster.mute(node);
-        let last_lines = self.cluster.last_lines(node);
-        let last_printed = self.cluster.printed(node).unwrap_or_default().lines;
-        let name = self.config.nodes[node].clone();
-        self.blames.push(Blame { node: name, fault, last_lines, last_printed });
-        self.give_up_on(node);
-    }
-
-    /// Notes why a message to a client was taken for no answer, once for each node.
-    fn note_stray(&mut self, packet: &Packet, why: Option<String>) {
-        let Some(why) = why else { return };
-        let is_known = self.hints.iter().any(|hint| hint.node == packet.src);
-        if !is_known && matches!(self.directory.find(&packet.src), Some(Party::Node(_))) {
-            let text = format!("sent {} {why}: {}", packet.dest, shorten(&packet.body, 200));
-            self.hints.push(Hint { node: packet.src.clone(), text });
-        }
-    }
-
-    fn route(&mut self, packet: Packet) {
-        let (Some(src), Some(dest)) =
-            (self.directory.find(&packet.src), self.directory.find(&packet.dest))
-        else {
-            unreachable!("both addresses were checked when the message was accepted");
-        };
-        let id = self.messages;
-        self.messages += 1;
-        self.journal.note(self.now, "send", id, &packet);
-        let (first, second) = self.network.send(self.now, src, dest);
-        if let Some(delay) = second {
-            let flight = Flight { id, src, dest, packet: packet.clone() };
-            self.queue.push(self.now + delay, Event::Deliver(Box::new(flight)));
-        }
-        let Some(delay) = first else {
-            return self.journal.note(self.now, "drop", id, &packet);
-        };
-        let flight = Flight { id, src, dest, packet };
-        self.queue.push(self.now + delay, Event::Deliver(Box::new(flight)));
     }
 
     fn arrive(&mut self, flight: Flight) {

@@ -1,4 +1,4 @@
-//! The nemesis: what is broken when.
+//! The nemesis: faults and their times.
 //!
 //! As Jepsen's combined nemesis package: partitions come and go in one flow, kills
 //! and pauses in another. The first act of a flow comes at once, each later one a random
@@ -25,7 +25,7 @@ pub enum Act {
     Heal,
     /// SIGKILL.
     Kill(Vec<usize>),
-    /// Start what is not running.
+    /// Start the nodes that do not run.
     Start,
     /// SIGSTOP.
     Pause(Vec<usize>),
@@ -43,7 +43,7 @@ pub enum Act {
     RemoveMember(usize),
     /// Ask the cluster to take all nodes in.
     RestoreMembers,
-    /// What is sent in these (from, to) directions does not arrive for the time being.
+    /// Messages in these (from, to) directions do not arrive for the time being.
     Stall(BTreeSet<(usize, usize)>),
     /// It arrives now.
     Release,
@@ -95,7 +95,7 @@ impl Act {
 /// An act as the history tells it: `:f`, the value it is asked for with, and the
 /// value that says what was done.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Deed {
+pub struct FaultEvent {
     /// What to do.
     pub act: Act,
     /// Its name in the history.
@@ -164,7 +164,7 @@ impl Nemesis {
     }
 
     /// The next act of flow `index`.
-    pub fn next(&mut self, index: usize) -> Deed {
+    pub fn next(&mut self, index: usize) -> FaultEvent {
         let flow = &mut self.flows[index];
         let fault = *flow.draw.pick(&flow.fault);
         if flow.on.remove(&fault) {
@@ -174,15 +174,15 @@ impl Nemesis {
         inflict(fault, &self.nodes, &mut flow.draw)
     }
 
-    /// What ends everything that may be going on, for the end of a test.
-    pub fn last_acts(&self) -> Vec<Deed> {
+    /// The acts that end all faults that may be going on, for the end of a test.
+    pub fn last_acts(&self) -> Vec<FaultEvent> {
         let faults = self.flows.iter().flat_map(|f| f.fault.iter());
         faults.map(|fault| relief(*fault)).collect()
     }
 }
 
-/// What ends `fault`.
-pub fn relief(fault: Fault) -> Deed {
+/// The act that ends `fault`.
+pub fn relief(fault: Fault) -> FaultEvent {
     let act = match fault {
         Fault::Partition => Act::Heal,
         Fault::Kill => Act::Start,
@@ -196,7 +196,7 @@ pub fn relief(fault: Fault) -> Deed {
     tell(act, &[])
 }
 
-fn inflict(fault: Fault, nodes: &[NodeId], draw: &mut Draw) -> Deed {
+fn inflict(fault: Fault, nodes: &[NodeId], draw: &mut Draw) -> FaultEvent {
     let kind = |kind: Option<&str>| kind.map_or(Edn::Nil, Edn::keyword);
     let (asked, act) = match fault {
         Fault::Partition => {
@@ -217,11 +217,11 @@ fn inflict(fault: Fault, nodes: &[NodeId], draw: &mut Draw) -> Deed {
         Fault::Stall => (Edn::Nil, Act::Stall(one_way(nodes.len(), draw))),
         Fault::Replace => (Edn::Nil, Act::Drain(draw.below(nodes.len()))),
     };
-    Deed { asked, ..tell(act, nodes) }
+    FaultEvent { asked, ..tell(act, nodes) }
 }
 
-/// The deed that `act` is, asked for by nobody in particular.
-pub fn tell(act: Act, nodes: &[NodeId]) -> Deed {
+/// The event of `act`, with its own value as the one asked for.
+pub fn tell(act: Act, nodes: &[NodeId]) -> FaultEvent {
     let done = match &act {
         Act::Partition(grudge) => {
             Edn::Vector(vec![Edn::keyword("isolated"), tell_grudge(nodes, grudge)])
@@ -244,11 +244,11 @@ pub fn tell(act: Act, nodes: &[NodeId]) -> Deed {
         Act::Release => Edn::keyword("delivered"),
         Act::Replace => Edn::keyword("replaced"),
     };
-    Deed { f: act.name(), act, asked: Edn::Nil, done }
+    FaultEvent { f: act.name(), act, asked: Edn::Nil, done }
 }
 
 /// A random non-empty set of directions between different nodes; often the kind
-/// that hurts most, a node that is heard but hears nobody, or the reverse.
+/// that hurts most, a node that is heard but hears no other, or the reverse.
 fn one_way(n: usize, draw: &mut Draw) -> BTreeSet<(usize, usize)> {
     if n < 2 {
         return BTreeSet::new();

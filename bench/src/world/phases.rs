@@ -2,44 +2,14 @@
 
 use std::time::Duration;
 
-use seaworthy::message::Packet;
-use serde_json::json;
-
-use super::{Event, World};
-use crate::backend::{Cluster, NodeFault};
-use crate::load::answer::Answer;
+use super::acts::Freed;
+use super::event::{Event, Phase};
+use super::nemesis::{Act, FaultEvent, tell};
+use super::script::{Course, PlannedOp};
+use super::state::World;
+use crate::backend::Cluster;
 use crate::load::{Invocation, Next};
-use crate::world::nemesis::{Act, Deed};
-use crate::world::script::Course;
 
-/// Where a run is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// Nodes start and are told who they are.
-    Init,
-    /// Nodes get what the workload prepares.
-    Prepare,
-    /// Operations at the given rate, under the nemesis.
-    Main,
-    /// Operations at the given rate, without any fault.
-    Quiet,
-    /// No new operations; open ones complete or time out.
-    Drain,
-    /// Healed, and left alone.
-    Recover,
-    /// The last operations.
-    Last,
-    /// Over.
-    Over,
-}
-
-/// How long it may take to answer what a workload prepares (`topology`), a request like any
-/// other.
-const PREPARE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a client of the bench's own still exists after it got its answer. In Maelstrom
-/// its closing and a node's next line race; a second `init_ok` at once is heard there as
-/// often as not.
-const LINGER: Duration = Duration::from_millis(100);
 /// How long a healed cluster is left alone before the last operations.
 const RECOVERY: Duration = Duration::from_secs(10);
 
@@ -55,97 +25,8 @@ impl<C: Cluster> World<C> {
         self.settle();
     }
 
-    pub(super) fn start_node(&mut self, node: usize) {
-        if self.lifecycle.is_running(node) {
-            return;
-        }
-        let waiting = self.lifecycle.started(node, self.now);
-        self.with_cluster(|c, now, out| c.start(now, node, out));
-        let body = json!({
-            "type": "init",
-            "node_id": self.config.nodes[node],
-            "node_ids": self.config.nodes,
-            "msg_id": 1,
-        });
-        self.ask_node(node, body.to_string(), "init_ok");
-        // The init enters the queue first, then what was sent while the node was down.
-        self.route_all();
-        for flight in waiting {
-            self.queue.push(self.now, Event::Deliver(Box::new(flight)));
-        }
-    }
-
-    /// Sends a request of the bench's own to a node and waits for the answer.
-    fn ask_node(&mut self, node: usize, body: String, expected: &'static str) {
-        let src = self.clients.new_address();
-        let dest = self.config.nodes[node].clone();
-        let attempt = self.lifecycle.expect(src.clone(), node, expected);
-        self.queue.push(self.now + self.patience(expected), Event::Deadline(attempt));
-        self.outgoing.push_back(Packet { src, dest, body });
-    }
-
-    /// A message to the client of the bench's own request; its number was 1.
-    pub(super) fn answered(&mut self, packet: &Packet) {
-        let answer = match Answer::parse(&packet.body) {
-            Ok(answer) if answer.answers(1) => answer,
-            Ok(answer) => return self.note_stray(packet, answer.astray(1)),
-            Err(e) => return self.note_stray(packet, Some(format!("a message: {e}"))),
-        };
-        let Some(expected) = self.lifecycle.answered(&packet.dest) else { return };
-        self.clients.close(&packet.dest, self.now + LINGER);
-        let reason = if let Some(error) = answer.refusal() {
-            format!("it answered with the error {} {}", error.name, error.text)
-        } else if expected.kind == "init_ok" && answer.kind().as_deref() == Some("init_ok") {
-            // Of this answer Maelstrom looks at nothing but the type.
-            return;
-        } else {
-            match answer.expect(expected.kind, &[]) {
-                Ok(()) => return,
-                Err(reason) => reason,
-            }
-        };
-        self.blame(expected.node, NodeFault::NoInit { reason });
-    }
-
-    pub(super) fn miss_deadline(&mut self, attempt: u64) {
-        if let Some(expected) = self.lifecycle.missed(attempt) {
-            let seconds = self.patience(expected.kind).as_secs_f64();
-            let why = self.why_unheard(expected.node);
-            let reason = format!("no {} within {seconds} s{why}", expected.kind);
-            self.blame(expected.node, NodeFault::NoInit { reason });
-        }
-    }
-
-    /// What a node may have done instead of answering, as the end of a sentence.
-    fn why_unheard(&self, node: usize) -> String {
-        if let Some(hint) = self.hints.iter().find(|hint| hint.node == self.config.nodes[node]) {
-            return format!("; it {}", hint.text);
-        }
-        let Some(printed) = self.cluster.printed(node) else { return String::new() };
-        match printed.unfinished {
-            Some(rest) => format!(
-                "; its stdout ends in a line that has no end. A message ends with a newline, and \
-                 is flushed; {} bytes came, the last of them: {rest}",
-                printed.bytes
-            ),
-            None if printed.bytes == 0 => "; not a byte came on its stdout. If it printed an \
-                 answer, that waits in its own buffer: flush stdout after each message"
-                .to_owned(),
-            None => format!("; {} bytes came on its stdout, but no answer", printed.bytes),
-        }
-    }
-
-    /// A node is mute: nobody waits for it any more, and a test that has not
-    /// begun never will.
-    pub(super) fn give_up_on(&mut self, node: usize) {
-        self.lifecycle.forget(node);
-        if matches!(self.phase, Phase::Init | Phase::Prepare) {
-            self.phase = Phase::Over;
-        }
-    }
-
     /// Moves on if what the phase waits for has come.
-    pub(super) fn check_phase(&mut self) {
+    fn check_phase(&mut self) {
         match self.phase {
             Phase::Init if self.lifecycle.all_answered() => {
                 self.phase = Phase::Prepare;
@@ -188,9 +69,11 @@ impl<C: Cluster> World<C> {
                 self.heal();
                 self.network.calm();
                 self.cluster.calm();
-                self.begin_lasting_fault();
+                if let Some(act) = self.draw_lasting_fault() {
+                    self.carry_out(tell(act, &self.config.nodes));
+                }
                 // A fault is over when the last message is that it delayed: one of a
-                // leader that is none any more still silences whoever hears it.
+                // deposed leader still silences the followers that hear it.
                 let quiet_from = self.now.max(self.network.last_arrival());
                 self.quiet_from = Some(quiet_from);
                 let end = quiet_from + self.config.quiet_phase;
@@ -198,7 +81,10 @@ impl<C: Cluster> World<C> {
                 self.generate();
             }
             Phase::Main | Phase::Quiet => {
-                self.end_lasting_fault();
+                if !self.outage.lasting.is_empty() {
+                    self.carry_out(tell(Act::HealOneWay, &[]));
+                    self.carry_out(tell(Act::Start, &[]));
+                }
                 if self.phase == Phase::Main && self.clients.has_last_phase() {
                     // Healing comes right at the end of the operations, as in
                     // Maelstrom; the recovery is counted once the open ones are done.
@@ -226,76 +112,21 @@ impl<C: Cluster> World<C> {
         if self.phase != Phase::Main {
             return;
         }
-        let deed = self.nemesis.next(flow);
+        let event = self.nemesis.next(flow);
         if self.course == Course::Recorded {
-            self.write_down_act(&deed.act);
+            self.write_down_act(&event.act);
         }
-        self.carry_out(deed);
+        self.carry_out(event);
         let delay = self.nemesis.delay(flow);
         self.queue.push(self.now + delay, Event::Nemesis(flow));
     }
 
     fn heal(&mut self) {
-        let deeds = match &self.course {
+        let events = match &self.course {
             Course::Scripted(script) => script.last_acts(),
             Course::Drawn | Course::Recorded => self.nemesis.last_acts(),
         };
-        deeds.into_iter().for_each(|deed| self.carry_out(deed));
-    }
-
-    pub(super) fn carry_out(&mut self, deed: Deed) {
-        self.acts += 1;
-        self.clients.record_nemesis(self.now, deed.f, deed.asked);
-        match deed.act {
-            Act::Partition(grudge) => self.network.partition(grudge),
-            Act::Heal => self.network.partition(Default::default()),
-            Act::CutOneWay(links) => self.network.cut_one_way(links),
-            Act::HealOneWay => self.network.cut_one_way(Default::default()),
-            Act::Slow(factor) => self.network.slow(f64::from(factor)),
-            Act::Fast => self.network.slow(1.0),
-            Act::RemoveMember(node) => self.request_removal(node),
-            Act::RestoreMembers => self.restore_members(),
-            Act::Stall(links) => self.network.stall(links),
-            Act::Release => self.release_stalled(),
-            Act::Drain(node) => self.drain(node),
-            Act::Replace => self.replace_drained(),
-            Act::Kill(nodes) => {
-                for node in nodes {
-                    self.lifecycle.killed(node);
-                    self.with_cluster(|c, now, _| c.kill(now, node));
-                }
-            }
-            Act::Start => (0..self.config.nodes.len()).for_each(|node| self.start_node(node)),
-            Act::Pause(nodes) => {
-                for node in nodes {
-                    self.lifecycle.paused(node);
-                    self.with_cluster(|c, now, _| c.pause(now, node));
-                }
-            }
-            Act::Resume => {
-                for node in 0..self.config.nodes.len() {
-                    for attempt in self.lifecycle.resumed(node, self.now) {
-                        let deadline = self.now + self.config.init_timeout;
-                        self.queue.push(deadline, Event::Deadline(attempt));
-                    }
-                    self.with_cluster(|c, now, out| c.resume(now, node, out));
-                }
-            }
-        }
-        self.clients.record_nemesis(self.now, deed.f, deed.done);
-    }
-
-    /// What waited arrives, in order.
-    fn release_stalled(&mut self) {
-        self.network.stall(Default::default());
-        for flight in std::mem::take(&mut self.stalled) {
-            self.queue.push(self.now, Event::Deliver(Box::new(flight)));
-        }
-    }
-
-    /// How long the bench waits for an answer of this type.
-    fn patience(&self, kind: &str) -> Duration {
-        if kind == "init_ok" { self.config.init_timeout } else { PREPARE_TIMEOUT }
+        events.into_iter().for_each(|event| self.carry_out(event));
     }
 
     /// Issues operations as long as the generator has some that are due.
@@ -346,7 +177,7 @@ impl<C: Cluster> World<C> {
     }
 
     /// A worker begins an operation.
-    pub(super) fn issue(&mut self, worker: usize, op: Invocation) {
+    fn issue(&mut self, worker: usize, op: Invocation) {
         if let Some(out) = self.clients.invoke(self.now, worker, op) {
             self.outgoing.push_back(out.packet);
             let at = self.now + self.clients.timeout;
@@ -354,10 +185,82 @@ impl<C: Cluster> World<C> {
         }
     }
 
-    pub(super) fn generate_later(&mut self, at: seaworthy::time::Time) {
+    fn generate_later(&mut self, at: seaworthy::time::Time) {
         if self.generate_at.is_none_or(|queued| at < queued) {
             self.generate_at = Some(at);
             self.queue.push(at, Event::Generate(at));
         }
+    }
+
+    /// Routes everything that was sent, and looks at the nodes.
+    pub(super) fn settle(&mut self) {
+        self.route_all();
+        self.journal.follow(self.clients.history());
+        if self.violation.is_none() {
+            self.violation = self.cluster.violation();
+        }
+        for members in self.cluster.new_members() {
+            self.membership.note(self.now, members);
+        }
+        self.check_phase();
+    }
+
+    /// Carries out an act of the nemesis, and notes it in the history before and after.
+    fn carry_out(&mut self, event: FaultEvent) {
+        self.acts += 1;
+        self.clients.record_nemesis(self.now, event.f, event.asked);
+        if self.take_effect(event.act) == Freed::Clients {
+            self.generate();
+        }
+        self.clients.record_nemesis(self.now, event.f, event.done);
+    }
+
+    fn schedule_script(&mut self) {
+        let Course::Scripted(script) = &self.course else { return };
+        for (index, (at, _)) in script.acts.iter().enumerate() {
+            self.queue.push(self.now + *at, Event::Scripted(index));
+        }
+    }
+
+    /// An act of the script is due. If its time has been cut off, it does not happen: the
+    /// quiet phase has no faults.
+    pub(super) fn act_by_script(&mut self, index: usize) {
+        if self.phase != Phase::Main {
+            return;
+        }
+        let Course::Scripted(script) = &self.course else { return };
+        let event = tell(script.acts[index].1.clone(), &self.config.nodes);
+        self.carry_out(event);
+    }
+
+    /// Issues the operations of the script that are due and whose workers are free.
+    fn generate_by_script(&mut self) {
+        let since = self.now - self.clients.origin();
+        let mut index = 0;
+        loop {
+            let Course::Scripted(script) = &mut self.course else { return };
+            match script.ops.get(index) {
+                None => return,
+                Some(op) if op.at > since => {
+                    let at = self.clients.origin() + op.at;
+                    return self.generate_later(at);
+                }
+                Some(op) if !self.clients.is_free(op.worker) => index += 1,
+                Some(_) => {
+                    let planned = script.ops.remove(index);
+                    self.issue(planned.worker, planned.op);
+                }
+            }
+        }
+    }
+
+    fn write_down_act(&mut self, act: &Act) {
+        let at = self.now - self.clients.origin();
+        self.written.acts.push((at, act.clone()));
+    }
+
+    fn write_down_op(&mut self, worker: usize, op: &Invocation) {
+        let at = self.now - self.clients.origin();
+        self.written.ops.push(PlannedOp { at, worker, op: op.clone() });
     }
 }

@@ -1,4 +1,4 @@
-//! What is going to happen: a heap ordered by time, then by order of arrival.
+//! The events to come: a heap ordered by time, then by order of arrival.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

@@ -10,10 +10,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::nemesis::{Act, Deed, relief, tell};
-use super::phases::Phase;
-use super::{Event, World};
-use crate::backend::Cluster;
+use super::nemesis::{Act, FaultEvent, relief};
 use crate::config::Fault;
 use crate::load::Invocation;
 
@@ -52,66 +49,8 @@ pub enum Course {
 
 impl Script {
     /// Everything that ends what the acts may have begun.
-    pub(super) fn last_acts(&self) -> Vec<Deed> {
+    pub(super) fn last_acts(&self) -> Vec<FaultEvent> {
         let faults: BTreeSet<Fault> = self.acts.iter().filter_map(|(_, a)| a.fault()).collect();
         faults.into_iter().map(relief).collect()
-    }
-}
-
-impl<C: Cluster> World<C> {
-    /// Lets the run take this course; to be called before it begins.
-    #[must_use]
-    pub fn on(mut self, course: Course) -> World<C> {
-        self.course = course;
-        self
-    }
-
-    pub(super) fn schedule_script(&mut self) {
-        let Course::Scripted(script) = &self.course else { return };
-        for (index, (at, _)) in script.acts.iter().enumerate() {
-            self.queue.push(self.now + *at, Event::Scripted(index));
-        }
-    }
-
-    /// An act of the script is due. If its time has been cut off, it does not happen: the
-    /// quiet phase has no faults.
-    pub(super) fn act_by_script(&mut self, index: usize) {
-        if self.phase != Phase::Main {
-            return;
-        }
-        let Course::Scripted(script) = &self.course else { return };
-        let deed = tell(script.acts[index].1.clone(), &self.config.nodes);
-        self.carry_out(deed);
-    }
-
-    /// Issues the operations of the script that are due and whose workers are free.
-    pub(super) fn generate_by_script(&mut self) {
-        let since = self.now - self.clients.origin();
-        let mut index = 0;
-        loop {
-            let Course::Scripted(script) = &mut self.course else { return };
-            match script.ops.get(index) {
-                None => return,
-                Some(op) if op.at > since => {
-                    let at = self.clients.origin() + op.at;
-                    return self.generate_later(at);
-                }
-                Some(op) if !self.clients.is_free(op.worker) => index += 1,
-                Some(_) => {
-                    let planned = script.ops.remove(index);
-                    self.issue(planned.worker, planned.op);
-                }
-            }
-        }
-    }
-
-    pub(super) fn write_down_act(&mut self, act: &Act) {
-        let at = self.now - self.clients.origin();
-        self.written.acts.push((at, act.clone()));
-    }
-
-    pub(super) fn write_down_op(&mut self, worker: usize, op: &Invocation) {
-        let at = self.now - self.clients.origin();
-        self.written.ops.push(PlannedOp { at, worker, op: op.clone() });
     }
 }

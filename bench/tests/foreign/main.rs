@@ -55,7 +55,7 @@ fn foreign_node() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_foreign-node"))
 }
 
-/// What is wrong with the outcome of a row, if anything is.
+/// The difference between the outcome of a row and the expected one, if there is any.
 fn complaint(row: &Row) -> Option<String> {
     let args: Vec<&str> = row.mode.split(' ').collect();
     let Ran { status, text, history, results } = test(foreign_node(), row.flags, &args);

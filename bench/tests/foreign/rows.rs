@@ -78,7 +78,7 @@ pub(super) const ROWS: &[Row] = &[
     row("services", TALK, 0, GOOD),
     row("seq-lag", TALK, 0, GOOD),
     row("lww-lost", TALK, 0, GOOD),
-    // What is put on a line around the message, and bodies without fields, are survived.
+    // Text around the message on its line, and bodies without fields, are survived.
     row("right", ECHO, 0, GOOD),
     row("text-after", ECHO, 0, GOOD),
     row("two-on-a-line", ECHO, 0, GOOD),

@@ -127,7 +127,7 @@ fn the_first_cut_comes_at_once_and_the_share_of_time_is_jepsens() {
 }
 
 /// How often each shape was cut. Up to five nodes a shape is the whole grudge; with more
-/// nodes there are too many rings, and the sizes of what is not heard stand for it.
+/// nodes there are too many rings, and the numbers of nodes that are not heard stand for it.
 fn shapes(runs: &[Vec<Act>], n: usize) -> BTreeMap<String, f64> {
     let mut counts = BTreeMap::new();
     for (kind, grudge) in runs.iter().flatten().filter_map(|(_, cut)| cut.as_ref()) {
@@ -153,7 +153,7 @@ fn shapes_come_as_often_as_jepsens() {
         let (ours, model) = (shapes(&ours, n), shapes(&model, n));
         let (total_a, total_b) = (ours.values().sum::<f64>(), model.values().sum::<f64>());
         assert!(total_a > 8.0 * SEEDS as f64, "{n} nodes: {total_a} cuts");
-        // Two-sample chi-squared; of what is rare only the model's share is looked at.
+        // Two-sample chi-squared; of rare shapes only the model's share is looked at.
         let (mut statistic, mut cells) = (0.0, 0.0);
         let names: BTreeSet<&String> = ours.keys().chain(model.keys()).collect();
         for name in names {

@@ -42,7 +42,7 @@ fn shape(n: usize, draw: &mut Draw) -> (String, Grudge) {
     (kind.to_owned(), grudge)
 }
 
-/// Nobody hears a node outside of its own component.
+/// A node hears only nodes of its own component.
 fn complete(components: &[BTreeSet<usize>]) -> Grudge {
     let universe: BTreeSet<usize> = components.iter().flatten().copied().collect();
     let grudges = components.iter().flat_map(|component| {

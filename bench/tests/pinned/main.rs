@@ -1,7 +1,7 @@
 //! The same seed is the same story: in every build, on every machine.
 //!
 //! For each workload one run under many faults is pinned by checksums of all messages and
-//! of the history. They are made by the command itself, as whoever replays a seed would
+//! of the history. They are made by the command itself, as a user who replays a seed would
 //! make them. Which build it is, `SEAWORTHY` may say (a path, else the one that cargo built for
 //! this test): the gate checks the debug and the release build against the same file.
 //!

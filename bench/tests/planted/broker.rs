@@ -40,7 +40,7 @@ enum Bug {
     PollLeavesOut,
     /// A poll returns two messages in the wrong order.
     PollShuffles,
-    /// A poll returns what nobody sent.
+    /// A poll returns a value that was never sent.
     Invented,
 }
 

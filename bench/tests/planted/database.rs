@@ -42,7 +42,7 @@ enum Bug {
     AppendedTwice,
     /// A reader sees the two last appends in the other order.
     OrderedTwoWays,
-    /// A reader sees what nobody wrote.
+    /// A reader sees a value that was never written.
     Invented,
 }
 
@@ -191,7 +191,7 @@ impl Database {
         Some(answer)
     }
 
-    /// Writes what was there before, unless somebody has overwritten it since.
+    /// Writes what was there before, unless it was overwritten since.
     fn take_back(&mut self, writes: &State, before: &State) {
         for (name, written) in writes {
             if self.state.get(name) == Some(written) {

@@ -1,7 +1,7 @@
 //! A foreign node that is wrong on purpose, for the tests of the process backend.
 //!
 //! It shares no code with this project: standard input and output, and serde_json.
-//! The first argument says what is wrong with it; without one it is right.
+//! The first argument names its fault; without one it is right.
 
 // Its log is its stderr, as any foreign node's.
 #![allow(clippy::print_stderr)]

@@ -69,7 +69,7 @@ fn main() -> io::Result<()> {
         }
     }
     if node.mode == "never-flushes" {
-        // What is still buffered is lost, as when the bench kills the node.
+        // Buffered output is lost, as when the bench kills the node.
         exit(0);
     }
     Ok(())

@@ -78,7 +78,7 @@ impl Children {
                 // The lock is kept to the end, so that no more are started.
                 let groups = children.groups();
                 end_all(&groups);
-                // Ends the process as if nobody had caught the signal.
+                // Ends the process as if the signal had not been caught.
                 let _ = emulate_default_handler(signal);
             }
         });
@@ -125,12 +125,12 @@ fn end_all(groups: &BTreeSet<Pid>) {
     // First all, then the waiting. One that may not be killed is not waited for.
     let killed: Vec<&Pid> = groups.iter().filter(kill).collect();
     for leader in killed {
-        // An error means that whoever started it has waited for it.
+        // An error means that its parent has waited for it.
         let _ = waitpid(*leader, None);
     }
 }
 
 fn send(group: Pid, signal: Signal) {
-    // The group may have ended on its own; then there is nobody to tell.
+    // The group may have ended on its own; then there is no process to tell.
     let _ = killpg(group, signal);
 }

@@ -21,7 +21,7 @@ use crate::load::answer::is_integer;
 /// Reads one line, without its end.
 ///
 /// # Errors
-/// What is wrong with the line, and what it should be like.
+/// The fault of the line, and the form that it should have.
 pub(super) fn read(line: &[u8]) -> Result<Packet, String> {
     // `end` is not called, so that what follows the object does not matter.
     match Envelope::deserialize(&mut serde_json::Deserializer::from_slice(line)) {
@@ -29,7 +29,7 @@ pub(super) fn read(line: &[u8]) -> Result<Packet, String> {
         Err(_) if str::from_utf8(line).is_err() => read(String::from_utf8_lossy(line).as_bytes()),
         Err(_) if line.trim_ascii().is_empty() => Err("the line is empty".into()),
         Err(error) if error.is_eof() => Err(format!("{error}; a message is one whole line")),
-        Err(error) => Err(format!("{error}; what is not a message belongs on stderr")),
+        Err(error) => Err(format!("{error}; other output belongs on stderr")),
     }
 }
 

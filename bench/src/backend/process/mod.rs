@@ -1,7 +1,7 @@
 //! The process backend: real binaries, spoken to over stdin and stdout.
 //!
 //! Each child has a thread that reads what it prints and one that writes what it
-//! is to read, so that a child that is stopped, or does not read, holds up nobody
+//! is to read, so that a child that is stopped, or does not read, does not hold up others
 //! else. What it prints on stderr goes to its log file. A child is the leader of a
 //! process group, and signals go to the whole group, so that a wrapper script does not
 //! shield the node behind it.
@@ -143,7 +143,7 @@ impl ProcessCluster {
 
     fn stderr(&self, node: usize) -> io::Result<Stdio> {
         let log = self.log(node)?;
-        // What is shown, too, passes through the bench.
+        // Lines that are shown pass through the bench, too.
         Ok(if self.command.echo_stderr { Stdio::piped() } else { Stdio::from(log) })
     }
 
@@ -253,7 +253,7 @@ impl Cluster for ProcessCluster {
 
     fn kill(&mut self, _now: Time, node: usize) {
         if let Some(mut running) = self.running[node].take() {
-            // Nobody asks how one ended that was killed.
+            // The end of a node that was killed is no news.
             let _ = self.command.children.kill(&mut running.child);
         }
     }
@@ -371,7 +371,7 @@ pub fn clock() -> impl Fn() -> Time {
     move || Time::ZERO + start.elapsed()
 }
 
-/// Milliseconds since 1970, for names of directories, seeds nobody chose, and the
+/// Milliseconds since 1970, for names of directories, seeds that were not given, and the
 /// time a command took.
 pub fn unix_millis() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

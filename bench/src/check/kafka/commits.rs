@@ -51,7 +51,7 @@ impl Certain {
 pub(super) fn lost_commits(steps: &Steps<'_>) -> Option<Edn> {
     let mut certain = Certain(vec![Vec::new(); steps.keys()]);
     let mut lost = Vec::new();
-    // Steps are in the order of their completions, so what is certain is added in order.
+    // Steps are in the order of their completions, so certain offsets are added in order.
     for (i, step) in steps.all.iter().enumerate() {
         if step.outcome != OpType::Ok {
             continue;

@@ -11,7 +11,7 @@ use super::cases::{Case, Cases};
 use super::read::{Key, Msg, Steps};
 use crate::history::OpType;
 
-/// What is known about a message.
+/// Knowledge about a message.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Message {
     /// The step that sent it; none makes it a phantom.

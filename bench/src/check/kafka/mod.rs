@@ -12,7 +12,7 @@
 //! | `lag` | `:worst-realtime-lag`, which is never wrong |
 //! | `commits` | `lost-commit`, a finding of our own, which Jepsen's verdict does not know |
 //!
-//! `phantom` is our own: a polled value that nobody ever sent. It crashes Jepsen's
+//! `phantom` is our own: a polled value that was never sent. It crashes Jepsen's
 //! checker, whose verdict is then unknown. `int-send-skip` is reported and allowed: others
 //! may send in between.
 //!

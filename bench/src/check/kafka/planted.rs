@@ -27,7 +27,7 @@ enum Bug {
     Skip,
     /// A poll begins with the message that the last one ended with.
     Repeat,
-    /// A poll returns what nobody sends.
+    /// A poll returns a value that was never sent.
     Invent,
     /// A poll returns the message that will be sent next.
     Foresee,

@@ -135,7 +135,7 @@ pub(super) fn read(history: Events<'_>) -> Result<Steps<'_>, String> {
             done.map_err(|why| format!("operation {}: {why}", head.index))?;
         }
     }
-    // Still open at the end: nobody knows, as after a time-out.
+    // Still open at the end: indeterminate, as after a time-out.
     for (process, invoke) in std::mem::take(&mut reader.open) {
         reader.step(process, &invoke, &invoke, OpType::Info)?;
     }

@@ -8,7 +8,7 @@
 //! A new update is both, and neither once it has taken effect. A read is only
 //! ever owed. The third combination is what keeps the set small: usable, but not
 //! owed. A blind write that is open while another blind write takes effect *may* have
-//! taken effect immediately before that one, where nobody could notice; so it owes
+//! taken effect immediately before that one, where no read could notice; so it owes
 //! nothing any more, and can still be used. The same holds for a write of the
 //! value that is there already. Indeterminate calls are like that from the start.
 //!
@@ -77,10 +77,10 @@ impl<const W: usize> Config<W> {
 /// What to do when a state has too many configurations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Overflow {
-    /// Drop the worst. What is left is possible, so that if it lasts to the end, the
+    /// Drop the worst. The rest is possible, so that if it lasts to the end, the
     /// history is linearizable.
     Evict,
-    /// Replace two by one that dominates both. What is possible is left, so that
+    /// Replace two by one that dominates both. Every possible order is left, so that
     /// if nothing is, the history is not linearizable.
     Join,
 }

@@ -13,7 +13,7 @@ pub(super) enum Crashed {
     Never,
     /// Once, as it is.
     Once,
-    /// Again and again: what is impossible then is impossible.
+    /// Again and again: a return that is impossible then is impossible.
     Freely,
 }
 

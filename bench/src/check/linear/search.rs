@@ -8,7 +8,7 @@
 //!
 //! * It *evicts* the least likely ones. What remains is possible; if something
 //!   remains at the end, the history is linearizable.
-//! * It *joins* two into one that dominates both. What is possible remains; if
+//! * It *joins* two into one that dominates both. Every possible order remains; if
 //!   nothing remains, the history is not linearizable.
 //!
 //! A pass that forgot nothing is conclusive either way. Between the passes a search for the

@@ -18,7 +18,7 @@
 //! and a *join* (owed by both, usable in either, spent in both) is completed by whatever
 //! completes one of the two. That does not depend on the model.
 //!
-//! # What is left out, and why nothing is lost
+//! # The steps left out, and why nothing is lost
 //!
 //! Every rule below is an argument about that definition: if a configuration is completed at
 //! all, it is completed by a sequence that follows the rule. Therefore the rules hold for joined

@@ -1,4 +1,4 @@
-//! What is known about each element of a set.
+//! Knowledge about each element of a set.
 
 use std::collections::BTreeMap;
 

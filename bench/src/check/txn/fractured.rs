@@ -8,7 +8,7 @@
 //! `consistent-view` upwards; but that forbids longer cycles as well, which read
 //! committed with atomic visibility permits. Hence this direct check.
 //!
-//! Only what is certain is reported. "Older" is known of a list that lacks an
+//! Only certain ones are reported. "Older" is known of a list that lacks an
 //! element, of the initial state, and of versions in a chain in which each transaction
 //! overwrote what it had read or written itself. Registers in any other relation may be newer.
 

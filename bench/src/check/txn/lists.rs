@@ -268,7 +268,7 @@ mod tests {
         }
     }
 
-    /// What is recognized as sound, adya finds nothing in, whatever is forbidden; and most of
+    /// In histories recognized as sound adya finds nothing, whatever is forbidden; and most of
     /// those in which it finds nothing are recognized.
     #[test]
     fn adya_finds_nothing_in_what_is_sound() {

@@ -144,7 +144,7 @@ fn findings(
     for (kind, anomalies) in &report.anomalies {
         findings.add(kind, anomalies, |anomaly| translator.anomaly(anomaly));
     }
-    let phantom = "which nobody ever wrote";
+    let phantom = "which was never written";
     findings.add("phantom", phantoms, |seen| translator.sighting(seen, phantom));
     let later = "which it writes only later";
     findings.add("future-read", &future, |seen| translator.sighting(seen, later));
@@ -159,7 +159,7 @@ fn conclude(
     options: &Options,
 ) -> Outcome {
     let mut timeouts = None;
-    // Below read committed a transaction may read what is never committed, and a value from
+    // Below read committed a transaction may read a value that is never committed, and one from
     // nowhere is no worse than one that was taken back.
     let phantoms = (!options.forbid("G1a")).then(|| findings.remove("phantom")).flatten();
     let verdict = match flavour {

@@ -221,7 +221,7 @@ impl Reader {
     }
 
     fn finish(mut self, history: Events<'_>) -> Result<Transactions<'_>, String> {
-        // Still open at the end: nobody knows, as after a time-out.
+        // Still open at the end: indeterminate, as after a time-out.
         for (process, (opened, mops)) in std::mem::take(&mut self.open) {
             self.push(opened, process, OpType::Info, mops);
         }

@@ -88,8 +88,8 @@ impl Client for KafkaClient {
 }
 
 impl KafkaClient {
-    /// Starts behind what is committed; a key that stays assigned keeps its place, for
-    /// others may have committed beyond what this client has seen. Returns what is committed.
+    /// Starts behind the committed offsets; a key that stays assigned keeps its place, for
+    /// others may have committed beyond what this client has seen. Returns the committed offsets.
     fn assigned(&mut self, op: &Invocation, body: &Answer) -> Result<Edn, String> {
         body.expect("list_committed_offsets_ok", &["offsets"])?;
         let offsets = body.edn("offsets");
@@ -124,7 +124,7 @@ impl KafkaClient {
             return Ok(Step::Complete(Completion::ok(polled)));
         }
         for (key, offset) in &last {
-            // Keys nobody asked for are the checker's business.
+            // Keys that were not asked for are the checker's business.
             if let Some(position) = self.positions.get_mut(*key) {
                 *position = (*position).max(offset.saturating_add(1));
             }
@@ -164,7 +164,7 @@ fn sent(op: &Invocation) -> (&Edn, &Edn) {
     message(op).expect("generators make [[:send key message]], and plans are checked")
 }
 
-/// The same, of an operation that somebody may have written.
+/// The same, of an operation that may come from a plan written by hand.
 pub(crate) fn message(op: &Invocation) -> Option<(&Edn, &Edn)> {
     let [_, key, msg] = op.value.as_seq()?.first()?.as_seq()? else { return None };
     Some((key, msg))

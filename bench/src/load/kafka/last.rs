@@ -1,4 +1,4 @@
-//! The last operations of kafka: everybody starts anew and polls everything.
+//! The last operations of kafka: each worker starts anew and polls everything.
 //!
 //! Each worker crashes, is assigned to all keys from the beginning, and polls about
 //! five times a second until it has seen the last message of every key. A node that
@@ -46,7 +46,7 @@ pub(super) struct LastPolls {
 }
 
 impl LastPolls {
-    /// Begins `now`; `known` are the offsets everybody has to see.
+    /// Begins `now`; `known` are the offsets that each worker has to see.
     pub(super) fn new(known: Offsets, workers: usize, now: Time) -> LastPolls {
         let worker = |_| Worker { stage: Stage::Crash, due: now, seen: Offsets::new() };
         LastPolls { known, workers: (0..workers).map(worker).collect(), end: now + LIMIT }

@@ -32,7 +32,7 @@ use crate::history::OpType;
 
 /// One in so many operations is preceded by an assignment to its key.
 const OPS_PER_ASSIGN: usize = 64;
-/// One in so many assignments is widened by all keys with messages nobody has polled.
+/// One in so many assignments is widened by all keys with messages that were never polled.
 const ASSIGNS_PER_WIDE_ONE: usize = 3;
 /// Mean time between two crashes of one worker, in seconds.
 const CRASH_INTERVAL_S: f64 = 30.0;

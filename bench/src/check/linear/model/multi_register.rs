@@ -117,7 +117,7 @@ impl Model for MultiRegister {
         let invoked = self.parse(op.invoked).ok_or(bad)?;
         let micro_ops = match op.completed {
             Some(value) => self.parse(value).ok_or(bad)?,
-            // Nobody knows what it read.
+            // Its reads are unknown.
             None => invoked.iter().copied().filter(|m| m.is_write).collect(),
         };
         let shape = |m: &MicroOp| (m.is_write, m.key, if m.is_write { m.value } else { NIL });

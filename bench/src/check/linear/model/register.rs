@@ -60,7 +60,7 @@ impl Register {
             "cas" if self.has_cas => match op.invoked.as_seq() {
                 Some([from, to]) => {
                     let (from, to) = (self.values.number(from), self.values.number(to));
-                    // Setting what is there already is a read, and one that nobody
+                    // Setting the value that is there already is a read, and one that no client
                     // saw succeed is nothing.
                     let is_read = from == to;
                     match op.completed {

@@ -11,7 +11,13 @@ use prost::Message;
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");
     let descriptors = protox::compile(["etcdserverpb.proto", "mvccpb.proto"], ["proto"])?;
-    tonic_prost_build::configure().bytes(".").compile_fds(descriptors.clone())?;
+    // Without the feature `serve` there are the messages alone.
+    let serves = std::env::var_os("CARGO_FEATURE_SERVE").is_some();
+    let rust = tonic_prost_build::configure().build_client(serves).build_server(serves);
+    rust.bytes(".").compile_fds(descriptors.clone())?;
+    if !serves {
+        return Ok(());
+    }
     let out = PathBuf::from(std::env::var_os("OUT_DIR").ok_or("no OUT_DIR")?);
     pbjson_build::Builder::new()
         .register_descriptors(&descriptors.encode_to_vec())?

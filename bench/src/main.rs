@@ -5,5 +5,8 @@ use std::process::ExitCode;
 use seaworthy_bench::challenge::Challenges;
 
 fn main() -> ExitCode {
-    seaworthy_bench::main(Challenges::builtin())
+    let challenges = Challenges::builtin();
+    #[cfg(feature = "kv-server")]
+    let challenges = challenges.with(seaworthy_bench::challenge::kv_server::KvServer);
+    seaworthy_bench::main(challenges)
 }

@@ -15,6 +15,9 @@ use crate::data_dir;
 /// the working directory.
 #[derive(Args, Clone, Debug)]
 pub struct Config {
+    /// A TOML file with any of these flags by name; the command line and variables win over it
+    #[arg(long, env = "SEAWORTHY_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// The name of this server, unique in its cluster
     #[arg(long, env = "SEAWORTHY_NAME", default_value = "default")]
     pub name: String,

@@ -3,17 +3,32 @@
 //!
 //! `kv` is the state machine and `node` a server of the cluster, both pure. `engine` is the
 //! thread that a node lives in, `data_dir` its files, `peer` its connections to the others,
-//! `api` what clients see. `docs/server.md` tells how to run it, and what it promises.
+//! `api` what clients see. `simulated` is the same node over the messages of the
+//! bench's simulation; it needs none of these, nor the cargo feature `serve`. `docs/server.md`
+//! tells how to run it, and what it promises.
 
+#[cfg(feature = "serve")]
 pub mod api;
+#[cfg(feature = "serve")]
 pub mod compactor;
+#[cfg(feature = "serve")]
 pub mod config;
+#[cfg(feature = "serve")]
+pub mod config_file;
+#[cfg(feature = "serve")]
 pub mod data_dir;
+#[cfg(feature = "serve")]
 pub mod demo;
+#[cfg(feature = "serve")]
 pub mod engine;
 pub mod kv;
+#[cfg(feature = "serve")]
 pub mod metrics;
+pub mod mutant;
 pub mod node;
+#[cfg(feature = "serve")]
 pub mod peer;
 pub mod proto;
+#[cfg(feature = "serve")]
 pub mod server;
+pub mod simulated;

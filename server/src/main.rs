@@ -1,15 +1,17 @@
 //! `seaworthy-server`: flags, log, signals.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use seaworthy_server::config::Config;
-use seaworthy_server::{demo, server};
+use seaworthy_server::{config_file, demo, server};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// A replicated key-value store that speaks etcd's v3 API.
 #[derive(Parser)]
-#[command(version, about)]
+#[command(version, about, args_override_self = true)]
 struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
@@ -25,7 +27,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let Arguments { command, config } = Arguments::parse();
+    let Arguments { command, config } = arguments();
     start_log(&config.log_format);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -45,6 +47,20 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Reads the command line and the file that it names. The process ends if either is wrong.
+fn arguments() -> Arguments {
+    let mut command = Arguments::command();
+    let found = command.get_matches_mut();
+    let given = std::env::args_os().collect();
+    let all = match found.get_one::<PathBuf>("config") {
+        None => given,
+        Some(path) => config_file::put_before(&command, path, given)
+            .unwrap_or_else(|why| command.error(ErrorKind::ValueValidation, why).exit()),
+    };
+    let found = command.get_matches_from(all);
+    Arguments::from_arg_matches(&found).unwrap_or_else(|error| error.exit())
 }
 
 /// Ends at the first SIGTERM or SIGINT.

@@ -9,11 +9,13 @@
 /// etcd's requests, answers and services.
 pub mod etcdserverpb {
     include!(concat!(env!("OUT_DIR"), "/etcdserverpb.rs"));
+    #[cfg(feature = "serve")]
     include!(concat!(env!("OUT_DIR"), "/etcdserverpb.serde.rs"));
 }
 
 /// The stored pair.
 pub mod mvccpb {
     include!(concat!(env!("OUT_DIR"), "/mvccpb.rs"));
+    #[cfg(feature = "serve")]
     include!(concat!(env!("OUT_DIR"), "/mvccpb.serde.rs"));
 }

@@ -378,6 +378,12 @@ fn six_mix_ups_are_six_refusals() {
 
     // Another cluster's.
     let foreign = Cluster::start_ours(3);
+    wait_for("the identity of the other cluster", Duration::from_secs(10), || {
+        let status = runtime.block_on(status(foreign.channel(1)));
+        status.and_then(|status| status.header).is_some_and(|header| header.cluster_id != 0)
+    });
+    // It is in the log with the flush after that.
+    std::thread::sleep(Duration::from_millis(500));
     cluster.set_data_dir(1, &foreign.dir.path().join("n1-copy"));
     copy_dir(&foreign.data_dir(1), &foreign.dir.path().join("n1-copy"));
     drop(foreign.servers);

@@ -9,8 +9,11 @@
 mod oracle_scripts;
 mod support;
 
+use bytes::Bytes;
 use oracle_scripts::{Op, Side, compared, script};
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
+use seaworthy_server::proto::etcdserverpb as pb;
+use seaworthy_server::proto::etcdserverpb::kv_client::KvClient;
 use support::{Cluster, etcdctl, has_program};
 
 fn has_etcd() -> bool {
@@ -210,4 +213,64 @@ fn three_servers_answer_as_etcd_does() {
     let (theirs, ours) = (Cluster::start("etcd", 1), Cluster::start_ours(3));
     compare_calls(&theirs, &ours);
     compare_scripts(&theirs, &ours, 100);
+}
+
+/// Keys and values that shells, texts and limits have trouble with.
+fn odd_pairs() -> Vec<(Vec<u8>, Vec<u8>)> {
+    let long = |len: usize| vec![b'x'; len];
+    let text = |key: &str, value: &str| (key.as_bytes().to_vec(), value.as_bytes().to_vec());
+    vec![
+        text("", "an empty key"),
+        text("empty value", ""),
+        text("\0", "\0\0"),
+        text("a b\tc\nd ", " \n\r\t "),
+        (b"\xff\xfe".to_vec(), b"\xff\0\xc3".to_vec()),
+        (long(64 << 10), b"64 KiB of key".to_vec()),
+        (b"at most".to_vec(), long((3 << 19) - 256)),
+        (b"too large".to_vec(), long(3 << 19)),
+        (b"too large by one".to_vec(), long((3 << 19) + 1)),
+    ]
+}
+
+/// How a put of each pair is answered, and each key is read.
+async fn put_and_read(cluster: &Cluster, puts: bool) -> Vec<String> {
+    let mut kv = KvClient::new(cluster.channel(0)).max_decoding_message_size(16 << 20);
+    let mut answers = Vec::new();
+    for (key, value) in odd_pairs() {
+        let (key, value) = (Bytes::from(key), Bytes::from(value));
+        if puts {
+            let put = pb::PutRequest { key: key.clone(), value, ..Default::default() };
+            let answer = kv.put(put).await.map(|a| a.into_inner().header.map(|h| h.revision));
+            answers.push(format!("{:?}", answer.map_err(|e| (e.code(), e.message().to_owned()))));
+        }
+        let answer = kv.range(pb::RangeRequest { key, ..Default::default() }).await;
+        let pairs = answer.map(|a| a.into_inner().kvs);
+        answers.push(format!("{:?}", pairs.map_err(|e| (e.code(), e.message().to_owned()))));
+    }
+    answers
+}
+
+#[test]
+fn odd_bytes_are_answered_as_etcd_does_and_the_same_after_a_restart() {
+    if !has_etcd() {
+        return;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let clusters = [Cluster::start("etcd", 1), Cluster::start_ours(1)];
+    let [before, after] = [true, false].map(|first| {
+        let [theirs, ours] = clusters.each_ref().map(|c| runtime.block_on(put_and_read(c, first)));
+        for (place, (them, us)) in theirs.iter().zip(&ours).enumerate() {
+            let cut = |text: &str| text.chars().take(300).collect::<String>();
+            assert!(them == us, "answer {place}: etcd {}, ours {}", cut(them), cut(us));
+        }
+        ours
+    });
+    let reads: Vec<&String> = before.iter().skip(1).step_by(2).collect();
+    assert!(reads == after.iter().collect::<Vec<_>>());
+    let [_, mut ours] = clusters;
+    ours.kill(0);
+    ours.start_one(0);
+    ours.wait_healthy();
+    let restarted = runtime.block_on(put_and_read(&ours, false));
+    assert!(restarted == after, "other answers after the restart");
 }

@@ -12,6 +12,8 @@
 
 pub mod builtin;
 mod contract;
+#[cfg(feature = "kv-server")]
+pub mod kv_server;
 mod table;
 
 pub use builtin::builtin;

@@ -32,10 +32,12 @@ impl Challenges {
     /// # Errors
     /// A sentence with the names that there are.
     pub fn find(&self, name: &str) -> Result<&dyn Challenge, String> {
-        let known = || self.names().join(", ");
+        let known = || match name {
+            "kv-server" => "it is in builds with --features kv-server".to_owned(),
+            _ => format!("there are {}", self.names().join(", ")),
+        };
         let found = self.0.iter().find(|challenge| challenge.name() == name);
-        let found =
-            found.ok_or_else(|| format!("there is no workload {name}; there are {}", known()))?;
+        let found = found.ok_or_else(|| format!("there is no workload {name}; {}", known()))?;
         Ok(&**found)
     }
 

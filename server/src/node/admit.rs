@@ -4,12 +4,14 @@
 //! that is refused is handled: no vote, no entry, no acknowledgement. That is what keeps a
 //! server that lost its disk from breaking the promises it no longer knows of.
 
-use seaworthy::raft::RaftId;
+use seaworthy::raft::{Payload, RaftId};
 use serde::{Deserialize, Serialize};
 
 use super::Node;
-use super::apply::{Beginning, beginning};
+use super::apply::{Beginning, beginning, refusal};
+use super::envelope::Envelope;
 use super::machine::Member;
+use crate::mutant::{self, Mutant};
 
 /// How a server introduces itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,10 +63,15 @@ impl Node {
         if let Beginning::Refused(why) = beginning(&self.machine, hello.from, &hello.member) {
             return refuse(why, true);
         }
+        if let Some(why) = self.newer_in_log(hello) {
+            return refuse(why, true);
+        }
         let life = (hello.member.life, hello.member.nonce);
         let known = *self.contacts.get(&hello.from).unwrap_or(&life);
         // Guard: of two processes that live on copies of one directory, one is listened to.
-        if life.0 < known.0 || (life.0 == known.0 && life.1 != known.1) {
+        let is_older = life.0 < known.0 || (life.0 == known.0 && life.1 != known.1);
+        let trusts = mutant::is(Mutant::TrustEmptied) || mutant::is(Mutant::TrustOlder);
+        if is_older && !trusts {
             let why = format!(
                 "another process has already introduced itself as {they}, in life {} of its data \
                  directory, and this one lives in life {}: the directory was copied. Stop one \
@@ -75,6 +82,24 @@ impl Node {
         }
         self.contacts.insert(hello.from, life);
         Ok(())
+    }
+}
+
+impl Node {
+    /// A life in the log that makes the sender's one of the past, and why. After a restart the
+    /// log knows of lives that no state does, until the commit index is heard.
+    fn newer_in_log(&self, hello: &Hello) -> Option<String> {
+        let applied = self.raft.status().applied;
+        let unapplied = self.raft.entries().rev().take_while(|entry| entry.id.index > applied);
+        unapplied.into_iter().find_map(|entry| {
+            let Payload::Command(command) = &entry.payload else { return None };
+            match Envelope::decode(command.as_bytes()) {
+                Some(Envelope::Open(open)) if open.id == hello.from => {
+                    refusal(&open.member, &hello.member)
+                }
+                _ => None,
+            }
+        })
     }
 }
 

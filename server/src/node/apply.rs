@@ -8,6 +8,7 @@ use super::envelope::{Envelope, Open, Write};
 use super::machine::{Machine, Member};
 use super::{Effect, Event, Failure, Node, Reply};
 use crate::kv::Command;
+use crate::mutant::{self, Mutant};
 
 impl Node {
     /// Proposes the commands that have come in. A command that the core refuses because
@@ -175,25 +176,36 @@ pub(super) fn beginning(machine: &Machine, id: RaftId, member: &Member) -> Begin
         return Beginning::Refused(format!("{} is no member of this cluster", member.name));
     };
     if known.incarnation == 0 {
-        Beginning::New
-    } else if known.incarnation != member.incarnation {
-        Beginning::Refused(format!(
+        return Beginning::New;
+    }
+    match refusal(known, member) {
+        Some(why) => Beginning::Refused(why),
+        None if known.nonce == member.nonce => Beginning::Known,
+        None => Beginning::New,
+    }
+}
+
+/// Why a server that comes as `member` may not take part, where it was seen as `known`.
+pub(super) fn refusal(known: &Member, member: &Member) -> Option<String> {
+    if known.incarnation != member.incarnation {
+        let why = format!(
             "{} took part with the data of incarnation {:016x}, and now comes with that of \
              {:016x}: what it promised is lost with the other data. Give it its data directory \
              back; or remove it from the cluster, and add it under an id of its own",
             member.name, known.incarnation, member.incarnation
-        ))
-    } else if known.nonce == member.nonce {
-        Beginning::Known
-    } else if known.life >= member.life {
-        Beginning::Refused(format!(
-            "{} comes with life {} of its data directory, and has been seen in life {}: this \
-             is an older copy of the directory, or another process lives on a copy of it. Give \
-             it its data directory as it was last; or remove it from the cluster, and add it \
-             under an id of its own",
-            member.name, member.life, known.life
-        ))
-    } else {
-        Beginning::New
+        );
+        return Some(why).filter(|_| !mutant::is(Mutant::TrustEmptied));
     }
+    // Guard: a life that is over, or that another process lives.
+    if known.nonce == member.nonce || known.life < member.life {
+        return None;
+    }
+    let why = format!(
+        "{} comes with life {} of its data directory, and has been seen in life {}: this is an \
+         older copy of the directory, or another process lives on a copy of it. Give it its \
+         data directory as it was last; or remove it from the cluster, and add it under an id \
+         of its own",
+        member.name, member.life, known.life
+    );
+    Some(why).filter(|_| !mutant::is(Mutant::TrustOlder))
 }

@@ -1,6 +1,7 @@
 //! Requests that wait: writes until they are applied here, reads until they may be served.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use seaworthy::raft::{Command, ReadContext};
 use seaworthy::time::Time;
@@ -52,6 +53,7 @@ struct Pending {
 #[derive(Debug)]
 struct Confirming {
     context: ReadContext,
+    /// When the leader is asked once more.
     due: Time,
     reads: Vec<(Token, Time)>,
 }
@@ -130,6 +132,9 @@ impl Client {
         for pending in self.pending.values_mut() {
             (pending.due, pending.wait_ms) = (now, RETRY_MS);
         }
+        if let Some(confirming) = &mut self.confirming {
+            confirming.due = now;
+        }
         self.open.1 = now;
         self.check_at = now;
     }
@@ -156,7 +161,7 @@ impl Client {
 impl Node {
     /// Takes up a client's request.
     pub(super) fn ask(&mut self, token: Token, request: Request) {
-        let deadline = self.now + std::time::Duration::from_millis(self.options.request_timeout_ms);
+        let deadline = self.now + Duration::from_millis(self.options.request_timeout_ms);
         if self.stopping.is_some() {
             return self.reply(token, Reply::Failed(Failure::Stopping));
         }
@@ -191,7 +196,7 @@ impl Node {
 
     /// The commands that are to go to the leader now. New writes get their numbers.
     pub(super) fn due_commands(&mut self) -> Vec<Command> {
-        let (now, retry) = (self.now, std::time::Duration::from_millis(RETRY_MS));
+        let (now, retry) = (self.now, Duration::from_millis(RETRY_MS));
         let client = &mut self.client;
         let mut due = Vec::new();
         if client.session.is_none() && client.open.1 <= now {
@@ -202,7 +207,7 @@ impl Node {
             client.expire(now, &mut self.effects);
             for pending in client.pending.values_mut().filter(|p| p.due <= now) {
                 due.push(pending.command.clone());
-                pending.due = now + std::time::Duration::from_millis(pending.wait_ms);
+                pending.due = now + Duration::from_millis(pending.wait_ms);
                 pending.wait_ms *= 2;
             }
         }
@@ -229,10 +234,13 @@ impl Node {
     /// Begins a confirmation for all reads that wait, unless one is under way: then the next
     /// one is shared by more.
     pub(super) fn confirm_reads(&mut self) {
-        let now = self.now;
+        let (now, retry) = (self.now, Duration::from_millis(RETRY_MS));
         let client = &mut self.client;
-        if let Some(lost) = client.confirming.take_if(|c| c.due <= now) {
-            client.reads.extend(lost.reads);
+        if let Some(waiting) = client.confirming.as_mut().filter(|waiting| waiting.due <= now) {
+            // The question may be lost, or the answer only be on its way: either of two
+            // answers will do. Without a leader the next one is asked.
+            waiting.due = now + retry;
+            let _ = self.raft.read(waiting.context);
         }
         if client.reads.is_empty() || client.confirming.is_some() {
             return;
@@ -240,9 +248,8 @@ impl Node {
         let context = ReadContext(client.next_context);
         if self.raft.read(context).is_ok() {
             client.next_context += 1;
-            let due = now + std::time::Duration::from_millis(RETRY_MS);
             let reads = std::mem::take(&mut client.reads);
-            client.confirming = Some(Confirming { context, due, reads });
+            client.confirming = Some(Confirming { context, due: now + retry, reads });
         }
     }
 
@@ -253,7 +260,7 @@ impl Node {
             && client.queued.is_empty()
             && client.reads.is_empty()
             && client.confirming.is_none();
-        let soon = self.now + std::time::Duration::from_millis(RETRY_MS / 4);
+        let soon = self.now + Duration::from_millis(RETRY_MS / 4);
         client.check_at = match is_idle {
             true => Time::MAX,
             false if client.check_at > self.now => client.check_at.min(soon),

@@ -50,7 +50,7 @@ use self::client::Client;
 pub use self::machine::{Frozen, Machine, Member};
 pub use self::record::Written;
 pub use self::start::{Start, StartError};
-pub use self::wire::Class;
+pub use self::wire::{Class, votes};
 use crate::kv;
 
 /// The name that the caller gives to a request, and finds at its answer.
@@ -182,6 +182,11 @@ pub struct Options {
     /// A snapshot is taken when the log has grown by this much, or by the size of the last
     /// snapshot, if that is more.
     pub snapshot_bytes: u64,
+    /// How many entries stay in the log for followers that are behind, once a snapshot
+    /// stands for them.
+    pub keep_entries: u64,
+    /// The most bytes of an append, and of a piece of a snapshot.
+    pub max_append_bytes: usize,
 }
 
 impl Default for Options {
@@ -191,6 +196,8 @@ impl Default for Options {
             heartbeat_ms: 100,
             request_timeout_ms: 7000,
             snapshot_bytes: 64 << 20,
+            keep_entries: 5_000,
+            max_append_bytes: 1 << 20,
         }
     }
 }
@@ -276,6 +283,11 @@ impl Node {
             store: self.machine.store.clone(),
             members: self.machine.members.clone(),
         }
+    }
+
+    /// The core, for white-box checks.
+    pub fn raft(&self) -> &Raft {
+        &self.raft
     }
 
     /// Who this is.

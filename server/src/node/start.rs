@@ -116,10 +116,11 @@ fn raft_options(options: &Options, standing: Standing) -> RaftOptions {
     RaftOptions {
         election_timeout_ticks: options.election_timeout_ms,
         heartbeat_ticks: options.heartbeat_ms,
-        max_append_bytes: 1 << 20,
+        max_append_bytes: options.max_append_bytes,
+        snapshot_chunk_bytes: options.max_append_bytes.min(128 << 10),
         max_inflight_bytes: 16 << 20,
         max_uncommitted_bytes: 64 << 20,
-        keep_entries: 5_000,
+        keep_entries: options.keep_entries,
         abstain: standing.abstains,
         ..RaftOptions::default()
     }

@@ -1,6 +1,6 @@
 //! What servers say to each other: parcels, one for each addressee and turn.
 
-use seaworthy::raft::{Command, LogId, Message, MessageKind, RaftId};
+use seaworthy::raft::{Command, LogId, Message, MessageKind, RaftId, Term};
 use serde::{Deserialize, Serialize};
 
 use super::Node;
@@ -42,6 +42,18 @@ impl Parcel {
     }
 }
 
+/// The votes that a parcel gives away, for white-box checks: the term, and whether the sender
+/// keeps the vote for itself and asks for others.
+pub fn votes(bytes: &[u8]) -> Vec<(Term, bool)> {
+    let parcel: Parcel = postcard::from_bytes(bytes).unwrap_or_default();
+    let vote = |message: Message| match message.kind {
+        MessageKind::Vote { pre: false, granted: true } => Some((message.term, false)),
+        MessageKind::RequestVote { pre: false, .. } => Some((message.term, true)),
+        _ => None,
+    };
+    parcel.raft.into_iter().filter_map(vote).collect()
+}
+
 impl Node {
     /// Takes what another server sent. Bytes that do not parse count as lost.
     pub(super) fn take_parcel(&mut self, from: RaftId, bytes: &[u8]) {
@@ -62,7 +74,7 @@ impl Node {
 mod tests {
     use std::sync::Arc;
 
-    use seaworthy::raft::{Config, Entry, Index, Payload, ReadContext, Round, SnapshotMeta, Term};
+    use seaworthy::raft::{Config, Entry, Index, Payload, ReadContext, Round, SnapshotMeta};
 
     use super::*;
 

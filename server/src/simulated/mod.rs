@@ -1,0 +1,333 @@
+//! The same server as a node of the bench's simulation: `seaworthy explore -w kv-server`.
+//!
+//! What `engine`, `peer` and `data_dir` are to a real server, this is to a simulated one: it
+//! carries out the effects of the pure [`Node`] with messages, timers and records of the node
+//! contract. A parcel brings the introduction of its sender along, where real servers
+//! introduce themselves once a connection.
+//!
+//! `disk` is the data directory, and plays the operator who puts back the wrong one;
+//! `request` the clients' requests; `wire` the messages between servers.
+
+mod disk;
+mod request;
+mod wire;
+
+use std::any::Any;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rand_core::Rng;
+use seaworthy::message::{ErrorCode, Message, NodeId, Request as Asker, RpcError};
+use seaworthy::node::{Context, Event, Ticket as Written, Token as Timer, Workload};
+use seaworthy::raft::RaftId;
+use seaworthy::storage::Recovered;
+
+use crate::node::{
+    Effect, Event as Told, Frozen, Input, Member, Node, Options, Reply, Start, Ticket, Token,
+};
+use disk::{Disk, Record};
+use request::{Asked, Next};
+use wire::{Parcel, Refused};
+
+pub use disk::Ledger;
+
+/// The node's own deadline.
+const DUE: Timer = Timer(0);
+/// A snapshot has been encoded.
+const ENCODED: Timer = Timer(1);
+/// The operator has read why a server ended.
+const REMEDY: Timer = Timer(2);
+/// How long reading takes, in milliseconds.
+const REMEDY_MS: u64 = 500;
+/// How long encoding a snapshot takes, at most, in milliseconds.
+const ENCODING_MS: u64 = 100;
+/// All servers of a simulation are of one founding.
+const FOUNDING: u64 = 1;
+
+/// A server in the simulation.
+pub struct SimulatedServer {
+    options: Options,
+    ledger: Arc<Mutex<Ledger>>,
+    state: State,
+}
+
+enum State {
+    New,
+    /// It may not introduce itself before its life is counted on disk.
+    Starting(Box<Running>, Written),
+    Running(Box<Running>),
+    /// It was refused, and a real process would have ended.
+    Ended(String),
+}
+
+struct Running {
+    node: Node,
+    names: BTreeMap<RaftId, NodeId>,
+    disk: Disk,
+    /// What the disk calls a ticket, and what the node calls it.
+    tickets: VecDeque<(Written, Ticket)>,
+    asked: BTreeMap<Token, (Asker, Asked)>,
+    next_token: u64,
+    frozen: Option<Box<Frozen>>,
+    /// Lives of members that this server knows of, and its disk not yet.
+    knows: VecDeque<(Written, BTreeMap<RaftId, u64>)>,
+}
+
+impl SimulatedServer {
+    /// A server that will start with these options. All servers of a run share a ledger.
+    pub fn new(options: Options, ledger: Arc<Mutex<Ledger>>) -> SimulatedServer {
+        SimulatedServer { options, ledger, state: State::New }
+    }
+
+    /// Begins a life on what storage held; on the server's own directory, put back, if that is
+    /// none.
+    fn start(&mut self, cx: &mut Context<'_>, recovered: Option<Recovered>) {
+        let names = cx.node_ids().iter().enumerate();
+        let names: BTreeMap<_, _> = names.map(|(i, n)| (RaftId(i as u64 + 1), n.clone())).collect();
+        let id = names.iter().find(|(_, name)| *name == cx.id()).map(|(id, _)| *id);
+        let id = id.expect("init lists this node");
+        let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut disk, log) = match recovered {
+            Some(mut recovered) => {
+                let log = recovered.take(disk::STREAM);
+                disk::open(cx, log, &mut ledger, id, names.len())
+            }
+            None => disk::reopen(cx, &mut ledger, id),
+        };
+        let member = |name: &NodeId| Member { name: name.to_string(), ..Member::default() };
+        let founders = names.iter().map(|(id, name)| (*id, member(name))).collect();
+        let member = Member { incarnation: disk.incarnation, ..member(cx.id()) };
+        let nonces = [cx.rng().next_u64(), cx.rng().next_u64()];
+        let start = Start { id, founders, member, options: self.options, nonces, log };
+        let (node, first) = match Node::start(start) {
+            Ok(started) => started,
+            Err(why) => {
+                self.state = State::Ended(why.to_string());
+                return;
+            }
+        };
+        ledger.begin(id, node.member().life, node.member().nonce);
+        let counted = disk.persist(cx, Record::Life(first));
+        let running = Running {
+            node,
+            names,
+            disk,
+            tickets: VecDeque::new(),
+            asked: BTreeMap::new(),
+            next_token: 0,
+            frozen: None,
+            knows: VecDeque::new(),
+        };
+        self.state = State::Starting(Box::new(running), counted);
+    }
+
+    fn durable(&mut self, cx: &mut Context<'_>, written: Written) {
+        if let State::Starting(_, counted) = &self.state
+            && *counted <= written
+            && let State::Starting(running, _) = std::mem::replace(&mut self.state, State::New)
+        {
+            self.state = State::Running(running);
+        }
+        let State::Running(running) = &mut self.state else { return };
+        let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        running.disk.durable(written, running.node.id(), &mut ledger);
+        while let Some((_, lives)) = running.knows.pop_front_if(|(at, _)| *at <= written) {
+            ledger.knows(running.node.id(), lives);
+        }
+        let mut last = None;
+        while let Some((_, ticket)) = running.tickets.pop_front_if(|(at, _)| *at <= written) {
+            last = Some(ticket);
+        }
+        if let Some(ticket) = last {
+            running.node.step(cx.now(), Input::Durable(ticket));
+        }
+    }
+
+    fn take(&mut self, cx: &mut Context<'_>, message: &Message) {
+        match (&mut self.state, message.body.kind.as_str()) {
+            (State::Running(running), wire::PARCEL) => running.parcel(cx, message),
+            (State::Running(running), wire::REFUSED) => {
+                let refused = Refused::read(&message.body);
+                let mine = refused.filter(|refused| refused.nonce == running.node.member().nonce);
+                if let Some(refused) = mine {
+                    self.end(cx, refused.why);
+                }
+            }
+            (State::Running(running), _) => running.ask(cx, message),
+            (_, wire::PARCEL | wire::REFUSED) => {}
+            (State::Ended(why), _) => unavailable(cx, &message.request(), why),
+            _ => unavailable(cx, &message.request(), "it starts"),
+        }
+    }
+
+    fn end(&mut self, cx: &mut Context<'_>, why: String) {
+        self.state = State::Ended(why);
+        cx.set_timer(REMEDY, Duration::from_millis(REMEDY_MS));
+    }
+}
+
+fn unavailable(cx: &mut Context<'_>, asker: &Asker, why: &str) {
+    cx.error(asker, &RpcError::new(ErrorCode::TEMPORARILY_UNAVAILABLE, why));
+}
+
+impl Workload for SimulatedServer {
+    fn handle(&mut self, cx: &mut Context<'_>, event: Event) {
+        match event {
+            Event::Start(recovered) => self.start(cx, Some(recovered)),
+            Event::Timer(REMEDY) if matches!(self.state, State::Ended(_)) => self.start(cx, None),
+            Event::Message(message) => self.take(cx, &message),
+            Event::Durable(written) => self.durable(cx, written),
+            Event::Timer(ENCODED) => {
+                if let State::Running(running) = &mut self.state
+                    && let Some(frozen) = running.frozen.take()
+                {
+                    running.node.step(cx.now(), Input::Written(frozen.write()));
+                }
+            }
+            Event::Timer(_) | Event::Reply { .. } => {}
+        }
+        if let State::Running(running) = &mut self.state
+            && let Err(why) = running.end_turn(cx, &self.ledger)
+        {
+            self.end(cx, why);
+        }
+    }
+
+    /// The core; that of a server with somebody else's or older data only once it was
+    /// accepted, for until then nothing can be demanded of it.
+    fn engine(&self) -> Option<&dyn Any> {
+        let State::Running(running) = &self.state else { return None };
+        running.is_counted().then(|| running.node.raft() as &dyn Any)
+    }
+}
+
+impl Running {
+    /// Whether the bench may hold this server to what it promised.
+    fn is_counted(&self) -> bool {
+        !self.disk.is_doubtful || self.has_joined()
+    }
+
+    /// Whether the log has opened the session of this life.
+    fn has_joined(&self) -> bool {
+        let known = self.node.machine().members.get(&self.node.id());
+        known.is_some_and(|member| member.nonce == self.node.member().nonce)
+    }
+
+    fn parcel(&mut self, cx: &mut Context<'_>, message: &Message) {
+        let Some(parcel) = Parcel::read(&message.body) else { return };
+        match self.node.admit(FOUNDING, &parcel.hello) {
+            Ok(()) => {
+                let from = parcel.hello.from;
+                self.node.step(cx.now(), Input::Parcel(from, parcel.bytes));
+            }
+            Err(refusal) if refusal.is_final => {
+                let nonce = parcel.hello.member.nonce;
+                cx.send(&message.src, &Refused::packed(nonce, refusal.why));
+            }
+            Err(_) => {}
+        }
+    }
+
+    fn ask(&mut self, cx: &mut Context<'_>, message: &Message) {
+        let asker = message.request();
+        match Asked::begin(&message.body) {
+            Ok((asked, request)) => self.wait(cx, asker, asked, request),
+            Err(error) => cx.error(&asker, &error),
+        }
+    }
+
+    fn wait(
+        &mut self,
+        cx: &mut Context<'_>,
+        asker: Asker,
+        asked: Asked,
+        request: crate::node::Request,
+    ) {
+        let token = Token(self.next_token);
+        self.next_token += 1;
+        self.asked.insert(token, (asker, asked));
+        self.node.step(cx.now(), Input::Request(token, request));
+    }
+
+    fn answer(&mut self, cx: &mut Context<'_>, token: Token, reply: Reply) {
+        let Some((asker, mut asked)) = self.asked.remove(&token) else { return };
+        match asked.proceed(reply) {
+            Next::Ask(request) => self.wait(cx, asker, asked, request),
+            Next::Answer(body) => cx.reply(&asker, &body),
+            Next::Refuse(error) => cx.error(&asker, &error),
+        }
+    }
+
+    /// Carries out the effects of a turn.
+    ///
+    /// # Errors
+    /// Why the server has to end.
+    fn end_turn(&mut self, cx: &mut Context<'_>, ledger: &Mutex<Ledger>) -> Result<(), String> {
+        loop {
+            let mut effects = Vec::new();
+            self.node.flush(cx.now(), &mut effects);
+            if effects.is_empty() {
+                break;
+            }
+            for effect in effects {
+                self.carry_out(cx, effect)?;
+            }
+        }
+        self.note_lives(cx, ledger);
+        cx.set_timer(DUE, self.node.deadline() - cx.now());
+        Ok(())
+    }
+
+    fn carry_out(&mut self, cx: &mut Context<'_>, effect: Effect) -> Result<(), String> {
+        match effect {
+            Effect::Persist(ticket, bytes) => {
+                let written = self.disk.persist(cx, Record::Node(bytes));
+                self.tickets.push_back((written, ticket));
+            }
+            Effect::Checkpoint(ticket, state) => {
+                let written = self.disk.checkpoint(cx, state);
+                self.tickets.push_back((written, ticket));
+            }
+            Effect::Send(to, _, bytes) => self.send(cx, None, to, bytes),
+            Effect::SendAfter(ticket, to, _, bytes) => {
+                let waiting = self.tickets.iter().find(|(_, own)| *own >= ticket);
+                self.send(cx, waiting.map(|(written, _)| *written), to, bytes);
+            }
+            Effect::Reply(token, reply) => self.answer(cx, token, reply),
+            Effect::Freeze(frozen) => {
+                let ms = cx.rng().next_u64() % ENCODING_MS;
+                self.frozen = Some(frozen);
+                cx.set_timer(ENCODED, Duration::from_millis(ms));
+            }
+            Effect::Event(Told::Superseded(why)) => return Err(why),
+            Effect::Event(_) => {}
+            Effect::Stopped => return Err("it was stopped".to_owned()),
+        }
+        Ok(())
+    }
+
+    fn send(&self, cx: &mut Context<'_>, after: Option<Written>, to: RaftId, bytes: Vec<u8>) {
+        let Some(name) = self.names.get(&to) else { return };
+        let parcel = Parcel::packed(&self.node, FOUNDING, to, bytes);
+        let parcel = if self.is_counted() { parcel } else { parcel.without_votes() };
+        match after {
+            Some(written) => cx.send_after(written, name, &parcel),
+            None => cx.send(name, &parcel),
+        }
+    }
+
+    /// Writes down which lives of the members are known here.
+    fn note_lives(&mut self, cx: &mut Context<'_>, ledger: &Mutex<Ledger>) {
+        let members = self.node.machine().members.iter();
+        let lives: BTreeMap<RaftId, u64> = members.map(|(id, m)| (*id, m.life)).collect();
+        if lives != self.disk.lives {
+            let mut ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);
+            for (id, member) in &self.node.machine().members {
+                ledger.accept(*id, member.nonce);
+            }
+            let written = self.disk.persist(cx, Record::Lives(lives.clone()));
+            self.knows.push_back((written, lives));
+        }
+    }
+}

@@ -1,7 +1,7 @@
 //! What a page is made of.
 
 use crate::check::Outcome;
-use crate::config::{RunConfig, command};
+use crate::config::{RunArgs, RunConfig, command};
 use crate::history::Op;
 use crate::run::Ran;
 use crate::world::Report;
@@ -56,7 +56,7 @@ impl<'a> Material<'a> {
         let marks = seaworthy::mark::Mark::ALL.into_iter().filter(|mark| ran.marks.has(*mark));
         Material {
             facts: facts(config, report),
-            reproduce: Some(command(&config.args)),
+            reproduce: Some(command(&RunArgs { seed: Some(config.seed.0), ..config.args.clone() })),
             nodes: config.nodes.iter().map(|node| node.as_str().to_owned()).collect(),
             concurrency: config.concurrency,
             origin: i64::try_from(report.origin.as_nanos()).unwrap_or(i64::MAX),

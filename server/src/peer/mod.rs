@@ -14,7 +14,7 @@
 //! ```
 //!
 //! Integers are little-endian; the CRC (CRC-32/ISO-HDLC) covers the payload. Both sides
-//! check the other's [`Hello`](crate::node::Hello): nothing is sent to, or taken from, a
+//! check the other's [`Hello`]: nothing is sent to, or taken from, a
 //! server that is refused.
 //!
 //! A lane to a server is bounded in bytes, and drops parcels that do not fit: Raft sends

@@ -189,6 +189,8 @@ fn the_command_on_a_page_names_the_seed_that_was_drawn() {
     let (_, shown) = run(store.path(), "test -w echo --node-count 1 --time-limit 1");
     let (_, rest) = shown.split_once(", seed ").unwrap_or_else(|| panic!("no seed: {shown}"));
     let seed: String = rest.chars().take_while(char::is_ascii_digit).collect();
-    let page = fs::read_to_string(store.path().join("latest/report.html")).unwrap();
-    assert!(page.contains(&format!("--seed {seed}")), "seed {seed} is not in the command");
+    for file in ["report.html", "run.json"] {
+        let text = fs::read_to_string(store.path().join("latest").join(file)).unwrap();
+        assert!(text.contains(&format!("--seed {seed}")), "seed {seed} is not in {file}");
+    }
 }

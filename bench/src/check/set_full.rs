@@ -22,7 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Finding, Outcome, Verdict, operations};
 use crate::edn::Edn;
-use crate::history::{Op, Pair};
+use crate::history::{Op, Pair, quantile};
 
 use element::{Element, Elements, Fate};
 
@@ -213,15 +213,11 @@ fn worst(stale: &mut [&Element<'_>]) -> Edn {
 /// The distribution of some latencies, if there are any.
 fn quantiles(name: &str, mut latencies_ms: Vec<i64>) -> Option<(Edn, Edn)> {
     latencies_ms.sort_unstable();
-    let last = latencies_ms.len().checked_sub(1)?;
-    let at = |quantile: f64| {
-        // The product is not negative, so the cast rounds down.
-        let index = (latencies_ms.len() as f64 * quantile) as usize;
-        Edn::Int(latencies_ms[index.min(last)])
-    };
-    let inner = [0.5, 0.95, 0.99].map(|quantile| (Edn::Float(quantile), at(quantile)));
-    let mut map = vec![(Edn::Int(0), at(0.0))];
-    map.extend(inner);
-    map.push((Edn::Int(1), at(1.0)));
+    let at = |q: f64| quantile(&latencies_ms, q).map(Edn::Int);
+    let mut map = vec![(Edn::Int(0), at(0.0)?)];
+    for q in [0.5, 0.95, 0.99] {
+        map.push((Edn::Float(q), at(q)?));
+    }
+    map.push((Edn::Int(1), at(1.0)?));
     Some((Edn::keyword(name), Edn::Map(map)))
 }

@@ -5,13 +5,13 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use crate::check::Outcome;
-use crate::config::quote;
+use crate::config::{RunConfig, command, quote};
 use crate::explore::Space;
 use crate::explore::plan::Plan;
 use crate::explore::story::Pages;
 use crate::judge::judge;
 use crate::plot::standalone;
-use crate::report::{self, Card, Material};
+use crate::report::{self, Card, Material, Traffic};
 use crate::run::Ran;
 use crate::store::RunDir;
 use crate::world::journal::Journal;
@@ -26,8 +26,17 @@ const TIMELINE: &str = "<!DOCTYPE html>\n<meta charset=\"utf-8\"><title>timeline
      <meta http-equiv=\"refresh\" content=\"0; url=report.html#operations\">\n\
      <a href=\"report.html#operations\">Operations by process</a>\n";
 
-/// Writes the page of a run into its directory. `bin` is the binary of its nodes, if they are
-/// processes.
+/// The command that makes a run again. With processes, `bin`, the real clock takes its part: the
+/// same command is not the same run.
+pub(super) fn command_of(config: &RunConfig, bin: Option<&Path>) -> String {
+    let command = command(&config.flags_of_run());
+    let Some(bin) = bin else { return command };
+    let with_bin = format!("seaworthy test --bin {}", quote(&bin.display().to_string()));
+    command.replacen("seaworthy test", &with_bin, 1)
+}
+
+/// Writes the page of a run, and its `card`, into its directory. `bin` is the binary of its
+/// nodes, if they are processes.
 ///
 /// # Errors
 /// If the journal cannot be read, or the page not written.
@@ -35,28 +44,22 @@ pub(super) fn write(
     dir: &RunDir,
     ran: &Ran<'_>,
     outcome: &Outcome,
+    card: &Card,
     bin: Option<&Path>,
 ) -> io::Result<()> {
     let mut journal = Vec::new();
     let file = File::open(dir.path().join("messages.jsonl"))?;
     file.take(JOURNAL_BYTES).read_to_end(&mut journal)?;
     let mut material = Material::of_run(ran, outcome);
-    material.journal = &journal;
+    material.traffic = Traffic::read(&journal);
+    material.reproduce = Some(card.command.clone());
     material.logs = report::last_lines(&dir.node_logs());
-    if let Some(bin) = bin {
-        let bin = bin.display().to_string();
-        let command = material.reproduce.take().unwrap_or_default();
-        // The real clock takes its part: the same command is not the same run.
-        let with_bin = format!("seaworthy test --bin {}", quote(&bin));
-        material.reproduce = Some(command.replacen("seaworthy test", &with_bin, 1));
-        material.facts.push(("binary", bin));
-    }
+    material.facts.extend(bin.map(|bin| ("binary", bin.display().to_string())));
     fs::write(dir.path().join(report::FILE), report::html(&material))?;
     // Where those look who know Maelstrom's directories.
-    let svg = report::message_diagram(&journal, material.origin, material.history);
+    let svg = report::message_diagram(&material.traffic, material.origin, material.history);
     fs::write(dir.path().join("messages.svg"), standalone(&svg))?;
     fs::write(dir.path().join("timeline.html"), TIMELINE)?;
-    let card = Card::of(ran, outcome, dir.path().to_owned());
     let mut card = card.to_json();
     // Nothing in a store depends on where it is.
     card.as_object_mut().and_then(|card| card.remove("store"));
@@ -89,7 +92,7 @@ pub(super) fn write_plan(
     let outcome = judge(&ran).without("stats");
     let journal = pages.bytes();
     let mut material = Material::of_run(&ran, &outcome);
-    material.journal = &journal;
+    material.traffic = Traffic::read(&journal);
     let name = plan_file.display().to_string();
     material.reproduce = Some(format!("seaworthy replay {}", quote(&name)));
     fs::write(to, report::html(&material)).map_err(|e| format!("{}: {e}", to.display()))

@@ -10,7 +10,7 @@ use crate::check::Verdict;
 use crate::history::{self, History};
 use crate::plot::chart::{self, Series, Shade};
 use crate::plot::standalone;
-use crate::report;
+use crate::report::{self, Traffic};
 
 /// Draws runs: latency.svg, quantiles.svg, rate.svg and messages.svg of one; quantiles.svg and
 /// rate.svg of several, in one picture each.
@@ -65,9 +65,11 @@ fn draw(stores: &[PathBuf], out: &Path) -> Result<(), String> {
         let file = store.join("messages.jsonl");
         match fs::read(&file) {
             Ok(_) if out.join("messages.svg").exists() => {}
-            Ok(journal) => {
-                write(out, "messages.svg", &report::message_diagram(&journal, 0, &history[..0]))?
-            }
+            Ok(journal) => write(
+                out,
+                "messages.svg",
+                &report::message_diagram(&Traffic::read(&journal), 0, &history[..0]),
+            )?,
             Err(e) => say(format_args!("no messages.svg: {}: {e}", file.display())),
         }
     }

@@ -12,7 +12,7 @@ use clap::Args;
 use super::{Exit, crash, say};
 use crate::check::Verdict;
 use crate::edn::{self, Edn};
-use crate::history::{self, Op, pairs};
+use crate::history::{self, Op, pairs, quantile};
 
 /// Prints a line about a finished run: verdict, operations, fraction of ok,
 /// messages per operation between servers, latency (median and 99th percentile) of
@@ -61,11 +61,11 @@ fn summarize(args: &SummaryArgs) -> Result<(String, Verdict), String> {
         "{word:<8} {invoked:>7} ops  {:>6.2} % ok  {:>6.2} msgs/op  {:>8.2} / {:>8.2} ms",
         100.0 * number(&["availability", "ok-fraction"]),
         number(&["net", "servers", "msgs-per-op"]),
-        quantile(&latencies, 0.5),
-        quantile(&latencies, 0.99),
+        quantile_ms(&latencies, 0.5),
+        quantile_ms(&latencies, 0.99),
     );
     for (f, latencies) in by_operation.iter().filter(|_| args.by_operation) {
-        let (median, high) = (quantile(latencies, 0.5), quantile(latencies, 0.99));
+        let (median, high) = (quantile_ms(latencies, 0.5), quantile_ms(latencies, 0.99));
         text += &format!("\n  {f:<24} {:>7} ok  {median:>8.2} / {high:>8.2} ms", latencies.len());
     }
     Ok((text, verdict))
@@ -84,7 +84,7 @@ fn latencies_ms(history: &[Op]) -> BTreeMap<&str, Vec<f64>> {
     millis
 }
 
-fn quantile(sorted: &[f64], q: f64) -> f64 {
-    let index = ((sorted.len() as f64 * q) as usize).min(sorted.len().saturating_sub(1));
-    sorted.get(index).copied().unwrap_or(f64::NAN)
+/// A quantile as a number; not a number if there are no latencies.
+fn quantile_ms(sorted: &[f64], q: f64) -> f64 {
+    quantile(sorted, q).unwrap_or(f64::NAN)
 }

@@ -169,8 +169,7 @@ fn test(
         Err(e) => return crash(&format!("{}: {e}", args.store.display())),
     };
     announce(args, config, &dir);
-    let described = RunArgs { seed: Some(config.seed.0), ..config.args.clone() };
-    if let Err(e) = dir.write_test(&flags(&described), args.bin.is_some()) {
+    if let Err(e) = dir.write_test(&flags(&config.flags_of_run()), args.bin.is_some()) {
         return crash(&format!("{}: {e}", dir.path().display()));
     }
     let ran = match execute(args, challenge, config, &dir, children) {
@@ -186,10 +185,13 @@ fn test(
     outcome.push("pictures", Edn::map([("valid?", true.into()), ("drawn", Edn::Vector(vec![]))]));
     let so_far = report.interrupted.then(|| interrupt(&mut outcome));
     let results = results(&outcome);
-    if let Err(e) = write_files(args, &dir, &ran, &outcome).as_ref().and(ran.journal.as_ref()) {
+    let command = page::command_of(config, args.bin.as_deref());
+    let card = Card::of(&ran, &outcome, command, dir.path().to_owned());
+    let written = write_files(args, &dir, &ran, &outcome, &results, &card);
+    if let Err(e) = written.as_ref().and(ran.journal.as_ref()) {
         return crash(&format!("{}: {e}", dir.path().display()));
     }
-    cards.push(Card::of(&ran, &outcome, dir.path().to_owned()));
+    cards.push(card);
     if let Some(violation) = &report.violation {
         say(format_args!("Invariant broken: {violation}"));
     }
@@ -210,13 +212,15 @@ fn write_files(
     dir: &RunDir,
     ran: &Ran<'_>,
     outcome: &Outcome,
+    results: &Edn,
+    card: &Card,
 ) -> std::io::Result<()> {
-    let (history, results) = (&ran.report.history, results(outcome));
+    let history = &ran.report.history;
     dir.write_history(history)?;
-    dir.write_results(&results)?;
-    dir.write_parts(&results, history)?;
+    dir.write_results(results)?;
+    dir.write_parts(results, history)?;
     if !args.no_report {
-        page::write(dir, ran, outcome, args.bin.as_deref())?;
+        page::write(dir, ran, outcome, card, args.bin.as_deref())?;
     }
     if has_begun(&ran.report) { dir.publish() } else { Ok(()) }
 }

@@ -64,6 +64,11 @@ pub struct RunConfig {
 }
 
 impl RunConfig {
+    /// The flags of this very run: those given, with the seed that was drawn if none was.
+    pub fn flags_of_run(&self) -> RunArgs {
+        RunArgs { seed: Some(self.seed.0), ..self.args.clone() }
+    }
+
     /// Checks flags and resolves what depends on other flags. `fallback` is the
     /// seed of a run that was given none.
     ///

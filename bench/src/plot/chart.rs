@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use super::svg::{Svg, cut};
+use crate::history::quantile;
 
 const WIDTH: f64 = 900.0;
 const HEIGHT: f64 = 400.0;
@@ -85,10 +86,7 @@ pub fn quantiles(all: &[Series], shades: &[Shade]) -> String {
         }
         buckets.iter_mut().for_each(|bucket| bucket.sort_unstable());
         for (q, dash) in [(0.5, ""), (0.99, " dashed")] {
-            let value = |bucket: &Vec<i64>| {
-                let at = ((bucket.len() as f64 * q) as usize).min(bucket.len().checked_sub(1)?);
-                Some(frame.y(bucket[at] as f64))
-            };
+            let value = |bucket: &Vec<i64>| Some(frame.y(quantile(bucket, q)? as f64));
             frame.curve(&mut svg, buckets.iter().map(value), nth, dash);
         }
         frame.legend(&mut svg, nth, &series.name);

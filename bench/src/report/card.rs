@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::check::{Outcome, Verdict};
 use crate::edn::{Edn, printable};
-use crate::history::{OpType, pairs};
+use crate::history::{OpType, pairs, quantile};
 use crate::plot::escaped;
 use crate::run::Ran;
 
@@ -40,8 +40,8 @@ pub struct Card {
 }
 
 impl Card {
-    /// The card of a run whose files are in `store`.
-    pub fn of(ran: &Ran<'_>, outcome: &Outcome, store: PathBuf) -> Card {
+    /// The card of a run that `command` makes again, and whose files are in `store`.
+    pub fn of(ran: &Ran<'_>, outcome: &Outcome, command: String, store: PathBuf) -> Card {
         let pairs = pairs(&ran.report.history).unwrap_or_default();
         let ok = pairs.iter().filter(|pair| pair.is_ok());
         let took = ok.filter_map(|pair| Some(pair.completion?.time - pair.invoke.time));
@@ -64,7 +64,7 @@ impl Card {
             p50_ms: quantile_ms(&took, 0.5),
             p99_ms: quantile_ms(&took, 0.99),
             seconds: ran.report.duration.as_nanos() as f64 / 1e9,
-            command: crate::config::command(&ran.config.args),
+            command,
             store,
         }
     }
@@ -90,8 +90,7 @@ impl Card {
 
 /// The value below which a part `q` of the sorted nanoseconds is.
 fn quantile_ms(sorted: &[i64], q: f64) -> Option<f64> {
-    let at = ((sorted.len() as f64 * q) as usize).min(sorted.len().checked_sub(1)?);
-    Some(sorted[at] as f64 / 1e6)
+    quantile(sorted, q).map(|nanos| nanos as f64 / 1e6)
 }
 
 fn name(verdict: Verdict) -> &'static str {

@@ -75,7 +75,7 @@ impl Names {
 
 /// All messages of a run.
 #[derive(Default)]
-pub(super) struct Traffic<'j> {
+pub struct Traffic<'j> {
     journal: &'j [u8],
     /// In the order in which they were sent.
     pub(super) messages: Vec<Message>,
@@ -102,8 +102,8 @@ struct Line<'l> {
 }
 
 impl<'j> Traffic<'j> {
-    /// Reads a journal.
-    pub(super) fn read(journal: &'j [u8]) -> Traffic<'j> {
+    /// Reads a journal, as [`crate::world::journal`] writes it.
+    pub fn read(journal: &'j [u8]) -> Traffic<'j> {
         let mut reader =
             Reader { traffic: Traffic { journal, ..Traffic::default() }, ..Reader::default() };
         let mut start = 0;

@@ -1,7 +1,8 @@
 //! What a page is made of.
 
+use super::journal::Traffic;
 use crate::check::Outcome;
-use crate::config::{RunArgs, RunConfig, command};
+use crate::config::{RunConfig, command};
 use crate::history::Op;
 use crate::run::Ran;
 use crate::world::Report;
@@ -22,8 +23,8 @@ pub struct Material<'a> {
     pub history: &'a [Op],
     /// What the checkers found.
     pub outcome: &'a Outcome,
-    /// The messages, as [`crate::world::journal`] writes them; empty if there are none.
-    pub journal: &'a [u8],
+    /// The messages; none of a history alone.
+    pub traffic: Traffic<'a>,
     /// When the operations began on the world's clock, in nanoseconds.
     pub origin: i64,
     /// Names of logs and their last lines.
@@ -43,7 +44,7 @@ impl<'a> Material<'a> {
             concurrency: 0,
             history,
             outcome,
-            journal: &[],
+            traffic: Traffic::default(),
             origin: 0,
             logs: Vec::new(),
             marks: Vec::new(),
@@ -56,7 +57,7 @@ impl<'a> Material<'a> {
         let marks = seaworthy::mark::Mark::ALL.into_iter().filter(|mark| ran.marks.has(*mark));
         Material {
             facts: facts(config, report),
-            reproduce: Some(command(&RunArgs { seed: Some(config.seed.0), ..config.args.clone() })),
+            reproduce: Some(command(&config.flags_of_run())),
             nodes: config.nodes.iter().map(|node| node.as_str().to_owned()).collect(),
             concurrency: config.concurrency,
             origin: i64::try_from(report.origin.as_nanos()).unwrap_or(i64::MAX),

@@ -22,6 +22,7 @@ mod policy;
 mod why;
 
 pub use card::{Card, junit, markdown};
+pub use journal::Traffic;
 pub use logs::last_lines;
 pub use material::Material;
 pub use page::html;

@@ -26,10 +26,10 @@ pub fn html(material: &Material<'_>) -> String {
     let spans = spans(material.history);
     let focus = Focus::of(material, &anomalies, spans.first().map(|span| span.from));
     let operations = Operations::of(material.history, focus.at);
-    let traffic = Traffic::read(material.journal);
+    let traffic = &material.traffic;
     let mut pack = Pack::default();
     operations.pack(&mut pack);
-    let packed = messages::pack(&traffic, material.origin, focus.at, &mut pack);
+    let packed = messages::pack(traffic, material.origin, focus.at, &mut pack);
     let end = material.history.last().map_or(0, |op| op.time);
     let all = operations.pairs.len() + operations.left_out;
     pack.put("nodes", material.nodes.clone());
@@ -63,7 +63,7 @@ pub fn html(material: &Material<'_>) -> String {
                 } @else { (diagram(&packed)) }
                 (timeline())
                 (latency(&operations))
-                @if !traffic.messages.is_empty() { (heat(&traffic)) }
+                @if !traffic.messages.is_empty() { (heat(traffic)) }
                 (rest(material))
                 div id="tip" hidden {}
                 script id="data" type="application/octet-stream" { (PreEscaped(data)) }

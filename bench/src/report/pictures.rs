@@ -30,10 +30,9 @@ pub fn shades(history: &[Op]) -> Vec<Shade> {
     spans(history).into_iter().map(tell).collect()
 }
 
-/// The messages of a journal between all but clients, from `origin` (nanoseconds on the world's
+/// The messages between all but clients, from `origin` (nanoseconds on the world's
 /// clock) on, with the faults of the history.
-pub fn message_diagram(journal: &[u8], origin: i64, history: &[Op]) -> String {
-    let traffic = Traffic::read(journal);
+pub fn message_diagram(traffic: &Traffic<'_>, origin: i64, history: &[Op]) -> String {
     let is_client =
         |name: &str| name.strip_prefix('c').is_some_and(|rest| rest.parse::<u64>().is_ok());
     let lanes: Vec<u32> = (0..)

@@ -59,7 +59,7 @@ fn a_history_of_markup_and_control_characters_is_text() {
     );
     journal.extend_from_slice(b"\xff\x00{{{ not a line\n");
     let mut material = Material::of_history("g-set", &history, &outcome);
-    material.journal = &journal;
+    material.traffic = report::Traffic::read(&journal);
     material.nodes = vec!["n1".into(), EVIL.into()];
     material.logs = vec![(EVIL.to_owned(), EVIL.to_owned())];
     material.marks = vec![EVIL.to_owned()];

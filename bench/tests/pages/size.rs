@@ -84,10 +84,10 @@ fn the_page_of_a_large_run_is_small_and_quick() {
     let (history, journal) = (history(), journal());
     let outcome = Outcome::new(Verdict::Valid, []);
     let mut material = Material::of_history("lin-kv", &history, &outcome);
-    material.journal = journal.as_bytes();
     material.nodes = (1..=5).map(|n| format!("n{n}")).collect();
     material.concurrency = 50;
     let start = Instant::now();
+    material.traffic = report::Traffic::read(journal.as_bytes());
     let page = report::html(&material);
     eprintln!("{} bytes, written in {:?}", page.len(), start.elapsed());
     assert!(page.len() < 8 << 20, "{} bytes", page.len());

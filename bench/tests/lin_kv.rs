@@ -49,70 +49,83 @@ fn pinned_seeds_with_every_fault_are_valid() {
 }
 
 /// Seeds that once failed, each with what was wrong.
+const ONCE_FAILED: &[&str] = &[
+    // A member that was removed while it could not be reached never learnt of it.
+    "--node-count 5 --concurrency 4n --time-limit 20 --rate 20 \
+     --nemesis partition,one-way,slow,membership --nemesis-interval 2 --reorder 0.5 \
+     --torn-writes 0.1 --quiet-phase 6 --seed 232",
+    // Votes were split twice, and each time all nodes waited for a whole timeout.
+    "--node-count 7 --concurrency 2n --time-limit 10 --rate 100 --latency 100 \
+     --latency-dist uniform --nemesis pause,one-way,slow,membership --nemesis-interval 5 \
+     --key-count 5 --max-writes-per-key 64 --clock-skew 0.3 --fsync 10 --quiet-phase 6 \
+     --seed 3574",
+    // A member that missed its removal knew no node that could tell it: the leader was
+    // none of the members it asked for votes.
+    "--node-count 4 --concurrency 2n --time-limit 20 --rate 100 --latency 5 \
+     --latency-dist exponential --nemesis kill,one-way,membership,partition \
+     --nemesis-interval 0.6 --duplicate 0.3 --fsync 50 --torn-writes 0.5 \
+     --quiet-phase 6 --seed 3405 -- lin-kv",
+    // A leader without a quorum waited for a whole timeout before it stood again, while
+    // its last words, which came late, kept the others from standing.
+    "--node-count 3 --concurrency 4n --time-limit 5 --rate 20 --latency 100 \
+     --latency-dist uniform --nemesis kill,pause,one-way,slow,membership \
+     --nemesis-interval 5 --key-count 2 --max-writes-per-key 4 --reorder 0.5 \
+     --clock-skew 0.1 --quiet-phase 6 --seed 7067 -- lin-kv",
+    // A replica that looked for a way around a cut became the leader, and went on to
+    // send its own requests by that way.
+    "--node-count 3 --concurrency 2n --time-limit 10 --rate 20 --latency 5 \
+     --latency-dist exponential --nemesis partition,kill --nemesis-interval 5 \
+     --key-count 2 --duplicate 0.1 --reorder 0.1 --clock-skew 0.1 --quiet-phase 6 \
+     --seed 44 -- lin-kv",
+    // Votes were split twice; then a leader that had left handed over to a server that
+    // lacked its last entry.
+    "--node-count 3 --concurrency 4n --time-limit 5 --rate 20 --latency 100 \
+     --nemesis partition,kill,membership --nemesis-interval 2 --key-count 5 \
+     --max-writes-per-key 64 --reorder 0.5 --fsync 10 --quiet-phase 6 --seed 106620 \
+     -- lin-kv",
+    // A refusal that an acknowledgement had overtaken was taken for a loss of memory, and
+    // an entry that had overtaken another was sent once more, all too slowly.
+    "--node-count 2 --concurrency 2n --time-limit 20 --rate 50 --latency 100 \
+     --latency-dist exponential --nemesis slow,stall --nemesis-interval 1 \
+     --topology tree4 --key-count 5 --max-txn-length 2 --max-writes-per-key 4 \
+     --duplicate 0.3 --reorder 0.01 --clock-skew 0.1 --torn-writes 0.1 --quiet-phase 6 \
+     --seed 521016 -- lin-kv",
+    // One that was to become a member again waited for ever for a leader that was none
+    // any more: the next one knew nothing of it.
+    "--node-count 4 --concurrency 4n --time-limit 20 --rate 100 --latency 1 \
+     --latency-dist uniform --nemesis partition,pause,one-way,slow,membership \
+     --nemesis-interval 5 --topology tree3 --key-count 2 --max-writes-per-key 4 \
+     --loss 0.15 --reorder 0.5 --fsync 10 --quiet-phase 6 --seed 521335 -- lin-kv",
+    // An append was lost and not asked after, because reads put off every heartbeat.
+    "--node-count 4 --concurrency 4n --time-limit 20 --rate 100 --latency 1 \
+     --latency-spread 4 --latency-dist uniform --nemesis membership --nemesis-interval 2 \
+     --topology tree4 --key-count 2 --max-writes-per-key 4 --loss 0.05 --duplicate 0.01 \
+     --reorder 0.5 --clock-skew 0.3 --quiet-phase 6 --seed 500996 -- lin-kv \
+     --keep-entries 30 --append-bytes 3000 --max-early 0 --snapshot-chunk 100 \
+     --max-inflight 1 --follower-reads",
+    // Reads at a node that was sent a snapshot waited until it had come.
+    "--node-count 5 --concurrency 2n --time-limit 20 --rate 100 --latency 20 \
+     --latency-dist uniform --nemesis partition,kill --nemesis-interval 0.3 \
+     --topology total --key-count 2 --max-txn-length 2 --max-writes-per-key 64 \
+     --reorder 0.01 --quiet-phase 6 --seed 500202 -- lin-kv --compact-bytes 300 \
+     --keep-entries 0 --append-bytes 300 --max-early 0 --snapshot-chunk 30 \
+     --max-inflight 1 --follower-reads",
+    // A node that died before its disk held anything was known already, took itself for one
+    // that had lost everything, and was missing in the quorum that another one needed.
+    "--node-count 3 --concurrency 2n --time-limit 5 --rate 50 --latency-dist exponential \
+     --nemesis kill,one-way,slow --nemesis-interval 1 --topology tree3 --key-count 2 \
+     --max-writes-per-key 4 --reorder 0.01 --fsync 50 --roll-back 0.3 --quiet-phase 6 \
+     --seed 1009672 -- lin-kv",
+    // The same, in a change of members that needed its vote.
+    "--node-count 3 --concurrency 4n --time-limit 20 --rate 20 --latency 5 \
+     --latency-dist uniform --nemesis one-way,slow,membership,partition,kill \
+     --nemesis-interval 0.6 --topology tree4 --loss 0.01 --fsync 50 --torn-writes 0.1 \
+     --quiet-phase 6 --seed 400127 -- lin-kv",
+];
+
 #[test]
 fn pinned_seeds_that_once_failed_are_valid() {
-    for flags in [
-        // A member that was removed while it could not be reached never learnt of it.
-        "--node-count 5 --concurrency 4n --time-limit 20 --rate 20 \
-         --nemesis partition,one-way,slow,membership --nemesis-interval 2 --reorder 0.5 \
-         --torn-writes 0.1 --quiet-phase 6 --seed 232",
-        // Votes were split twice, and each time all nodes waited for a whole timeout.
-        "--node-count 7 --concurrency 2n --time-limit 10 --rate 100 --latency 100 \
-         --latency-dist uniform --nemesis pause,one-way,slow,membership --nemesis-interval 5 \
-         --key-count 5 --max-writes-per-key 64 --clock-skew 0.3 --fsync 10 --quiet-phase 6 \
-         --seed 3574",
-        // A member that missed its removal knew no node that could tell it: the leader was
-        // none of the members it asked for votes.
-        "--node-count 4 --concurrency 2n --time-limit 20 --rate 100 --latency 5 \
-         --latency-dist exponential --nemesis kill,one-way,membership,partition \
-         --nemesis-interval 0.6 --duplicate 0.3 --fsync 50 --torn-writes 0.5 \
-         --quiet-phase 6 --seed 3405 -- lin-kv",
-        // A leader without a quorum waited for a whole timeout before it stood again, while
-        // its last words, which came late, kept the others from standing.
-        "--node-count 3 --concurrency 4n --time-limit 5 --rate 20 --latency 100 \
-         --latency-dist uniform --nemesis kill,pause,one-way,slow,membership \
-         --nemesis-interval 5 --key-count 2 --max-writes-per-key 4 --reorder 0.5 \
-         --clock-skew 0.1 --quiet-phase 6 --seed 7067 -- lin-kv",
-        // A replica that looked for a way around a cut became the leader, and went on to
-        // send its own requests by that way.
-        "--node-count 3 --concurrency 2n --time-limit 10 --rate 20 --latency 5 \
-         --latency-dist exponential --nemesis partition,kill --nemesis-interval 5 \
-         --key-count 2 --duplicate 0.1 --reorder 0.1 --clock-skew 0.1 --quiet-phase 6 \
-         --seed 44 -- lin-kv",
-        // Votes were split twice; then a leader that had left handed over to a server that
-        // lacked its last entry.
-        "--node-count 3 --concurrency 4n --time-limit 5 --rate 20 --latency 100 \
-         --nemesis partition,kill,membership --nemesis-interval 2 --key-count 5 \
-         --max-writes-per-key 64 --reorder 0.5 --fsync 10 --quiet-phase 6 --seed 106620 \
-         -- lin-kv",
-        // A refusal that an acknowledgement had overtaken was taken for a loss of memory, and
-        // an entry that had overtaken another was sent once more, all too slowly.
-        "--node-count 2 --concurrency 2n --time-limit 20 --rate 50 --latency 100 \
-         --latency-dist exponential --nemesis slow,stall --nemesis-interval 1 \
-         --topology tree4 --key-count 5 --max-txn-length 2 --max-writes-per-key 4 \
-         --duplicate 0.3 --reorder 0.01 --clock-skew 0.1 --torn-writes 0.1 --quiet-phase 6 \
-         --seed 521016 -- lin-kv",
-        // One that was to become a member again waited for ever for a leader that was none
-        // any more: the next one knew nothing of it.
-        "--node-count 4 --concurrency 4n --time-limit 20 --rate 100 --latency 1 \
-         --latency-dist uniform --nemesis partition,pause,one-way,slow,membership \
-         --nemesis-interval 5 --topology tree3 --key-count 2 --max-writes-per-key 4 \
-         --loss 0.15 --reorder 0.5 --fsync 10 --quiet-phase 6 --seed 521335 -- lin-kv",
-        // An append was lost and not asked after, because reads put off every heartbeat.
-        "--node-count 4 --concurrency 4n --time-limit 20 --rate 100 --latency 1 \
-         --latency-spread 4 --latency-dist uniform --nemesis membership --nemesis-interval 2 \
-         --topology tree4 --key-count 2 --max-writes-per-key 4 --loss 0.05 --duplicate 0.01 \
-         --reorder 0.5 --clock-skew 0.3 --quiet-phase 6 --seed 500996 -- lin-kv \
-         --keep-entries 30 --append-bytes 3000 --max-early 0 --snapshot-chunk 100 \
-         --max-inflight 1 --follower-reads",
-        // Reads at a node that was sent a snapshot waited until it had come.
-        "--node-count 5 --concurrency 2n --time-limit 20 --rate 100 --latency 20 \
-         --latency-dist uniform --nemesis partition,kill --nemesis-interval 0.3 \
-         --topology total --key-count 2 --max-txn-length 2 --max-writes-per-key 64 \
-         --reorder 0.01 --quiet-phase 6 --seed 500202 -- lin-kv --compact-bytes 300 \
-         --keep-entries 0 --append-bytes 300 --max-early 0 --snapshot-chunk 30 \
-         --max-inflight 1 --follower-reads",
-    ] {
+    for flags in ONCE_FAILED {
         let (outcome, _) = run(flags);
         assert_eq!(outcome.verdict, Verdict::Valid, "{flags}: {}", outcome.decide().why);
     }

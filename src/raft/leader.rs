@@ -251,6 +251,7 @@ impl Raft {
         // been sent since.
         let matched = planted::acknowledged(matched, peer.next.prev());
         let news = peer.accept(matched, now, base);
+        peer.abstains = false;
         peer.catching_up &= peer.matched < commit;
         if news {
             self.advance_commit();
@@ -266,6 +267,7 @@ impl Raft {
         let next = self.log.last().index.next();
         let Some((_, peer)) = self.heard(from, round) else { return };
         peer.refused(round, prev, hint, candidate, next);
+        peer.abstains = false;
         self.confirm_reads();
     }
 
@@ -283,6 +285,7 @@ impl Raft {
         let (base, next) = (self.log.base().index, self.log.last().index.next());
         let Role::Leader(leader) = &mut self.role else { return };
         let Some(peer) = leader.peers.get_mut(&from) else { return };
+        peer.abstains = true;
         match matched {
             Some(matched) => peer.advance(matched, base),
             None => peer.refused(round, prev, hint, candidate, next),

@@ -17,6 +17,7 @@ use super::ids::{LogId, RaftId};
 use super::leader::Heartbeat;
 use super::message::MessageKind;
 use super::progress::Progress;
+use super::quorum;
 use super::role::{Role, Transfer};
 use super::server::{ProposeError, Raft};
 use super::types::Payload;
@@ -31,6 +32,8 @@ pub enum ChangeError {
     TooEarly,
     /// Another change is not finished.
     InProgress,
+    /// A quorum of the new configuration needs a server that abstains.
+    Abstaining,
     /// The change makes no sense.
     Invalid(&'static str),
 }
@@ -59,6 +62,12 @@ impl Raft {
             return Err(ChangeError::InProgress);
         }
         let new = config.change(changes).map_err(ChangeError::Invalid)?;
+        // Guard: a server abstains until an entry is committed without it. From a configuration
+        // whose quorums need it, none ever would be, and the change could not be completed.
+        let counts = |id| leader.peers.get(&id).is_none_or(|peer| !peer.abstains);
+        if !quorum::has_quorum(&new, counts) {
+            return Err(ChangeError::Abstaining);
+        }
         Ok(self.append_own(Payload::Config(new.into())))
     }
 

@@ -44,6 +44,8 @@ pub struct Progress {
     pub(super) departing: bool,
     /// It was sent a snapshot, and has not caught up since.
     pub(super) catching_up: bool,
+    /// Its last answer about its log was that it abstains.
+    pub(super) abstains: bool,
 }
 
 /// How entries are sent to a follower.
@@ -190,6 +192,7 @@ impl Progress {
             loss_due: now,
             departing: false,
             catching_up: false,
+            abstains: false,
         }
     }
 

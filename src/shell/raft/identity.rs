@@ -6,7 +6,9 @@
 //! bundle. A bundle of another cluster is dropped, on both sides.
 //!
 //! The log also tells which nodes have ever taken part: those that opened a session. A node
-//! that none is known of is told so (`new`), and believes that it begins.
+//! that none is known of is told so (`new`), and believes that it begins. A node opens its
+//! session when its disk holds a term; so one that is known and begins with nothing has lost
+//! something, and was not only killed before anything of its own was durable.
 //!
 //! A node that may have lost what it promised *abstains*: it receives the log, and is
 //! counted for nothing. It knows that from its storage, or because it begins with nothing

@@ -219,7 +219,12 @@ impl Started {
             Err(ChangeError::Invalid(why)) if current.taught.is_empty() => return Some(Err(why)),
             Err(ChangeError::Invalid(why)) => current.given_up = Some(why),
             // Tried again in the next turn.
-            Err(ChangeError::Propose(_) | ChangeError::TooEarly | ChangeError::InProgress) => {}
+            Err(
+                ChangeError::Propose(_)
+                | ChangeError::TooEarly
+                | ChangeError::InProgress
+                | ChangeError::Abstaining,
+            ) => {}
         }
         None
     }

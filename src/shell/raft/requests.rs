@@ -131,6 +131,9 @@ impl<S: StateMachine> Replica<S> {
 
     fn send_commands(&mut self, now: Time, to: RaftId, label: Option<Term>) {
         let Some(started) = &mut self.started else { return };
+        // Guard: a session makes a node known, and one that is known and has nothing on its disk
+        // abstains. Killed before anything is there, it has promised nothing, and must count.
+        let has_past = started.raft.durable_hard_state().term > Term::ZERO;
         let client = &mut started.client;
         let mut envelopes = Vec::new();
         if let Some(session) = client.session {
@@ -146,7 +149,7 @@ impl<S: StateMachine> Replica<S> {
                 pending.send(now, &mut client.pace);
                 envelopes.push((pending.label(label), envelope));
             }
-        } else if client.asked.is_none_or(|at| now - at >= RESEND) {
+        } else if has_past && client.asked.is_none_or(|at| now - at >= RESEND) {
             client.asked = Some(now);
             let open = Opening { nonce: client.nonce, origin: client.id };
             envelopes.push((None, to_raw_value(&open).expect("numbers are plain data")));

@@ -183,6 +183,24 @@ fn a_majority_that_comes_back_without_its_memory_waits() {
     }
 }
 
+/// n1 hears the leader and dies before its disk holds anything, so it has promised nothing.
+/// n2 loses all that it promised, and only n0 and n1 together can bring it back.
+#[test]
+fn a_node_that_dies_before_anything_is_durable_counts_in_its_next_life() {
+    let mut net = Net::stopped(3, 10);
+    net.stall_disk(1);
+    net.boot();
+    net.kill(1);
+    net.wipe(2);
+    (1..3).for_each(|node| net.start(node));
+    net.run_ms(3000);
+    assert_eq!(plain(net.call(0, append(7))), appended(1));
+    // Now n2 is counted as well.
+    net.kill(1);
+    net.run_ms(3000);
+    assert_eq!(plain(net.call(2, append(8))), appended(2));
+}
+
 /// n1 and n0 committed what n2 has not; n1 loses it.
 #[test]
 fn a_tail_that_is_gone_does_not_vote() {

@@ -10,10 +10,10 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::message::{Message, Packet};
-use crate::node::{Context, Effect, Event, Input, Node, Workload};
+use crate::node::{Context, Effect, Event, Input, Node, Ticket, Workload};
 use crate::raft::{Raft, Status};
 use crate::shell::raft::{Answer, Options, Replica, StateMachine};
-use crate::storage::MemoryStorage;
+use crate::storage::{CrashModel, MemoryStorage, Unsynced};
 use crate::time::Time;
 
 /// A list that commands are appended to, so that what happens twice is seen twice.
@@ -77,6 +77,9 @@ impl Workload for ListNode {
 struct Machine {
     node: Option<Node>,
     disk: MemoryStorage,
+    /// The disk takes writes and makes nothing durable.
+    is_stalled: bool,
+    durable: Option<Ticket>,
     lives: u64,
 }
 
@@ -162,9 +165,20 @@ impl Net {
         self.deliver(node, &client_packet(node, &body));
     }
 
-    /// Kills a node; what it has sent still arrives.
+    /// Kills a node; what it has sent still arrives, and what its disk had not made durable
+    /// is lost.
     pub(super) fn kill(&mut self, node: usize) {
-        self.machines[node].node = None;
+        let machine = &mut self.machines[node];
+        machine.node = None;
+        machine.is_stalled = false;
+        machine.durable = None;
+        let model = CrashModel { unsynced: Unsynced::Lost, tear_percent: 0 };
+        machine.disk.crash(&mut Pcg64Mcg::seed_from_u64(0), model);
+    }
+
+    /// Lets a node's disk make nothing durable until the node is killed.
+    pub(super) fn stall_disk(&mut self, node: usize) {
+        self.machines[node].is_stalled = true;
     }
 
     /// Kills a node and empties its disk.
@@ -315,9 +329,13 @@ impl Net {
                     Effect::Open(_) => inputs.push_back(Input::Recovered(machine.disk.recover())),
                     Effect::Persist(ticket, write) => {
                         machine.disk.stage(write).unwrap();
-                        machine.disk.sync().unwrap();
-                        inputs.push_back(Input::Durable(ticket));
+                        if !machine.is_stalled {
+                            machine.disk.sync().unwrap();
+                            machine.durable = Some(ticket);
+                            inputs.push_back(Input::Durable(ticket));
+                        }
                     }
+                    Effect::SendAfter(ticket, _) if machine.durable < Some(ticket) => {}
                     Effect::Send(packet) | Effect::SendAfter(_, packet) => self.launch(packet),
                 }
             }

@@ -6,6 +6,7 @@
 
 mod fault;
 pub(crate) mod guard;
+mod loss;
 pub mod process;
 pub mod sim;
 

@@ -15,6 +15,7 @@ use seaworthy::storage::{CrashModel, MemoryStorage, Position, StorageError, Unsy
 use seaworthy::time::Time;
 
 use super::guard::guard;
+use super::loss::Loss;
 use super::{Cluster, Members, NodeFault, Outbox, Output};
 use crate::config::{CALM_FACTOR, RunConfig};
 use crate::seed::{Draw, Moment, Seed};
@@ -90,8 +91,7 @@ struct Machine {
     paused: bool,
     /// Whether its last life ended in a panic that no kill has cleared away.
     panicked: bool,
-    /// Its disk was rolled back, and it was not seen to take part since.
-    rolled_back: bool,
+    loss: Loss,
     inbox: VecDeque<Packet>,
     /// Held back until their ticket is durable, tickets ascending per insertion.
     held: Vec<(Ticket, Packet)>,
@@ -147,7 +147,7 @@ impl SimCluster {
             clock: Clock { boot: Time::ZERO, rate: 1.0 },
             paused: false,
             panicked: false,
-            rolled_back: false,
+            loss: Loss::None,
             inbox: VecDeque::new(),
             held: Vec::new(),
             durable: Ticket(0),
@@ -192,11 +192,8 @@ impl SimCluster {
         if self.disks.roll_back <= 0.0 {
             return false;
         }
-        for machine in &mut self.machines {
-            let raft = machine.node.as_ref().and_then(Node::engine::<Raft>);
-            machine.rolled_back &= raft.is_none_or(Raft::is_abstaining);
-        }
-        let others = self.machines.iter().enumerate().filter(|(i, m)| *i != node && m.rolled_back);
+        let machines = self.machines.iter().enumerate();
+        let others = machines.filter(|(i, machine)| *i != node && machine.loss != Loss::None);
         let has_raft =
             self.machines[node].node.as_ref().is_some_and(|n| n.engine::<Raft>().is_some());
         has_raft && others.count() + 1 < self.machines.len().div_ceil(2)
@@ -271,7 +268,9 @@ impl Cluster for SimCluster {
             machine.storage.crash(draw.rng(), model);
             if may_roll_back && draw.chance(self.disks.roll_back) {
                 // Also if nothing more is lost now: what was lost before still is.
-                machine.rolled_back |= machine.storage.roll_back(draw.rng()) > 0;
+                if machine.storage.roll_back(draw.rng()) > 0 {
+                    machine.loss = Loss::Abstains;
+                }
                 machine.note(now, "rolled back");
                 if let Some(inspector) = &mut self.watch.inspector {
                     inspector.rolled_back(node);
@@ -280,6 +279,7 @@ impl Cluster for SimCluster {
         } else {
             machine.storage = MemoryStorage::default();
         }
+        machine.loss.killed();
         machine.paused = false;
         machine.inbox.clear();
         machine.held.clear();
@@ -372,6 +372,7 @@ impl Machine {
             }
         }
         watch.look_at_mail(index, &out.outputs[before..]);
+        self.loss.stepped(self.node.as_ref(), self.written.0, self.durable);
         self.ask_for_wake(now, index, out);
     }
 
@@ -442,6 +443,7 @@ impl Machine {
             self.fail(&error, index, out);
         }
         self.durable = ticket;
+        self.loss.durable(ticket);
         let held = std::mem::take(&mut self.held);
         let (free, held): (Vec<_>, Vec<_>) = held.into_iter().partition(|(t, _)| *t <= ticket);
         self.held = held;

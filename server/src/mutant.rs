@@ -6,7 +6,7 @@
 /// A bug that can be planted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mutant {
-    /// A server whose disk was emptied takes part under its old name.
+    /// A server whose directory was emptied takes part under its old name.
     TrustEmptied,
     /// A server takes part with an older copy of its data directory.
     TrustOlder,

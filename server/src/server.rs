@@ -78,7 +78,8 @@ pub async fn run(config: Config, until: impl Future<Output = ()>) -> anyhow::Res
     let first = Write { stream: engine::STREAM, data: WriteData::Record(first) };
     storage.commit(vec![first]).await?;
     let (handle, seat) = engine::prepare();
-    let myself = Myself { id, member: node.member().clone(), founding };
+    let myself =
+        Myself { id, member: node.member().clone(), lineage: node.lineage().clone(), founding };
     let outbox = Peers::start(myself, handle.clone(), peers, &node.machine().members);
     let mut ended = seat.start(Setup { node, storage, outbox, founding })?;
     tokio::spawn(compactor::run(handle.clone(), retention));

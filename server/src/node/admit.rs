@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::Node;
 use super::apply::{Beginning, beginning, refusal};
 use super::envelope::Envelope;
+use super::lineage::Lineage;
 use super::machine::Member;
 use crate::mutant::{self, Mutant};
 
@@ -26,6 +27,8 @@ pub struct Hello {
     pub to: RaftId,
     /// Its name and addresses, its data and its life.
     pub member: Member,
+    /// The lives that its data directory has seen.
+    pub lineage: Lineage,
 }
 
 /// Why a server is not listened to.
@@ -60,32 +63,42 @@ impl Node {
         }
         // Guard: other data, or older data, than it took part with: it has lost what it
         // promised.
-        if let Beginning::Refused(why) = beginning(&self.machine, hello.from, &hello.member) {
+        if let Beginning::Refused(why) =
+            beginning(&self.machine, hello.from, &hello.member, &hello.lineage)
+        {
             return refuse(why, true);
         }
         if let Some(why) = self.newer_in_log(hello) {
             return refuse(why, true);
         }
-        let life = (hello.member.life, hello.member.nonce);
-        let known = *self.contacts.get(&hello.from).unwrap_or(&life);
         // Guard: of two processes that live on copies of one directory, one is listened to.
-        let is_older = life.0 < known.0 || (life.0 == known.0 && life.1 != known.1);
         let trusts = mutant::is(Mutant::TrustEmptied) || mutant::is(Mutant::TrustOlder);
-        if is_older && !trusts {
+        if !trusts
+            && let Some(known) = self.contacts.get(&hello.from)
+            && self.is_second(hello, known)
+        {
             let why = format!(
                 "another process has already introduced itself as {they}, in life {} of its data \
                  directory, and this one lives in life {}: the directory was copied. Stop one \
                  of them, and give each server a directory of its own",
-                known.0, life.0
+                known.member.life, hello.member.life
             );
             return refuse(why, true);
         }
-        self.contacts.insert(hello.from, life);
+        self.contacts.insert(hello.from, hello.clone());
         Ok(())
     }
-}
 
-impl Node {
+    /// Whether the sender is another process than `known`, and not the one to listen to. Of two
+    /// that live on copies of one directory that is the one whose life came out of the other's;
+    /// else the one that the log has accepted; and else the one that came first.
+    fn is_second(&self, hello: &Hello, known: &Hello) -> bool {
+        let life = hello.member.life();
+        let is_accepted = self.machine.members.get(&hello.from).map(Member::life) == Some(life);
+        let is_ancestor = known.lineage.follows(life);
+        !hello.lineage.follows(known.member.life()) && (is_ancestor || !is_accepted)
+    }
+
     /// A life in the log that makes the sender's one of the past, and why. After a restart the
     /// log knows of lives that no state does, until the commit index is heard.
     fn newer_in_log(&self, hello: &Hello) -> Option<String> {
@@ -95,7 +108,7 @@ impl Node {
             let Payload::Command(command) = &entry.payload else { return None };
             match Envelope::decode(command.as_bytes()) {
                 Some(Envelope::Open(open)) if open.id == hello.from => {
-                    refusal(&open.member, &hello.member)
+                    refusal(&open.member, &hello.member, &hello.lineage)
                 }
                 _ => None,
             }
@@ -117,5 +130,5 @@ fn foreign(me: &str, own: u64, founding: u64, they: &str, hello: &Hello) -> Stri
     )
 }
 
-/// The life of each server that was admitted: its number, and its own random number.
-pub(super) type Contacts = std::collections::BTreeMap<RaftId, (u64, u64)>;
+/// How each server that was admitted introduced itself last.
+pub(super) type Contacts = std::collections::BTreeMap<RaftId, Hello>;

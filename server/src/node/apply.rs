@@ -5,6 +5,7 @@ use seaworthy::raft::{
 };
 
 use super::envelope::{Envelope, Open, Write};
+use super::lineage::Lineage;
 use super::machine::{Machine, Member};
 use super::{Effect, Event, Failure, Node, Reply};
 use crate::kv::Command;
@@ -91,14 +92,14 @@ impl Node {
 
     /// A server begins a life, unless it may not.
     fn apply_open(&mut self, entry: &Entry, open: Open) {
-        let Open { id, member, cluster } = open;
+        let Open { id, member, lineage, cluster } = open;
         if self.machine.cluster.is_none() {
             self.machine.cluster = Some(cluster);
             self.effects.push(Effect::Event(Event::Cluster(cluster)));
         }
         self.remember_cluster();
         let is_this_life = id == self.me && member.nonce == self.member.nonce;
-        match beginning(&self.machine, id, &member) {
+        match beginning(&self.machine, id, &member, &lineage) {
             Beginning::Known => return,
             // A refusal of another life of this server has been heard there.
             Beginning::Refused(why) if is_this_life => {
@@ -107,19 +108,28 @@ impl Node {
             Beginning::Refused(_) => return,
             Beginning::New => {}
         }
+        let session = self.machine.sessions.open(entry.id.index).0;
+        let member = Member { session, ..member };
         self.machine.members.insert(id, member.clone());
-        let session = self.machine.sessions.open(entry.id.index);
         if is_this_life {
-            self.client.session = Some(session.0);
-            self.readmit();
+            self.begin_session(session);
         } else if id == self.me
-            && let Beginning::Refused(why) = beginning(&self.machine, id, &self.member)
+            && let Beginning::Refused(why) =
+                beginning(&self.machine, id, &self.member, &self.standing.lineage)
         {
             self.effects.push(Effect::Event(Event::Superseded(why)));
         } else if self.raft.is_leader() {
             self.hints.insert(id, entry.id);
         }
         self.effects.push(Effect::Event(Event::Joined(id, Box::new(member))));
+    }
+
+    /// The log has accepted this life.
+    fn begin_session(&mut self, session: u64) {
+        self.client.session = Some(session);
+        self.standing.lineage.settle();
+        self.standing_changed = true;
+        self.readmit();
     }
 
     /// Everything up to an entry of this life is here, so this server counts again.
@@ -144,7 +154,11 @@ impl Node {
         self.machine = Machine::decode(data).expect("a server of this cluster wrote the snapshot");
         self.effects.push(Effect::Event(Event::Restored(index.0)));
         self.remember_cluster();
-        let Some(session) = self.client.session else { return };
+        let Some(session) = self.client.session else {
+            // The entry that accepted this life may be in the snapshot alone.
+            let own = self.machine.members.get(&self.me).filter(|m| m.nonce == self.member.nonce);
+            return own.map(|own| own.session).into_iter().for_each(|s| self.begin_session(s));
+        };
         for number in self.client.pending_numbers() {
             let known = self.machine.sessions.recall(ClientId(session), Sequence(number));
             let reply = match known {
@@ -163,7 +177,7 @@ impl Node {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Beginning {
     New,
-    /// This life has begun already; it was asked for twice.
+    /// This life has begun already.
     Known,
     /// Its data is not that of the server of this id, and why.
     Refused(String),
@@ -171,14 +185,19 @@ pub(super) enum Beginning {
 
 /// Decides about a server that begins a life. One with other data, or older data, than it
 /// took part with has lost what it promised.
-pub(super) fn beginning(machine: &Machine, id: RaftId, member: &Member) -> Beginning {
+pub(super) fn beginning(
+    machine: &Machine,
+    id: RaftId,
+    member: &Member,
+    lineage: &Lineage,
+) -> Beginning {
     let Some(known) = machine.members.get(&id) else {
         return Beginning::Refused(format!("{} is no member of this cluster", member.name));
     };
     if known.incarnation == 0 {
         return Beginning::New;
     }
-    match refusal(known, member) {
+    match refusal(known, member, lineage) {
         Some(why) => Beginning::Refused(why),
         None if known.nonce == member.nonce => Beginning::Known,
         None => Beginning::New,
@@ -186,7 +205,7 @@ pub(super) fn beginning(machine: &Machine, id: RaftId, member: &Member) -> Begin
 }
 
 /// Why a server that comes as `member` may not take part, where it was seen as `known`.
-pub(super) fn refusal(known: &Member, member: &Member) -> Option<String> {
+pub(super) fn refusal(known: &Member, member: &Member, lineage: &Lineage) -> Option<String> {
     if known.incarnation != member.incarnation {
         let why = format!(
             "{} took part with the data of incarnation {:016x}, and now comes with that of \
@@ -197,13 +216,13 @@ pub(super) fn refusal(known: &Member, member: &Member) -> Option<String> {
         return Some(why).filter(|_| !mutant::is(Mutant::TrustEmptied));
     }
     // Guard: a life that is over, or that another process lives.
-    if known.nonce == member.nonce || known.life < member.life {
+    if lineage.follows(known.life()) {
         return None;
     }
     let why = format!(
-        "{} comes with life {} of its data directory, and has been seen in life {}: this is an \
-         older copy of the directory, or another process lives on a copy of it. Give it its \
-         data directory as it was last; or remove it from the cluster, and add it under an id \
+        "{} comes with life {} of its data directory, and has been seen in life {}, of which this \
+         directory does not know: it is an older copy, or another process lives on a copy of \
+         it. Give it its data directory as it was last; or remove it from the cluster, and add it under an id \
          of its own",
         member.name, member.life, known.life
     );

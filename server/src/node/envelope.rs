@@ -11,6 +11,7 @@
 use seaworthy::raft::{Command, RaftId};
 use serde::{Deserialize, Serialize};
 
+use super::lineage::Lineage;
 use super::machine::Member;
 
 const WRITE: u8 = 1;
@@ -38,6 +39,8 @@ pub(super) struct Open {
     pub(super) id: RaftId,
     /// How it is to be reached, which data it lives on, and which life of it this is.
     pub(super) member: Member,
+    /// The lives that its data directory has seen.
+    pub(super) lineage: Lineage,
     /// The cluster's identity, if this is the first session of all; random.
     pub(super) cluster: u64,
 }

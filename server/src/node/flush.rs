@@ -36,7 +36,7 @@ impl Node {
         }
         if std::mem::take(&mut self.standing_changed) {
             let ticket = self.next_ticket();
-            let record = record::encode_record(None, Some(self.standing));
+            let record = record::encode_record(None, Some(&self.standing));
             self.effects.push(Effect::Persist(ticket, record));
         }
         for (to, id) in std::mem::take(&mut self.hints) {
@@ -64,7 +64,7 @@ impl Node {
                 Some(_) => Effect::Checkpoint(ticket, self.checkpoint(None)),
                 None => {
                     let changed = std::mem::take(&mut self.standing_changed);
-                    let standing = changed.then_some(self.standing);
+                    let standing = changed.then_some(&self.standing);
                     Effect::Persist(ticket, record::encode_record(Some(persist), standing))
                 }
             };
@@ -116,7 +116,7 @@ impl Node {
         let data = data.unwrap_or_else(|| {
             state.snapshot.as_ref().map_or_else(Vec::new, |s| s.data.as_bytes().to_vec())
         });
-        record::encode_checkpoint(data, state, self.standing)
+        record::encode_checkpoint(data, state, &self.standing)
     }
 
     /// Has a snapshot made when the log has grown enough. The state is handed out as a clone

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use seaworthy::raft::{Command, Index, RaftId, Sessions};
 use serde::{Deserialize, Serialize};
 
+use super::lineage::Life;
 use super::record::{Written, reserve_trailer};
 use crate::kv::Store;
 
@@ -29,6 +30,15 @@ pub struct Member {
     pub life: u64,
     /// The random number of that life.
     pub nonce: u64,
+    /// The session that the log opened for that life; 0 before.
+    pub session: u64,
+}
+
+impl Member {
+    /// Its present life.
+    pub(super) fn life(&self) -> Life {
+        Life { number: self.life, nonce: self.nonce }
+    }
 }
 
 /// What every server holds the same.

@@ -23,7 +23,7 @@
 //!
 //! # What is in which file
 //!
-//! `admit` decides who is listened to; `client` holds writes and reads that wait; `flush` the end of a turn, when the core's
+//! `admit` decides who is listened to, by `lineage`; `client` holds writes and reads that wait; `flush` the end of a turn, when the core's
 //! wishes become effects; `apply` what the log decides; `machine` the replicated state;
 //! `envelope`, `record` and `wire` are the bytes in the log, on disk and between servers.
 
@@ -32,6 +32,7 @@ mod apply;
 mod client;
 mod envelope;
 mod flush;
+mod lineage;
 mod machine;
 mod record;
 mod start;
@@ -47,6 +48,7 @@ use seaworthy::time::Time;
 
 pub use self::admit::{Hello, Refusal};
 use self::client::Client;
+pub use self::lineage::{Life, Lineage};
 pub use self::machine::{Frozen, Machine, Member};
 pub use self::record::Written;
 pub use self::start::{Start, StartError};

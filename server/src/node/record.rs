@@ -17,25 +17,27 @@ use seaworthy::raft::{
 use seaworthy::storage::Log;
 use serde::{Deserialize, Serialize};
 
-const FORMAT: u8 = 1;
+use super::lineage::Lineage;
+
+const FORMAT: u8 = 2;
 
 /// What a node must remember of itself besides the core's state.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Standing {
     /// The identity of the cluster, once it is known.
     pub(super) cluster: Option<u64>,
-    /// How often the directory was started.
-    pub(super) life: u64,
+    /// The starts of the directory.
+    pub(super) lineage: Lineage,
     /// This node has lost something, and is not counted.
     pub(super) abstains: bool,
 }
 
 #[derive(Serialize, Deserialize)]
-struct Record<E> {
+struct Record<E, S> {
     hard_state: Option<HardState>,
     /// The first one, and everything after it, is replaced.
     entries: E,
-    standing: Option<Standing>,
+    standing: Option<S>,
 }
 
 /// A state of the machine as bytes, and as the beginning of a checkpoint.
@@ -57,7 +59,7 @@ struct Tail {
 }
 
 /// The record of a turn.
-pub(super) fn encode_record(persist: Option<&Persist>, standing: Option<Standing>) -> Vec<u8> {
+pub(super) fn encode_record(persist: Option<&Persist>, standing: Option<&Standing>) -> Vec<u8> {
     let record = Record {
         hard_state: persist.and_then(|p| p.hard_state),
         entries: persist.map_or(&[][..], |p| &p.entries),
@@ -72,14 +74,18 @@ pub(super) fn reserve_trailer(bytes: &mut Vec<u8>) {
 }
 
 /// Completes a checkpoint, whose beginning is the snapshot's data.
-pub(super) fn encode_checkpoint(mut data: Vec<u8>, state: Restored, standing: Standing) -> Vec<u8> {
+pub(super) fn encode_checkpoint(
+    mut data: Vec<u8>,
+    state: Restored,
+    standing: &Standing,
+) -> Vec<u8> {
     let tail = Tail {
         hard_state: state.hard_state,
         snapshot: state.snapshot.map(|s| (s.last, (*s.config).clone())),
         base: state.base,
         base_config: state.base_config.map(|config| (*config).clone()),
         entries: state.entries,
-        standing,
+        standing: standing.clone(),
     };
     let before = data.len();
     data.push(FORMAT);
@@ -100,7 +106,7 @@ pub(super) fn decode(log: &Log) -> Result<(Restored, Standing), String> {
         None => Default::default(),
     };
     for bytes in &log.records {
-        let record: Record<Vec<Entry>> = decode_body(bytes).ok_or_else(other)?;
+        let record: Record<Vec<Entry>, Standing> = decode_body(bytes).ok_or_else(other)?;
         state.hard_state = record.hard_state.unwrap_or(state.hard_state);
         standing = record.standing.unwrap_or(standing);
         if let Some(first) = record.entries.first().map(|entry| entry.id.index) {

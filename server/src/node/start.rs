@@ -8,6 +8,7 @@ use seaworthy::time::Time;
 
 use super::client::Client;
 use super::envelope::Open;
+use super::lineage::Lineage;
 use super::machine::{Machine, Member};
 use super::record::{self, Standing};
 use super::{Node, Options, Ticket};
@@ -52,9 +53,9 @@ impl Node {
     pub fn start(start: Start) -> Result<(Node, Vec<u8>), StartError> {
         let Start { id, founders, mut member, options, nonces: [nonce, cluster], log } = start;
         let (restored, mut standing) = record::decode(&log).map_err(StartError)?;
-        standing.life += 1;
         standing.abstains |= log.lost.is_some();
-        (member.life, member.nonce) = (standing.life, nonce);
+        member.life = standing.lineage.begin(nonce).number;
+        member.nonce = nonce;
         let voters = founders.keys().copied();
         let config = Config::of_voters(voters);
         if standing.abstains && config.voters.len() < 3 {
@@ -67,8 +68,9 @@ impl Node {
             None => Machine::genesis(founders),
         };
         let size = restored.snapshot.as_ref().map_or(0, |s| s.data.as_bytes().len() as u64);
-        let raft = Raft::new(id, config, nonce, raft_options(&options, standing), restored);
-        let open = Open { id, member: member.clone(), cluster }.encode();
+        let raft = Raft::new(id, config, nonce, raft_options(&options, &standing), restored);
+        let open = Open { id, member: member.clone(), lineage: standing.lineage.clone(), cluster }
+            .encode();
         let mut node = Node {
             me: id,
             member,
@@ -95,7 +97,8 @@ impl Node {
             effects: Vec::new(),
         };
         node.hurry_alone();
-        Ok((node, record::encode_record(None, Some(standing))))
+        let first = record::encode_record(None, Some(&node.standing));
+        Ok((node, first))
     }
 
     /// A server without others need not wait for a leader to show up.
@@ -110,9 +113,14 @@ impl Node {
     pub fn member(&self) -> &Member {
         &self.member
     }
+
+    /// The lives that its data directory has seen.
+    pub fn lineage(&self) -> &Lineage {
+        &self.standing.lineage
+    }
 }
 
-fn raft_options(options: &Options, standing: Standing) -> RaftOptions {
+fn raft_options(options: &Options, standing: &Standing) -> RaftOptions {
     RaftOptions {
         election_timeout_ticks: options.election_timeout_ms,
         heartbeat_ticks: options.heartbeat_ms,

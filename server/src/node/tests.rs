@@ -365,10 +365,41 @@ fn an_older_copy_of_a_disk_is_refused() {
     }
     world.kill(follower);
     world.hosts.get_mut(&follower).unwrap().disk = copy;
-    world.start(follower);
+    // However often it is started: the number of its life grows beyond the one that is known.
+    for _ in 0..5 {
+        world.start(follower);
+        world.run(3000);
+        let why = world.hosts.get_mut(&follower).unwrap().refused.take().unwrap();
+        assert!(why.contains("older copy"), "{why}");
+    }
+}
+
+#[test]
+fn a_life_that_was_accepted_in_a_snapshot_alone_has_its_session() {
+    let options = Options { snapshot_bytes: 300, keep_entries: 0, ..Options::default() };
+    let mut world = World::new(7, 3, options);
     world.run(3000);
-    let why = world.hosts[&follower].refused.clone().unwrap();
-    assert!(why.contains("older copy"), "{why}");
+    let leader = world.leader().unwrap();
+    let follower = (0..3).map(id).find(|n| *n != leader).unwrap();
+    world.kill(follower);
+    world.start(follower);
+    // It is heard, and hears nothing more, once it knows the leader.
+    while world.hosts[&follower].node.as_ref().unwrap().raft.leader().is_none() {
+        world.run(1);
+    }
+    for _ in 0..2000 {
+        world.network.retain(|_, (_, to, _)| *to != follower);
+        world.run(1);
+        if world.now.as_millis().is_multiple_of(20) {
+            world.put(leader, "key");
+        }
+    }
+    let accepted = world.hosts[&leader].node.as_ref().unwrap().machine.members[&follower].life;
+    assert_eq!(accepted, world.hosts[&follower].life, "the life was accepted meanwhile");
+    world.run(3000);
+    let (put, read) = (world.put(follower, "key"), world.ask(follower, Request::Read));
+    world.run(1000);
+    assert!(is_done(&world, put) && world.replies.contains_key(&read));
 }
 
 #[test]

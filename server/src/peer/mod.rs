@@ -36,11 +36,11 @@ use tokio::runtime::Handle as Runtime;
 
 use self::lane::Lane;
 use crate::engine::{Handle, Outbox};
-use crate::node::{Class, Hello, Member, Refusal};
+use crate::node::{Class, Hello, Lineage, Member, Refusal};
 
 const MAGIC: &[u8; 8] = b"SEAWPEER";
 /// The version of everything between servers: greeting, frames and parcels.
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 
 /// This server, as it introduces itself.
 #[derive(Debug)]
@@ -49,6 +49,8 @@ pub struct Myself {
     pub id: RaftId,
     /// How it is reached, its data and its life.
     pub member: Member,
+    /// The lives that its data directory has seen.
+    pub lineage: Lineage,
     /// How its cluster was founded.
     pub founding: u64,
 }
@@ -71,9 +73,9 @@ struct Shared {
 
 impl Shared {
     fn hello(&self, to: RaftId) -> Hello {
-        let Myself { id, member, founding } = &self.myself;
-        let cluster = self.node.cluster_id();
-        Hello { founding: *founding, cluster, from: *id, to, member: member.clone() }
+        let Myself { id, member, lineage, founding } = &self.myself;
+        let (cluster, member, lineage) = (self.node.cluster_id(), member.clone(), lineage.clone());
+        Hello { founding: *founding, cluster, from: *id, to, member, lineage }
     }
 }
 

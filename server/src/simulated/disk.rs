@@ -8,13 +8,10 @@
 //! They are only played where the server promises to survive them (`docs/server.md`): all
 //! others have the last life of this server on their disks.
 //!
-//! They come with `--roll-back` alone: explorations do not draw it yet, because invariants of the
-//! bench object to some of these runs, and it is open which side is wrong.
-//!
 //! A server that is refused gets its directory back as it was, which is the remedy that the
-//! refusal names.
+//! refusal names. It may be killed at any moment meanwhile, and start again with either.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use rand_core::Rng;
 use seaworthy::node::{Context, Ticket as Written};
@@ -43,7 +40,9 @@ pub(super) enum Record {
 pub(super) struct Disk {
     /// The random number of the directory.
     pub(super) incarnation: u64,
-    /// Something is missing in it, or all.
+    /// It is not the one that the server had last: what is promised with it is forgotten if the
+    /// server gets its own one back.
+    #[serde(skip)]
     pub(super) is_doubtful: bool,
     /// The lives of members that were known last.
     pub(super) lives: BTreeMap<RaftId, u64>,
@@ -104,6 +103,8 @@ pub struct Ledger {
     directories: BTreeMap<RaftId, Log>,
     /// The directory that a server has in its place, until it is accepted with it.
     others: BTreeMap<RaftId, Log>,
+    /// Servers whose own directory is being put back, and is not durable yet.
+    restoring: BTreeSet<RaftId>,
 }
 
 impl Ledger {
@@ -113,6 +114,9 @@ impl Ledger {
     }
 
     fn write(&mut self, id: RaftId, data: WriteData) {
+        if self.restoring.remove(&id) {
+            self.others.remove(&id);
+        }
         let log = match self.others.get_mut(&id) {
             Some(other) => other,
             None => self.directories.entry(id).or_default(),
@@ -157,17 +161,17 @@ pub(super) fn open(
     count: usize,
 ) -> (Disk, Log) {
     let is_whole = log.lost.is_none();
-    if !is_whole && !ledger.is_known_everywhere(id, count) {
+    let is_restoring = ledger.restoring.contains(&id);
+    if is_restoring || (!is_whole && !ledger.is_known_everywhere(id, count)) {
         return reopen(cx, ledger, id);
     }
     let (mut disk, mut lost) = (Disk::read(&log), log.lost.clone());
     if !is_whole {
-        disk.is_doubtful = true;
         let mishap = cx.rng().next_u64() % 3;
         if mishap != 0 {
             lost = None;
             if mishap == 1 || !disk.end_before_last_life() {
-                disk = Disk { is_doubtful: true, ..Disk::default() };
+                disk = Disk::default();
             }
             disk.write(cx);
         }
@@ -176,16 +180,16 @@ pub(super) fn open(
         ledger.others.insert(id, Log { lost: None, ..log });
     } else if let Some(other) = ledger.others.get_mut(&id) {
         *other = log;
-        disk.is_doubtful = true;
     } else {
         ledger.directories.insert(id, log);
     }
+    disk.is_doubtful = ledger.others.contains_key(&id);
     begin(cx, disk, ledger, id, is_whole, lost)
 }
 
 /// Puts back the directory of a server as it was last.
 pub(super) fn reopen(cx: &mut Context<'_>, ledger: &mut Ledger, id: RaftId) -> (Disk, Log) {
-    ledger.others.remove(&id);
+    ledger.restoring.insert(id);
     let mut disk = Disk::read(&ledger.directories.get(&id).cloned().unwrap_or_default());
     disk.write(cx);
     begin(cx, disk, ledger, id, true, None)

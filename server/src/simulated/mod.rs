@@ -194,7 +194,7 @@ impl Workload for SimulatedServer {
         }
     }
 
-    /// The core; that of a server with somebody else's or older data only once it was
+    /// The core; that of a server with an emptied directory or an older copy only once it was
     /// accepted, for until then nothing can be demanded of it.
     fn engine(&self) -> Option<&dyn Any> {
         let State::Running(running) = &self.state else { return None };

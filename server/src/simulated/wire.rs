@@ -42,7 +42,8 @@ pub(super) struct Packed {
 impl Parcel {
     pub(super) fn packed(node: &Node, founding: u64, to: RaftId, bytes: Vec<u8>) -> Packed {
         let cluster = node.cluster().unwrap_or(0);
-        let hello = Hello { founding, cluster, from: node.id(), to, member: node.member().clone() };
+        let (member, lineage) = (node.member().clone(), node.lineage().clone());
+        let hello = Hello { founding, cluster, from: node.id(), to, member, lineage };
         let vote = |(term, is_candidacy)| match is_candidacy {
             true => (term, json!({"v": [false, false, [0, 0]]})),
             false => (term, json!({"V": [false, true]})),

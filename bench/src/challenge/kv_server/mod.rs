@@ -17,10 +17,11 @@ use seaworthy_server::simulated::{Ledger, SimulatedServer};
 use super::contract::{Challenge, Knob};
 use crate::backend::sim::{Factory, Inspector};
 use crate::check::{CheckOptions, Outcome};
-use crate::config::RunConfig;
+use crate::config::{RunArgs, RunConfig};
 use crate::history::Op;
 use crate::invariant::RaftInvariants;
 use crate::load::{Invocation, Load};
+use crate::seed::Seed;
 
 /// The challenge.
 pub struct KvServer;
@@ -78,6 +79,15 @@ impl Challenge for KvServer {
 
     fn knobs(&self) -> &'static [Knob] {
         KNOBS
+    }
+
+    /// Disks forget in half of all runs, but not where a majority may be gone for good.
+    fn tame(&self, run: &mut RunArgs) {
+        let mut draw = Seed(run.seed.unwrap_or(0)).stream("kv-server", 0);
+        let strength = *draw.pick(&[0.0, 0.0, 0.0, 0.1, 0.3, 1.0]);
+        if !run.chaos.lasting_fault {
+            run.chaos.roll_back = strength;
+        }
     }
 
     fn inspector(&self) -> Option<Inspector> {

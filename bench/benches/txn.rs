@@ -47,7 +47,7 @@ fn main() {
     measure::run(flavour.name(), write, is_valid);
 }
 
-/// What a process is doing.
+/// The state of a process.
 enum Slot {
     Idle,
     Invoked(Vec<Edn>),

@@ -1,7 +1,7 @@
 //! A protocol of one's own: a lock, its node with a planted bug, and the whole bench over it.
 //!
 //! Clients acquire it under a number that is used once, and release it under the same. The first
-//! node keeps it, the others forward. What the network doubles or delays does no harm. With the
+//! node keeps it, the others forward. Doubled and late messages do no harm. With the
 //! option `forgetful` the lock is not written down, and granted once more after a kill.
 //!
 //! ```sh
@@ -74,7 +74,7 @@ impl Node {
     }
 }
 
-/// What the clients do: each worker acquires the lock, and releases what it may hold.
+/// The load: each worker acquires the lock, and releases what it may hold.
 #[derive(Default)]
 struct Wanted {
     last: i64,

@@ -1,8 +1,8 @@
 //! The verdict on a run: what its clients saw, and what the bench itself saw.
 //!
-//! The checkers of [`crate::check`] judge the history as Maelstrom does. What only
-//! the bench can see has keys of its own, which a run without trouble does not have:
-//! `:stricter` (what the reference does not look for), `:nodes` (a node broke the protocol),
+//! The checkers of [`crate::check`] judge the history as Maelstrom does. The bench's own findings
+//! have keys of their own, which a run without trouble does not have: `:stricter` (anomalies that
+//! the reference does not look for), `:nodes` (a node broke the protocol),
 //! `:responses` (replies of a structure that is not documented), `:hints` (why a node was not
 //! understood; never a verdict), `:invariants` (a white-box check failed), `:members` (an answer
 //! about a change of members was false) and `:progress` (no answers although all faults were
@@ -104,7 +104,7 @@ fn judge_nodes(
     outcome
 }
 
-/// What nodes did that no node may do, and what explains why they were not understood.
+/// Adds the faults of nodes, and the hints why nodes were not understood.
 fn add_nodes(outcome: &mut Outcome, report: &Report) {
     if !report.blames.is_empty() {
         let faults = Edn::vector(report.blames.iter().map(tell_blame));

@@ -47,11 +47,11 @@ pub struct Run<'a, 'w> {
 
 /// A run that was made.
 pub struct Ran<'a> {
-    /// What its nodes were tested by.
+    /// The challenge that its nodes were tested by.
     pub challenge: &'a dyn Challenge,
     /// Its description.
     pub config: &'a RunConfig,
-    /// What it left behind.
+    /// The history, the counts and the faults that it left behind.
     pub report: Report,
     /// Which rare events came up in simulated nodes.
     pub marks: Marks,
@@ -220,9 +220,9 @@ impl<'a, 'w> Run<'a, 'w> {
     }
 }
 
-/// What looks into nodes during a run. Without disks a kill may take back what was
-/// acknowledged, and nothing can be demanded; nor where a planted bug is to be found by what
-/// clients see.
+/// Returns the inspector that looks into nodes during a run. Without disks a kill may take back an
+/// acknowledged write, and nothing can be demanded; nor where a planted bug is to be found by the
+/// histories of clients.
 fn inspector(challenge: &dyn Challenge, config: &RunConfig) -> Option<Inspector> {
     let demands = !config.args.chaos.no_disk && !mutant::spares_assertions();
     if demands { challenge.inspector() } else { None }

@@ -24,8 +24,8 @@ received or dropped.\n";
 /// The file with the flags of a run.
 pub const TEST_FILE: &str = "test.edn";
 
-/// What stands, in an option of a node, for a directory that no other run has: nodes that
-/// find the state of an earlier run are wrong from their first answer on.
+/// The placeholder, in an option of a node, for a directory that no other run has: nodes that find
+/// the state of an earlier run are wrong from their first answer on.
 pub const PLACEHOLDER: &str = "{run}";
 
 /// The directory of one run.

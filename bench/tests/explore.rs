@@ -32,7 +32,7 @@ fn a_naive_broadcast_is_found_out_by_a_handful_of_events() {
     let text = failed.to_string();
     assert!(text.lines().count() < 60 && text.contains("lost"), "{text}");
 
-    // What goes through a file is the same run.
+    // A plan that goes through a file is the same run.
     let read = Plan::from_text(&plan.to_text().unwrap(), &Challenges::builtin()).unwrap();
     assert_eq!(read.script, plan.script);
     let story = explore.replay(&read).unwrap();

@@ -100,7 +100,7 @@ fn an_interrupt_while_exploring_tells_what_was_done() {
     assert!(text.contains("Interrupted; all valid so far."), "{text}");
 }
 
-/// What a command with these arguments prints, and its exit status.
+/// Returns the exit status of a command with these arguments, and its output.
 fn seaworthy(args: &str, plan: &Path) -> (Option<i32>, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_seaworthy"));
     let plan = plan.display().to_string();

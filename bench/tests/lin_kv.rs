@@ -165,7 +165,7 @@ fn without_faults_answers_take_exactly_the_round_trips_they_need() {
             assert_eq!(one + two, of_kind.len(), "{what}");
             match f {
                 "read" => assert_eq!(two, 0, "{what}"),
-                // What changes nothing takes one, also at a follower. Whether it does may
+                // A request that changes nothing takes one, also at a follower. Whether it does may
                 // change on the way.
                 "failed cas" => assert!(one > 5 * two, "{what}"),
                 _ if node == 0 => assert!(one > 5 * two, "{what}"),

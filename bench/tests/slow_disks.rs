@@ -40,7 +40,7 @@ impl Workload for Watched {
     }
 }
 
-/// What became of a run.
+/// The leaders and the operations of a run.
 #[derive(Debug)]
 struct Run {
     /// The terms in which there was a leader.
@@ -89,7 +89,7 @@ fn is_timeout(op: &Op) -> bool {
     why.contains("timeout")
 }
 
-/// What became of twenty runs together. Each has one term with a leader.
+/// Adds up twenty runs. Each has one term with a leader.
 fn twenty(fsync_ms: u64) -> Run {
     let runs: Vec<Run> = (1..=20).map(|seed| run(fsync_ms, seed, "")).collect();
     let of = |part: fn(&Run) -> (usize, usize)| {

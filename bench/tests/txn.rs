@@ -37,8 +37,8 @@ fn anomalies(outcome: &Outcome) -> String {
     types.map(ToString::to_string).unwrap_or_default()
 }
 
-/// What read-committed nodes are held to: G0 and G1, and no fractured reads, in whichever
-/// order a transaction reads.
+/// The models that read-committed nodes must satisfy: G0 and G1, and no fractured reads, in
+/// whichever order a transaction reads.
 const PROMISED: &str = "--consistency-models read-committed,monotonic-atomic-view,read-atomic";
 
 #[test]

@@ -5,7 +5,7 @@ use rand_pcg::Pcg64Mcg;
 use seaworthy_bench::edn::Edn;
 use seaworthy_bench::history::{History, Op, OpType, Process};
 
-/// What the clients of a test do.
+/// The load of a test.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan {
     /// Operations invoked.

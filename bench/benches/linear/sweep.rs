@@ -10,7 +10,7 @@ use seaworthy_bench::check::linear::generate::{self, NAMES, Shape};
 use seaworthy_bench::check::linear::referee;
 use seaworthy_bench::check::linear::search::{Limits, search};
 
-/// What came out.
+/// The verdicts on the histories of a sweep.
 #[derive(Debug, Default)]
 struct Tally {
     histories: usize,

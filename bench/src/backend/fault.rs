@@ -1,4 +1,4 @@
-//! What no node may do, whatever the workload, and how a report says it.
+//! The faults that no node may have, whatever the workload, and how a report tells them.
 
 use std::fmt;
 
@@ -40,7 +40,7 @@ pub enum NodeFault {
     },
     /// It closed its stdout and lives.
     ClosedStdout {
-        /// What it printed after its last whole line.
+        /// The bytes that it printed after its last whole line.
         rest: String,
     },
     /// It panicked (simulation).
@@ -55,7 +55,7 @@ pub enum NodeFault {
     },
     /// No `init_ok` in time, or an error instead; the same for what a workload prepares.
     NoInit {
-        /// What happened instead.
+        /// The answer that came instead, or its lack.
         reason: String,
     },
     /// More messages than any workload needs.

@@ -18,8 +18,8 @@ thread_local! {
 /// Calls a node's code.
 ///
 /// # Errors
-/// The message and the place of its panic. What the code was working on is torn and
-/// must not be used again.
+/// The message and the place of its panic. The state that the code was working on is torn and must
+/// not be used again.
 pub(super) fn guard(code: impl FnOnce()) -> Result<(), String> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {

@@ -3,7 +3,7 @@
 use seaworthy::node::{Node, Ticket};
 use seaworthy::raft::Raft;
 
-/// What became of a disk that was rolled back.
+/// The state of a disk that was rolled back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Loss {
     /// It was not, or its node takes part again and will not forget it.

@@ -63,7 +63,7 @@ pub trait Cluster {
     /// The last lines a node wrote to its log, for a report.
     fn last_lines(&self, node: usize) -> Vec<String>;
 
-    /// What a node printed on its stdout, for a report; nothing of a node without one.
+    /// Returns a node's last output on its stdout, for a report; nothing of a node without one.
     fn printed(&self, _node: usize) -> Option<Printed> {
         None
     }
@@ -85,14 +85,14 @@ pub struct Printed {
     pub bytes: u64,
     /// The last lines, oldest first.
     pub lines: Vec<String>,
-    /// What came after the end of the last line.
+    /// The bytes after the end of the last line.
     pub unfinished: Option<String>,
 }
 
-/// What nodes did during a call.
+/// The outputs of nodes during a call.
 #[derive(Debug, Default)]
 pub struct Outbox {
-    /// What each node did, in order.
+    /// The outputs of each node, in order.
     pub outputs: Vec<(usize, Output)>,
     /// Nodes that want a [`Cluster::wake`], and when.
     pub wakes: Vec<(usize, Time)>,

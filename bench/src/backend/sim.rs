@@ -1,9 +1,8 @@
 //! The simulated backend: the same nodes, in-process, on virtual time.
 //!
-//! A simulated machine is a [`Node`], a disk that can lose what was not synced,
-//! and a clock that may run fast or slow. It imitates what the real driver does:
-//! what is written during an fsync waits for the next one, a message marked
-//! `SendAfter` waits for its ticket, and a paused node's input piles up.
+//! A simulated machine is a [`Node`], a disk that can lose what was not synced, and a clock that
+//! may run fast or slow. It imitates the real driver: a write during an fsync waits for the next
+//! one, a message marked `SendAfter` waits for its ticket, and a paused node's input piles up.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -31,8 +30,8 @@ pub trait Inspect {
     /// Which invariant is broken.
     fn stepped(&mut self, index: usize, node: &Node) -> Result<(), String>;
 
-    /// A message has left the node of this index. What was durable by then has been
-    /// shown to [`Inspect::stepped`].
+    /// A message has left the node of this index. Everything durable by then has been shown to
+    /// [`Inspect::stepped`].
     ///
     /// # Errors
     /// Which invariant is broken.

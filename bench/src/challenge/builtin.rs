@@ -26,8 +26,8 @@ pub struct Builtin {
     knobs: &'static [Knob],
 }
 
-/// Which nodes of a workload let their clients choose the members: only what is replicated by
-/// Raft has members.
+/// Which nodes of a workload let their clients choose the members: only a workload that is
+/// replicated by Raft has members.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Members {
     Fixed,

@@ -1,4 +1,4 @@
-//! What a challenge brings.
+//! The parts that a challenge brings.
 
 use crate::backend::sim::{Factory, Inspector};
 use crate::check::{CheckOptions, Outcome};

@@ -41,8 +41,8 @@ impl Challenges {
         Ok(&**found)
     }
 
-    /// What judges histories of this name: a challenge's checker, or one of
-    /// [`RECORDED`], which no load of this bench makes.
+    /// Finds the judge of histories of this name: a challenge's checker, or one of [`RECORDED`],
+    /// which no load of this bench makes.
     pub fn judge(&self, name: &str) -> Option<Judge<'_>> {
         if let Ok(challenge) = self.find(name) {
             let check = Box::new(|history: Events<'_>, options: &CheckOptions| {
@@ -81,7 +81,7 @@ impl Challenges {
 /// A function that judges histories, with what it borrows.
 type Check<'a> = dyn Fn(Events<'_>, &CheckOptions) -> Outcome + 'a;
 
-/// What judges the histories of one name.
+/// The checker of the histories of one name.
 pub struct Judge<'a> {
     /// The name.
     pub name: &'static str,

@@ -20,7 +20,7 @@ pub struct Options {
     /// The accounts of a bank, separated by commas.
     #[arg(long, value_name = "NAMES", value_delimiter = ',', default_value = "0,1,2,3,4,5,6,7")]
     pub accounts: Vec<String>,
-    /// What all accounts of a bank hold together.
+    /// The sum of all accounts of a bank.
     #[arg(long, value_name = "AMOUNT", default_value_t = 100, allow_negative_numbers = true)]
     pub total_amount: i64,
     /// Accounts of a bank may be overdrawn.

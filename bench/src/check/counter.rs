@@ -35,7 +35,7 @@ fn judge(sums: &Sums, reads: &[(&Op, i128)]) -> Outcome {
     let acceptable = sums.acceptable();
     let is_wrong = |sum: i128| match &acceptable {
         Some(acceptable) => !acceptable.contains(sum),
-        // What no subset can reach is wrong even if the subsets are too many to list.
+        // A sum that no subset can reach is wrong even if the subsets are too many to list.
         None => sum < sums.lowest || sum > sums.highest,
     };
     let errors: Vec<Edn> =
@@ -104,7 +104,7 @@ fn int(i: i128) -> Edn {
     i64::try_from(i).map_or_else(|_| Edn::BigInt(i.to_string()), Edn::Int)
 }
 
-/// What the adds can have summed up to.
+/// The sums that the adds can have come to.
 struct Sums {
     /// The sum of the adds that happened.
     definite: i128,

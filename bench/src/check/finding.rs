@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use crate::edn::{Edn, printable};
 
-/// What a checker concluded. Ordered by priority: the worst of several wins.
+/// The conclusion of a checker. Ordered by priority: the worst of several wins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Verdict {
     /// Nothing wrong was found.
@@ -73,13 +73,13 @@ impl Class {
 pub struct Finding {
     /// Where: the part of the results that holds the evidence; empty until the part has a name.
     pub part: String,
-    /// What it does to the verdict.
+    /// The verdict that the finding alone would lead to.
     pub verdict: Verdict,
-    /// What kind of failure it is.
+    /// The class of the failure.
     pub class: Class,
-    /// What, by names that stay the same in a smaller run: `lost`, `:G1c`.
+    /// The failure, by names that stay the same in a smaller run: `lost`, `:G1c`.
     pub kinds: Vec<String>,
-    /// What, in a few words, with values and numbers.
+    /// The failure in a few words, with values and numbers.
     pub text: String,
 }
 
@@ -125,7 +125,7 @@ impl Finding {
         Finding { class, ..self }
     }
 
-    /// What this failure has in common with another one like it.
+    /// Returns the names that this failure shares with another one like it.
     fn names(&self) -> Vec<String> {
         let in_part = |kind: &String| format!("{} {kind}", self.part);
         match self.class {
@@ -138,7 +138,7 @@ impl Finding {
     }
 }
 
-/// What a failure has in common with another of its kind.
+/// The traits that a failure shares with another of its kind.
 ///
 /// Shrinking must not slide from one bug to another: a run that lost a write and one that merely
 /// did not answer in time are different stories. A symptom is what a failing run keeps while
@@ -148,7 +148,7 @@ impl Finding {
 pub struct Symptom {
     /// The most telling class of all that was found.
     pub class: Class,
-    /// What was found in that class.
+    /// The names of the failures that were found in that class.
     pub kinds: BTreeSet<String>,
 }
 
@@ -159,7 +159,7 @@ impl Symptom {
     }
 }
 
-/// What findings come to.
+/// The verdict on all findings together.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decision {
     /// The verdict: the worst of all.
@@ -178,7 +178,7 @@ pub fn decide(findings: &[Finding]) -> Decision {
     };
     let telling = || findings.iter().filter(|finding| finding.class == class);
     let why = match class {
-        // What a node did explains the rest.
+        // A fault of a node explains the rest.
         Class::Crash | Class::Invariant | Class::Protocol => {
             telling().next().map(|finding| finding.text.clone()).unwrap_or_default()
         }

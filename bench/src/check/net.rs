@@ -15,7 +15,7 @@ pub struct MessageCounts {
     pub msg: u64,
 }
 
-/// What the network counted during a test.
+/// The counts of the network during a test.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NetStats {
     /// All messages.

@@ -1,4 +1,4 @@
-//! What a checker says of a history: a verdict, its result map, and what it found.
+//! The outcome of a checker: a verdict, its result map, and its findings.
 
 use super::finding::{Class, Decision, Finding, Verdict, decide, quote};
 use crate::edn::{Edn, printable};
@@ -15,7 +15,7 @@ pub struct Outcome {
     pub findings: Vec<Finding>,
     /// The violation in plain text, on one screen, where a checker can tell it.
     pub story: Option<String>,
-    /// What the reference does not look for, with a verdict of its own.
+    /// The findings that the reference does not look for, with a verdict of their own.
     pub stricter: Option<Box<Outcome>>,
 }
 
@@ -114,7 +114,7 @@ impl Outcome {
         self.details.push((Edn::keyword(name), map.clone()));
     }
 
-    /// What all that was found comes to.
+    /// Decides on the verdict of all findings together.
     pub fn decide(&self) -> Decision {
         decide(&self.findings)
     }

@@ -44,7 +44,7 @@ pub fn check(history: &[Op], add_f: &str) -> Outcome {
     findings.outcome()
 }
 
-/// What matters of a history, in its order.
+/// The events of a history that matter, in its order.
 #[derive(Clone, Copy)]
 enum Event<'a> {
     Add(&'a Op),

@@ -1,7 +1,7 @@
 //! `seaworthy analyze`: judges a stored run once more.
 //!
-//! What the history alone does not hold (messages, faults of nodes) is taken from the
-//! results that the run wrote.
+//! Messages and faults of nodes, which the history alone does not hold, are taken from the results
+//! that the run wrote.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -24,7 +24,7 @@ use crate::report::{self, Material};
 /// an operation a line, or all of them in a vector; also history.txt and jepsen.log.
 #[derive(Args, Clone, Debug)]
 pub struct CheckArgs {
-    /// What the clients did.
+    /// The workload of the clients.
     // The command line adds the names that there are.
     #[arg(short, long, required_unless_present = "model")]
     pub workload: Option<String>,
@@ -51,7 +51,7 @@ pub struct CheckArgs {
     /// How many operations must succeed: `total`, or a fraction from 0 to 1.
     #[arg(long, value_name = "PART")]
     pub availability: Option<Availability>,
-    /// What transactions must satisfy: models, separated by commas.
+    /// Consistency models that transactions must satisfy, separated by commas.
     #[arg(long, value_name = "MODELS", value_parser = parse_models)]
     // The whole path keeps clap from taking each model for a value of its own.
     pub consistency_models: Option<std::vec::Vec<Model>>,
@@ -59,7 +59,7 @@ pub struct CheckArgs {
     /// Elle: a register history without dependencies is invalid, not unknown
     #[arg(long)]
     pub maelstrom: bool,
-    /// What a bank holds.
+    /// The accounts of a bank.
     #[command(flatten)]
     pub bank: bank::Options,
     /// The size of a group of long-fork's keys.
@@ -89,7 +89,7 @@ impl CheckArgs {
         }
     }
 
-    /// What the files are to be judged as.
+    /// Returns the judge or the model that the files are to be judged by.
     fn subject<'a>(&'a self, challenges: &'a Challenges) -> Result<Subject<'a>, String> {
         if let Some(name) = self.model.as_deref() {
             let initial = self.initial.as_ref().unwrap_or(&Edn::Nil);
@@ -104,9 +104,9 @@ impl CheckArgs {
     }
 }
 
-/// What a history is judged as.
+/// The judge of a history.
 enum Subject<'a> {
-    /// What the clients of a workload did.
+    /// The checker of a workload.
     Workload(Judge<'a>),
     /// One object of this kind, with the value that it begins with.
     Model(&'a str, &'a Edn),

@@ -23,15 +23,15 @@ pub struct MergeArgs {
     /// Print the sums as JSON
     #[arg(long)]
     json: bool,
-    /// What `seaworthy explore --json` printed, one or more lines a file
+    /// Output of `seaworthy explore --json`, one or more lines a file
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 }
 
-/// What an exploration came to, as JSON.
+/// The result of an exploration, as JSON.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Explored {
-    /// What the clients did.
+    /// The workload of the clients.
     pub workload: String,
     /// The first seed.
     pub from: u64,

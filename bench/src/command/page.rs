@@ -17,8 +17,8 @@ use crate::store::RunDir;
 use crate::world::journal::Journal;
 use crate::world::script::Course;
 
-/// Bytes of a journal that are read: a run of a million messages has 400 MB at most. What lies
-/// beyond is not in the page, and stays in the file.
+/// Bytes of a journal that are read: a run of a million messages has 400 MB at most. The rest is
+/// not in the page, and stays in the file.
 const JOURNAL_BYTES: u64 = 1 << 30;
 
 /// The name that Maelstrom gives to the operations by process.

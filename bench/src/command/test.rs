@@ -63,7 +63,7 @@ pub struct TestArgs {
     unused: UnusedArgs,
 }
 
-/// What Jepsen's tests take for databases on machines of their own.
+/// The options by which Jepsen's tests reach databases on machines of their own.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Accepted without effect, since scripts for Jepsen have them")]
 struct UnusedArgs {
@@ -181,7 +181,7 @@ fn test(
     let report = &ran.report;
     report.blames.iter().for_each(|blame| print_blame(blame, &dir));
     report.hints.iter().for_each(|hint| say(format_args!("Node {} {}", hint.node, hint.text)));
-    // What Jepsen's keys `:perf` and `:timeline` stand for.
+    // The stand-in for Jepsen's keys `:perf` and `:timeline`.
     outcome.push("pictures", Edn::map([("valid?", true.into()), ("drawn", Edn::Vector(vec![]))]));
     let so_far = report.interrupted.then(|| interrupt(&mut outcome));
     let results = results(&outcome);

@@ -77,7 +77,7 @@ pub struct RunArgs {
     /// Seed of the run; in the simulation it determines every byte
     #[arg(long)]
     pub seed: Option<u64>,
-    /// What Maelstrom does not have.
+    /// The faults that Maelstrom does not have.
     #[command(flatten)]
     pub chaos: ChaosArgs,
     /// Options for the node; those that begin with a dash after --. {run} stands for a

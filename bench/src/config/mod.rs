@@ -1,4 +1,4 @@
-//! What a run is: Maelstrom's flags, and the faults only a simulation has.
+//! The description of a run: Maelstrom's flags, and the faults only a simulation has.
 
 mod args;
 mod flags;
@@ -57,7 +57,7 @@ pub struct RunConfig {
     pub init_timeout: Duration,
     /// Mean time between two acts of the nemesis.
     pub nemesis_interval: Duration,
-    /// What transactions must satisfy.
+    /// The consistency models that transactions must satisfy.
     pub models: Vec<Model>,
     /// Where all randomness comes from.
     pub seed: Seed,

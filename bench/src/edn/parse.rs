@@ -191,7 +191,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// What carries metadata, without it: `^:key value`, and the old `#^:key value`.
+    /// Reads a value and drops its metadata: `^:key value`, and the old `#^:key value`.
     fn metadata(&mut self, depth: usize, marker: usize) -> Result<Edn, ParseError> {
         self.cursor.pos += marker;
         self.nested(depth)?;
@@ -220,7 +220,7 @@ impl<'a> Reader<'a> {
         Ok(Edn::Keyword(CompactString::new(name)))
     }
 
-    /// What follows a `#`.
+    /// Reads the form that begins with a `#`.
     fn dispatch(&mut self, depth: usize) -> Result<Edn, ParseError> {
         let start = self.cursor.pos;
         match self.cursor.text.as_bytes().get(start + 1) {

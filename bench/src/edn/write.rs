@@ -195,7 +195,7 @@ fn write_pretty(value: &Edn, column: usize, out: &mut String) {
             }
             write_pretty(inner, last_column(out), out);
         }
-        // What has no parts cannot be broken, however long it is.
+        // A value without parts cannot be broken, however long it is.
         _ => push_flat(value, out),
     }
 }

@@ -60,7 +60,7 @@ pub struct Failed {
     pub first: Trial,
     /// The smallest run that fails in the same way.
     pub plan: Plan,
-    /// What happens in it.
+    /// The story of its run.
     pub story: Story,
 }
 
@@ -156,7 +156,7 @@ impl Explore {
         self
     }
 
-    /// What transactions are held to, as in `--consistency-models`.
+    /// Sets the models that transactions must satisfy, as in `--consistency-models`.
     #[must_use]
     pub fn consistency_models(mut self, models: &str) -> Explore {
         models.clone_into(&mut self.consistency_models);

@@ -1,10 +1,9 @@
 //! A run from nothing but a seed: swarm testing.
 //!
-//! Every knob of a run is drawn from its seed: how many nodes, how fast, how slow
-//! the network, which faults at all and how strong each. A random subset of faults
-//! finds more than all of them at once, because one fault can hide another
-//! (Groce et al., "Swarm testing", 2012). What comes out is a set of ordinary flags,
-//! so that a failing run is one `seaworthy test` command.
+//! Every knob of a run is drawn from its seed: how many nodes, how fast, how slow the network,
+//! which faults at all and how strong each. A random subset of faults finds more than all of them
+//! at once, because one fault can hide another (Groce et al., "Swarm testing", 2012). The result is
+//! a set of ordinary flags, so that a failing run is one `seaworthy test` command.
 
 pub mod library;
 pub mod ordered;
@@ -31,14 +30,14 @@ pub use trial::Trial;
 /// Makes the nodes of a run. Runs are made on several threads.
 pub type Nodes = dyn Fn(&RunConfig) -> Result<Factory, String> + Send + Sync;
 
-/// What an exploration keeps fixed.
+/// The choices that an exploration keeps fixed.
 #[derive(Clone)]
 pub struct Space<'a> {
-    /// What the nodes are tested by.
+    /// The challenge that tests the nodes.
     pub challenge: &'a dyn Challenge,
     /// The nodes; those of the challenge unless there are others.
     pub nodes: Option<&'a Nodes>,
-    /// What transactions are held to, as in `--consistency-models`.
+    /// The models that transactions must satisfy, as in `--consistency-models`.
     pub consistency_models: String,
     /// How many operations must succeed in a run that takes no node down.
     pub availability: Demand,

@@ -32,9 +32,9 @@ pub struct Ordered<'a> {
     pub stop: &'a (dyn Fn() -> bool + Sync),
 }
 
-/// What a search came to.
+/// The results of a search.
 pub struct Found<T> {
-    /// What came of each seed, up to the one that ended the search.
+    /// The result of each seed, up to the one that ended the search.
     pub by_seed: BTreeMap<u64, T>,
     /// The lowest seed that ended it.
     pub last: Option<u64>,

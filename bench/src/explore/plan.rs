@@ -34,7 +34,7 @@ use crate::world::script::{PlannedOp, Script};
 pub struct Plan {
     /// Nodes, network, disks, clocks, times, seed.
     pub run: RunArgs,
-    /// What happens.
+    /// The acts and the operations.
     pub script: Script,
     /// How it failed.
     pub symptom: Option<Symptom>,

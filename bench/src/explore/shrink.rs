@@ -1,10 +1,10 @@
 //! From a long run that fails to the shortest that fails in the same way.
 //!
-//! Greedy and deterministic: one change at a time, each tried by running it; what
-//! still fails is kept, and everything is tried again until nothing can go. Lists (of
+//! Greedy and deterministic: one change at a time, each tried by running it; a change after which
+//! the run still fails is kept, and everything is tried again until nothing can go. Lists (of
 //! faults, of operations) are thinned by delta debugging: halves first, then quarters,
 //! down to single items (Zeller and Hildebrandt, "Simplifying and isolating
-//! failure-inducing input", 2002). What makes runs cheap comes first, because
+//! failure-inducing input", 2002). Changes that make runs cheap come first, because
 //! everything after it is tried on cheaper runs.
 //!
 //! Deliberately missing: changes of an operation's value.
@@ -19,7 +19,7 @@ use crate::config::{Concurrency, LatencyDist, RunConfig};
 use crate::world::nemesis::Act;
 use crate::world::script::Course;
 
-/// What one attempt at shrinking may use.
+/// The limits of one attempt at shrinking.
 pub struct Budget<'a> {
     /// How many runs it may take.
     pub runs: usize,
@@ -98,7 +98,7 @@ impl Shrinker<'_> {
         self.runs >= self.budget.runs || (self.budget.stop)()
     }
 
-    /// What a pass must change to be worth another.
+    /// Returns the parts that a pass must change to be worth another.
     fn size(&self) -> String {
         format!("{:?} {:?}", self.best.run, self.best.script)
     }
@@ -110,7 +110,7 @@ impl Shrinker<'_> {
         if self.spent() || same(&plan, &self.best) {
             return false;
         }
-        // What makes no sense as a run is no smaller run.
+        // A plan that makes no sense as a run is no smaller run.
         if plan.config().is_err() {
             return false;
         }

@@ -34,7 +34,7 @@ const HEAD_LINES: usize = 15;
 /// Characters of a message that are shown.
 const BODY_CHARS: usize = 88;
 
-/// What happened in a run, and what came of it.
+/// The course of a run, and its verdict.
 #[derive(Clone, Debug)]
 pub struct Story {
     /// The verdict and its reasons.
@@ -94,7 +94,7 @@ impl fmt::Display for Story {
 pub struct Pages(Arc<Mutex<Vec<u8>>>);
 
 impl Pages {
-    /// What was written.
+    /// Returns the bytes that were written.
     pub fn bytes(&self) -> Vec<u8> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -11,7 +11,7 @@ use crate::backend::guard::text_of;
 use crate::check::Verdict;
 use crate::seed::Seed;
 
-/// What to explore, and how.
+/// The seeds to explore, and how.
 pub struct Swarm<'a> {
     /// The choices that are fixed.
     pub space: &'a Space<'a>,
@@ -27,7 +27,7 @@ pub struct Swarm<'a> {
     pub watch: &'a (dyn Fn(&Sums) + Sync),
 }
 
-/// What was counted over some runs.
+/// The counts over some runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Sums {
     /// Runs.
@@ -72,7 +72,7 @@ pub enum Failure {
     Bench(String),
 }
 
-/// What an exploration came to.
+/// The result of an exploration.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Tally {
     /// Over all runs up to the one that failed.

@@ -1,4 +1,4 @@
-//! What one explored run came to.
+//! The result of one explored run.
 
 use seaworthy::mark::Marks;
 
@@ -7,14 +7,14 @@ use crate::history::OpType;
 use crate::judge::judge;
 use crate::run::Ran;
 
-/// What one run came to.
+/// The result of one run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Trial {
     /// The verdict.
     pub verdict: Verdict,
     /// Why it is not valid, in a few words.
     pub why: String,
-    /// What the checker has to tell about it.
+    /// The checker's story of the failure, if it has one.
     pub story: Option<String>,
     /// How it failed, if it did.
     pub symptom: Option<Symptom>,

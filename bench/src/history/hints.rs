@@ -8,7 +8,7 @@ pub struct Hints {
 }
 
 impl Hints {
-    /// What the name of a workload says.
+    /// Returns the hints that the name of a workload gives.
     pub fn of(workload: &str) -> Hints {
         let f = match workload {
             "echo" => Some("echo"),

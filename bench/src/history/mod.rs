@@ -65,7 +65,7 @@ pub struct Op {
     pub index: usize,
     /// Nanoseconds since the test began.
     pub time: i64,
-    /// What kind of event it is.
+    /// Invocation, or how it ended.
     pub kind: OpType,
     /// Who acts.
     pub process: Process,

@@ -83,10 +83,11 @@ impl Notation {
     }
 }
 
-/// What a head lacks: the value, and the extra keys.
+/// The parts that a head lacks: the value, and the extra keys.
 pub(super) type Contents = (Edn, Vec<(CompactString, Edn)>);
 
-/// Where a text has what a head lacks: a record, or the value alone, if there is nothing else.
+/// Where a text has the parts that a head lacks: a record, or the value alone, if there is nothing
+/// else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Place(usize);
 

@@ -1,8 +1,8 @@
 //! One operation of a history, from the map that a file has.
 //!
-//! JSON does not tell keywords from strings. What comes back as a keyword is known by its
-//! place: `f`, the keys of a value, the first element of an error and of a
-//! micro-operation. A colon in front of such a word is dropped.
+//! JSON does not tell keywords from strings. A keyword is known by its place: `f`, the keys of a
+//! value, the first element of an error and of a micro-operation. A colon in front of such a word
+//! is dropped.
 
 use compact_str::CompactString;
 
@@ -12,7 +12,7 @@ use super::words::{shortened, shortened_text};
 use super::{Op, OpType, Process};
 use crate::edn::Edn;
 
-/// What a record says of an operation.
+/// The parts of an operation that a record gives.
 pub(super) struct Parts {
     /// Index, time and process of it are not set.
     pub(super) op: Op,

@@ -74,7 +74,7 @@ pub fn run_dir(dir: &Path) -> PathBuf {
     if holds_run(dir) { dir.to_owned() } else { newest().unwrap_or_else(|| dir.to_owned()) }
 }
 
-/// What files begin with that are not text, and what to do about them.
+/// The first bytes of files that are not text, and the advice for each.
 const BINARY: [(&[u8], &str); 6] = [
     (b"\x1f\x8b", "this is compressed by gzip: gunzip -c FILE | seaworthy check ... -"),
     (b"\x28\xb5\x2f\xfd", "this is compressed by zstd: zstd -dc FILE | seaworthy check ... -"),

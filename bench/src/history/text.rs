@@ -9,7 +9,7 @@ use crate::history::OpType;
 
 use super::error::ReadError;
 
-/// What stands before an operation in the log.
+/// The mark that stands before an operation in the log.
 const MARK: &str = "jepsen.util: ";
 
 /// Whether a text is one of the two.

@@ -8,7 +8,7 @@ use seaworthy::raft::{Config, Entry, Index, LogId, Payload, Raft, Status, Term};
 
 use super::demand::{Check, demand};
 
-/// What was seen of an entry.
+/// The last sight of an entry.
 struct Known {
     payload: Payload,
     /// The term of the entry before it.
@@ -84,7 +84,7 @@ impl Logs {
         };
         let index = Index(earlier as u64);
         let id = LogId::new(last.term, index);
-        // What its snapshot covers was compared when it was installed.
+        // The entries that its snapshot covers were compared when it was installed.
         let has = id_at(index).is_none_or(|own| own == id) && leader.last.index >= index;
         demand(has, || {
             format!("leader completeness: {} leads in term {term} without {id}", leader.id)

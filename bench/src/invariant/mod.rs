@@ -201,7 +201,7 @@ impl RaftInvariants {
         }
     }
 
-    /// What a leader counts as acknowledged is durable where it was acknowledged.
+    /// Demands that entries which a leader counts as acknowledged are durable at their server.
     fn check_acknowledgements(&self, raft: &Raft, status: &Status) -> Check {
         let term = status.hard_state.term;
         for (id, progress) in raft.progress() {

@@ -7,7 +7,7 @@ use seaworthy::raft::{Config, HardState, Index, LogId, Payload, Raft, RoleName, 
 use super::demand::{Check, demand};
 use super::log::Logs;
 
-/// What was seen of a node.
+/// The state of a node as it was seen last.
 #[derive(Default)]
 pub(super) struct Seen {
     status: Option<(Status, HardState)>,
@@ -22,12 +22,12 @@ pub(super) struct Seen {
     /// Where configurations stand in it.
     configs: Vec<Index>,
     durable: Index,
-    /// What its disk held before it was rolled back, until it holds as much again: leaders
-    /// may go on counting what was acknowledged then, because this server abstains.
+    /// The state of its disk before it was rolled back, until it holds as much again: leaders may
+    /// go on counting acknowledgements of then, because this server abstains.
     lost: Option<Box<Seen>>,
 }
 
-/// What a step is compared with.
+/// The marks that a step is compared with.
 #[derive(Clone, Default)]
 pub(super) struct Marks {
     pub(super) commit: Index,
@@ -74,7 +74,7 @@ impl Seen {
         self.lost = Some(earlier.unwrap_or_else(|| Box::new(before)));
     }
 
-    /// The node was killed. What it may forget is forgotten; the disk remains.
+    /// The node was killed. Its volatile state is forgotten; the disk remains.
     pub(super) fn die(&mut self) {
         self.hard = self.promised;
         self.marks = Marks::default();
@@ -153,7 +153,7 @@ impl Seen {
             let dropped = usize::try_from(base.index - self.base.index).unwrap_or(usize::MAX);
             self.terms.drain(..dropped);
         } else {
-            // What was on its way to the disk still arrives there, before the snapshot
+            // A write that was on its way to the disk still arrives there, before the snapshot
             // does, and is then acknowledged.
             self.durable = self.durable.max(Index(self.base.index.0 + self.terms.len() as u64));
             self.terms.clear();
@@ -189,7 +189,7 @@ impl Seen {
         self.configs.iter().find(|at| **at > index).and_then(|at| self.id(*at))
     }
 
-    /// What it has newly committed is what the others have committed, too.
+    /// Demands that its newly committed entries are those that the others have committed, too.
     pub(super) fn check_committed(
         &self,
         from: Index,

@@ -1,4 +1,4 @@
-//! What comes back to a client, read as Maelstrom's clients read it.
+//! The answers to a client, read as Maelstrom's clients read them.
 //!
 //! A reply is found by its `in_reply_to` alone, whatever else is odd about it; whether it
 //! has the documented structure is looked at afterwards. An `error` is an error whatever

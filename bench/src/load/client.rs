@@ -40,7 +40,7 @@ impl Completion {
     }
 }
 
-/// What a client does next.
+/// The next step of a client.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
     /// Send this body (without `msg_id`) to the worker's node and await the reply.
@@ -56,7 +56,7 @@ impl Step {
     }
 }
 
-/// What came back for a request.
+/// The outcome of a request.
 #[derive(Clone, Debug)]
 pub enum Reply<'a> {
     /// A reply.

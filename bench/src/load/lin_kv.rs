@@ -38,7 +38,7 @@ pub struct LinKv {
     next_key: i64,
 }
 
-/// What one group of workers is busy with.
+/// The key and the processes of one group of workers.
 struct Group {
     key: i64,
     processes: BTreeSet<u64>,

@@ -28,7 +28,7 @@ pub use op::Invocation;
 
 use crate::seed::Draw;
 
-/// What a generator is told when it is asked for an operation.
+/// The facts that a generator is told when it is asked for an operation.
 pub struct Ask<'a> {
     /// Workers that are free, in order.
     pub free: &'a [usize],
@@ -47,7 +47,7 @@ impl Ask<'_> {
     }
 }
 
-/// What a generator answers.
+/// The answer of a generator.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Next {
     /// This worker invokes this.
@@ -60,8 +60,8 @@ pub enum Next {
     Done,
 }
 
-/// What becomes of a worker's connection when an operation ended as `info`. It happens
-/// before the worker's next operation, as in Jepsen's interpreter.
+/// The fate of a worker's connection when an operation ended as `info`. It takes effect before the
+/// worker's next operation, as in Jepsen's interpreter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Connection {
     /// The worker goes on with it (Jepsen's `Reusable`).
@@ -93,7 +93,7 @@ pub trait Load {
     /// Sees each completion, for generators that depend on them.
     fn completed(&mut self, _worker: usize, _op: &Invocation, _completion: &Completion) {}
 
-    /// What a worker does with its connection when an operation ended as `info`.
+    /// Returns the fate of a worker's connection when an operation ended as `info`.
     fn after_info(&self) -> Connection {
         Connection::Kept
     }

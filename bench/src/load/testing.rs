@@ -1,4 +1,4 @@
-//! What the tests of the generators share.
+//! Helpers that the tests of the generators share.
 
 use seaworthy::time::Time;
 

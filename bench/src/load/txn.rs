@@ -1,10 +1,9 @@
 //! `txn-list-append` and `txn-rw-register`: transactions over lists and registers.
 //!
-//! A transaction is 1 to `--max-txn-length` micro-operations, each a read or a
-//! write as `MicroOps` makes them. What comes back must be what was asked, with
-//! the reads filled in: a reply about other keys or values says nothing about
-//! this transaction, so it is malformed. Maelstrom looks at the shape of each
-//! micro-operation only; with `--lenient-responses`, so does this client.
+//! A transaction is 1 to `--max-txn-length` micro-operations, each a read or a write as `MicroOps`
+//! makes them. The reply must be the request, with the reads filled in: a reply about other keys or
+//! values says nothing about this transaction, so it is malformed. Maelstrom looks at the shape of
+//! each micro-operation only; with `--lenient-responses`, so does this client.
 
 use serde_json::json;
 
@@ -14,7 +13,7 @@ use super::{Ask, Connection, Invocation, Load, Next};
 use crate::config::RunConfig;
 use crate::edn::Edn;
 
-/// What the keys hold.
+/// The kind of values that the keys hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Holds {
     /// Lists, which are appended to.

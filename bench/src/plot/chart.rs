@@ -41,7 +41,7 @@ pub struct Sample {
 /// A run.
 #[derive(Clone, Debug)]
 pub struct Series {
-    /// What the picture calls it.
+    /// Its name in the picture.
     pub name: String,
     /// Its operations.
     pub samples: Vec<Sample>,

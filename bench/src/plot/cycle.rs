@@ -15,7 +15,7 @@ const DRAWN: usize = 40;
 pub struct Edge {
     /// `ww`, `wr`, `rw`, `realtime`, `process`.
     pub kind: String,
-    /// What it is about: a key.
+    /// The key that the edge is about.
     pub about: String,
 }
 

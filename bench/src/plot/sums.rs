@@ -10,7 +10,7 @@ const MARGIN: f64 = 20.0;
 /// Points of the band; more would not be seen.
 const POINTS: usize = 1500;
 
-/// What the sum could be from a moment on.
+/// The bounds of the sum from a moment on.
 #[derive(Clone, Copy, Debug)]
 pub struct Sum {
     /// Nanoseconds since the operations began.

@@ -1,4 +1,4 @@
-//! What all pictures share: escaping, numbers, frames, colours.
+//! The common parts of all pictures: escaping, numbers, frames, colours.
 
 use std::fmt::{self, Write};
 

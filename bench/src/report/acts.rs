@@ -18,7 +18,7 @@ pub(crate) struct Span {
     pub(crate) to: i64,
     /// The nodes that it hits.
     pub(crate) nodes: Vec<String>,
-    /// What was done, in words.
+    /// The act in words.
     pub(crate) text: String,
 }
 

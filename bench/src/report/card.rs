@@ -10,10 +10,10 @@ use crate::history::{OpType, pairs, quantile};
 use crate::plot::escaped;
 use crate::run::Ran;
 
-/// What a list of runs says of one of them.
+/// The entry of one run in a list of runs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Card {
-    /// What the clients did.
+    /// The workload of the clients.
     pub workload: String,
     /// The seed of the run.
     pub seed: u64,

@@ -28,7 +28,7 @@ pub(super) enum Fate {
 pub(super) struct Message {
     /// When it was sent, in nanoseconds on the world's clock.
     pub(super) at: i64,
-    /// What became of it.
+    /// Whether and when it arrived, or why it did not.
     pub(super) fate: Fate,
     /// Which of [`Traffic::kinds`].
     pub(super) kind: u32,

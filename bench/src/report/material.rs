@@ -1,4 +1,4 @@
-//! What a page is made of.
+//! The material of a page.
 
 use super::journal::Traffic;
 use crate::check::Outcome;
@@ -9,7 +9,7 @@ use crate::world::Report;
 
 /// All that a page tells.
 pub struct Material<'a> {
-    /// What the clients did.
+    /// The workload of the clients.
     pub workload: &'a str,
     /// Names and values that describe the run.
     pub facts: Vec<(&'static str, String)>,
@@ -19,9 +19,9 @@ pub struct Material<'a> {
     pub nodes: Vec<String>,
     /// Client workers, from which it follows which node a process asks; 0 if that is unknown.
     pub concurrency: usize,
-    /// What the clients saw.
+    /// The history as the clients saw it.
     pub history: &'a [Op],
-    /// What the checkers found.
+    /// The verdict and the findings of the checkers.
     pub outcome: &'a Outcome,
     /// The messages; none of a history alone.
     pub traffic: Traffic<'a>,

@@ -24,7 +24,7 @@ pub(super) struct Query {
 }
 
 impl Query {
-    /// Reads `a=b&c=d`. What it does not know is left out.
+    /// Reads `a=b&c=d`. An unknown name is left out.
     pub(super) fn of(text: &str) -> Query {
         let mut query = Query::default();
         for (name, value) in text.split('&').filter_map(|pair| pair.split_once('=')) {

@@ -227,7 +227,7 @@ fn directory(path: &Path, requested: &str) -> Answer {
     page(&title, &content, is_going_on.then_some(2))
 }
 
-/// What is known of a run that is going on.
+/// Tells the progress of a run that is going on.
 fn live(path: &Path) -> Markup {
     let mut text = String::new();
     if let Ok(log) = File::open(path.join("jepsen.log")) {

@@ -15,11 +15,11 @@ const FILE_BYTES: u64 = 1 << 20;
 /// A run as a list shows it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Row {
-    /// What the clients did: the first part of its path.
+    /// Its workload: the first part of its path.
     pub(super) workload: String,
     /// Its directory: the second part.
     pub(super) name: String,
-    /// What is known of it.
+    /// Its numbers, if it has left any.
     pub(super) card: Option<Numbers>,
     /// Whether it has a page of its own.
     pub(super) has_report: bool,
@@ -86,7 +86,7 @@ pub(super) fn row(store: &Path, workload: &str, name: &str) -> Row {
     }
 }
 
-/// What `results.edn` tells of a run of another bench.
+/// Reads the numbers of a run of another bench from its `results.edn`.
 fn results(dir: &Path) -> Option<Numbers> {
     let results = edn::parse(&head(&dir.join("results.edn"))?).ok()?;
     let verdict = match results.get("valid?")? {

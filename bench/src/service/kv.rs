@@ -11,7 +11,7 @@ use crate::seed::Draw;
 /// A key can be any JSON.
 type Map = BTreeMap<Edn, Datum>;
 
-/// What an operation does where its key has this value: the answer, and the new value.
+/// Returns the answer of an operation where its key has this value, and the new value.
 fn step(current: Option<&Datum>, what: &What) -> (Answer, Option<Datum>) {
     let missing = || {
         let error = RpcError::new(ErrorCode::KEY_DOES_NOT_EXIST, "key does not exist");

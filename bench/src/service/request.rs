@@ -1,4 +1,4 @@
-//! What a service reads of a request, and how it answers.
+//! How a service reads a request, and how it answers.
 //!
 //! Maelstrom's services look at the type and at the fields that they need, and at nothing
 //! else: a missing field counts as null, and whatever the `msg_id` is, it comes back as
@@ -29,7 +29,7 @@ impl Datum {
         Datum { text: text.to_owned(), meaning }
     }
 
-    /// What it means.
+    /// Returns the value as EDN, by which values are compared.
     pub(super) fn meaning(&self) -> &Edn {
         &self.meaning
     }
@@ -78,7 +78,7 @@ pub(super) struct Operation {
     pub(super) what: What,
 }
 
-/// What a store is asked to do with a key.
+/// The operation on a key that a store is asked for.
 #[derive(Clone, Debug)]
 pub(super) enum What {
     Read,
@@ -103,7 +103,7 @@ impl Operation {
     }
 }
 
-/// What a service answers.
+/// The answer of a service.
 #[derive(Clone, Debug)]
 pub(super) enum Answer {
     /// The value of a key.

@@ -1,4 +1,4 @@
-//! What the services promise, and what they may do.
+//! The promises of the services, and the liberties that they take.
 
 use std::collections::BTreeMap;
 
@@ -207,7 +207,7 @@ fn what_changes_nothing_may_take_place_in_the_past_of_seq_kv() {
             }
             let Some(v) = read(services, "reader", "seq-kv", "k") else { continue };
             let reply = ask_as(services, "reader", "seq-kv", &body(v)).unwrap();
-            // What the newest state holds: who has just written sees it.
+            // A client that has just written sees the newest state.
             write(services, "writer", "seq-kv", "other", 0);
             let now = read(services, "writer", "seq-kv", "k");
             if reply.contains("_ok") && v < 19 && now == Some(19) {

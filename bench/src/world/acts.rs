@@ -63,7 +63,7 @@ impl<C: Cluster> World<C> {
         Freed::Nothing
     }
 
-    /// What waited arrives, in order.
+    /// Delivers the messages that waited on stalled links, in order.
     fn release_stalled(&mut self) {
         self.network.stall(Default::default());
         for flight in std::mem::take(&mut self.stalled) {

@@ -121,7 +121,7 @@ impl Clients {
         }
     }
 
-    /// What the load wants to send to the nodes before the test begins.
+    /// Returns the requests that the load wants to send to the nodes before the test begins.
     pub fn preparation(&self) -> Vec<(usize, String, &'static str)> {
         self.load.preparation()
     }

@@ -34,7 +34,7 @@ struct State {
     /// The current second, and the messages sent in it.
     second: u64,
     messages: u64,
-    /// What clients asked of it in that second.
+    /// The requests that clients sent to it in that second.
     requests: u64,
     /// All messages it ever sent, and all it got from others.
     sent: u64,
@@ -48,8 +48,8 @@ const FLOOD_PER_SECOND: u64 = 100_000;
 const FLOOD_PER_REQUEST: u64 = 100;
 /// So is one that sends more than this many, and this many for each it got: gossip
 /// with hundreds of neighbours stays far below, and a loop without end gets there
-/// however slow the machine is. What it sends to itself excuses nothing, or a loop that
-/// does so would be a flood on fast machines only.
+/// however slow the machine is. Messages to itself excuse nothing, or a loop that sends them would
+/// be a flood on fast machines only.
 const FLOOD_UNASKED: u64 = 10_000;
 const FLOOD_PER_RECEIVED: u64 = 1_000;
 
@@ -150,7 +150,7 @@ impl Lifecycle {
         self.expected.remove(address)
     }
 
-    /// Notes that a node is stopped. What it owes an answer to can wait.
+    /// Notes that a node is stopped. Its overdue answers can wait.
     pub(super) fn paused(&mut self, node: usize) {
         self.nodes[node].paused = self.nodes[node].running;
     }

@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_millis(1500);
 /// How long after a refusal it asks again.
 const RETRY: Duration = Duration::from_millis(200);
 
-/// What an answer to a request says.
+/// Reads the answer to a request.
 fn read(packet: Packet) -> Answer {
     let Ok(message) = Message::from_packet(packet) else { return Answer::Unknown };
     match message.body.kind.as_str() {

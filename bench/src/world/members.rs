@@ -1,8 +1,8 @@
 //! Whether the cluster told the truth about changes of its members.
 //!
-//! What the members are is seen from inside (see `invariant`): every configuration, in
-//! the order in which they were committed, and when each was first known to be. What was
-//! said about them is seen from outside. Two things must hold:
+//! The members are seen from inside (see `invariant`): every configuration, in the order in which
+//! they were committed, and when each was first known to be. The answers about them are seen from
+//! outside. Two things must hold:
 //!
 //! * After an `ok` there was a moment between request and answer at which the cluster had
 //!   what was asked for.
@@ -52,7 +52,7 @@ impl Request {
     }
 }
 
-/// What was said that is not so. `seen` are the members in the order in which they were
+/// Returns the answers that are not true. `seen` are the members in the order in which they were
 /// committed, each with the moment from which it was known; the first are those of the
 /// beginning. Without any nothing can be said.
 pub(super) fn lies(requests: &[Request], seen: &[(Time, Members)]) -> Vec<String> {

@@ -4,8 +4,7 @@
 //! `change_members` for several at once, a proposed extension of the protocol), sent to a
 //! random node. It may be refused, or lost with a leader; while faults go on, that is
 //! left alone. When they are over every node is to be a member again, and the bench asks
-//! until each of them is. What was answered is compared with what happened (see
-//! `members`).
+//! until each of them is. The answers are compared with the true course (see `members`).
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -19,7 +18,7 @@ use crate::seed::{Draw, Seed};
 /// How often several nodes are changed at once.
 pub(super) const TOGETHER: f64 = 0.5;
 
-/// What the bench wants of the members.
+/// The changes of the members that the bench wants.
 pub(super) struct Membership {
     pub(super) draw: Draw,
     /// Nodes that were asked to leave and not asked to come back.
@@ -60,7 +59,7 @@ impl Membership {
         self.seen.push((now, members));
     }
 
-    /// What was answered that is not so.
+    /// Returns the answers that are not true.
     pub(super) fn lies(&self) -> Vec<String> {
         lies(&self.requests, &self.seen)
     }

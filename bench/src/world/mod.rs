@@ -59,21 +59,21 @@ pub struct Progress {
 
 /// The results of a run.
 pub struct Report {
-    /// What the clients saw.
+    /// The history as the clients saw it.
     pub history: History,
-    /// What the network counted.
+    /// The messages that the network counted.
     pub counts: Counts,
     /// Which nodes broke the rules of the protocol, and how.
     pub blames: Vec<Blame>,
-    /// What explains why nodes were not understood, the first time for each node.
+    /// The hints why nodes were not understood, the first for each node.
     pub hints: Vec<Hint>,
     /// The white-box invariant that broke, if one did.
     pub violation: Option<String>,
     /// Whether the run was ended before its time.
     pub interrupted: bool,
-    /// What the cluster answered about its members that is not so.
+    /// The answers of the cluster about its members that are not true.
     pub member_lies: Vec<String>,
-    /// What happened, if it was to be written down; else empty.
+    /// The acts and operations of the run, if they were to be written down; else empty.
     pub script: Script,
     /// How many times the nemesis acted.
     pub acts: u64,

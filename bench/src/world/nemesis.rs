@@ -3,7 +3,7 @@
 //! As Jepsen's combined nemesis package: partitions come and go in one flow, kills
 //! and pauses in another. The first act of a flow comes at once, each later one a random
 //! time of mean `--nemesis-interval` after the one before (`jepsen.generator/stagger`).
-//! What Maelstrom does not have (one-way cuts, slow spells) has flows of its own. Every
+//! Faults that Maelstrom does not have (one-way cuts, slow spells) have flows of their own. Every
 //! flow draws from its own stream, so that leaving one out does not change the others.
 
 use std::collections::BTreeSet;
@@ -96,13 +96,13 @@ impl Act {
 /// value that says what was done.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FaultEvent {
-    /// What to do.
+    /// The act itself.
     pub act: Act,
     /// Its name in the history.
     pub f: &'static str,
-    /// What was asked for: the kind of target.
+    /// The kind of target that was asked for.
     pub asked: Edn,
-    /// What was done: which nodes.
+    /// The nodes that the act struck.
     pub done: Edn,
 }
 
@@ -150,8 +150,8 @@ impl Nemesis {
         self.flows.len()
     }
 
-    /// How long flow `index` waits for its first act: not at all, as with Jepsen. What asks
-    /// something of the cluster waits for a cluster that can answer.
+    /// Returns how long flow `index` waits for its first act: not at all, as with Jepsen. An act
+    /// that asks something of the cluster waits for a cluster that can answer.
     pub fn first_delay(&mut self, index: usize) -> Duration {
         let asks = |fault: &Fault| matches!(fault, Fault::Membership | Fault::Replace);
         if self.flows[index].fault.iter().any(asks) { self.delay(index) } else { Duration::ZERO }

@@ -4,10 +4,10 @@
 //! messages arrive at once. Whether a cut stops a message is decided when it is
 //! taken out of the queue, not when it is put in.
 //!
-//! What befalls a message follows from the seed, the link it takes, the moment (to
-//! ten milliseconds) and how many took that link before it in that moment. There is no one stream
-//! of draws that a message more or less would shift for all later ones: a run from
-//! which something was taken away stays close to the run that it was.
+//! The fate of a message follows from the seed, the link it takes, the moment (to ten milliseconds)
+//! and how many took that link before it in that moment. There is no one stream of draws that a
+//! message more or less would shift for all later ones: a run from which something was taken away
+//! stays close to the run that it was.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -45,8 +45,8 @@ impl Counts {
     }
 }
 
-/// What the network decides about one message as it is sent: the delay of the
-/// copy that will arrive, unless it is lost, and of the second one, if there is.
+/// The fate of one message as it is sent: the delay of the copy that will arrive, unless it is
+/// lost, and of the second one, if there is.
 pub type Copies = (Option<Duration>, Option<Duration>);
 
 /// The network's state.
@@ -178,7 +178,7 @@ impl Network {
         Duration::from_secs_f64(ms / 1000.0)
     }
 
-    /// What a message that is overtaken waits: long enough for several others.
+    /// Returns how long a message that is overtaken waits: long enough for several others.
     fn detour(&self, draw: &mut Draw) -> Duration {
         if !draw.chance(self.reorder) {
             return Duration::ZERO;
@@ -230,8 +230,8 @@ impl Network {
     /// after the storm. From now on latency has a bound: no consensus protocol promises
     /// to get anywhere in a network whose delays have none (partial synchrony: Dwork,
     /// Lynch and Stockmeyer, 1988), and an answer that needs four messages would miss
-    /// a client's timeout now and then for no other reason. What was sent before comes
-    /// as late as it would have.
+    /// a client's timeout now and then for no other reason. A message that was sent before comes as
+    /// late as it would have.
     pub fn calm(&mut self) {
         self.calm = true;
         self.deaf.clear();
@@ -246,7 +246,7 @@ impl Network {
         self.last_arrival
     }
 
-    /// What was counted so far.
+    /// Returns the counts so far.
     pub fn counts(&self) -> Counts {
         self.counts
     }

@@ -80,7 +80,7 @@ impl<C: Cluster> World<C> {
         }
     }
 
-    /// What a node may have done instead of answering, as the end of a sentence.
+    /// Returns why a node may not have answered, as the end of a sentence.
     fn why_unheard(&self, node: usize) -> String {
         if let Some(hint) = self.hints.iter().find(|hint| hint.node == self.config.nodes[node]) {
             return format!("; it {}", hint.text);

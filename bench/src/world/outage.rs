@@ -7,10 +7,10 @@
 //! or a leader that hears no follower and does not notice (Cloudflare's outage of November
 //! 2020 was one).
 //!
-//! *Replacement*: a machine is taken out of service, left alone until what it knows has
-//! spread, and replaced by an empty one of the same name. What was acknowledged must
-//! survive that. It is not for consensus, whose members must not forget their votes:
-//! there a machine that lost its disk abstains until it has caught up.
+//! *Replacement*: a machine is taken out of service, left alone until its knowledge has spread, and
+//! replaced by an empty one of the same name. An acknowledged write must survive that. It is not
+//! for consensus, whose members must not forget their votes: there a machine that lost its disk
+//! abstains until it has caught up.
 
 use std::collections::BTreeSet;
 

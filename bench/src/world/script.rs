@@ -26,7 +26,7 @@ pub struct PlannedOp {
     pub op: Invocation,
 }
 
-/// What happens in a run, in order of time.
+/// The acts and operations of a run, in order of time.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Script {
     /// The acts of the nemesis, by time since the operations began.

@@ -26,7 +26,7 @@ use crate::service::Services;
 pub struct Blame {
     /// Who.
     pub node: NodeId,
-    /// What it did.
+    /// The fault of the node.
     pub fault: NodeFault,
     /// The last lines it wrote to its log.
     pub last_lines: Vec<String>,
@@ -39,7 +39,7 @@ pub struct Blame {
 pub struct Hint {
     /// Which node.
     pub node: NodeId,
-    /// What it did first; a sentence without its subject.
+    /// Its first odd act; a sentence without its subject.
     pub text: String,
 }
 
@@ -58,11 +58,11 @@ pub struct World<C> {
     pub(super) lifecycle: Lifecycle,
     pub(super) membership: Membership,
     pub(super) outage: Outage,
-    /// What waits on a stalled link, oldest first.
+    /// The messages that wait on stalled links, oldest first.
     pub(super) stalled: Vec<Flight>,
     pub(super) phase: Phase,
     pub(super) course: Course,
-    /// What happened so far, if it is to be written down.
+    /// The acts and operations so far, if they are to be written down.
     pub(super) written: Script,
     /// When the phase without faults began.
     pub(super) quiet_from: Option<Time>,

@@ -1,7 +1,7 @@
 //! The schedule of partitions against an independent model of Jepsen's rules.
 //!
-//! Both are run many times, and what they do must have the same distribution. What nodes that
-//! are wrong make of the partitions is in `wrong`.
+//! Both are run many times, and their acts must have the same distribution. The answers of wrong
+//! nodes to partitions are in `wrong`.
 
 // A test may fail by unwrapping; its helpers are not known to be tests.
 #![allow(clippy::unwrap_used)]
@@ -48,13 +48,13 @@ fn run(flags: &str, nodes: Factory) -> (Outcome, Report) {
     (judge(&ran).without("stats"), ran.report)
 }
 
-/// What the nemesis does in a run whose nodes do nothing.
+/// Returns the acts of the nemesis in a run whose nodes do nothing.
 fn acts_of_run(flags: &str, seed: u64) -> Vec<Act> {
     let flags = format!("-w echo --rate 0.2 --nemesis partition {flags} --seed {seed}");
     acts_of(&run(&flags, Box::new(|| Box::new(Silent))).1)
 }
 
-/// What the nemesis did, from the history.
+/// Returns the acts of the nemesis, from the history.
 fn acts_of(report: &Report) -> Vec<Act> {
     let mut asked = None;
     let mut acts = Vec::new();

@@ -8,7 +8,7 @@ use seaworthy_bench::seed::Draw;
 
 use crate::{Act, Grudge};
 
-/// What the nemesis of one run does.
+/// Returns the acts of the nemesis of one run.
 pub(crate) fn acts(n: usize, interval: f64, limit: f64, draw: &mut Draw) -> Vec<Act> {
     let (mut acts, mut next_time, mut flip) = (Vec::new(), 0.0, true);
     while next_time < limit {

@@ -100,7 +100,7 @@ impl Workload for OneOwner {
 
 const SEEDS: u64 = 200;
 
-/// What the nemesis did in each of some runs, and whether the run was valid.
+/// Returns the acts of the nemesis in each of some runs, and whether the run was valid.
 fn runs<W: Workload + Send + Default + 'static>(flags: &str) -> Vec<(Vec<Act>, Verdict)> {
     let flags = format!("--node-count 3 --time-limit 20 --nemesis partition {flags}");
     let one = |seed| {

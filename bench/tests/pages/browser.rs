@@ -24,7 +24,7 @@ pub(crate) struct Browser {
     answers: BufReader<File>,
     next: u64,
     session: Option<String>,
-    /// What the console and the log of the page complained about.
+    /// Complaints of the page in its console and its log.
     pub(crate) complaints: Vec<String>,
     _home: TempDir,
 }

@@ -1,4 +1,4 @@
-//! What comes from a node is text to the page, whatever it is.
+//! A node's output is text to the page, whatever it is.
 
 use std::path::Path;
 

@@ -73,7 +73,7 @@ fn look_at(browser: &mut Browser, page: &Path, verdict: &str, workload: &str) {
     assert_eq!(told, verdict, "{workload}");
     let word = browser.eval("document.querySelector('#verdict b').textContent.toLowerCase()");
     assert_eq!(word, verdict, "{workload}");
-    // A filter and a zoom change what is drawn.
+    // A filter and a zoom change the drawing.
     let all = drawn(browser, "latency");
     assert!(all > 20, "{workload}: {all}");
     choose(browser, "filter-process", "0");

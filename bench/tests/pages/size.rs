@@ -7,7 +7,7 @@
 //! cargo test --release -p seaworthy-bench --test pages -- --nocapture large
 //! ```
 
-// How long things take is what is printed here.
+// The purpose is to print how long things take.
 #![allow(clippy::print_stderr, clippy::disallowed_methods)]
 
 use std::fmt::Write;

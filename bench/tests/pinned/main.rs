@@ -6,8 +6,8 @@
 //! this test): the gate checks the debug and the release build against the same file.
 //!
 //! An engine that sends other messages than before changes the sums, and that is fine:
-//! `REWRITE=1 cargo test -p seaworthy-bench --test pinned` writes them anew. What may
-//! not happen is that they change by themselves.
+//! `REWRITE=1 cargo test -p seaworthy-bench --test pinned` writes them anew. But they may not
+//! change by themselves.
 
 // A test may fail by unwrapping; its helpers are not known to be tests.
 #![allow(clippy::unwrap_used)]

@@ -24,13 +24,13 @@ enum Bug {
     None,
     /// Read-only transactions are answered from a cache that is seldom refreshed.
     StaleRead,
-    /// What was read when the transaction began is not looked at again when it commits.
+    /// A value that was read when the transaction began is not looked at again when it commits.
     LostUpdate,
-    /// As before, but a commit is refused if what it writes was written since.
+    /// As before, but a commit is refused if one of its keys was written since.
     WriteSkew,
-    /// What a transaction is going to overwrite itself can be seen.
+    /// A value that a transaction is going to overwrite itself can be seen.
     DirtyRead,
-    /// What a transaction wrote can be seen before it is given up.
+    /// A write of a transaction can be seen before it is given up.
     AbortedRead,
     /// The first key is read when the transaction begins, the others when it commits.
     FracturedRead,
@@ -64,7 +64,7 @@ impl Mop {
     }
 }
 
-/// What came of executing some micro-operations.
+/// The result of executing some micro-operations.
 struct Done {
     answer: Vec<Value>,
     writes: State,
@@ -76,7 +76,7 @@ struct Open {
     txn: Vec<Mop>,
     /// All that there was when it began.
     before: State,
-    /// What was done when it began.
+    /// The part that was done when it began.
     early: Option<Done>,
 }
 
@@ -114,7 +114,7 @@ impl Database {
         Done { answer, writes }
     }
 
-    /// What a bug does when the transaction comes in.
+    /// Does a bug's work as the transaction comes in.
     fn begin(&mut self, txn: &[Mop]) -> Option<Done> {
         match self.bug {
             Bug::LostUpdate | Bug::WriteSkew => Some(self.execute(&self.state, txn)),

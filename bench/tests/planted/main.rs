@@ -1,9 +1,9 @@
 //! Nodes that are right, and the same nodes with one bug each: the generators must reach
 //! the bug, and the checkers must call it by its name.
 //!
-//! Each service is one node that keeps everything in memory, so that a bug is a few lines
-//! of a whole that fits on a screen. What goes wrong is what goes wrong in real systems: a
-//! cache is read, a commit is not validated, a log is read before it is decided.
+//! Each service is one node that keeps everything in memory, so that a bug is a few lines of a
+//! whole that fits on a screen. The bugs are those of real systems: a cache is read, a commit is
+//! not validated, a log is read before it is decided.
 
 // A test may fail by unwrapping; its helpers are not known to be tests.
 #![allow(clippy::unwrap_used)]
@@ -30,7 +30,7 @@ fn config(flags: &str) -> RunConfig {
     RunConfig::new(run, Seed(1)).unwrap()
 }
 
-/// What `seaworthy test` with these flags says about a single node of this kind.
+/// Returns the verdict of `seaworthy test` with these flags on a single node of this kind.
 fn run<W: Workload + Send + 'static>(flags: &str, node: impl Fn() -> W + 'static) -> Outcome {
     let config = config(&format!("{flags} --node-count 1"));
     let factory = Box::new(move || Box::new(node()) as Box<dyn Workload + Send>);

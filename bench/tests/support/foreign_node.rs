@@ -210,7 +210,7 @@ impl Node {
         Value::Array(done)
     }
 
-    /// What it prints for `init_ok`, if the mode has something else in mind.
+    /// Returns its output for `init_ok`, if the mode has something else in mind.
     fn odd_init(&self, answer: &Value) -> Option<Vec<Vec<u8>>> {
         let mut odd = answer.clone();
         match self.mode.as_str() {
@@ -227,7 +227,7 @@ impl Node {
         Some(vec![line_of(&odd)])
     }
 
-    /// What it prints for its third answer, if the mode has something else in mind.
+    /// Returns its output for its third answer, if the mode has something else in mind.
     fn odd_answer(&self, message: &Value, answer: &Value) -> Option<Vec<Vec<u8>>> {
         if let Some(code) = self.mode.strip_prefix("error-") {
             let mut odd =

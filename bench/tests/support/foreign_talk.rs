@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-/// What the services must answer, in this order: to whom, the request, and parts of the answer;
-/// without parts there is no answer. Clojure's truth: only null and false are false.
+/// The requests that the services must answer, in this order: to whom, the request, and parts of
+/// the answer; without parts there is no answer. Clojure's truth: only null and false are false.
 const PROBES: &[(&str, &str, &[&str])] = &[
     (
         "lin-kv",
@@ -71,7 +71,8 @@ struct Node {
     next_id: i64,
     answers: u32,
     is_done: bool,
-    /// What a counter has counted, and what others have not acknowledged: to whom, and how much.
+    /// The sum of a counter, and the deltas that others have not acknowledged: to whom, and how
+    /// much.
     total: i64,
     unheard: BTreeMap<i64, (String, i64)>,
     /// Which deltas of others were counted; none counts them as often as they come.

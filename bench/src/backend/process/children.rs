@@ -1,13 +1,13 @@
 //! The children that live: none of them may outlive the bench.
 //!
-//! A child leads a process group of its own, so that a signal reaches what it
-//! started, too. The price is that Ctrl-C on the terminal reaches neither, and one
-//! that is stopped by SIGSTOP would not even notice that its pipes are closed.
-//! Therefore the bench keeps a list, and when it is told to end it ends them first.
+//! A child leads a process group of its own, so that a signal reaches its own children, too. The
+//! price is that Ctrl-C on the terminal reaches neither, and one that is stopped by SIGSTOP would
+//! not even notice that its pipes are closed. Therefore the bench keeps a list, and when it is told
+//! to end it ends them first.
 //!
 //! Deliberately missing: surviving a SIGKILL of the bench itself. Children then see
-//! the end of their stdin; those that are stopped remain. What a child started is
-//! killed with it, but only the child itself can be waited for.
+//! the end of their stdin; those that are stopped remain. The children of a child are killed with
+//! it, but only the child itself can be waited for.
 
 use std::collections::BTreeSet;
 use std::io;

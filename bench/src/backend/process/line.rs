@@ -1,7 +1,7 @@
 //! A line that a child prints, read as Maelstrom reads it.
 //!
 //! The envelope is strict: `src` and `dest` are strings, `id` is an integer or left out,
-//! and there is no other field. What surrounds it is not: the first JSON value of the
+//! and there is no other field. The text around it is free: the first JSON value of the
 //! line counts and the rest of the line is ignored, bytes that are not UTF-8 become
 //! U+FFFD, of two equal fields the last counts, and a body that is null, missing or empty
 //! is an object without fields.

@@ -1,10 +1,9 @@
 //! The process backend: real binaries, spoken to over stdin and stdout.
 //!
-//! Each child has a thread that reads what it prints and one that writes what it
-//! is to read, so that a child that is stopped, or does not read, does not hold up others
-//! else. What it prints on stderr goes to its log file. A child is the leader of a
-//! process group, and signals go to the whole group, so that a wrapper script does not
-//! shield the node behind it.
+//! Each child has a thread that reads its stdout and one that writes its stdin, so that a child
+//! that is stopped, or does not read, does not hold up others. Its stderr goes to its log file. A
+//! child is the leader of a process group, and signals go to the whole group, so that a wrapper
+//! script does not shield the node behind it.
 
 // Real time, threads and signals are what this module is for.
 #![allow(clippy::disallowed_methods)]
@@ -60,7 +59,7 @@ pub struct NodeCommand {
     pub children: Children,
 }
 
-/// What a reader thread saw of one incarnation of a node.
+/// The output that a reader thread saw of one incarnation of a node.
 pub struct Heard {
     node: usize,
     life: u64,
@@ -159,7 +158,7 @@ impl ProcessCluster {
         }
     }
 
-    /// What it means that a child was heard.
+    /// Turns a sound of a child into outputs.
     pub fn take(&mut self, Heard { node, life, what }: Heard) -> Outbox {
         let outputs = match what {
             Sound::Line(output) => vec![output],
@@ -169,9 +168,8 @@ impl ProcessCluster {
         Outbox { outputs, wakes: Vec::new() }
     }
 
-    /// What the end of this life's output means: nothing if the child was killed, not even
-    /// that a kill left half a line behind. A last line without an end counts like any
-    /// other.
+    /// Returns the outputs at the end of this incarnation: none if the child was killed, even if
+    /// the kill left half a line behind. A last line without an end counts like any other.
     fn ended(&mut self, node: usize, life: u64, rest: &[u8]) -> Vec<Output> {
         let Some(mut running) = self.running[node].take_if(|running| running.life == life) else {
             return Vec::new();

@@ -40,7 +40,7 @@ impl Tail {
         kept.end.extend_from_slice(chunk);
     }
 
-    /// What was printed so far.
+    /// Returns the last lines that were printed so far.
     pub(super) fn printed(&self) -> Printed {
         let kept = self.lock();
         let text = String::from_utf8_lossy(&kept.end).into_owned();

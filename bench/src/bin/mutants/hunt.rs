@@ -1,6 +1,6 @@
 //! One hunt: seed after seed, until a mutant is found or the seeds are used up.
 //!
-//! What finds a mutant must find nothing without it: each catch is tried again on the
+//! A detector that finds a mutant must find nothing without it: each catch is tried again on the
 //! same seed with nothing planted, and if that fails too, it is an alarm of the healthy
 //! build, and no catch.
 
@@ -29,7 +29,7 @@ pub(crate) enum Manner {
     WhiteBox,
 }
 
-/// What found a mutant.
+/// The checker or invariant that found a mutant.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Detector {
     /// The workload's checker.
@@ -42,7 +42,7 @@ pub(crate) enum Detector {
     Stop(String),
 }
 
-/// What a run came to.
+/// The detector that one run set off, and its length.
 struct Ran {
     found: Option<Detector>,
     simulated_s: f64,
@@ -80,7 +80,7 @@ impl Hunt {
                 return None;
             }
         }
-        // What was missed would have taken the most seeds.
+        // A missed mutant would have taken the most seeds.
         catches.sort_by_key(|catch| catch.seeds);
         let middle = hunts as usize / 2;
         (middle < catches.len()).then(|| catches.swap_remove(middle))
@@ -162,8 +162,8 @@ fn simulate(config: &RunConfig, manner: Manner) -> Ran {
     Ran { found, simulated_s }
 }
 
-/// What was found, the most telling first. From outside that is what clients saw, also
-/// if a node stopped as well; inside, what was seen first.
+/// Returns the most telling detector. From outside that is the workload's checker, also if a node
+/// stopped as well; inside, the first that struck.
 fn detector(outcome: &Outcome, report: &Report, manner: Manner) -> Detector {
     let of = |is_it: fn(&Finding) -> bool| outcome.findings.iter().find(|finding| is_it(finding));
     let why = outcome.decide().why;

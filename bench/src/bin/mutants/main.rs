@@ -1,8 +1,8 @@
 //! Plants known bugs, one at a time, and counts the seeds until they are found.
 //!
 //! For each mutant a space of configurations is explored in which the bug can show,
-//! twice: by what clients see alone (*black-box*: the engines' own assertions are passed
-//! over, and nobody looks inside), and with assertions and invariants (*white-box*). The
+//! twice: by the histories of clients alone (*black-box*: the engines' own assertions are passed
+//! over, and no invariant is checked), and with assertions and invariants (*white-box*). The
 //! same spaces are then explored without any bug. The table goes to `docs/mutants.md`.
 
 mod hunt;

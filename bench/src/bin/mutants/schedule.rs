@@ -16,9 +16,9 @@ pub(crate) struct Schedule {
     /// Arguments for the nodes.
     args: &'static [&'static str],
     nodes: &'static [usize],
-    /// What the nemesis always has.
+    /// The faults that the nemesis always has.
     needs: &'static [Fault],
-    /// What is fixed beyond that.
+    /// The choices that are fixed beyond that.
     fix: fn(&mut RunArgs, &mut Draw),
 }
 
@@ -190,7 +190,7 @@ fn replaced(run: &mut RunArgs, draw: &mut Draw) {
     run.chaos.clock_skew = 0.0;
 }
 
-/// What most spaces begin with.
+/// The common part of most spaces.
 const RAFT: Schedule = Schedule {
     workload: "lin-kv",
     args: &[],
@@ -347,7 +347,7 @@ impl Schedule {
                 run.nemesis.push(*fault);
             }
         }
-        // Not everybody may change members, and those who do may not rely on a majority.
+        // Not every workload lets its members change, and one that does may not rely on a majority.
         run.nemesis.retain(|f| *f != Fault::Membership || self.needs.contains(f));
         run.chaos.lasting_fault = false;
         (self.fix)(&mut run, &mut draw);

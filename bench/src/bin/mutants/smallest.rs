@@ -31,7 +31,7 @@ pub(crate) struct Smallest {
     pub(crate) operations: usize,
     /// Acts of the nemesis that begin a fault.
     pub(crate) faults: usize,
-    /// What else is wrong with network, clocks and disks.
+    /// The other faults of network, clocks and disks.
     pub(crate) weather: String,
     /// How the plan fails when it is run again; none if it does not.
     pub(crate) fails: Option<Class>,
@@ -68,7 +68,7 @@ pub(crate) fn smallest(
 /// Runs a plan with a mutant planted.
 ///
 /// # Errors
-/// A sentence on what is wrong with the file.
+/// A sentence on the fault of the file.
 pub(crate) fn replay(mutant: Mutant, manner: Manner, path: &Path) -> Result<Story, String> {
     story(mutant, manner, &read(path)?)
 }

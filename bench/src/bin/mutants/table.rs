@@ -11,14 +11,14 @@ use seaworthy_bench::check::Class;
 use crate::hunt::{Catch, Detector, Manner};
 use crate::smallest::Smallest;
 
-/// What became of one mutant.
+/// The catches of one mutant.
 pub(crate) struct Row {
     pub(crate) mutant: Mutant,
     pub(crate) black: Option<Catch>,
     pub(crate) white: Option<Catch>,
 }
 
-/// What the same spaces came to without a mutant.
+/// The runs and the alarms of the same spaces without a mutant.
 pub(crate) struct Healthy {
     pub(crate) seeds: u64,
     pub(crate) simulated_s: f64,

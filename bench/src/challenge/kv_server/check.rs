@@ -1,4 +1,4 @@
-//! What is promised to clients of a served cluster.
+//! The promises to clients of a served cluster.
 //!
 //! * `registers`: each key alone is linearizable.
 //! * `lists`: transactions are strictly serializable.
@@ -45,7 +45,7 @@ fn revision(op: &Op) -> Option<i64> {
 /// Whether an operation that succeeded changed something.
 fn changes(op: &Op) -> bool {
     match op.f.as_str() {
-        // A deletion of what is not there changes nothing.
+        // A deletion of a missing key changes nothing.
         "write" => op.value.as_seq().is_some_and(|pair| pair.len() == 2 && !pair[1].is_nil()),
         "cas" => true,
         "txn" => op

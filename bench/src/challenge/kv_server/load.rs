@@ -1,5 +1,5 @@
-//! What clients of a served cluster do: registers, transactions over lists, digests of whole
-//! servers, compactions.
+//! The operations of clients of a served cluster: registers, transactions over lists, digests of
+//! whole servers, compactions.
 
 use std::time::Duration;
 
@@ -95,7 +95,7 @@ struct KvClient {
 }
 
 impl KvClient {
-    /// The answer to a read of a register: what is not there is nil.
+    /// Returns the answer to a read of a register: a missing one is nil.
     fn read(op: &Invocation, body: &Answer) -> Result<Edn, String> {
         body.expect("read_ok", &["value", REVISION])?;
         let key = lin_kv::pair(op).map_or(Edn::Nil, |(key, _)| key.clone());

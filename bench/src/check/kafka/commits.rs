@@ -1,13 +1,13 @@
-//! Committed offsets: what was acknowledged, or told before, is not forgotten.
+//! Committed offsets: an offset that was acknowledged, or told before, is not forgotten.
 //!
 //! Our own, for Jepsen's checker does not look at them, and Maelstrom's histories do not have
 //! them. Our client records the answer to `list_committed_offsets` under `:committed` of the
-//! assignment that asked for it. What was committed follows from the polls: a client completes
-//! a poll as ok only when the last offset of each key that it brought is acknowledged.
+//! assignment that asked for it. The commits follow from the polls: a client completes a poll as ok
+//! only when the last offset of each key that it brought is acknowledged.
 //!
 //! `lost-commit`: an answer that lacks a key, or has a smaller offset for it, although a larger
-//! one was acknowledged or told to anybody before the question was asked. What runs
-//! concurrently with the question proves nothing, and neither does a commit in doubt.
+//! one was acknowledged or told to any client before the question was asked. A commit that runs
+//! concurrently with the question proves nothing, and neither does one in doubt.
 
 use super::read::{Key, Kind, Steps};
 use crate::edn::Edn;
@@ -22,7 +22,7 @@ struct Lost {
     /// The step whose answer it is.
     list: usize,
     found: Option<i64>,
-    /// What should have been there, and the step that proves it.
+    /// The least offset that the answer should have had, and the step that proves it.
     expected: i64,
     proof: usize,
 }

@@ -5,7 +5,7 @@
 //! returned one of its messages. Offsets may have holes, so orders are compared by *index*, the
 //! rank of an offset among those seen. If an offset holds several messages, which is an
 //! error of its own, one of them stands for it: the same as in Jepsen, where it is the first
-//! of a hash set. What else is found in a broken log depends on that choice.
+//! of a hash set. The other findings about a broken log depend on that choice.
 
 use super::cases::{Case, Cases};
 use super::read::{Key, Msg, Steps};

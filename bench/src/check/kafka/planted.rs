@@ -33,7 +33,7 @@ enum Bug {
     Foresee,
 }
 
-/// What a client is about to complete.
+/// The operation that a client is about to complete.
 enum Open {
     Send { key: usize, value: i64, offset: Option<i64>, failed: bool },
     Poll { polled: BTreeMap<usize, Vec<(i64, i64)>>, done: bool },
@@ -240,7 +240,7 @@ fn every_planted_bug_is_caught_by_name() {
             let (history, struck) = Broker::run(seed, bug);
             let outcome = check(&history);
             let context = || format!("{bug:?}, seed {seed}:\n{}", to_edn_lines(&history));
-            // What was foreseen may be sent before the poll completes, and is in order then.
+            // A foreseen message may be sent before the poll completes, and is in order then.
             let harmless = struck == 0 || bug == Bug::Foresee;
             assert!(harmless || outcome.verdict == Verdict::Invalid, "{}", context());
             let kinds = outcome.get("error-types").and_then(Edn::as_seq).unwrap_or_default();

@@ -22,10 +22,10 @@ pub(super) struct Key(pub(super) u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Msg(pub(super) u32);
 
-/// What an operation sent or polled, by key.
+/// The messages or offsets of one operation, by key.
 pub(super) type ByKey<T> = Vec<(Key, Vec<T>)>;
 
-/// What an operation did, as far as it matters here.
+/// The kind of an operation, as far as it matters here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// `send`, `poll` or `txn`.
@@ -311,8 +311,8 @@ impl<'h> Reader<'h> {
     }
 }
 
-/// What must not differ between an invocation and its completion: the kinds of its
-/// micro-operations, and keys and values of the sends.
+/// Returns the parts that must not differ between an invocation and its completion: the kinds of
+/// its micro-operations, and keys and values of the sends.
 fn intent(value: &Edn) -> Vec<[Option<&Edn>; 3]> {
     let mops = value.as_seq().unwrap_or_default().iter();
     mops.map(|mop| {

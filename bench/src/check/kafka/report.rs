@@ -5,8 +5,8 @@ use super::log::Log;
 use super::read::{Key, Msg, Steps};
 use crate::edn::Edn;
 
-/// What was found of one kind: how much, and the worst of it, as Jepsen
-/// selects: the largest gaps, the longest ways back, else what came first.
+/// Condenses the cases of one kind to their count and the worst of them, as Jepsen selects: the
+/// largest gaps, the longest ways back, else the first.
 pub(super) fn condensed(kind: &str, mut cases: Vec<Case>, steps: &Steps<'_>, log: &Log) -> Edn {
     let count = cases.len();
     let shown = match kind {

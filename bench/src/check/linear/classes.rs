@@ -29,7 +29,7 @@ impl<A: Clone + Ord> Classes<A> {
         class
     }
 
-    /// What operations of `class` do.
+    /// Returns the action of the operations of `class`.
     pub(super) fn action(&self, class: Class) -> &A {
         &self.actions[class.0 as usize]
     }

@@ -47,8 +47,8 @@ impl<const W: usize> Config<W> {
             && table.is_at_most(self.spent, other.spent)
     }
 
-    /// How unlikely it is to last. What it used up never comes back, so that it
-    /// weighs more than what it owes: measured on 20 processes, 5 % of whose calls are
+    /// Returns how unlikely it is to last. A spent call never comes back, so that it weighs more
+    /// than an owed one: measured on 20 processes, 5 % of whose calls are
     /// indeterminate, equal weights fail even with 64 times as many configurations.
     pub(super) fn cost(&self, table: &SpentTable) -> (u32, u32) {
         let spent = table.totals[self.spent.0 as usize];
@@ -74,7 +74,7 @@ impl<const W: usize> Config<W> {
     }
 }
 
-/// What to do when a state has too many configurations.
+/// The way out when a state has too many configurations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Overflow {
     /// Drop the worst. The rest is possible, so that if it lasts to the end, the
@@ -202,7 +202,7 @@ type Counts = Arc<[(Class, u32)]>;
 #[derive(Clone, Debug)]
 pub(super) struct SpentTable {
     numbers: BTreeMap<Counts, Spent>,
-    /// What one more call of a class leads to, where it was asked for.
+    /// The counts after one more call of a class, where they were asked for.
     successors: BTreeMap<(Spent, Class), Spent>,
     counts: Vec<Counts>,
     /// The sum of each.

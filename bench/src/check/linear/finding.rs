@@ -25,7 +25,7 @@ pub enum Precision {
     Bound,
 }
 
-/// What the search found.
+/// The result of a search.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Finding {
     /// There is an order of effects; these are the possibilities at the end.

@@ -2,7 +2,7 @@
 //!
 //! Clients invoke, a hidden order of effects is drawn, and results come late: an
 //! operation takes effect at some time between its invocation and its return, on the one
-//! state that the model has then. What the operation does is drawn from the classes
+//! state that the model has then. The action of the operation is drawn from the classes
 //! that are possible in that state, so that every model can be generated from nothing
 //! but its classes.
 
@@ -43,7 +43,7 @@ pub struct Shape {
 #[derive(Clone, Copy)]
 struct Open {
     invoked: usize,
-    /// What it did, once it took effect.
+    /// Its class, once it took effect.
     class: Option<Class>,
     is_crashed: bool,
 }

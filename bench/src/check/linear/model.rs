@@ -1,4 +1,4 @@
-//! What an object may do: sequential specifications by name.
+//! The behaviour that an object may show: sequential specifications by name.
 //!
 //! A [`Model`] numbers its states and the classes of operations, so that the
 //! search handles small integers only, and tells which classes have the two simple

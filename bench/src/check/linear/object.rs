@@ -11,7 +11,7 @@ use crate::history::{Op, OpType, Pair};
 pub(super) struct Object<'h> {
     pub(super) model: Box<dyn Model>,
     pub(super) timeline: Timeline,
-    /// What each call of the timeline was in the history.
+    /// The operation of the history that each call of the timeline stands for.
     pairs: Vec<Pair<'h>>,
     /// Whether values are tuples `[key value]`.
     is_keyed: bool,
@@ -75,7 +75,7 @@ impl<'h> Object<'h> {
     }
 }
 
-/// What concerns the object in a value: the second element, if values are tuples.
+/// Returns the object's part of a value: the second element, if values are tuples.
 fn inner(value: &Edn, is_keyed: bool) -> &Edn {
     match value.as_seq() {
         Some([_, inner]) if is_keyed => inner,

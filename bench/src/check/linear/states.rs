@@ -62,7 +62,7 @@ impl<C: Clone + Ord> States<C> {
         }
     }
 
-    /// What an object in `state` contains.
+    /// Returns the contents of an object in `state`.
     pub(super) fn contents(&self, state: State) -> &C {
         &self.contents[state.0 as usize]
     }

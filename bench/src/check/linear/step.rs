@@ -162,8 +162,8 @@ impl<'t, const W: usize> Stepper<'t, W> {
         }
     }
 
-    /// What `configs` become when `call` returns, which is the next event. The frontier
-    /// stays before it.
+    /// Returns the successors of `configs` when `call` returns, which is the next event. The
+    /// frontier stays before it.
     pub(super) fn complete<'c>(
         &mut self,
         model: &mut dyn Model,

@@ -26,7 +26,7 @@ const MAX_TRIED: usize = 500_000;
 /// call that takes effect.
 const MAX_WEIGHT: usize = 8 << 20;
 
-/// What there is to tell about `finding`, if it is not good. `name` is the object's.
+/// Tells the story of `finding`, if it is not good. `name` is the object's.
 pub(super) fn tell(object: &mut Object<'_>, finding: &Finding, name: &str) -> Option<String> {
     match finding {
         Finding::Linearizable(_) => None,
@@ -193,7 +193,7 @@ fn values(object: &mut Object<'_>, call: CallId, before: &[Possibility]) -> Valu
     Values { found: found.into_iter().map(told).collect(), is_cut }
 }
 
-/// What was pending in `possibility`, but for `call`.
+/// Returns the calls that were pending in `possibility`, but for `call`.
 fn usable(object: &Object<'_>, possibility: &Possibility, call: CallId) -> Vec<(Class, CallId)> {
     let others = possibility.pending.iter().filter(|other| **other != call);
     others.map(|other| (object.timeline.call(*other).class, *other)).collect()

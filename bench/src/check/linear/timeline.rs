@@ -21,7 +21,7 @@ pub struct CallId(pub usize);
 /// An operation from invocation to completion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Call {
-    /// What it does.
+    /// Its class of operations.
     pub class: Class,
     /// Position of the invocation in the history.
     pub invoked: usize,

@@ -22,7 +22,7 @@ pub(super) enum Fate {
 /// One element.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Element<'a> {
-    /// What was added.
+    /// The value that was added.
     pub(super) value: &'a Edn,
     /// The completion that first proved it to be in the set.
     pub(super) known: Option<&'a Op>,

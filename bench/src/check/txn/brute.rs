@@ -1,10 +1,10 @@
 //! The checker against brute force: all orders of a handful of transactions.
 //!
 //! Histories are made by running transactions in some order that real time allows and then
-//! falsifying a read or two, so that about as many are serializable as not.
-//! What brute force can explain must not be called invalid. For lists the reverse
-//! holds too, because every history ends with a read of all keys: the version
-//! order is then known, and with it every edge. Of registers too little is known for that.
+//! falsifying a read or two, so that about as many are serializable as not. A history that brute
+//! force can explain must not be called invalid. For lists the reverse holds too, because every
+//! history ends with a read of all keys: the version order is then known, and with it every edge.
+//! Of registers too little is known for that.
 
 use std::collections::BTreeMap;
 

@@ -24,9 +24,9 @@ pub(super) struct Edges<'t, 'h> {
 /// The two micro-operations that make an edge.
 struct Link {
     key: Id,
-    /// What the earlier one wrote or read; `None` is the initial state.
+    /// The version that the earlier one wrote or read; `None` is the initial state.
     value: Option<Id>,
-    /// What the later one wrote, where that is something else.
+    /// The version that the later one wrote, where that is another.
     next: Option<Id>,
     from_mop: usize,
     to_mop: usize,

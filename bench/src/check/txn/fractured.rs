@@ -31,7 +31,7 @@ pub(super) struct Fractured {
     /// The one that missed another.
     missed: usize,
     key: Id,
-    /// What it should have seen, or something newer.
+    /// The element that it should have seen, or a newer one.
     element: Id,
 }
 

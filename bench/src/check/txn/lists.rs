@@ -37,12 +37,12 @@ struct List<'t> {
     unseen: Vec<u32>,
 }
 
-/// What a transaction knows of a list.
+/// The knowledge that a transaction has of a list.
 #[derive(Default)]
 struct State<'t> {
-    /// What it read last.
+    /// The elements that it read last.
     known: Option<&'t [Id]>,
-    /// What it has appended since.
+    /// The elements that it has appended since.
     own: Vec<Id>,
     has_appended: bool,
 }
@@ -64,7 +64,7 @@ pub(super) fn are_sound(txns: &Transactions<'_>) -> bool {
     lists.graph(txns).is_some_and(|graph| !graph.has_cycle())
 }
 
-/// What a completed transaction read of a list; none if that is not known.
+/// Returns the elements that a completed transaction read of a list; none if they are not known.
 fn read(kind: OpType, value: &ReadValue) -> Option<&[Id]> {
     match value {
         ReadValue::List(elements) => Some(elements),

@@ -89,7 +89,7 @@ pub fn check<'h>(history: impl Into<Events<'h>>, flavour: Flavour, options: &Opt
     }
     let findings = findings(&txns, flavour, options, &report, &phantoms);
     let mut outcome = conclude(flavour, findings, &report, options);
-    // What the reference rejects needs no further reason.
+    // A history that the reference rejects needs no further reason.
     if let Some(examined) = examined.filter(|e| !e.is_sound && outcome.verdict != Verdict::Invalid)
     {
         outcome.stricter = stricter::judge(&txns, examined, options);

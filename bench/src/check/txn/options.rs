@@ -1,10 +1,10 @@
-//! What a history of transactions is held to.
+//! The demands on a history of transactions.
 
 use std::time::Duration;
 
 use super::models::Model;
 
-/// What the transactions of a history are made of.
+/// The micro-operations of the transactions of a history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flavour {
     /// `[:append k v]` and `[:r k [v ...]]`.
@@ -23,7 +23,7 @@ impl Flavour {
     }
 }
 
-/// What a history is held to.
+/// The demands on a history.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The models it must satisfy, all of them.

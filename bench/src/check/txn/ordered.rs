@@ -48,7 +48,7 @@ pub(super) struct Step {
     pub(super) txns: [usize; 2],
 }
 
-/// What was found.
+/// The findings by the order of versions.
 pub(super) struct Examined {
     /// The shortest circle of versions of each key that has one.
     pub(super) stale: Vec<Vec<Step>>,
@@ -59,7 +59,7 @@ pub(super) struct Examined {
     pub(super) is_sound: bool,
 }
 
-/// What a transaction knew of a key, from outside, first and last.
+/// The versions of a key that a transaction knew from outside, first and last.
 struct Touch {
     key: Id,
     txn: u32,
@@ -337,7 +337,7 @@ impl Touch {
         self.txn as usize
     }
 
-    /// What follows from this transaction having come before another.
+    /// Returns the edge that follows from this transaction having come before another.
     fn before(&self, later: &Touch) -> Option<Edge> {
         let (from, to) = (self.last, later.first);
         (from != to).then_some(Edge { from, to, txns: [self.txn, later.txn] })

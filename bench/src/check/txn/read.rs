@@ -136,7 +136,7 @@ impl Reader {
                     "process {process} invokes while its last is still open"
                 )));
             }
-            // What an invocation intends plays no part in adya's analysis.
+            // The intent of an invocation plays no part in adya's analysis.
             self.push(opened, process, op.kind, Vec::new());
             return Ok(());
         }
@@ -198,7 +198,7 @@ impl Reader {
                 Err("writes nil, which cannot be told from the initial state".into())
             }
             (Flavour::RwRegister, Some("w")) => Ok(Mop::Write { key, value: self.names.id(value) }),
-            // What an invocation says about a read means nothing yet.
+            // An invocation's own word on a read means nothing yet.
             (_, Some("r")) if invoked => Ok(Mop::Read { key, value: ReadValue::Nil }),
             (_, Some("r")) => Ok(Mop::Read { key, value: self.read_value(value)? }),
             (_, f) => Err(format!(

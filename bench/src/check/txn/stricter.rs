@@ -1,4 +1,4 @@
-//! What follows from real time, or from sessions, for each register: findings of our own.
+//! The consequences of real time, or of sessions, for each register: findings of our own.
 //!
 //! They are a part of their own beside the reference's verdict, see [`Outcome::stricter`].
 
@@ -14,8 +14,8 @@ const SHOWN: usize = 8;
 /// Lines of one case that are told.
 const LINES: usize = 16;
 
-/// What the models forbid beyond the reference's findings; none if there is nothing of it.
-/// `realtime` is what was found by the order of real time.
+/// Judges by the models that go beyond the reference's findings; none if none of them is broken.
+/// `realtime` holds the findings by the order of real time.
 pub(super) fn judge(
     txns: &Transactions<'_>,
     realtime: Examined,

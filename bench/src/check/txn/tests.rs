@@ -18,8 +18,8 @@ fn types(details: &Edn) -> BTreeSet<String> {
     types.iter().filter_map(|t| t.as_text().map(str::to_owned)).collect()
 }
 
-/// What a history is to be held to: `; models: a, b` and `; fractured-reads`
-/// among the comments at its top.
+/// Reads the demands on a history: `; models: a, b` and `; fractured-reads` among the comments at
+/// its top.
 fn options(text: &str) -> Options {
     let mut options = Options::default();
     for line in text.lines().map_while(|line| line.strip_prefix("; ")) {
@@ -68,7 +68,7 @@ fn hand_written_histories_keep_their_verdicts() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// What the real Maelstrom said about the history beside it.
+/// Returns our outcome, and the real Maelstrom's for the same history.
 fn maelstrom(run: &str, flavour: Flavour) -> (Outcome, Edn) {
     let dir = histories().join(run).join(flavour.name());
     let history = history::read(&dir.join("history.edn")).unwrap();

@@ -59,7 +59,7 @@ pub struct ExploreArgs {
     /// nodes get no arguments but those after --
     #[arg(long, value_name = "PATH", conflicts_with_all = ["jobs", "shrink", "plan"])]
     pub(super) nodes_bin: Option<PathBuf>,
-    /// What transactions are held to, separated by commas
+    /// Consistency models that transactions must satisfy, separated by commas
     #[arg(long, default_value = "strict-serializable")]
     pub(super) consistency_models: String,
     /// Required fraction of successful operations in runs that take no node down: none,
@@ -88,7 +88,7 @@ fn seconds(text: &str) -> Result<f64, String> {
     if is_fine { Ok(seconds) } else { Err("a number of seconds above 0".into()) }
 }
 
-/// What the flags keep fixed.
+/// Returns the space of runs that the flags leave open.
 pub(super) fn space<'a>(args: &ExploreArgs, challenge: &'a dyn Challenge) -> Space<'a> {
     let mut space = Space {
         consistency_models: args.consistency_models.clone(),

@@ -64,7 +64,7 @@ pub(super) fn run(args: &ExploreArgs, challenge: &dyn Challenge, bin: &Path) -> 
     Exit::Verdict(Verdict::Valid)
 }
 
-/// What a run is on the real clock.
+/// Adapts a run to the real clock.
 fn real(run: &mut RunArgs) {
     run.time_limit = TIME_LIMIT_S;
     run.latency = run.latency.min(LATENCY_MAX_MS);
@@ -98,7 +98,7 @@ fn attempt(
         say(format_args!("{:?}: {}", trial.verdict, trial.why));
         say(format_args!("The nodes' logs: {}", log_dir.display()));
     } else {
-        // What cannot be removed from a directory for temporary files does no harm there.
+        // A file that cannot be removed from a directory for temporary files does no harm there.
         let _ = std::fs::remove_dir_all(&log_dir);
     }
     Ok(Exit::of(&trial))

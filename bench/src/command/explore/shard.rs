@@ -45,7 +45,7 @@ impl Shard {
     }
 }
 
-/// What an exploration came to, for other programs.
+/// Returns the result of an exploration, for other programs.
 pub(super) fn explored(
     space: &Space<'_>,
     (from, seeds): (u64, u64),

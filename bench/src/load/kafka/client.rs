@@ -6,8 +6,8 @@
 //! is refused for certain the poll counts as failed though it moved on, and the next
 //! one skips what it had read.
 //!
-//! What an assignment is told about committed offsets is recorded under `:committed`, which
-//! Maelstrom's client does not do: our checker compares it with what was acknowledged.
+//! The committed offsets that an assignment is told are recorded under `:committed`, which
+//! Maelstrom's client does not do: our checker compares them with the acknowledged ones.
 
 use std::collections::BTreeMap;
 
@@ -25,7 +25,7 @@ use crate::history::OpType;
 pub(super) struct KafkaClient {
     /// The next offset to poll, by key.
     positions: BTreeMap<CompactString, i64>,
-    /// What a poll has brought while its commit is under way.
+    /// The messages that a poll has brought while its commit is under way.
     polled: Option<Edn>,
 }
 

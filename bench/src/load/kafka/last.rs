@@ -23,7 +23,7 @@ const POLL_INTERVAL_S: f64 = 0.2;
 /// does not look at it, but its histories have it.
 const POLL_MS: i64 = 1000;
 
-/// What a worker does next.
+/// The next operation of a worker.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Crash,

@@ -13,9 +13,9 @@ const OPERATIONS_MAX: usize = 40;
 
 /// Something that a checker found.
 pub(crate) struct Anomaly {
-    /// What kind it is: `lost`, `G1c`.
+    /// Its kind: `lost`, `G1c`.
     pub(crate) kind: String,
-    /// What it is about, in a few words.
+    /// Its subject, in a few words.
     pub(crate) title: String,
     /// Sentences.
     pub(crate) lines: Vec<String>,

@@ -86,7 +86,7 @@ fn values_of(error: &Edn) -> BTreeSet<String> {
     each.map(ToString::to_string).collect()
 }
 
-/// What was seen at each offset of a key.
+/// Returns the messages that were seen at each offset of a key.
 fn log_of(key: &Edn, evidence: &Evidence<'_>) -> BTreeMap<i64, Row> {
     let mut log: BTreeMap<i64, Row> = BTreeMap::new();
     for pair in &evidence.pairs {

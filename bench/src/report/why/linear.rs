@@ -105,7 +105,7 @@ fn completion(history: &[Op], at: usize) -> usize {
     history[at + 1..].iter().position(is_end).map_or(at, |after| at + 1 + after)
 }
 
-/// What happened before the event at `end`, and it.
+/// Returns the last steps up to the event at `end` and with it.
 fn steps(history: &[Op], end: usize) -> Vec<Step<'_>> {
     let returns: Vec<usize> =
         (0..=end).filter(|at| history[*at].kind == OpType::Ok || *at == end).collect();

@@ -16,7 +16,7 @@ use crate::check::linear::timeline::{Class, State};
 use crate::check::linear::values::Values;
 use crate::edn::Edn;
 
-/// What an operation does, over numbered values.
+/// The effect of an operation, over numbered values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Action {
     /// The number is that of a state.
@@ -63,7 +63,7 @@ impl Read {
 
     /// Whether no read returns `value`, however much is appended to it.
     fn is_out_of_reach(&self, value: &Edn) -> bool {
-        // What begins with a value comes next after it in order.
+        // A value that begins with this one comes next after it in order.
         match value {
             Edn::Str(_) if self.is_mixed => false,
             Edn::Str(text) => {

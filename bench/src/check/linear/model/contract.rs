@@ -78,7 +78,7 @@ pub(super) fn record(name: &str, entries: Vec<(Edn, Edn)>) -> Edn {
     Edn::tagged(format!("knossos.model.{name}"), Edn::Map(entries))
 }
 
-/// What Knossos prints in place of a state when a step is impossible.
+/// Returns the record that Knossos prints in place of a state when a step is impossible.
 pub(in crate::check::linear) fn inconsistent(why: String) -> Edn {
     record("Inconsistent", vec![(Edn::keyword("msg"), Edn::str(why))])
 }

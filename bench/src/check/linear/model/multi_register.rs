@@ -20,7 +20,7 @@ struct MicroOp {
     value: u32,
 }
 
-/// What every key that is not nil holds.
+/// The value of every key that is not nil.
 type Contents = BTreeMap<u32, u32>;
 
 /// Registers by key, each initially nil.

@@ -9,7 +9,7 @@ use crate::check::linear::timeline::{Class, State};
 use crate::check::linear::values::Values;
 use crate::edn::Edn;
 
-/// What an operation does, over numbered values.
+/// The effect of an operation, over numbered values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Action {
     Read(u32),

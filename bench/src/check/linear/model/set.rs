@@ -15,7 +15,7 @@ use crate::edn::Edn;
 /// The elements, by number.
 type Contents = BTreeSet<u32>;
 
-/// What an operation does.
+/// The effect of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Action {
     Read(State),

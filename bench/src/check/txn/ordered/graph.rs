@@ -60,7 +60,7 @@ impl Graph {
     /// The nodes on cycles, and on ways from one cycle to another; none without a cycle.
     pub(super) fn core(&self) -> Vec<usize> {
         let mut left = self.unordered();
-        // What only comes after a cycle leads nowhere: the same from the other end.
+        // A node that only comes after a cycle leads nowhere: the same from the other end.
         let rest: Vec<usize> = (0..self.len()).filter(|node| left[*node]).collect();
         let mut back: Vec<(usize, usize)> = Vec::new();
         let mut after = vec![0_u32; self.len()];

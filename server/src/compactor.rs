@@ -14,7 +14,7 @@ use crate::kv::Command;
 use crate::node::{Reply, Request};
 use crate::proto::etcdserverpb::CompactionRequest;
 
-/// What of the past is kept. Both limits hold; zero is no limit.
+/// The part of the past that is kept. Both limits hold; zero is no limit.
 #[derive(Clone, Copy, Debug)]
 pub struct Retention {
     /// Revisions that were replaced longer ago go.
@@ -28,7 +28,7 @@ const TURN: Duration = Duration::from_secs(10);
 /// How finely a period is measured, in parts of it.
 const SAMPLES: u32 = 10;
 
-/// What the revision was, and when.
+/// The time of a look at the store, and its revision then.
 type Sample = (Duration, i64);
 
 /// Looks after the past, for ever.

@@ -253,7 +253,7 @@ pub fn member_id(token: &str, name: &str, urls: &[String]) -> u64 {
     hash(["member", token, name].into_iter().chain(sorted.iter().map(String::as_str)))
 }
 
-/// What tells foundings apart.
+/// Returns the id of a founding, which differs with its token and its founders.
 pub fn founding_id(token: &str, founders: &BTreeMap<String, Vec<String>>) -> u64 {
     let members = founders.iter().flat_map(|(name, urls)| {
         let mut urls: Vec<&str> = urls.iter().map(String::as_str).collect();

@@ -54,7 +54,7 @@ pub struct DataDir {
     pub is_new: bool,
     /// The log, for writing.
     pub storage: FileStorage,
-    /// What the log held.
+    /// The log as it was found.
     pub log: Log,
 }
 

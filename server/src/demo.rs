@@ -135,7 +135,7 @@ async fn is_healthy(port: u16) -> std::io::Result<bool> {
     Ok(answer.starts_with("HTTP/1.1 200"))
 }
 
-/// What to type next.
+/// Prints the commands to type next.
 fn tell(servers: &[Server], children: &[Child], directory: &Path, program: &Path) {
     println!("Three servers run; their data and logs are in {}", directory.display());
     for (server, child) in servers.iter().zip(children) {

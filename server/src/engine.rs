@@ -42,7 +42,7 @@ pub trait Outbox: Send + 'static {
     fn meet(&mut self, id: RaftId, member: &Member);
 }
 
-/// What comes to the node's thread.
+/// The messages to the node's thread.
 enum Arrival {
     Request(Request, oneshot::Sender<Reply>),
     Input(Input),
@@ -55,7 +55,7 @@ enum Arrival {
 #[derive(Clone)]
 pub struct Handle {
     queue: mpsc::Sender<Arrival>,
-    /// What the engine counts.
+    /// The engine's counters.
     pub metrics: Arc<Metrics>,
     /// The identity of the cluster; 0 until it is known.
     cluster: Arc<AtomicU64>,
@@ -117,7 +117,7 @@ impl Handle {
     }
 }
 
-/// What an engine is started with.
+/// The parts that an engine is started with.
 pub struct Setup<O> {
     /// The server.
     pub node: Node,
@@ -246,7 +246,7 @@ impl Disk {
     }
 }
 
-/// What ended a wait.
+/// The end of a wait.
 enum Woken {
     Arrivals,
     Deadline,

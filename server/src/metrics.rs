@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// What the engine counts.
+/// The counters of the engine.
 #[derive(Debug, Default)]
 pub struct Metrics {
     /// Flushes of the log.

@@ -70,7 +70,7 @@ fn a_server_alone_waits_and_a_second_one_makes_them_healthy() {
     cluster.wait_healthy();
 }
 
-/// What clients were told was written, by key: the highest number.
+/// The writes that were acknowledged to clients, by key: the highest number.
 type Told = Arc<Mutex<BTreeMap<String, u64>>>;
 
 /// Clients that write rising numbers, each to a key of its own, at the server `i`.

@@ -99,7 +99,7 @@ const TXNS: &[&str] = &[
     "version(\"x\") = \"1\"\n\nput x 1\ndel x\n\n\n",
 ];
 
-/// What differs between any two clusters.
+/// The fields that differ between any two clusters.
 const OWN: &[&str] = &[
     "cluster_id",
     "member_id",

@@ -26,7 +26,7 @@ const KEYS: u64 = 8;
 /// Clients at each server.
 const CLIENTS: u64 = 12;
 
-/// What the clients saw, in the order of their clocks.
+/// The history as the clients saw it, in the order of their clocks.
 #[derive(Clone)]
 struct Recorder {
     began: Instant,

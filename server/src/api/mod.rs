@@ -1,4 +1,4 @@
-//! What clients see, on one port: gRPC, its JSON twin, REST, health and metrics.
+//! The services for clients, on one port: gRPC, its JSON twin, REST, health and metrics.
 //!
 //! The files here translate; what a request means is decided in `kv` and `node`. Every
 //! request for keys goes through [`App`], whichever way it came in.
@@ -24,7 +24,7 @@ pub const ETCD_VERSION: &str = "3.5.13";
 /// The version of this program.
 pub const OWN_VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// What bounds a request.
+/// The bounds of a request.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// The most bytes of a request, as it stands in the log.
@@ -206,7 +206,7 @@ impl App {
     }
 }
 
-/// What etcd counts beside the request itself: a header with an id, and two tags.
+/// The bytes that etcd counts beside the request itself: a header with an id, and two tags.
 const LOGGED_OVERHEAD_BYTES: usize = 17;
 
 fn member_of(id: RaftId, member: &Member) -> pb::Member {

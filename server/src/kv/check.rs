@@ -113,8 +113,8 @@ impl<'a> Changes<'a> {
     }
 }
 
-/// What a list of operations changes, if it changes no key twice. The two lists of a nested
-/// transaction exclude each other, so they may share keys.
+/// Collects the keys that a list of operations changes, if it changes no key twice. The two lists
+/// of a nested transaction exclude each other, so they may share keys.
 fn changes(ops: &[RequestOp]) -> Result<Changes<'_>, Error> {
     let requests = || ops.iter().filter_map(|op| op.request.as_ref());
     let mut all = Changes::default();

@@ -10,7 +10,7 @@ use crate::proto::etcdserverpb::{
     PutResponse, TxnRequest, TxnResponse,
 };
 
-/// What changes the store.
+/// A change of the store.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
     /// Writes a key.
@@ -23,7 +23,7 @@ pub enum Command {
     Compact(CompactionRequest),
 }
 
-/// What a command brought. The headers hold the revision and nothing else.
+/// The result of a command. The headers hold the revision and nothing else.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Response {
     /// Answers a put.

@@ -8,19 +8,19 @@
 //! was: reads, and the writing of snapshots, work on a clone in another thread while the
 //! original goes on.
 //!
-//! # What is in which file
+//! # The files
 //!
 //! `store` holds the maps and the changes to them; `range` reads; `write` carries out the
 //! commands; `txn` transactions; `check` refuses malformed requests before they reach a
 //! log; `command` and `snapshot` are the bytes.
 //!
-//! # What is deliberately missing
+//! # Deliberately missing
 //!
 //! * Leases and watches: there is no command that grants a lease, so a put with one is
 //!   answered as etcd answers a lease that does not exist.
 //! * State larger than memory.
 //!
-//! What an operation means, down to its errors and oddities, is etcd's decision;
+//! The meaning of an operation, down to its errors and oddities, is etcd's decision;
 //! `tests/oracle.rs` compares answer by answer.
 
 mod check;

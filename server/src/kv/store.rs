@@ -44,7 +44,7 @@ pub(super) struct Version {
     pub(super) body: Option<Body>,
 }
 
-/// What a version that is no tombstone holds.
+/// The contents of a version that is no tombstone.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Body {
     pub(super) value: Arc<[u8]>,

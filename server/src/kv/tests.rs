@@ -1,5 +1,5 @@
-//! Laws of the store. What its answers must be is the oracle's business
-//! (`tests/oracle.rs`); here is what no answer shows.
+//! Laws of the store. Its answers are the oracle's business (`tests/oracle.rs`); here are the laws
+//! that no answer shows.
 
 use bytes::Bytes;
 use proptest::prelude::*;

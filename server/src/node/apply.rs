@@ -1,4 +1,4 @@
-//! What the log decides.
+//! The effects of the log's entries.
 
 use seaworthy::raft::{
     ClientId, CommandStatus, Entry, Index, Payload, ProposeError, RaftId, Sequence,
@@ -173,7 +173,7 @@ impl Node {
     }
 }
 
-/// What becomes of a server that begins a life.
+/// The decision on a server that begins a life.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Beginning {
     New,

@@ -18,7 +18,7 @@ const WINDOW_BYTES: usize = 8 << 20;
 /// How many bytes of writes may wait here.
 const MAX_QUEUED_BYTES: usize = 64 << 20;
 
-/// What this node wants of its cluster.
+/// The node as a client of its own cluster: its session, and the writes that wait.
 #[derive(Debug)]
 pub(super) struct Client {
     /// The session, once the log has opened it.

@@ -1,4 +1,4 @@
-//! What stands in the log: commands with their session, and sessions that begin.
+//! The commands in the log: writes with their session, and sessions that begin.
 //!
 //! ```text
 //! write   1 u8 | session u64 | number u64 | floor u64 | origin u64 | command
@@ -52,7 +52,7 @@ pub(super) enum Envelope<'a> {
     Open(Open),
 }
 
-/// What tells a command from all others.
+/// The identity of a command among all others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Key {
     Write(u64, u64),

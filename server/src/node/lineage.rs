@@ -31,7 +31,7 @@ impl Lineage {
         life
     }
 
-    /// The log has accepted the present life: nobody has to be told of older ones.
+    /// The log has accepted the present life: no server has to be told of older ones.
     pub(super) fn settle(&mut self) {
         self.0.drain(..self.0.len().saturating_sub(1));
     }

@@ -21,7 +21,7 @@
 //! of the leader (ReadIndex). Then each gets the store itself, as a clone that costs
 //! nothing, and is worked on in the thread of the one who asked.
 //!
-//! # What is in which file
+//! # The files
 //!
 //! `admit` decides who is listened to, by `lineage`; `client` holds writes and reads that wait; `flush` the end of a turn, when the core's
 //! wishes become effects; `apply` what the log decides; `machine` the replicated state;
@@ -63,7 +63,7 @@ pub struct Token(pub u64);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ticket(pub u64);
 
-/// What happens to a node.
+/// The inputs of a node.
 #[derive(Debug)]
 pub enum Input {
     /// A client asks.
@@ -78,7 +78,7 @@ pub enum Input {
     Stop,
 }
 
-/// What a client asks.
+/// The requests of a client.
 #[derive(Debug)]
 pub enum Request {
     /// To carry out a command, encoded: [`kv::Command::encode`].
@@ -91,7 +91,7 @@ pub enum Request {
     Inspect,
 }
 
-/// What becomes of a request.
+/// The outcome of a request.
 #[derive(Debug)]
 pub enum Reply {
     /// The command was carried out, or refused by the state it met.
@@ -107,7 +107,7 @@ pub enum Reply {
 /// A look at a server.
 #[derive(Debug)]
 pub struct View {
-    /// What the core knows.
+    /// The status of the core.
     pub status: Status,
     /// How far the others are, if this server leads: the last entry known to be the same.
     pub matched: BTreeMap<RaftId, u64>,
@@ -134,7 +134,7 @@ pub enum Failure {
     Stopping,
 }
 
-/// What a node wants done, in this order.
+/// The effects that a node wants, in this order.
 #[derive(Debug)]
 pub enum Effect {
     /// Appends a record to the log on disk.
@@ -155,7 +155,7 @@ pub enum Effect {
     Stopped,
 }
 
-/// What people should hear of.
+/// The events that people should hear of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// Another server leads, or none.
@@ -172,7 +172,7 @@ pub enum Event {
     Superseded(String),
 }
 
-/// What the timing depends on, in milliseconds, and other limits.
+/// The times, in milliseconds, and other limits.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
     /// A follower that hears nothing for this long, or twice as long, stands for election.
@@ -220,9 +220,9 @@ pub struct Node {
     inbox: VecDeque<Command>,
     /// Those that are in this leader's log and not applied.
     proposed: BTreeSet<envelope::Key>,
-    /// What the nodes that wait should know to be committed.
+    /// The entries that waiting nodes should know to be committed.
     hints: BTreeMap<RaftId, LogId>,
-    /// What this node heard to be committed.
+    /// The entry that this node heard to be committed.
     heard: Option<LogId>,
     /// Term and leader of the last turn.
     led: (Term, Option<RaftId>),
@@ -329,5 +329,5 @@ impl Node {
     }
 }
 
-/// What a recovered log is for [`Node::start`].
+/// A recovered log, for [`Node::start`].
 pub type Recovered = Log;

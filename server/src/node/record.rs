@@ -1,4 +1,4 @@
-//! What a node keeps on disk: records of what was appended, and checkpoints.
+//! The node's data on disk: records of appended entries, and checkpoints.
 //!
 //! ```text
 //! record       format u8 | postcard of [`Record`]
@@ -21,7 +21,7 @@ use super::lineage::Lineage;
 
 const FORMAT: u8 = 2;
 
-/// What a node must remember of itself besides the core's state.
+/// The facts that a node must remember of itself besides the core's state.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Standing {
     /// The identity of the cluster, once it is known.
@@ -95,7 +95,7 @@ pub(super) fn encode_checkpoint(
     data
 }
 
-/// What storage held.
+/// Decodes a stored log.
 ///
 /// # Errors
 /// If it was written by another version.

@@ -13,7 +13,7 @@ use super::machine::{Machine, Member};
 use super::record::{self, Standing};
 use super::{Node, Options, Ticket};
 
-/// What a node is told when it starts.
+/// The facts that a node is told when it starts.
 #[derive(Debug)]
 pub struct Start {
     /// Who it is.
@@ -26,7 +26,7 @@ pub struct Start {
     pub options: Options,
     /// Fresh random numbers: for this life, and for the cluster, if it has no identity.
     pub nonces: [u64; 2],
-    /// What storage held.
+    /// The log as storage held it.
     pub log: Log,
 }
 

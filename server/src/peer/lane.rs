@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, watch};
 use super::frame;
 use crate::node::Class;
 
-/// What a parcel costs besides its bytes, so that a flood of small ones is bounded too.
+/// The cost of a parcel besides its bytes, so that a flood of small ones is bounded too.
 const OVERHEAD_BYTES: usize = 64;
 
 /// The end of a lane where parcels go in.

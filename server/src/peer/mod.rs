@@ -63,7 +63,7 @@ enum Welcome {
     No(Hello, Refusal),
 }
 
-/// What the tasks of all connections share.
+/// The state that the tasks of all connections share.
 struct Shared {
     myself: Myself,
     node: Handle,

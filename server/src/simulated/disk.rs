@@ -25,7 +25,7 @@ pub(super) const STREAM: &str = "server";
 /// A record of a simulated server.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) enum Record {
-    /// What `identity.json` is to a real server: the first record.
+    /// The first record, in the place of a real server's `identity.json`.
     Incarnation(u64),
     /// A life begins: the node's record of it.
     Life(Vec<u8>),
@@ -35,12 +35,12 @@ pub(super) enum Record {
     Lives(BTreeMap<RaftId, u64>),
 }
 
-/// What is known of the data directory while its server runs.
+/// The contents of the data directory while its server runs.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Disk {
     /// The random number of the directory.
     pub(super) incarnation: u64,
-    /// It is not the one that the server had last: what is promised with it is forgotten if the
+    /// It is not the one that the server had last: promises made with it are forgotten if the
     /// server gets its own one back.
     #[serde(skip)]
     pub(super) is_doubtful: bool,
@@ -90,7 +90,7 @@ impl Disk {
     }
 }
 
-/// What all servers of a run know of each other's lives; for the operator's eyes alone.
+/// The lives of all servers of a run, as each knows them; for the operator's eyes alone.
 #[derive(Debug, Default)]
 pub struct Ledger {
     /// The last life that each server began.
@@ -175,7 +175,7 @@ pub(super) fn open(
             }
             disk.write(cx);
         }
-        // What it told the others that it knows may be among what is lost.
+        // The knowledge that it told the others of may be among the lost records.
         ledger.known.remove(&id);
         ledger.others.insert(id, Log { lost: None, ..log });
     } else if let Some(other) = ledger.others.get_mut(&id) {

@@ -1,6 +1,6 @@
 //! The same server as a node of the bench's simulation: `seaworthy explore -w kv-server`.
 //!
-//! What `engine`, `peer` and `data_dir` are to a real server, this is to a simulated one: it
+//! As `engine`, `peer` and `data_dir` are to a real server, this is to a simulated one: it
 //! carries out the effects of the pure [`Node`] with messages, timers and records of the node
 //! contract. A parcel brings the introduction of its sender along, where real servers
 //! introduce themselves once a connection.
@@ -65,7 +65,7 @@ struct Running {
     node: Node,
     names: BTreeMap<RaftId, NodeId>,
     disk: Disk,
-    /// What the disk calls a ticket, and what the node calls it.
+    /// The disk's name for each ticket, and the node's.
     tickets: VecDeque<(Written, Ticket)>,
     asked: BTreeMap<Token, (Asker, Asked)>,
     next_token: u64,

@@ -1,4 +1,4 @@
-//! What clients ask of a simulated server, in words of etcd's API.
+//! The requests of clients to a simulated server, in words of etcd's API.
 //!
 //! | request | carried out as |
 //! | --- | --- |
@@ -50,7 +50,7 @@ pub(super) struct Txn {
     tries: usize,
 }
 
-/// What to do next about a request.
+/// The next step of a request.
 pub(super) enum Next {
     Ask(Request),
     Answer(Value),

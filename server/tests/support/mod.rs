@@ -147,7 +147,7 @@ impl Cluster {
         }
     }
 
-    /// What a server has written to stderr.
+    /// Returns the text that a server has written to stderr.
     pub fn log(&self, name: &str) -> String {
         let file = self.dir.path().join(format!("{name}.log"));
         String::from_utf8_lossy(&std::fs::read(file).unwrap_or_default()).into_owned()

@@ -6,7 +6,7 @@
 //! are far from hard. So a pass (see `pass.rs`) keeps few configurations of
 //! each state, and when there are more, it forgets on purpose, in one of two ways:
 //!
-//! * It *evicts* the least likely ones. What remains is possible; if something
+//! * It *evicts* the least likely ones. The rest is possible; if something
 //!   remains at the end, the history is linearizable.
 //! * It *joins* two into one that dominates both. Every possible order remains; if
 //!   nothing remains, the history is not linearizable.

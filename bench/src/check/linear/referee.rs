@@ -7,15 +7,24 @@
 //! missing, go on from there, and go back when none is left. A situation is what took
 //! effect (a set of calls) and the state; none is entered twice. It knows nothing of
 //! slots, hiding, domination or joins, only that indeterminate calls of one class need not be
-//! told apart. It is slow on purpose: it is what the search is tested with.
+//! told apart. It is simple on purpose: it is what the search is tested with.
+//!
+//! It is also asked last, when the search gave up: depth first, an order that exists is sometimes
+//! found at once where the search, breadth first between two returns, drowns in the orders of
+//! enqueues that all look alike so far.
 
 use std::collections::BTreeSet;
 
+use super::finding::{Finding, Possibility, Precision};
 use super::model::Model;
+use super::pass::MAX_POSSIBILITIES;
 use super::timeline::{CallId, Class, State, Timeline};
 
-/// Where the referee stops: situations entered.
+/// Where the referee stops: situations remembered. A million takes about 250 MB.
 pub const MAX_SITUATIONS: usize = 2_000_000;
+
+/// Where it stops, too: bytes of the model's states.
+const MAX_WEIGHT: usize = 200_000_000;
 
 /// What took effect, and the state that it left.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,6 +41,16 @@ struct Situation {
 /// Whether some order of effects explains `timeline`. None if that takes more than
 /// `max` situations.
 pub fn is_linearizable(model: &mut dyn Model, timeline: &Timeline, max: usize) -> Option<bool> {
+    match judge(model, timeline, max) {
+        Finding::Linearizable(_) => Some(true),
+        Finding::Violation { .. } => Some(false),
+        Finding::GaveUp { .. } => None,
+    }
+}
+
+/// The verdict on `timeline`; the referee gives up after `max` situations. A violation is at the
+/// first return that no order of effects explains.
+pub(super) fn judge(model: &mut dyn Model, timeline: &Timeline, max: usize) -> Finding {
     let (mut returning, mut crashed) = (Vec::new(), Vec::new());
     for id in 0..timeline.calls.len() {
         let kind =
@@ -41,21 +60,78 @@ pub fn is_linearizable(model: &mut dyn Model, timeline: &Timeline, max: usize) -
     let state = model.initial();
     let start = Situation { all_below: 0, above: Vec::new(), crashed: Vec::new(), state };
     let mut entered = BTreeSet::new();
+    let mut furthest = Furthest::default();
     let mut open = vec![start];
     while let Some(situation) = open.pop() {
-        if situation.all_below == returning.len() {
-            return Some(true);
-        }
-        if !entered.insert(situation.clone()) {
+        let Some(missing) = situation.first_missing(timeline, &returning) else {
+            let pending = crashed.clone();
+            return Finding::Linearizable(vec![Possibility {
+                state: situation.state,
+                last: None,
+                pending,
+            }]);
+        };
+        if entered.contains(&situation) {
             continue;
         }
-        if entered.len() > max {
-            return None;
-        }
+        furthest.note(timeline, missing, situation.state);
         let next = successors(model, timeline, &returning, &crashed, &situation);
+        entered.insert(situation);
         open.extend(next.into_iter().filter(|next| !entered.contains(next)));
+        if entered.len() + open.len() > max {
+            return Finding::GaveUp { reason: format!("more than {max} situations") };
+        }
+        if model.weight() > MAX_WEIGHT {
+            return Finding::GaveUp { reason: "the states of the object are too large".into() };
+        }
     }
-    Some(false)
+    furthest.violation()
+}
+
+impl Situation {
+    /// The call among those that did not take effect which returns first.
+    fn first_missing(&self, timeline: &Timeline, returning: &[CallId]) -> Option<CallId> {
+        let mut first: Option<(usize, CallId)> = None;
+        for (at, id) in returning.iter().enumerate().skip(self.all_below) {
+            let call = timeline.call(*id);
+            if first.is_some_and(|(returned, _)| call.invoked > returned) {
+                break;
+            }
+            let returned = call.returned.unwrap_or(usize::MAX);
+            if self.above.binary_search(&at).is_err() && first.is_none_or(|(r, _)| returned < r) {
+                first = Some((returned, *id));
+            }
+        }
+        first.map(|(_, call)| call)
+    }
+}
+
+/// The last return that was reached, and the states before it.
+#[derive(Default)]
+struct Furthest {
+    returned: usize,
+    call: Option<CallId>,
+    states: BTreeSet<State>,
+}
+
+impl Furthest {
+    fn note(&mut self, timeline: &Timeline, missing: CallId, state: State) {
+        let returned = timeline.call(missing).returned.unwrap_or(usize::MAX);
+        if self.call.is_none() || returned > self.returned {
+            (self.returned, self.call) = (returned, Some(missing));
+            self.states.clear();
+        }
+        if returned == self.returned && self.states.len() < MAX_POSSIBILITIES {
+            self.states.insert(state);
+        }
+    }
+
+    fn violation(self) -> Finding {
+        let call = self.call.expect("a timeline without returns is linearizable");
+        let possibility = |state| Possibility { state, last: None, pending: Vec::new() };
+        let before = self.states.into_iter().map(possibility).collect();
+        Finding::Violation { call, before, precision: Precision::Some }
+    }
 }
 
 /// The situations one call later, the most promising last.

@@ -14,7 +14,8 @@
 //! A pass that forgot nothing is conclusive either way. Between the passes a search for the
 //! best (see `best.rs`) goes back where a pass would have had to keep more; it is exact.
 //! The first conclusive answer counts. If there is none, the next turn of each may do
-//! more; if the [`Limits`] are reached, the history does not tell. So the answer may be
+//! more; if the [`Limits`] are reached, a search depth first is asked (see `referee.rs`), and if it does
+//! not know either, the history does not tell. So the answer may be
 //! missing, but is never wrong: `step.rs` has the argument, and the referee the proof by test.
 
 use super::best::BestFirst;
@@ -22,6 +23,7 @@ use super::config::Overflow;
 use super::finding::{Finding, Precision};
 use super::model::Model;
 use super::pass::{End, pass};
+use super::referee;
 use super::relevant::Crashed;
 use super::step::Capacity;
 use super::timeline::Timeline;
@@ -34,11 +36,14 @@ pub struct Limits {
     pub max_per_state: usize,
     /// Largest number of comparisons of configurations for one object.
     pub max_work: u64,
+    /// Largest number of situations of the search depth first, which comes last.
+    pub max_situations: usize,
 }
 
 impl Limits {
-    /// A few seconds for one object.
-    pub const DEFAULT: Limits = Limits { max_per_state: 16_384, max_work: 500_000_000 };
+    /// A few seconds for one object; the situations take about 200 MB.
+    pub const DEFAULT: Limits =
+        Limits { max_per_state: 16_384, max_work: 500_000_000, max_situations: 800_000 };
 }
 
 /// Configurations of one state in the first pass: enough for nearly every correct history.
@@ -113,12 +118,17 @@ fn deepen<const W: usize>(model: &mut dyn Model, timeline: &Timeline, limits: Li
                 }
             }
         }
-        if let Some(reason) = reason {
-            return Finding::GaveUp { reason };
+        if reason.is_none() && max_per_state >= limits.max_per_state {
+            reason = Some(format!("more than {max_per_state} configurations of one state"));
         }
-        if max_per_state >= limits.max_per_state {
-            let reason = format!("more than {max_per_state} configurations of one state");
-            return Finding::GaveUp { reason };
+        if let Some(reason) = reason {
+            drop(best);
+            model.forget();
+            return match referee::judge(model, timeline, limits.max_situations) {
+                Finding::GaveUp { .. } => Finding::GaveUp { reason },
+                Finding::Linearizable(possibilities) => Finding::Linearizable(possibilities),
+                violation => sharpened::<W>(model, timeline, violation),
+            };
         }
         turn = work - before;
         max_per_state = (max_per_state * GROWTH).min(limits.max_per_state);

@@ -177,7 +177,8 @@ fn compare_random(model: &mut dyn Model, rounds: u64, certain: &[Class], crashed
         let timeline = random_timeline(&mut rng, calls, certain, crashed);
         let expected = brute::is_linearizable(model, &timeline);
         assert_eq!(verdict(model, &timeline), expected, "seed {seed}: {timeline:?}");
-        let cramped = Limits { max_per_state: 1 + below(&mut rng, 2), ..Limits::DEFAULT };
+        let max_per_state = 1 + below(&mut rng, 2);
+        let cramped = Limits { max_per_state, max_situations: 0, ..Limits::DEFAULT };
         match search(model, &timeline, cramped) {
             Finding::Linearizable(_) => assert!(expected, "seed {seed}: {timeline:?}"),
             Finding::Violation { .. } => assert!(!expected, "seed {seed}: {timeline:?}"),
@@ -263,7 +264,7 @@ fn more_open_calls_than_a_word_has_bits() {
 fn a_limit_on_work_is_kept() {
     let mut model = Register::with_cas();
     let timeline = Timeline::new(all_open(&mut model, 40));
-    let limits = Limits { max_work: 100, ..Limits::DEFAULT };
+    let limits = Limits { max_work: 100, max_situations: 0, ..Limits::DEFAULT };
     let finding = search(&mut model, &timeline, limits);
     assert!(matches!(&finding, Finding::GaveUp { reason } if reason.contains("comparisons")));
 }
@@ -295,16 +296,31 @@ fn every_model_is_judged_as_the_referee_and_the_definition_do() {
             assert_eq!(referee, Some(expected), "{name}, seed {seed}: {timeline:?}");
             assert_eq!(verdict(model, &timeline), expected, "{name}, seed {seed}: {timeline:?}");
             assert_cramped(model, &timeline, expected, seed);
+            assert_the_last_word_is_the_same(model, &timeline, seed);
             counts[usize::from(expected)] += 1;
         }
         assert!(counts[0] > 20 && counts[1] > 100, "{name}: {counts:?}");
     }
 }
 
+/// Checks that the search depth first, which is asked last, accuses the same call.
+fn assert_the_last_word_is_the_same(model: &mut dyn Model, timeline: &Timeline, seed: u64) {
+    let exact = search(model, timeline, Limits::DEFAULT);
+    let at_once = Limits { max_work: 0, ..Limits::DEFAULT };
+    match (exact, search(model, timeline, at_once)) {
+        (Finding::Linearizable(_), Finding::Linearizable(_)) => {}
+        (Finding::Violation { call, .. }, Finding::Violation { call: last, .. }) => {
+            assert_eq!(call, last, "seed {seed}: {timeline:?}");
+        }
+        findings => panic!("seed {seed}: {findings:?}: {timeline:?}"),
+    }
+}
+
 /// Checks that a search which has to evict, to join and to stop is never wrong.
 fn assert_cramped(model: &mut dyn Model, timeline: &Timeline, expected: bool, seed: u64) {
     for (max_per_state, max_work) in [(1, u64::MAX), (2, u64::MAX), (1, 300), (3, 300)] {
-        match search(model, timeline, Limits { max_per_state, max_work }) {
+        let limits = Limits { max_per_state, max_work, max_situations: 0 };
+        match search(model, timeline, limits) {
             Finding::Linearizable(_) => assert!(expected, "seed {seed}: {timeline:?}"),
             Finding::Violation { .. } => assert!(!expected, "seed {seed}: {timeline:?}"),
             Finding::GaveUp { reason } => assert!(!reason.is_empty()),
@@ -422,7 +438,8 @@ fn long_histories_with_many_indeterminate_calls_are_decided() {
         };
         let model = model.as_mut();
         let timeline = generate::linearizable(model, &certain, &crashed, &shape, &mut rng);
-        let limits = Limits { max_work: 300 * timeline.events.len() as u64, ..Limits::DEFAULT };
+        let max_work = 300 * timeline.events.len() as u64;
+        let limits = Limits { max_work, max_situations: 0, ..Limits::DEFAULT };
         let finding = search(model, &timeline, limits);
         assert!(matches!(finding, Finding::Linearizable(_)), "{shape:?}: {finding:?}");
     }
@@ -447,7 +464,7 @@ fn linearizable_histories_are_not_accused() {
         let model = model.as_mut();
         let timeline = generate::linearizable(model, &certain, &crashed, &shape, &mut rng);
         for max_per_state in [4, Limits::DEFAULT.max_per_state] {
-            let limits = Limits { max_per_state, ..Limits::DEFAULT };
+            let limits = Limits { max_per_state, max_situations: 0, ..Limits::DEFAULT };
             let finding = search(model, &timeline, limits);
             let is_accused = matches!(finding, Finding::Violation { .. });
             assert!(!is_accused, "{name}, seed {seed}, {shape:?}");

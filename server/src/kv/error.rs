@@ -1,7 +1,7 @@
 //! Refusals, with etcd's codes and texts: clients compare both.
 
 /// Why a request was refused. Nothing was changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Error {
     /// A key is empty.
     EmptyKey,

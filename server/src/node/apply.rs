@@ -4,6 +4,7 @@ use seaworthy::raft::{
     ClientId, CommandStatus, Entry, Index, Payload, ProposeError, RaftId, Sequence,
 };
 
+use super::answer::Answer;
 use super::envelope::{Envelope, Open, Write};
 use super::lineage::Lineage;
 use super::machine::{Machine, Member};
@@ -72,7 +73,7 @@ impl Node {
                 let command = Command::decode(write.command);
                 let command = command.expect("the log holds a command of a later version");
                 let answer = self.machine.store.apply(&command);
-                self.machine.sessions.record(client, number, self.machine.store.revision());
+                self.machine.sessions.record(client, number, Answer::of(&answer));
                 Reply::Done(entry.id.term, answer)
             }
             // Guard: whether it was applied before its session ended, no state can tell.
@@ -161,11 +162,13 @@ impl Node {
         };
         for number in self.client.pending_numbers() {
             let known = self.machine.sessions.recall(ClientId(session), Sequence(number));
-            let reply = match known {
+            let result = match known {
                 None => continue,
-                // Without the entry, only the answer of a plain put can be known.
-                Some(_) => Reply::Failed(Failure::AnswerLost),
+                Some(CommandStatus::Repeated(answer)) => answer.result(),
+                Some(_) => None,
             };
+            let lost = Reply::Failed(Failure::AnswerLost);
+            let reply = result.map_or(lost, |result| Reply::Done(self.raft.term(), result));
             if let Some(token) = self.client.complete(number) {
                 self.reply(token, reply);
             }

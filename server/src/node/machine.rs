@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use seaworthy::raft::{Command, Index, RaftId, Sessions};
 use serde::{Deserialize, Serialize};
 
+use super::answer::Answer;
 use super::lineage::Life;
 use super::record::{Written, reserve_trailer};
 use crate::kv::Store;
@@ -50,8 +51,8 @@ pub struct Machine {
     pub cluster: Option<u64>,
     /// The members, by id.
     pub members: BTreeMap<RaftId, Member>,
-    /// What makes a repeated write happen once: for each, the revision it answered with.
-    pub(super) sessions: Sessions<i64>,
+    /// What makes a repeated write happen once: for each, its answer.
+    pub(super) sessions: Sessions<Answer>,
 }
 
 /// A state to be encoded elsewhere.
@@ -66,7 +67,7 @@ pub struct Frozen {
 struct Head {
     cluster: Option<u64>,
     members: BTreeMap<RaftId, Member>,
-    sessions: Sessions<i64>,
+    sessions: Sessions<Answer>,
 }
 
 impl Machine {

@@ -24,10 +24,11 @@
 //! # The files
 //!
 //! `admit` decides who is listened to, by `lineage`; `client` holds writes and reads that wait; `flush` the end of a turn, when the core's
-//! wishes become effects; `apply` what the log decides; `machine` the replicated state;
+//! wishes become effects; `apply` what the log decides, `answer` what is kept of it for a retry; `machine` the replicated state;
 //! `envelope`, `record` and `wire` are the bytes in the log, on disk and between servers.
 
 mod admit;
+mod answer;
 mod apply;
 mod client;
 mod envelope;
@@ -124,7 +125,7 @@ pub struct View {
 pub enum Failure {
     /// No answer within the time allowed. A write may still happen.
     TimedOut,
-    /// The write happened; its answer is only known on other servers.
+    /// The write happened; its answer was large, and is only known on other servers.
     AnswerLost,
     /// The session ended. A write may have happened.
     SessionLost,

@@ -4,10 +4,10 @@
 //! Wing and Gong's search (*Testing and verifying concurrent objects*, 1993) with
 //! Lowe's cache (*Testing for linearizability*, 2017), as Knossos' `wgl` and porcupine
 //! do it: let one of the calls take effect that were invoked before the first return which is
-//! missing, go on from there, and go back when none is left. A situation is what took
-//! effect (a set of calls) and the state; none is entered twice. It knows nothing of
+//! missing, go on from there, and go back when none is left. A situation is the set of
+//! calls that took effect and the state; none is entered twice. It knows nothing of
 //! slots, hiding, domination or joins, only that indeterminate calls of one class need not be
-//! told apart. It is simple on purpose: it is what the search is tested with.
+//! told apart. It is simple on purpose: the search is tested with it.
 //!
 //! It is also asked last, when the search gave up: depth first, an order that exists is sometimes
 //! found at once where the search, breadth first between two returns, drowns in the orders of
@@ -26,7 +26,7 @@ pub const MAX_SITUATIONS: usize = 2_000_000;
 /// Where it stops, too: bytes of the model's states.
 const MAX_WEIGHT: usize = 200_000_000;
 
-/// What took effect, and the state that it left.
+/// The calls that took effect, and the state that they left.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Situation {
     /// Every call below this took effect, if it returns.

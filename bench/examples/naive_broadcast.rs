@@ -21,7 +21,7 @@ use seaworthy::storage::Recovered;
 use seaworthy_bench::explore::Explore;
 use serde_json::json;
 
-/// The node: what it has seen.
+/// The node: the messages that it has seen.
 #[derive(Default)]
 pub(crate) struct NaiveBroadcast {
     seen: BTreeSet<i64>,

@@ -1,4 +1,4 @@
-//! The verdict on a run: what its clients saw, and what the bench itself saw.
+//! The verdict on a run: the findings in its history, and those of the bench itself.
 //!
 //! The checkers of [`crate::check`] judge the history as Maelstrom does. The bench's own findings
 //! have keys of their own, which a run without trouble does not have: `:stricter` (anomalies that

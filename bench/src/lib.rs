@@ -1,10 +1,10 @@
 //! How we know: the simulator, the process runner and the checkers.
 //!
-//! A [`challenge`] is a protocol that nodes are tested by; [`main()`] is the command line over
-//! some of them. [`world`] is the event loop of a test: time, network, nemesis, clients.
-//! [`backend`] is where its nodes live, in-process or as real processes. [`load`] is
-//! what clients ask, [`check`] judges what they saw, and [`run`], [`mod@judge`] and
-//! [`explore`] put these together for the [`command`]s.
+//! A [`challenge`] is a protocol that nodes are tested by; [`main()`] is the command line over some
+//! of them. [`world`] is the event loop of a test: time, network, nemesis, clients. [`backend`] is
+//! where its nodes live, in-process or as real processes. [`load`] holds the requests of clients,
+//! [`check`] judges their histories, and [`run`], [`mod@judge`] and [`explore`] put these together
+//! for the [`command`]s.
 //!
 //! Checkers also judge histories that other tools recorded:
 //!

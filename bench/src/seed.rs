@@ -57,8 +57,8 @@ pub struct Moment {
 }
 
 impl Moment {
-    /// Short against the pauses between heartbeats, long against what a change elsewhere
-    /// shifts a message by.
+    /// Short against the pauses between heartbeats, long against the shift of a message by a change
+    /// elsewhere.
     const NANOS: u64 = 10_000_000;
 
     /// The one after `last` of the same subject, which is now.

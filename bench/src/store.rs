@@ -1,4 +1,4 @@
-//! The store: what a run leaves on disk, in Maelstrom's layout.
+//! The store: the files of a run on disk, in Maelstrom's layout.
 //!
 //! `store/<workload>/<timestamp>/` holds `results.edn`, `history.edn`, `history.txt`,
 //! `jepsen.log` (each operation as it happens), `node-logs/`, `independent/KEY/`,
@@ -146,7 +146,7 @@ impl RunDir {
         fs::write(self.path.join("results.json"), results.to_json() + "\n")
     }
 
-    /// Writes what the results say of each of several independent objects into
+    /// Writes the results of each of several independent objects into
     /// `independent/KEY/`, with the operations on it, and each kind of anomaly that was
     /// found in transactions into `elle/KIND.txt`.
     ///
@@ -183,7 +183,7 @@ fn of_key(history: &[Op], key: &Edn) -> Vec<Op> {
     history.iter().filter(on_key).map(own).collect()
 }
 
-/// A key as the name of a file: what a directory cannot hold is replaced.
+/// A key as the name of a file: characters that a directory cannot hold are replaced.
 fn file_name(key: &Edn) -> String {
     let text = key.as_text().map_or_else(|| key.to_string(), str::to_owned);
     let plain = |c: char| if c == '/' || c.is_control() { '_' } else { c };

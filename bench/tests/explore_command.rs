@@ -1,5 +1,5 @@
-//! `seaworthy explore` and `replay` as commands: what they print, write and return,
-//! also when they are interrupted.
+//! `seaworthy explore` and `replay` as commands: their output, their files and their status, also
+//! when they are interrupted.
 
 // A test may fail by unwrapping; its helpers are not known to be tests.
 #![allow(clippy::unwrap_used)]

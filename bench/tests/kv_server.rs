@@ -68,10 +68,10 @@ fn emptied_and_older_disks_break_no_promise() {
     assert_none_broken((from..from + seeds).map(|seed| forgetful(Seed(seed))));
 }
 
-/// Seeds at which a promise was broken once: an older copy of a data directory was refused when
-/// it was started, and listened to when it was started again, because its life had a higher
-/// number by then; or the bench held a server to what it had said with a directory that was
-/// taken from it since.
+/// Seeds at which a promise was broken once: an older copy of a data directory was refused when it
+/// was started, and listened to when it was started again, because its life had a higher number by
+/// then; or the bench held a server to a promise that it had given with a directory that was taken
+/// from it since.
 #[test]
 fn seeds_that_broke_a_promise_keep_it() {
     let forgetful = [4, 12, 17, 21, 23, 74, 80, 107, 1049, 1116, 1122].map(Seed).map(forgetful);
@@ -90,7 +90,7 @@ mod planted {
 
     use super::*;
 
-    /// Why the history of a run is invalid by what clients saw, if it is.
+    /// Why the history of a run is invalid by the clients' operations, if it is.
     fn seen_by_clients(config: &RunConfig, mutant: Option<Mutant>) -> Option<String> {
         plant(mutant);
         let ran = Run::of(&KvServer, config).uninspected().simulate().unwrap();

@@ -1,5 +1,5 @@
-//! Lin-kv in the simulation: pinned seeds with every fault, what it costs without, and
-//! that a cluster which gets nowhere is found out.
+//! Lin-kv in the simulation: pinned seeds with every fault, the round trips without, and that a
+//! cluster which gets nowhere is found out.
 
 // A test may fail by unwrapping; its helpers are not known to be tests.
 #![allow(clippy::unwrap_used)]
@@ -48,7 +48,7 @@ fn pinned_seeds_with_every_fault_are_valid() {
     }
 }
 
-/// Seeds that once failed, each with what was wrong.
+/// Seeds that once failed, each with the bug that it had found.
 const ONCE_FAILED: &[&str] = &[
     // A member that was removed while it could not be reached never learnt of it.
     "--node-count 5 --concurrency 4n --time-limit 20 --rate 20 \
@@ -132,7 +132,7 @@ fn pinned_seeds_that_once_failed_are_valid() {
 }
 
 /// The operations that succeeded at node `node` of three after the first two seconds:
-/// what, and how long it took in milliseconds.
+/// the name, and how long each took in milliseconds.
 fn latencies(history: &[Op], node: u64) -> Vec<(String, f64)> {
     let pairs = pairs(history).unwrap();
     let mut all = Vec::new();

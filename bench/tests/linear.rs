@@ -31,7 +31,7 @@ fn results_are_those_of_maelstrom() {
     }
 }
 
-/// Each file pins its verdict and what the result must show in its first comments:
+/// Each file pins its verdict and entries of the result in its first comments:
 /// `; verdict: invalid`, `; shows: :failures [0]`.
 #[test]
 fn histories_judged_by_hand() {
@@ -144,7 +144,7 @@ fn a_long_history_of_few_clients_is_decided() {
     assert_eq!(check_lin_kv(&correct(plan, 1)).verdict, Verdict::Valid);
 }
 
-/// `seaworthy check` of a file: its exit status and what it prints.
+/// `seaworthy check` of a file: its exit status and its output.
 fn checked(file: &Path, flags: &[&str]) -> (Option<i32>, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_seaworthy"))
         .arg("check")

@@ -1,7 +1,7 @@
 //! A challenge of another crate: built outside of this workspace against its paths, it
 //! has the whole command line, finds its planted bug, shrinks it, and runs as real processes.
 //!
-//! The crate is `examples/lock.rs`, so that the example is held to what it says.
+//! The crate is `examples/lock.rs`, so that the example is held to its own words.
 
 // A test may fail by unwrapping; its helpers are not known to be tests.
 #![allow(clippy::unwrap_used)]

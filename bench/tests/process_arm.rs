@@ -38,7 +38,7 @@ fn a_right_node_passes() {
     assert!(text.trim_end().ends_with("Everything looks good! ヽ(‘ー`)ノ"), "{text}");
 }
 
-/// The fault, the exit status, and what the output must say.
+/// The fault, the exit status, and words that the output must have.
 const FAULTS: &[(&str, i32, &[&str])] = &[
     ("wrong-echo", 1, &["Expected a message with :echo", "Analysis invalid!"]),
     ("extra-field", 1, &["more"]),

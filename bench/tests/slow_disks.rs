@@ -83,7 +83,7 @@ fn run(fsync_ms: u64, seed: u64, more: &str) -> Run {
     Run { terms, reads, writes, answered: (all - silent, all) }
 }
 
-/// Whether the client was not told what became of its operation.
+/// Whether the client was not told the outcome of its operation.
 fn is_timeout(op: &Op) -> bool {
     let why = op.error.as_ref().map(|error| format!("{error}")).unwrap_or_default();
     why.contains("timeout")

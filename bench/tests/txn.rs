@@ -1,5 +1,5 @@
-//! Transactions at read committed: our nodes under faults keep what the level promises,
-//! and show what it does not; nodes that apply half a transaction are found.
+//! Transactions at read committed: our nodes under faults keep the promises of the level, and show
+//! the anomalies that it permits; nodes that apply half a transaction are found.
 
 // A test may fail by unwrapping; its helpers are not known to be tests.
 #![allow(clippy::unwrap_used)]
@@ -134,7 +134,7 @@ fn two_nodes_need_less_than_a_tenth_of_a_message_per_transaction() {
     assert!(cost > 0.0 && cost <= 0.1, "{cost}");
 }
 
-/// A node that takes in only some of the keys of what others tell it.
+/// A node that takes in only some of the keys of a gossiped transaction.
 struct Halves(Box<dyn Workload + Send>);
 
 impl Workload for Halves {

@@ -1,4 +1,4 @@
-//! The table of shapes, and what each costs.
+//! The table of shapes, and the costs of each.
 
 use std::fs;
 use std::process::Command;
@@ -41,11 +41,11 @@ const ROWS: [Row; 16] = [
 
 const FAULTS: [Fault; 4] = [Fault::None, Fault::Stale(1), Fault::Stale(1000), Fault::Garbage];
 
-/// Where the table is in the document, and what comes after it.
+/// Where the table is in the document, and the text after it.
 const HEAD: &str = "## Measured\n";
 const NEXT: &str = "\n## ";
 
-/// Judges one history in this process, and says what it took: `valid | 0.12 s | 34 MB`.
+/// Judges one history in this process, and tells its verdict and costs: `valid | 0.12 s | 34 MB`.
 pub(crate) fn measure(number: usize) -> Result<String, String> {
     let (row, fault) = (ROWS.get(number / FAULTS.len()), FAULTS[number % FAULTS.len()]);
     let &(processes, operations, keys, values, info_per_mille, mix) = row.ok_or("no such case")?;
@@ -106,7 +106,7 @@ pub(crate) fn make() -> Result<String, String> {
     Ok(table)
 }
 
-/// `text` with `table` as its section on what was measured.
+/// `text` with `table` as its section on the measurements.
 pub(crate) fn replaced(text: &str, table: &str) -> Result<String, String> {
     let (before, rest) = text.split_once(HEAD).ok_or("there is no section Measured")?;
     let after = rest.find(NEXT).map_or("", |at| &rest[at..]);

@@ -53,7 +53,7 @@ pub enum NodeFault {
         /// Why.
         reason: String,
     },
-    /// No `init_ok` in time, or an error instead; the same for what a workload prepares.
+    /// No `init_ok` in time, or an error instead; the same for a workload's preparation.
     NoInit {
         /// The answer that came instead, or its lack.
         reason: String,
@@ -69,7 +69,7 @@ pub enum NodeFault {
 
 impl NodeFault {
     /// Whether a run with this fault is invalid for that reason alone. Being late is not
-    /// wrong: Maelstrom stops reading the node and judges what its clients saw.
+    /// wrong: Maelstrom stops reading the node and judges the history of its clients.
     pub fn condemns(&self) -> bool {
         !matches!(self, NodeFault::LateReply { .. })
     }
@@ -137,7 +137,7 @@ impl fmt::Display for NodeFault {
     }
 }
 
-/// An address as text, escaped where it is odd, and what to do about it.
+/// An address as text, escaped where it is odd, and the advice for it.
 fn tell_address(address: &str) -> (String, &'static str) {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     if !address.is_empty() && address.chars().all(is_plain) {

@@ -1,8 +1,8 @@
 //! The simulated backend: the same nodes, in-process, on virtual time.
 //!
-//! A simulated machine is a [`Node`], a disk that can lose what was not synced, and a clock that
-//! may run fast or slow. It imitates the real driver: a write during an fsync waits for the next
-//! one, a message marked `SendAfter` waits for its ticket, and a paused node's input piles up.
+//! A simulated machine is a [`Node`], a disk that can lose writes that were not synced, and a clock
+//! that may run fast or slow. It imitates the real driver: a write during an fsync waits for the
+//! next one, a message marked `SendAfter` waits for its ticket, and a paused node's input piles up.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use crate::seed::{Draw, Moment, Seed};
 /// Builds the workload of one node; called at each start.
 pub type Factory = Box<dyn Fn() -> Box<dyn Workload + Send>>;
 
-/// Looks into nodes, and names what must not be.
+/// Looks into nodes, and names broken invariants.
 pub trait Inspect {
     /// `node`, whose index is `index`, has just handled one input.
     ///
@@ -97,7 +97,7 @@ struct Machine {
     durable: Ticket,
     /// The newest ticket written to the disk's cache, and where it is there.
     written: (Ticket, Position),
-    /// The fsync in progress: when it ends, and what it makes durable.
+    /// The fsync in progress: when it ends, and the position up to which it makes the log durable.
     fsync: Option<(Time, Ticket, Position)>,
     /// The earliest wake that was asked for and has not come.
     wake_at: Option<Time>,
@@ -375,7 +375,7 @@ impl Machine {
         self.ask_for_wake(now, index, out);
     }
 
-    /// The numbers of what happens to this machine now.
+    /// The numbers that decide on this machine's luck now.
     fn draw(&mut self, now: Time, index: usize) -> Draw {
         let moment = Moment::after(self.moment, now);
         self.moment = Some(moment);

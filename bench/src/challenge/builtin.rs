@@ -35,7 +35,7 @@ enum Members {
     OfAllNodes,
 }
 
-/// Small logs, so that what takes a long one happens in seconds: snapshots, in pieces. The
+/// Small logs, so that the effects of long ones come in seconds: snapshots, in pieces. The
 /// state of a register stays small; those of the others grow all the time, and so would the
 /// number of pieces.
 const REGISTER: &[Knob] = &[
@@ -57,7 +57,7 @@ const RAFT: &[Knob] = &[
     ("--max-inflight", &["2", "8"]),
     ("--follower-reads", &[""]),
 ];
-/// Whole states instead of what has changed.
+/// Whole states instead of deltas.
 const GOSSIP: &[Knob] = &[("--keep-deltas", &["1", "10", "100"])];
 
 const ECHO: Builtin = Builtin {

@@ -21,7 +21,7 @@ pub trait Challenge: Send + Sync {
     /// The name that `--workload` takes.
     fn name(&self) -> &'static str;
 
-    /// The load of one run: what clients ask, and how they understand the answers.
+    /// The load of one run: the requests of clients, and how they understand the answers.
     ///
     /// # Errors
     /// A sentence about the flag that does not suit it.
@@ -60,14 +60,14 @@ pub trait Challenge: Send + Sync {
     }
 
     /// The faults that an exploration may draw. `own` tells whether the nodes are those of
-    /// [`Challenge::nodes`]; others may lack what a fault needs, such as requests that change
+    /// [`Challenge::nodes`]; others may lack a request that a fault needs, such as one that changes
     /// the members.
     fn faults(&self, own: bool) -> Vec<Fault> {
         let _ = own;
         FAULTS.to_vec()
     }
 
-    /// Takes from a drawn run what the protocol does not promise to survive beyond
+    /// Takes from a drawn run the trouble that the protocol does not promise to survive beyond
     /// [`Challenge::faults`], such as the loss of messages.
     fn tame(&self, run: &mut RunArgs) {
         let _ = run;

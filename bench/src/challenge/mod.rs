@@ -1,6 +1,6 @@
 //! A protocol that nodes are tested by, and everything the bench knows about it.
 //!
-//! A [`Challenge`] brings the load of its clients, the checker of what they saw, nodes for
+//! A [`Challenge`] brings the load of its clients, the checker of their histories, nodes for
 //! the simulation, and which faults make sense. The ten [`mod@builtin`] ones use nothing else, and
 //! a crate outside of this workspace adds its own:
 //!

@@ -78,7 +78,7 @@ impl Challenges {
     }
 }
 
-/// A function that judges histories, with what it borrows.
+/// A function that judges histories, with its borrows.
 type Check<'a> = dyn Fn(Events<'_>, &CheckOptions) -> Outcome + 'a;
 
 /// The checker of the histories of one name.

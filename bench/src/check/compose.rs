@@ -11,7 +11,7 @@ pub fn compose<'h>(
     history: impl Into<Events<'h>>,
     options: &CheckOptions,
 ) -> Outcome {
-    // They look at what was done and how it ended, not at values.
+    // They look at operations and how these ended, not at values.
     let history = history.into().heads();
     let (story, stricter) = (judged.story.take(), judged.stricter.take());
     let mut parts = vec![

@@ -77,7 +77,7 @@ fn judge(sums: &Sums, reads: &[(&Op, i128)]) -> Outcome {
     outcome
 }
 
-/// The final reads that succeeded, with what they saw.
+/// The final reads that succeeded, with the sums that they saw.
 fn final_reads<'a>(operations: &[Pair<'a>]) -> Result<Vec<(&'a Op, i128)>, String> {
     let reads = operations.iter().filter(|pair| &*pair.invoke.f == "read" && pair.is_ok());
     let last = reads

@@ -1,4 +1,4 @@
-//! Echo: every answer holds what was asked, and every question has an answer.
+//! Echo: every answer repeats its question, and every question has an answer.
 //!
 //! As in Maelstrom a question that was refused is an error, and so is one without an answer.
 //! Unlike there, an answer without `:echo` is wrong even if nil was asked, and a

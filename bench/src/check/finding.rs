@@ -1,4 +1,4 @@
-//! From what checkers find to a verdict: the one place where it is decided.
+//! From the findings of checkers to a verdict: the one place where it is decided.
 //!
 //! A checker reports violations as [`Finding`]s, beside the result map that is Jepsen's. The
 //! verdict, the sentence that people read first, the class of the failure with its exit status,
@@ -39,7 +39,7 @@ pub enum Class {
     Invariant,
     /// A node broke the protocol.
     Protocol,
-    /// The clients saw what they never may.
+    /// The clients saw an anomaly.
     Safety,
     /// All faults were over, and still there were no answers.
     Progress,
@@ -141,9 +141,9 @@ impl Finding {
 /// The traits that a failure shares with another of its kind.
 ///
 /// Shrinking must not slide from one bug to another: a run that lost a write and one that merely
-/// did not answer in time are different stories. A symptom is what a failing run keeps while
-/// everything else is taken from it: the class of the failure, and in it the names of what was
-/// found (the anomaly, the invariant, the place of the panic), without the numbers.
+/// did not answer in time are different stories. A symptom survives while everything else is taken
+/// from a failing run: the class of the failure, and in it the names of the findings (the anomaly,
+/// the invariant, the place of the panic), without the numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Symptom {
     /// The most telling class of all that was found.

@@ -27,7 +27,7 @@ pub struct Options {
     pub group_size: Option<usize>,
 }
 
-/// Keys and what was read there, sorted by key.
+/// Keys and the values that were read there, sorted by key.
 type State<'a> = Vec<(&'a Edn, &'a Edn)>;
 
 /// Judges the reads.

@@ -13,7 +13,7 @@ pub struct CheckOptions {
     pub net: Option<NetStats>,
     /// The consistency models and the like that transactions are held to.
     pub txn: txn::Options,
-    /// Whether the verdict is the reference's: what only we find is reported, and no more.
+    /// Whether the verdict is the reference's: our own findings are reported, and no more.
     pub reference: bool,
     /// Whether all nodes share one view of kafka's committed offsets, so that an older one is an
     /// anomaly. Maelstrom's protocol does not promise it, our own nodes do.

@@ -49,7 +49,7 @@ impl Outcome {
         outcome
     }
 
-    /// The same, with what was found.
+    /// The same, with these findings.
     #[must_use]
     pub fn with(mut self, findings: impl IntoIterator<Item = Finding>) -> Outcome {
         self.findings.extend(findings);

@@ -1,8 +1,8 @@
 //! How many operations of each kind succeeded, failed, or are in doubt.
 //!
-//! A kind of which no operation ever succeeded is invalid: what was not observed was not
-//! tested. As in Maelstrom, `crash` and `debug-topic-partitions` are exempt, for they
-//! never succeed.
+//! A kind of which no operation ever succeeded is invalid: an operation that was never observed was
+//! not tested. As in Maelstrom, `crash` and `debug-topic-partitions` are exempt, for they never
+//! succeed.
 
 use std::collections::BTreeMap;
 

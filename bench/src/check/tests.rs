@@ -87,7 +87,7 @@ fn stats_and_availability_equal_maelstroms_for_the_other_workloads() {
     }
 }
 
-/// Each file says in comments what its verdict is and what the result must show:
+/// Each file names in comments its verdict and the entries that the result must show:
 /// `; verdict: invalid`, `; shows: :lost (2)`.
 #[test]
 fn histories_judged_by_hand() {
@@ -194,7 +194,7 @@ fn a_network_without_operations_has_no_ratio() {
     assert!(text.contains(":msgs-per-op nil"), "{text}");
 }
 
-/// A step of a random client: which process, what it does if it is idle, how
+/// A step of a random client: which process, its operation if it is idle, how
 /// its operation ends if not.
 type Step = (u64, bool, i64, u8, Vec<i64>);
 

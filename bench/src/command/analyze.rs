@@ -56,7 +56,7 @@ fn analyze(args: &AnalyzeArgs, challenges: &Challenges) -> Result<Outcome, Strin
     Ok(complete(outcome, &stored))
 }
 
-/// Adds what only the run itself could see.
+/// Adds the findings that only the run itself could make.
 fn complete(mut outcome: Outcome, stored: &Edn) -> Outcome {
     for (key, part) in stored.entries().unwrap_or_default() {
         let name = key.as_text().unwrap_or_default();

@@ -55,7 +55,7 @@ pub struct CheckArgs {
     #[arg(long, value_name = "MODELS", value_parser = parse_models)]
     // The whole path keeps clap from taking each model for a value of its own.
     pub consistency_models: Option<std::vec::Vec<Model>>,
-    /// Count only what the reference would find, and judge as it does where it differs from
+    /// Count only findings of the reference, and judge as it does where it differs from
     /// Elle: a register history without dependencies is invalid, not unknown
     #[arg(long)]
     pub maelstrom: bool,

@@ -1,4 +1,4 @@
-//! `seaworthy doc`: what the nodes of each workload are asked, and what they answer.
+//! `seaworthy doc`: the requests to the nodes of each workload, and their answers.
 
 use clap::Args;
 

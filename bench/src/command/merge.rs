@@ -1,4 +1,4 @@
-//! `seaworthy merge`: adds up what the shards of an exploration found.
+//! `seaworthy merge`: adds up the results of an exploration's shards.
 //!
 //! Each shard was `seaworthy explore --shard K/N --json`, on a machine of its own. A shard that
 //! is missing, or that is there twice, is no detail: the sum would claim seeds that never ran.

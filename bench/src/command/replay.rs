@@ -11,8 +11,8 @@ use crate::explore::Space;
 use crate::explore::plan::Plan;
 use crate::explore::story::Story;
 
-/// Runs a plan that `explore` wrote (or you did), and tells what happens in order:
-/// operations, faults, and the messages that matter.
+/// Runs a plan that `explore` wrote (or you did), and tells its story in order: operations, faults,
+/// and the messages that matter.
 #[derive(Clone, Debug, Args)]
 pub struct ReplayArgs {
     /// The plan

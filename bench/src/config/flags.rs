@@ -1,4 +1,4 @@
-//! The flags of a run, written out: what replays it.
+//! The flags of a run, written out, so that they replay it.
 
 use clap::ValueEnum;
 

@@ -69,7 +69,7 @@ impl RunConfig {
         RunArgs { seed: Some(self.seed.0), ..self.args.clone() }
     }
 
-    /// Checks flags and resolves what depends on other flags. `fallback` is the
+    /// Checks flags and resolves those that depend on other flags. `fallback` is the
     /// seed of a run that was given none.
     ///
     /// # Errors

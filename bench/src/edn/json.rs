@@ -86,7 +86,7 @@ fn unwrapped<'t>(raw: &'t RawValue, wrapper: &str) -> Option<&'t RawValue> {
     (inner.get().starts_with('[') && !object.contains_key("type")).then_some(inner)
 }
 
-/// serde_json's complaint with the place in characters, and what stands there.
+/// serde_json's complaint with the place in characters, and the text there.
 fn locate(reader: &Reader<'_>, error: &serde_json::Error) -> ParseError {
     let mut lines = reader.cursor.text.split_inclusive('\n');
     let start: usize = lines.by_ref().take(error.line().saturating_sub(1)).map(str::len).sum();

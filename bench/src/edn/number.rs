@@ -38,11 +38,11 @@ pub(super) fn number(token: &str) -> Option<Edn> {
     if big {
         return Some(Edn::BigInt(text));
     }
-    // As Clojure's reader: what does not fit into 64 bits becomes a big integer.
+    // As Clojure's reader: a number that does not fit into 64 bits becomes a big integer.
     Some(text.parse().map_or(Edn::BigInt(text), Edn::Int))
 }
 
-/// A decimal integer of up to 18 digits, which is what nearly all numbers are.
+/// A decimal integer of up to 18 digits: nearly all numbers are.
 fn small(token: &str) -> Option<i64> {
     let digits = token.strip_prefix('-').unwrap_or(token);
     let is_plain = digits.len() <= 18 && (digits == "0" || !digits.starts_with('0'));
@@ -107,7 +107,7 @@ fn gcd(a: u64, b: u64) -> u64 {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 
-/// The parts of `digits [. digits] [e [sign] digits]`: narrower than what Rust accepts.
+/// The parts of `digits [. digits] [e [sign] digits]`: narrower than Rust's.
 fn parts(unsigned: &str) -> Option<(&str, &str, Option<&str>)> {
     let (mantissa, exponent) = match unsigned.split_once(['e', 'E']) {
         Some((mantissa, exponent)) => (mantissa, Some(exponent)),

@@ -5,9 +5,9 @@
 //! complaint carries line and column, and nesting is limited, since the reader and
 //! the values it makes are recursive.
 //!
-//! Metadata (`^{:a 1} x`) is read and dropped; a regular expression and a var, which
-//! Clojure prints but EDN does not have, keep their text. Deliberately missing: what
-//! Clojure prints as `#<...>`, which has no syntax.
+//! Metadata (`^{:a 1} x`) is read and dropped; a regular expression and a var, which Clojure prints
+//! but EDN does not have, keep their text. Deliberately missing: objects that Clojure prints as
+//! `#<...>`, which has no syntax.
 //! Source: the edn-format specification, and Clojure's reader where it is silent.
 
 use std::cmp::Ordering;
@@ -82,7 +82,7 @@ impl<'a> Reader<'a> {
     /// The next value, or none at the end of the text.
     ///
     /// # Errors
-    /// If what follows is no EDN. The reader is of no use afterwards.
+    /// If the text is no EDN. The reader is of no use afterwards.
     pub fn read(&mut self) -> Result<Option<Edn>, ParseError> {
         self.skip_blank(0)?;
         self.value_start = None;
@@ -92,8 +92,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The byte at which the value of `:value` begins, if what was read last is a map without a tag
-    /// that has it.
+    /// The byte at which the value of `:value` begins, if the last value read is a map without a
+    /// tag that has it.
     pub fn value_start(&self) -> Option<usize> {
         self.value_start
     }

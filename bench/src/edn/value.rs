@@ -134,7 +134,7 @@ impl Edn {
     /// The number, if this is one that a float can hold.
     pub fn as_float(&self) -> Option<f64> {
         match self {
-            // Precision beyond 53 bits is lost, which is what was asked for.
+            // Precision beyond 53 bits is lost, as was asked for.
             Edn::Int(i) => Some(*i as f64),
             Edn::Float(x) => Some(*x),
             Edn::Decimal(digits) => digits.parse().ok(),

@@ -1,8 +1,8 @@
 //! Printing EDN: on one line as Clojure's `pr-str`, or spread over lines.
 //!
-//! One line is the form of histories: `{:index 0, :type :ok}`. The other is the form
-//! in which Jepsen writes `results.edn`: what fits into 70 columns stays on its line,
-//! everything else is broken at every comma and aligned behind its bracket.
+//! One line is the form of histories: `{:index 0, :type :ok}`. The other is the form in which
+//! Jepsen writes `results.edn`: a value that fits into 70 columns stays on its line, every other is
+//! broken at every comma and aligned behind its bracket.
 
 use std::fmt::{self, Display, Write};
 

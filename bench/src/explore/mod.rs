@@ -96,7 +96,7 @@ pub fn derive(space: &Space, seed: Seed) -> RunArgs {
     let latency = *draw.pick(&[0.0, 0.0, 1.0, 5.0, 20.0, 100.0]);
     let latency_spread = spread(latency, &mut seed.stream("explore", 2));
     let farthest = latency * latency_spread;
-    // Its own stream: what came later leaves the rest of a seed's run as it was.
+    // Its own stream: knobs that came later leave the rest of a seed's run as it was.
     let extra = &mut seed.stream("explore", 1);
     let allowed = space.challenge.faults(space.tuned);
     let mut nemesis = some_of(draw, &FAULTS);
@@ -108,8 +108,8 @@ pub fn derive(space: &Space, seed: Seed) -> RunArgs {
     let may_last = [Fault::Kill, Fault::OneWay].iter().all(|fault| allowed.contains(fault));
     let lasting_fault =
         extra.chance(0.3) && may_last && is_swift && !nemesis.contains(&Fault::Membership);
-    // A disk may lose what was durable only where a log gives it back: not if those who hold
-    // it were removed, or are gone for good.
+    // A disk may lose durable entries only where other servers give them back: not if those that
+    // hold them were removed, or are gone for good.
     let has_log = space.tuned && allowed.contains(&Fault::Membership);
     let may_roll_back = has_log && !lasting_fault && !nemesis.contains(&Fault::Membership);
     let roll_back = sometimes(&mut seed.stream("explore", 3), &[0.1, 0.3, 1.0]);

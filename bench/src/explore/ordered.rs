@@ -1,7 +1,7 @@
 //! Seeds in order, on several threads, with one result.
 //!
 //! The result is about the lowest seed that ends the search and those below it, all of
-//! which are run to their end; what other threads did beyond it is left out. So it
+//! which are run to their end; the results of other threads beyond it are left out. So it
 //! does not depend on how many threads there are.
 
 use std::collections::BTreeMap;
@@ -41,9 +41,9 @@ pub struct Found<T> {
 }
 
 impl Ordered<'_> {
-    /// Runs the seeds in order, until one ends the search: for which `run` says so, besides
-    /// what came of it. `watch` is told what came of each, in the order in which they are
-    /// done, and from one thread at a time.
+    /// Runs the seeds in order, until one ends the search: for which `run` says so, beside its
+    /// result. `watch` is told the result of each, in the order in which they are done, and from
+    /// one thread at a time.
     pub fn search<T: Send>(
         &self,
         run: impl Fn(Seed) -> (bool, T) + Sync,

@@ -1,4 +1,4 @@
-//! A run as a file: what to run, what breaks when, who asks what when.
+//! A run as a file: its flags, the times of its faults, and those of its operations.
 //!
 //! A plan is a map in EDN, made to be read and edited:
 //!
@@ -55,8 +55,9 @@ impl Plan {
         begun + usize::from(self.run.chaos.lasting_fault)
     }
 
-    /// A sentence about what the plan lists and the run does not do, because it comes after
-    /// the time for it: faults belong to the time limit, operations to the quiet phase, too.
+    /// A sentence about the acts and operations that the plan lists and the run does not do,
+    /// because they come after the time for them: faults belong to the time limit, operations to
+    /// the quiet phase, too.
     ///
     /// # Errors
     /// A sentence about the flag that makes no sense.

@@ -124,8 +124,8 @@ impl Shrinker<'_> {
     }
 
     fn pass(&mut self) {
-        // Nodes before operations: what fewer nodes need more operations for is still
-        // the simpler story.
+        // Nodes before operations: a story of fewer nodes is simpler even if it has more
+        // operations.
         self.fewer_nodes();
         self.shorten();
         self.drop_kinds_of_fault();
@@ -136,7 +136,7 @@ impl Shrinker<'_> {
         self.close_gaps();
     }
 
-    /// Drops what comes last, and the time after it.
+    /// Drops the last acts and operations, and the time after them.
     fn shorten(&mut self) {
         for keep in [0.1, 0.25, 0.5, 0.75, 0.9] {
             let end = Duration::from_secs_f64(self.best.run.time_limit).mul_f64(keep);

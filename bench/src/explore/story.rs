@@ -1,12 +1,11 @@
 //! The story of a run: operations, faults and the messages that matter, in order.
 //!
-//! A run is simulated with a journal, and its three threads (what clients did, what
-//! the nemesis did, what nodes said to each other) are laid into one. It is to fit on
-//! one screen, so it is told in as much detail as fits: every message; then only those
-//! that say something their sender has not said to their receiver before; then without
-//! the operations that come to the same as the one before; then how many messages of
-//! which type went between two operations. If even that is too long, the middle is left
-//! out.
+//! A run is simulated with a journal, and its three threads (the operations of clients, the acts of
+//! the nemesis, the messages among nodes) are laid into one. It is to fit on one screen, so it is
+//! told in as much detail as fits: every message; then only those that say something their sender
+//! has not said to their receiver before; then without the operations that come to the same as the
+//! one before; then how many messages of which type went between two operations. If even that is
+//! too long, the middle is left out.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -43,7 +42,7 @@ pub struct Story {
 }
 
 impl Story {
-    /// Runs `plan` and tells what happens.
+    /// Runs `plan` and tells its story.
     ///
     /// # Errors
     /// A sentence about the flag that makes no sense.
@@ -55,7 +54,7 @@ impl Story {
         let ran = space.run(&config)?.course(course).journal(journal).simulate()?;
         let report = &ran.report;
         let mut scenes = messages(&pages.text(), report, &config);
-        // The nemesis says what it is asked for and then what it did; once is enough.
+        // The nemesis notes each act twice, as asked for and as done; once is enough.
         let mut acts = 0;
         let once = |op: &&Op| {
             let is_act = op.process == Process::Nemesis;
@@ -155,7 +154,7 @@ fn messages(journal: &str, report: &Report, config: &RunConfig) -> Vec<Scene> {
     let origin = report.origin.as_nanos() as i64;
     let mut scenes: Vec<Scene> = Vec::new();
     let mut sent: BTreeMap<u64, usize> = BTreeMap::new();
-    // The bench writes what nodes said; a body that cannot be read is a blame already.
+    // The bench writes the words of nodes; a body that cannot be read is a blame already.
     let entries = journal.lines().filter_map(|line| serde_json::from_str::<Entry>(line).ok());
     for Entry { time, event, id, src, dest, mut body } in entries {
         let at = time - origin;
@@ -223,8 +222,8 @@ fn tell_op(op: &Op, config: &RunConfig) -> Scene {
     Scene { at: op.time, rank, is_repeated: false, what }
 }
 
-/// The indices of what belongs to operations that come to the same as the one before by
-/// the same client: the polls of those who wait for what will never come.
+/// The indices of the events of operations that come to the same as the one before by the same
+/// client: the polls of clients that wait for a lost message.
 fn repeated(history: &[Op]) -> BTreeSet<usize> {
     let mut last: BTreeMap<Process, (&str, String, OpType)> = BTreeMap::new();
     let mut again = BTreeSet::new();
@@ -272,7 +271,7 @@ fn fit(mut scenes: Vec<Scene>) -> Vec<String> {
     lines
 }
 
-/// Without messages that repeat what was said before.
+/// Without messages that repeat earlier ones.
 fn told_new(scenes: &[Scene]) -> Vec<String> {
     let mut heard = BTreeSet::new();
     let news: Vec<bool> = scenes

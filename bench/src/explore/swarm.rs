@@ -1,4 +1,4 @@
-//! A swarm of runs, until one fails, and what was counted on the way.
+//! A swarm of runs, until one fails, and the counts on the way.
 
 use std::panic::{self, AssertUnwindSafe};
 
@@ -114,7 +114,7 @@ impl Swarm<'_> {
             let config = self.space.config(seed)?;
             Ok::<_, String>(Trial::of(&self.space.run(&config)?.simulate()?))
         };
-        // A panic of a node is caught at its machine; what gets here is our own.
+        // A panic of a node is caught at its machine; one that gets here is our own.
         match panic::catch_unwind(AssertUnwindSafe(run)) {
             Ok(Ok(trial)) => {
                 let sums = Sums {

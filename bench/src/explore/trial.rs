@@ -34,8 +34,8 @@ impl Trial {
     /// Judges a run.
     pub fn of(ran: &Ran<'_>) -> Trial {
         let report = &ran.report;
-        // A short run may well have no cas that succeeds. That answers keep coming is
-        // what `:progress` is for, so the statistics have no say here.
+        // A short run may well have no cas that succeeds. `:progress` sees to it that answers keep
+        // coming, so the statistics have no say here.
         let outcome = judge(ran).without("stats");
         let Decision { verdict, symptom, why } = outcome.decide();
         Trial {

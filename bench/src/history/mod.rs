@@ -1,4 +1,4 @@
-//! Histories: what the clients saw, operation by operation.
+//! Histories: the operations as the clients saw them.
 //!
 //! Jepsen's model. An operation is invoked and then completes as `ok` (it
 //! happened), `fail` (it certainly did not) or `info` (unknown). A process is

@@ -11,7 +11,7 @@ use super::{Op, OpType, Process};
 pub struct Pair<'a> {
     /// The invocation.
     pub invoke: &'a Op,
-    /// How it ended; none if the history ends first, which means what `info` means.
+    /// How it ended; none if the history ends first, which is the same as `info`.
     pub completion: Option<&'a Op>,
 }
 

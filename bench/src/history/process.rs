@@ -104,7 +104,7 @@ fn completed(open: &[(usize, u64)], ops: &[Op], index: usize) -> Result<usize, (
 }
 
 /// Whether a completion with the value `answer` can be of an invocation with `asked`:
-/// what was nil is filled in, and the rest is repeated.
+/// each nil is filled in, and the rest is repeated.
 fn is_answer(asked: &Edn, answer: &Edn) -> bool {
     if asked.is_nil() || asked == answer {
         return true;

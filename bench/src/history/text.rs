@@ -77,7 +77,8 @@ impl Line<'_> {
         is_op.then(|| Line { line, process, kind, f, value, error: columns.next() })
     }
 
-    /// The operation, or the byte of the line at which there is something else, and what.
+    /// The operation, or the byte of the line at which there is something else, and a word for
+    /// that.
     fn record(&self) -> Result<Edn, (usize, String)> {
         let read = |column: &str| {
             parse(column).map_err(|error| {

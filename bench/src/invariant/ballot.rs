@@ -1,4 +1,4 @@
-//! Who voted for whom: by what a leader was elected.
+//! The votes by which leaders were elected.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! White-box checks: what must hold inside of a Raft cluster at every moment.
+//! White-box checks: the invariants of a Raft cluster, at every moment.
 //!
 //! The checkers see what clients see; most bugs of a consensus core need several rare
 //! events more until a client sees them. So in the simulation the cores are looked at
@@ -10,9 +10,8 @@
 //! only its own term's entries and only such quorums, configurations take effect as they
 //! are appended, one joint phase at a time, and a snapshot holds the one at its last entry.
 //!
-//! It is cheap enough to stay on: only the node that has stepped is looked at, and of
-//! its log only what was not there before. By log matching a log whose last entry has
-//! not changed has not changed at all.
+//! It is cheap enough to stay on: only the node that has stepped is looked at, and of its log only
+//! the new entries. By log matching a log whose last entry has not changed has not changed at all.
 //!
 //! Deliberately missing: the state machines themselves, which the checkers judge; and
 //! clusters without disks, of which none of this can be demanded.

@@ -1,4 +1,4 @@
-//! One node as it was seen last: its marks, its log, and what it has promised.
+//! One node as it was seen last: its marks, its log, and its promises.
 
 use std::sync::Arc;
 
@@ -62,7 +62,7 @@ impl Seen {
         durable > term || (durable == term && vote.is_some())
     }
 
-    /// Up to where it has ever acknowledged what its disk held.
+    /// Returns the last index whose entry it has ever acknowledged.
     pub(super) fn acknowledged(&self) -> Index {
         self.lost.as_ref().map_or(self.durable, |lost| lost.durable.max(self.durable))
     }
@@ -126,7 +126,7 @@ impl Seen {
     /// Takes in the new entries of the log. Compares it with all other logs.
     pub(super) fn take_in_log(&mut self, raft: &Raft, status: &Status, logs: &mut Logs) -> Check {
         self.move_base(status.base);
-        // From the end back to what was there before.
+        // From the end back to the known entries.
         let new: Vec<_> =
             raft.entries().rev().take_while(|e| self.id(e.id.index) != Some(e.id)).collect();
         let kept = status.last.index.0 - new.len() as u64;
@@ -212,7 +212,7 @@ impl Seen {
             config: Some((index, config.clone())),
         };
         // While a snapshot from elsewhere is being written, nothing of the new log is
-        // durable, and what it replaces is still on the disk. An own snapshot may be ahead
+        // durable, and the replaced entries are still on the disk. An own snapshot may be ahead
         // of the durable entries: entries are applied as soon as others have made them so.
         if status.durable >= status.base.index || status.durable > self.durable {
             self.durable = status.durable;

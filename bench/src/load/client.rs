@@ -116,7 +116,7 @@ pub enum Errors {
     Idempotent,
 }
 
-/// Hands what came back to the client, and turns errors into completions.
+/// Hands the reply to the client, and turns errors into completions.
 pub fn proceed(client: &mut dyn Client, op: &Invocation, reply: &Reply<'_>) -> Step {
     let errors = client.errors(op);
     let unless_idempotent = if errors == Errors::Idempotent { OpType::Fail } else { OpType::Info };
@@ -161,7 +161,7 @@ pub fn list_field(body: &Answer, name: &str) -> Result<Edn, String> {
     if fine { Ok(list) } else { Err(format!("{name} is not an array")) }
 }
 
-/// An integer, string, nil or vector as JSON; what generators produce.
+/// An integer, string, nil or vector as JSON; generators produce no other values.
 pub fn json_from_edn(value: &Edn) -> serde_json::Value {
     match value {
         Edn::Bool(b) => json!(b),

@@ -1,6 +1,6 @@
 //! `lin-kv`: registers that are read, written and compared-and-set.
 //!
-//! Judging linearizability costs more than linearly in what happens to one key, so
+//! Judging linearizability costs more than linearly in the operations on one key, so
 //! workers are split into groups of 2n (n nodes), each busy with a key of its own:
 //! n of a group only read, the others write or compare-and-set, in the ratio 1 to 2.
 //! A crash leaves an operation open for good, so a group moves to a fresh key once

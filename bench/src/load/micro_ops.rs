@@ -1,4 +1,5 @@
-//! Reads and writes over a moving pool of keys: what transactions and kafka are made of.
+//! Reads and writes over a moving pool of keys: the parts of transactions and of kafka's
+//! operations.
 //!
 //! Keys are contended on purpose: of the keys in use each is chosen twice as often as
 //! the one before it. Every key gets the values 1, 2, 3, ..., so no value is
@@ -67,8 +68,8 @@ impl MicroOps {
 
     /// The position of a key: with n keys, i is drawn with probability 2^i / (2^n - 1).
     fn slot(&self, draw: &mut Draw) -> usize {
-        // The number of leading zeros of a random word is geometric, and what does not
-        // fit is drawn again, which leaves the ratios as they are.
+        // The number of leading zeros of a random word is geometric, and one that does not fit is
+        // drawn again, which leaves the ratios as they are.
         loop {
             let from_the_end = draw.word().leading_zeros() as usize;
             if from_the_end < self.active.len() {

@@ -30,7 +30,7 @@ impl Svg {
         self.add(format_args!("<text x=\"{x:.1}\" y=\"{y:.1}\" class=\"{class}\">{text}</text>"));
     }
 
-    /// The whole, with what it shows in words for those who do not see it.
+    /// The whole, with its contents in words for those who do not see it.
     pub(super) fn finish(self, label: &str) -> String {
         let Svg { width, height, body } = self;
         let label = escaped(label);

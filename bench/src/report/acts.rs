@@ -50,7 +50,7 @@ pub(crate) fn spans(history: &[Op]) -> Vec<Span> {
     let last = history.last().map_or(0, |op| op.time);
     let mut spans: Vec<Span> = Vec::new();
     let acts = history.iter().filter(|op| op.process == Process::Nemesis);
-    // The nemesis says what it is asked for and then what it did.
+    // The nemesis notes each act twice, as asked for and as done.
     for op in acts.skip(1).step_by(2) {
         for span in spans.iter_mut().filter(|span| span.to == i64::MAX) {
             if end_of(&span.f).as_deref() == Some(&*op.f) {
@@ -70,7 +70,7 @@ fn name(value: &Edn) -> String {
     value.as_text().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// The nodes that an act hits, and what it did: `n1 n2`, or who hears whom no more.
+/// The nodes that an act hits, and its effect: `n1 n2`, or who hears whom no more.
 fn tell(done: &Edn) -> (Vec<String>, String) {
     // A partition is `[:isolated {"n1" #{"n2"}}]`, and a kill `{"n1" :killed}`.
     let map = done.as_seq().and_then(<[Edn]>::last).unwrap_or(done);

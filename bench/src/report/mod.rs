@@ -4,7 +4,7 @@
 //! (`pack.rs`) from which its script draws: latency and rate, the diagram of messages, the
 //! operations by process, the traffic. Script and style are the plain files in `assets`.
 //!
-//! All that comes from nodes is text: [`maud`] escapes what stands in the page, the script uses
+//! All that comes from nodes is text: [`maud`] escapes the text of the page, the script uses
 //! `textContent` only, and a Content-Security-Policy allows the page's own script and style by
 //! their hashes, and nothing else.
 

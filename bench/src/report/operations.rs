@@ -87,7 +87,7 @@ impl<'h> Operations<'h> {
         pack.block("opText", self.texts().as_bytes());
     }
 
-    /// For each operation a line: what it was invoked with, what it completed with if that
+    /// For each operation a line: the value of its invocation, that of its completion if it
     /// differs, and the error.
     fn texts(&self) -> String {
         let mut all = String::new();

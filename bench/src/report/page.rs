@@ -184,7 +184,7 @@ fn why(material: &Material<'_>, anomalies: &[Anomaly], operations: &Operations<'
     }
 }
 
-/// An operation on a button: who did what when, with the answer where it is known.
+/// An operation on a button: its process, its name and its time, with the answer where it is known.
 fn label(op: &Op, operations: &Operations<'_>) -> String {
     let row = operations.row(op.index);
     let end =

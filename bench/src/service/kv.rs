@@ -33,7 +33,7 @@ fn step(current: Option<&Datum>, what: &What) -> (Answer, Option<Datum>) {
     }
 }
 
-/// A store: which state answers a request is what makes it weak or strong.
+/// A store: the state that answers a request makes it weak or strong.
 pub(super) trait Store {
     /// Carries out one operation of one client.
     fn apply(&mut self, client: &str, operation: &Operation, draw: &mut Draw) -> Answer;
@@ -120,7 +120,7 @@ struct Replica {
 }
 
 impl Replica {
-    /// Takes in what `source` has. Of two values with the same timestamp that of the source
+    /// Takes in the values of `source`. Of two values with the same timestamp that of the source
     /// stays.
     fn merge(&mut self, source: &Replica) {
         self.clock = self.clock.max(source.clock);

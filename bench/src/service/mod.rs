@@ -1,9 +1,9 @@
 //! The services of a run: servers of the bench's own, at addresses that nodes may ask.
 //!
 //! [`maelstrom`] are the four that every challenge has unless it says otherwise: `lin-kv`,
-//! `seq-kv`, `lww-kv`, `lin-tso` (source: Maelstrom's `doc/services.md` and
-//! `maelstrom.service`). A service answers requests one at a time; what distinguishes the
-//! three stores is which of their past or diverging states a request is answered from.
+//! `seq-kv`, `lww-kv`, `lin-tso` (source: Maelstrom's `doc/services.md` and `maelstrom.service`). A
+//! service answers requests one at a time; the three stores differ in which of their past or
+//! diverging states a request is answered from.
 
 mod kv;
 mod request;

@@ -3,7 +3,7 @@
 //! Maelstrom's services look at the type and at the fields that they need, and at nothing
 //! else: a missing field counts as null, and whatever the `msg_id` is, it comes back as
 //! `in_reply_to`. Values are kept as the text they came in, so that a number of any size
-//! is returned as it was, and compared by what they mean: `{"a":1,"b":2}` is
+//! is returned as it was, and compared by their meaning: `{"a":1,"b":2}` is
 //! `{"b":2,"a":1}`, and `1` is not `1.0`.
 
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 
 use crate::edn::Edn;
 
-/// A JSON value: its text, and what that means.
+/// A JSON value: its text, and the meaning of that.
 #[derive(Clone, Debug)]
 pub(super) struct Datum {
     text: String,

@@ -11,7 +11,7 @@ use crate::directory::Party;
 pub enum Phase {
     /// Nodes start and are told who they are.
     Init,
-    /// Nodes get what the workload prepares.
+    /// Nodes get the workload's preparation.
     Prepare,
     /// Operations at the given rate, under the nemesis.
     Main,

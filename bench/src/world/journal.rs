@@ -70,7 +70,7 @@ impl Journal {
     }
 
     /// Also writes each operation of the clients as it happens, to `out`. `flush` is for runs
-    /// on the real clock: what happened is in the file even if the bench is killed.
+    /// on the real clock: the operations are in the file even if the bench is killed.
     #[must_use]
     pub fn log_operations(
         mut self,
@@ -82,7 +82,7 @@ impl Journal {
         self
     }
 
-    /// Writes what was added to the history since the last call.
+    /// Writes the events that were added to the history since the last call.
     pub fn follow(&mut self, history: &[Op]) {
         let Some(log) = &mut self.log else { return };
         if let Err(error) = log.follow(history) {

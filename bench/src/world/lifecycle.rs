@@ -27,8 +27,8 @@ struct State {
     running: bool,
     mute: bool,
     paused: bool,
-    /// When it was last started or resumed: what it says afterwards may answer what was
-    /// asked long before.
+    /// When it was last started or resumed: its messages afterwards may answer requests of long
+    /// before.
     revived: Time,
     while_down: Vec<Flight>,
     /// The current second, and the messages sent in it.
@@ -41,9 +41,9 @@ struct State {
     received: u64,
 }
 
-/// A node that sends more messages than this within a second is flooding, unless it
-/// answers: each request of a client in that second excuses `FLOOD_PER_REQUEST`. What
-/// other nodes send does not: two that answer each other for ever are a flood.
+/// A node that sends more messages than this within a second is flooding, unless it answers: each
+/// request of a client in that second excuses `FLOOD_PER_REQUEST`. Messages of other nodes do not:
+/// two that answer each other for ever are a flood.
 const FLOOD_PER_SECOND: u64 = 100_000;
 const FLOOD_PER_REQUEST: u64 = 100;
 /// So is one that sends more than this many, and this many for each it got: gossip
@@ -79,8 +79,8 @@ impl Lifecycle {
         self.nodes[node].mute = true;
     }
 
-    /// Notes a start; returns what waited for the node, to be delivered after `init`. A
-    /// new process is heard, whatever the last one did.
+    /// Notes a start; returns the messages that waited for the node, to be delivered after `init`.
+    /// A new process is heard, whatever the last one did.
     pub(super) fn started(&mut self, node: usize, now: Time) -> Vec<Flight> {
         let state = &mut self.nodes[node];
         (state.running, state.mute, state.revived) = (true, false, now);
@@ -145,7 +145,7 @@ impl Lifecycle {
         self.expected.contains_key(address)
     }
 
-    /// Takes out what `address` was waiting for.
+    /// Takes out the answer that `address` was waiting for.
     pub(super) fn answered(&mut self, address: &NodeId) -> Option<Expected> {
         self.expected.remove(address)
     }

@@ -1,8 +1,8 @@
 //! How far apart nodes are: a mean latency for each link of its own.
 //!
-//! With one mean for all links, every node measures the same round trips, and what goes
-//! wrong between nodes that measure different ones cannot be seen. `--latency-spread S` draws
-//! for each pair of nodes a factor between 1 and S, by one of four geographies:
+//! With one mean for all links, every node measures the same round trips, and a fault between nodes
+//! that measure different ones cannot be seen. `--latency-spread S` draws for each pair of nodes a
+//! factor between 1 and S, by one of four geographies:
 //!
 //! * *sites*: nodes are in one of three places; it is far from one place to another;
 //! * *outskirts*: some nodes are far from all others;

@@ -4,8 +4,8 @@
 //! they were committed, and when each was first known to be. The answers about them are seen from
 //! outside. Two things must hold:
 //!
-//! * After an `ok` there was a moment between request and answer at which the cluster had
-//!   what was asked for.
+//! * After an `ok` there was a moment between request and answer at which the cluster had the
+//!   members that were asked for.
 //! * A voter that came or went had been asked for: by a request that was sent before and
 //!   was neither refused for certain nor answered earlier. A definite error for a change
 //!   that takes effect leaves it without such a request.
@@ -16,7 +16,7 @@ use seaworthy::time::Time;
 
 use crate::backend::Members;
 
-/// A request for a change, and what came of it.
+/// A request for a change, and its answer.
 #[derive(Clone, Debug)]
 pub(super) struct Request {
     /// The nodes that are to be voters, by index.

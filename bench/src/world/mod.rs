@@ -2,13 +2,13 @@
 //!
 //! Everything that will happen is in one queue, ordered by time. The simulation
 //! pops it as fast as it can; the process backend waits for the real clock between
-//! two events and feeds in what the children print. The world itself
+//! two events and feeds in the output of the children. The world itself
 //! never knows which of the two it is in.
 //!
-//! A run goes through phases: every node gets its `init`, then what the workload
-//! prepares (broadcast's topology), then the test begins: operations at the given
-//! rate while the nemesis does its work. Workloads that end with last operations
-//! are healed, left alone for ten seconds, and asked once more.
+//! A run goes through phases: every node gets its `init`, then the workload's preparation
+//! (broadcast's topology), then the test begins: operations at the given rate while the nemesis
+//! does its work. Workloads that end with last operations are healed, left alone for ten seconds,
+//! and asked once more.
 
 mod acts;
 mod addresses;
@@ -150,14 +150,14 @@ impl<C: Cluster> World<C> {
         &mut self.cluster
     }
 
-    /// Takes in what nodes did on their own, at real time `now` (process backend).
+    /// Takes in the outputs of nodes that came on their own, at real time `now` (process backend).
     pub fn take_in(&mut self, now: Time, out: Outbox) {
         self.now = self.now.max(now);
         self.absorb(out);
         self.settle();
     }
 
-    /// The end: what the run leaves behind.
+    /// The end: the report of the run.
     pub fn into_report(mut self) -> (Report, std::io::Result<()>) {
         let journal = self.journal.finish();
         let origin = self.clients.origin();

@@ -92,8 +92,8 @@ impl Act {
     }
 }
 
-/// An act as the history tells it: `:f`, the value it is asked for with, and the
-/// value that says what was done.
+/// An act as the history tells it: `:f`, the value it is asked for with, and the value that tells
+/// the deed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FaultEvent {
     /// The act itself.

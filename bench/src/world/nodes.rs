@@ -10,7 +10,7 @@ use super::state::World;
 use crate::backend::{Cluster, NodeFault};
 use crate::load::answer::Answer;
 
-/// How long it may take to answer what a workload prepares (`topology`), a request like any
+/// How long the answer to a workload's preparation (`topology`) may take, a request like any
 /// other.
 const PREPARE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a client of the bench's own still exists after it got its answer. In Maelstrom
@@ -32,7 +32,8 @@ impl<C: Cluster> World<C> {
             "msg_id": 1,
         });
         self.ask_node(node, body.to_string(), "init_ok");
-        // The init enters the queue first, then what was sent while the node was down.
+        // The init enters the queue first, then the messages that were sent while the node was
+        // down.
         self.route_all();
         for flight in waiting {
             self.queue.push(self.now, Event::Deliver(Box::new(flight)));

@@ -1,11 +1,10 @@
 //! Nodes that are out of service while the rest must do well without them.
 //!
-//! *Lasting faults*: when all other faults are over, a random minority stays out of
-//! reach: deaf, mute, cut off, or switched off. The others all reach each other, so any
-//! system that needs a majority must serve their clients. A healed network hides what
-//! only one-sided cuts show: a node that hears no other and disturbs them for ever,
-//! or a leader that hears no follower and does not notice (Cloudflare's outage of November
-//! 2020 was one).
+//! *Lasting faults*: when all other faults are over, a random minority stays out of reach: deaf,
+//! mute, cut off, or switched off. The others all reach each other, so any system that needs a
+//! majority must serve their clients. A healed network hides the bugs that only one-sided cuts
+//! show: a node that hears no other and disturbs them for ever, or a leader that hears no follower
+//! and does not notice (Cloudflare's outage of November 2020 was one).
 //!
 //! *Replacement*: a machine is taken out of service, left alone until its knowledge has spread, and
 //! replaced by an empty one of the same name. An acknowledged write must survive that. It is not

@@ -6,9 +6,9 @@ use std::collections::BinaryHeap;
 use seaworthy::time::Time;
 
 /// A priority queue of things to happen, first in time first, ties in the order
-/// in which they were put in: that rule is what makes a run repeatable.
+/// in which they were put in: that rule makes a run repeatable.
 ///
-/// Things stay where they are put; what the heap moves about is small.
+/// Things stay where they are put; the heap moves only small keys about.
 #[derive(Debug)]
 pub struct Queue<T> {
     heap: BinaryHeap<Reverse<Entry>>,

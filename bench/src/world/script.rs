@@ -2,10 +2,10 @@
 //!
 //! A [`Script`] lists every act of the nemesis and every operation of the main phases
 //! with its time. A run can write down its script, and a script can be edited and
-//! run again: that is what shrinking and replaying are made of. Everything else is
+//! run again: shrinking and replaying are made of that. Everything else is
 //! drawn as ever: the network's whims from one number for each message (see
 //! [`super::net`]), the nodes' own from theirs. The last operations after the recovery
-//! are not part of a script: what they have to ask follows from what came before.
+//! are not part of a script: they follow from the earlier ones.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -48,7 +48,7 @@ pub enum Course {
 }
 
 impl Script {
-    /// Everything that ends what the acts may have begun.
+    /// The acts that end every fault which the others may have begun.
     pub(super) fn last_acts(&self) -> Vec<FaultEvent> {
         let faults: BTreeSet<Fault> = self.acts.iter().filter_map(|(_, a)| a.fault()).collect();
         faults.into_iter().map(relief).collect()

@@ -1,8 +1,8 @@
 //! Foreign nodes under the bench, each with the verdict that Maelstrom has for it.
 //!
-//! A row is a mode of `foreign-node` (tests/support), the flags of the test, the exit
-//! status, and what the output must say. Where our verdict is stricter than the reference's
-//! the row says so. To add a node, add a mode and a row.
+//! A row is a mode of `foreign-node` (tests/support), the flags of the test, the exit status, and
+//! words that the output must have. Where our verdict is stricter than the reference's the row says
+//! so. To add a node, add a mode and a row.
 
 // A test may fail by unwrapping; its helpers are not known to be tests.
 #![allow(clippy::unwrap_used)]

@@ -28,11 +28,10 @@ const SEEDS: u64 = 1000;
 /// For each node the nodes that it does not hear.
 type Grudge = BTreeMap<usize, BTreeSet<usize>>;
 
-/// An act of the nemesis: seconds since the operations began, and what it cut; none where
-/// it healed.
+/// An act of the nemesis: seconds since the operations began, and the cut; none where it healed.
 type Act = (f64, Option<(String, Grudge)>);
 
-/// A node that answers nothing: only what the nemesis does counts here.
+/// A node that answers nothing: only the acts of the nemesis count here.
 struct Silent;
 
 impl Workload for Silent {

@@ -159,7 +159,7 @@ impl Browser {
         }
     }
 
-    /// Waits until what was changed is drawn.
+    /// Waits until every change is drawn.
     pub(crate) fn settle(&mut self) {
         self.eval("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))");
     }

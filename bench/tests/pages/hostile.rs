@@ -13,7 +13,7 @@ use crate::seaworthy;
 /// Ends a script, begins one, and turns the direction of writing.
 const EVIL: &str = "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">\u{202e}";
 
-/// The page is what it was: two scripts, no other element with code, its own title.
+/// The page is unchanged: two scripts, no other element with code, its own title.
 fn is_unharmed(browser: &mut Browser, page: &Path) {
     browser.open(page);
     let title = browser.eval("document.title");

@@ -1,9 +1,9 @@
 //! Transactions on a database that keeps each open for some milliseconds.
 //!
-//! A sound one executes a transaction at the moment it commits. Each bug is a way of
-//! doing a part of it earlier, or of not doing it right, and has the name that Adya and
-//! Elle give to what clients can see of it. A weaker model that tolerates the bug, where
-//! there is one, shows that it is this bug that was found, and no other.
+//! A sound one executes a transaction at the moment it commits. Each bug is a way of doing a part
+//! of it earlier, or of not doing it right, and has the name that Adya and Elle give to its
+//! anomaly. A weaker model that tolerates the bug, where there is one, shows that it is this bug
+//! that was found, and no other.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -36,7 +36,7 @@ enum Bug {
     FracturedRead,
     /// The first half of a transaction takes effect before the second.
     DirtyWrite,
-    /// A transaction does not see what it wrote.
+    /// A transaction does not see its own writes.
     OwnWritesUnseen,
     /// An append is repeated.
     AppendedTwice,
@@ -191,7 +191,7 @@ impl Database {
         Some(answer)
     }
 
-    /// Writes what was there before, unless it was overwritten since.
+    /// Writes the earlier values, unless they were overwritten since.
     fn take_back(&mut self, writes: &State, before: &State) {
         for (name, written) in writes {
             if self.state.get(name) == Some(written) {

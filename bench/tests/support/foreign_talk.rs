@@ -1,6 +1,6 @@
 //! Foreign nodes that talk to services and to each other.
 //!
-//! They look at what comes back as text, since it is about notations, too: 10^30 is not 1e30. A
+//! They look at the answers as text, since it is about notations, too: 10^30 is not 1e30. A
 //! node that is disappointed says why and exits, which no test survives.
 
 use std::collections::BTreeMap;
@@ -56,9 +56,9 @@ const PROBES: &[(&str, &str, &[&str])] = &[
     ("lin-tso", r#""type":"ts","msg_id":"y""#, &[r#""ts":0"#, r#""in_reply_to":"y""#]),
 ];
 
-/// Rounds after which what ought to happen now and then must have happened.
+/// Rounds after which an occasional event must have come.
 const ROUNDS: i64 = 30;
-/// Answers to clients after which a node must have done what it is here for.
+/// Answers to clients after which a node must have done its part.
 const ANSWERS: u32 = 20;
 /// Before a delta is sent again.
 const RESEND: Duration = Duration::from_millis(100);

@@ -23,7 +23,7 @@ use crate::load::answer::is_integer;
 /// # Errors
 /// The fault of the line, and the form that it should have.
 pub(super) fn read(line: &[u8]) -> Result<Packet, String> {
-    // `end` is not called, so that what follows the object does not matter.
+    // `end` is not called, so that the text after the object does not matter.
     match Envelope::deserialize(&mut serde_json::Deserializer::from_slice(line)) {
         Ok(envelope) => envelope.open(),
         Err(_) if str::from_utf8(line).is_err() => read(String::from_utf8_lossy(line).as_bytes()),

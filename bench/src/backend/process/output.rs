@@ -20,7 +20,7 @@ const CHUNK_BYTES: usize = 1 << 16;
 const KEPT_BYTES: usize = 4096;
 const KEPT_LINES: usize = 10;
 
-/// The end of what a child has printed; the thread that reads writes it.
+/// The end of a child's output; the thread that reads writes it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tail(Arc<Mutex<Kept>>);
 
@@ -65,7 +65,7 @@ impl Tail {
 }
 
 /// Calls `see` with each line that ends, without its end, until `see` wants no more or
-/// the output is over; returns what came after the last end of a line.
+/// the output is over; returns the bytes after the last end of a line.
 pub(super) fn each_line(
     mut output: impl Read,
     tail: &Tail,

@@ -23,7 +23,7 @@ const STRIDE: u64 = 1_000_000;
 /// Whether anybody looks inside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Manner {
-    /// Only what clients see counts.
+    /// Only the histories of clients count.
     BlackBox,
     /// Invariants are checked, and the engines' assertions hold.
     WhiteBox,
@@ -91,9 +91,9 @@ impl Hunt {
         let attempt = |seed| {
             let ran = run(&schedule, Some(self.mutant), self.manner, seed);
             let counts = match (&ran.found, self.manner) {
-                // A node that stops by itself is noticed, but not by what clients see.
+                // A node that stops by itself is noticed, but not by the history of clients.
                 (Some(Detector::Stop(_)), Manner::BlackBox) | (None, _) => false,
-                // Nor is silence what a broken promise of another kind is to be known by.
+                // Nor does silence tell of a broken promise of another kind.
                 (Some(Detector::Progress(_)), Manner::BlackBox)
                     if !is_about_progress(self.mutant) =>
                 {

@@ -2,7 +2,7 @@
 //!
 //! Its nodes are the servers themselves, with the same state machine and the same node of the
 //! cluster; only sockets, files and gRPC are left out. Clients use registers and lists by
-//! etcd's operations. `load` is what they do, `check` judges what they saw.
+//! etcd's operations. `load` holds their operations, `check` judges their histories.
 //!
 //! In builds with the cargo feature `kv-server`.
 

@@ -1,6 +1,6 @@
 //! The log of each key, put together from everything that shows a piece of it.
 //!
-//! A poll tells the offsets of what it returned, however it ended; a send tells the
+//! A poll tells the offsets of its messages, however it ended; a send tells the
 //! offset of its message, if it is *committed*: ok, or of unknown outcome but some ok poll
 //! returned one of its messages. Offsets may have holes, so orders are compared by *index*, the
 //! rank of an offset among those seen. If an offset holds several messages, which is an

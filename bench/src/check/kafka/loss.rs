@@ -36,8 +36,8 @@ pub(super) fn wrong_reads(steps: &Steps<'_>, log: &Log, cases: &mut Cases) {
 
 /// Finds `lost-write`: a message that no ok poll returned, although one returned a later one.
 ///
-/// "Later" is judged in favour of the system: what was read counts at its earliest
-/// index, what was lost at its last.
+/// "Later" is judged in favour of the system: a message that was read counts at its earliest index,
+/// a lost one at its last.
 pub(super) fn lost_writes(steps: &Steps<'_>, log: &Log, cases: &mut Cases) {
     let mut bounds: Vec<Option<(usize, usize)>> = vec![None; steps.keys()];
     for (msg, message) in log.all() {

@@ -1,4 +1,4 @@
-//! Orders: what one process, or one operation, polls and sends must follow the log.
+//! Orders: the polls and sends of one process, or of one operation, must follow the log.
 //!
 //! *skip*: messages in between were passed over. *nonmonotonic*: a step back, or the same
 //! again. With the prefix `int-` within one operation.
@@ -20,7 +20,7 @@ pub(super) fn between_operations(steps: &Steps<'_>, log: &Log, cases: &mut Cases
     for (i, step) in steps.all.iter().enumerate() {
         if let Kind::Assign { .. } = step.kind {
             // Jepsen's: for the keys of both, a new assignment continues where the old one was.
-            // Of any other key the process forgets what it has polled and what it has sent.
+            // Of any other key the process forgets its polls and its sends.
             if matches!(step.outcome, OpType::Ok | OpType::Info) {
                 for last in [&mut polled, &mut sent] {
                     if let Some(last) = last.get_mut(&step.process) {
@@ -52,7 +52,7 @@ fn polls(i: usize, step: &Step, last: &mut Last, log: &Log, cases: &mut Cases) {
                 1 => {}
             }
         }
-        // Jepsen's: an empty poll of a key forgets what was there before.
+        // Jepsen's: an empty poll of a key forgets the earlier ones.
         if step.outcome == OpType::Ok {
             last.insert(*key, (i, messages.last().map(|(_, msg)| *msg)));
         }

@@ -207,7 +207,7 @@ impl<'h> Reader<'h> {
         };
         match kind {
             Kind::Work => {
-                // Only an ok has to say what happened.
+                // Only an ok has to have a value.
                 let untold = outcome != OpType::Ok && op.value == Edn::Nil;
                 let value = if untold { &invoke.value } else { &op.value };
                 let mops = value.as_seq().ok_or("its value is no list of micro-operations")?;
@@ -235,7 +235,7 @@ impl<'h> Reader<'h> {
         Ok(())
     }
 
-    /// Notes what further keys of a record say about the next step.
+    /// Notes the facts that further keys of a record tell about the next step.
     fn asides(&mut self, op: &Op) {
         let step = self.steps.all.len();
         for (name, aside) in &op.extra {
@@ -270,7 +270,7 @@ impl<'h> Reader<'h> {
                 step.sends.push((key, vec![(offset, msg)]));
                 Ok(())
             }
-            // Null is an empty map, and an empty list below: Go writes so what it never filled.
+            // Null is an empty map, and an empty list below: Go writes an unfilled one so.
             Some([f] | [f, Edn::Nil]) if f.as_text() == Some("poll") => Ok(()),
             Some([f, Edn::Map(by_key)]) if f.as_text() == Some("poll") => {
                 for (key, pairs) in by_key {
@@ -331,7 +331,7 @@ fn intent(value: &Edn) -> Vec<[Option<&Edn>; 3]> {
     .collect()
 }
 
-/// One entry a key, with what all micro-operations did to it in their order.
+/// One entry a key, with the entries of all micro-operations in their order.
 fn merged<T>(entries: ByKey<T>) -> ByKey<T> {
     let mut by_key: BTreeMap<Key, Vec<T>> = BTreeMap::new();
     for (key, mut messages) in entries {

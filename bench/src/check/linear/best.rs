@@ -1,11 +1,10 @@
 //! Best first: one configuration at a time, the most promising one next.
 //!
 //! The steps are those of the pass, one return at a time. A configuration is promising if it got
-//! far and spent little: spent calls never come back, and are missed later. So
-//! an indeterminate call is only used where no other way through the last few returns was
-//! found. A history of few clients is decided with a handful of configurations for each
-//! return, however many indeterminate calls there are. The search is exact; what bounds it
-//! is its budget of work and memory.
+//! far and spent little: spent calls never come back, and are missed later. So an indeterminate
+//! call is only used where no other way through the last few returns was found. A history of few
+//! clients is decided with a handful of configurations for each return, however many indeterminate
+//! calls there are. The search is exact; its bound is its budget of work and memory.
 
 use std::collections::BTreeMap;
 

@@ -6,22 +6,20 @@
 //! constraints learn clauses from conflicts:
 //!
 //! * *Spent.* A class is *blamed* if the search wanted one of its calls and all were spent. A
-//!   configuration that failed fails with any counts that are at least the blamed ones. Proof:
-//!   move all counts of the configuration, and of everything that was reached from it, by the same
-//!   amounts, so that the blamed ones are not less than they were. A step is
-//!   impossible for want of a call only where it was before or where more is spent, so that
-//!   the search makes the same steps or fewer; and what it left out as dominated is still
-//!   dominated. A count that is blamed after `n` more calls of its class were spent
-//!   is less by `n` before these.
+//!   configuration that failed fails with any counts that are at least the blamed ones. Proof: move
+//!   all counts of the configuration, and of everything that was reached from it, by the same
+//!   amounts, so that the blamed ones are not less than they were. A step is impossible for want of
+//!   a call only where it was before or where more is spent, so that the search makes the same
+//!   steps or fewer; and a configuration that it left out as dominated is still dominated. A count
+//!   that is blamed after `n` more calls of its class were spent is less by `n` before these.
 //! * *Owed.* Calls that return after the last return that failed were not asked for: the
 //!   configuration cannot be completed up to that return, whatever is owed later.
 //!
-//! For the same reason the steps of one return need not be told apart by what they spent, except by
-//! the classes that are blamed in the end: if two ways lead to the same state, owe
-//! and can use the same, and one of them failed, the other fails unless it has more left
-//! of a class that is blamed. So the search begins with no such classes, and when a
-//! configuration seems to have failed, it looks again with those blamed by then, until
-//! there are no new ones.
+//! For the same reason the steps of one return need not be told apart by the calls that they spent,
+//! except by the classes that are blamed in the end: if two ways lead to the same state, owe and
+//! can use the same, and one of them failed, the other fails unless it has more left of a class
+//! that is blamed. So the search begins with no such classes, and when a configuration seems to
+//! have failed, it looks again with those blamed by then, until there are no new ones.
 
 use super::bits::Bits;
 use super::config::{Config, SpentTable};

@@ -1,4 +1,4 @@
-//! The classes of a model: what operations do, numbered.
+//! The classes of a model: the actions of its operations, numbered.
 
 use std::collections::BTreeMap;
 

@@ -6,7 +6,7 @@
 //! * *usable*: it can still take effect and change the state.
 //!
 //! A new update is both, and neither once it has taken effect. A read is only
-//! ever owed. The third combination is what keeps the set small: usable, but not
+//! ever owed. The third combination keeps the set small: usable, but not
 //! owed. A blind write that is open while another blind write takes effect *may* have
 //! taken effect immediately before that one, where no read could notice; so it owes
 //! nothing any more, and can still be used. The same holds for a write of the
@@ -141,8 +141,8 @@ impl<const W: usize> Antichain<W> {
         self.by_state.values_mut().flatten()
     }
 
-    /// Adds `config` and removes what it dominates, unless it is dominated itself or too
-    /// many are there. Returns what was added; counts comparisons in `work`.
+    /// Adds `config` and removes those that it dominates, unless it is dominated itself or too
+    /// many are there. Returns the added one; counts comparisons in `work`.
     pub(super) fn insert(
         &mut self,
         mut config: Config<W>,
@@ -207,7 +207,7 @@ pub(super) struct SpentTable {
     counts: Vec<Counts>,
     /// The sum of each.
     totals: Vec<u32>,
-    /// Entries of all counts together: what the table holds in memory.
+    /// Entries of all counts together: the size of the table in memory.
     size: usize,
     /// The classes whose counts are compared; all if none are given.
     pub(super) critical: Option<Vec<Class>>,

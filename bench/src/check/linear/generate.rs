@@ -131,7 +131,7 @@ pub fn corrupted(
     Timeline::new(calls)
 }
 
-/// A model and what its operations can be, by weight, for a generated history.
+/// A model and its possible operations, by weight, for a generated history.
 pub struct Workload {
     /// The model.
     pub model: Box<dyn Model>,

@@ -7,13 +7,12 @@
 //! linearizable exactly if it is for every key.
 //!
 //! * [`timeline`]: operations as calls of small classes, in order.
-//! * [`model`]: what an object may do: registers, locks, lists, sets, queues.
+//! * [`model`]: the behaviour of an object: registers, locks, lists, sets, queues.
 //! * [`search`]: the decision, a [`finding`]. Exact, or it gives up. Two searches take turns, one in
 //!   breadth (`pass`) and one that follows the best way and learns from failures (`best`, `graph`, `blame`);
 //!   both are made of the same steps (`step`, `relevant`) at the same places (`frontier`).
 //! * `report`, `story`: the result map for programs and the story for people.
-//! * [`referee`]: another search, which the first one is tested with, on what [`generate`]
-//!   makes.
+//! * [`referee`]: another search, which the first one is tested with, on timelines of [`generate`].
 //!
 //! Deliberately missing: the special algorithm for unique values, since Jepsen's
 //! registers repeat theirs.

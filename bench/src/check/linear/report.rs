@@ -1,7 +1,7 @@
 //! The result map of one object, in the shape of Knossos.
 //!
 //! `:configs` are the possibilities at the end, or before the operation that could
-//! not take effect. `:final-paths` shows for each what was tried then.
+//! not take effect. `:final-paths` shows for each the ways that were tried then.
 
 use std::collections::VecDeque;
 

@@ -1,10 +1,10 @@
 //! The search: passes over the events, each keeping more configurations than the last.
 //!
-//! Deciding linearizability is NP-complete (Gibbons and Korach 1997), and what makes
-//! it so in practice are indeterminate calls: each can take effect at any later
-//! time, so that the ways to have used some of them multiply. But most histories
-//! are far from hard. So a pass (see `pass.rs`) keeps few configurations of
-//! each state, and when there are more, it forgets on purpose, in one of two ways:
+//! Deciding linearizability is NP-complete (Gibbons and Korach 1997), and in practice indeterminate
+//! calls make it so: each can take effect at any later time, so that the ways to have used some of
+//! them multiply. But most histories are far from hard. So a pass (see `pass.rs`) keeps few
+//! configurations of each state, and when there are more, it forgets on purpose, in one of two
+//! ways:
 //!
 //! * It *evicts* the least likely ones. The rest is possible; if something
 //!   remains at the end, the history is linearizable.

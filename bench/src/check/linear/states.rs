@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::timeline::State;
 
 /// From so many states on, a model no longer tells apart states that the history cannot. Before,
-/// it does: a reader of a short history wants to see what was there.
+/// it does: a reader of a short history wants to see the true states.
 pub(super) const MANY_STATES: usize = 64;
 
 /// Contents, numbered in the order in which they come.

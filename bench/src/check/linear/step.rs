@@ -1,4 +1,4 @@
-//! One step of a search: what a return makes of configurations.
+//! One step of a search: the successors of configurations at a return.
 //!
 //! Just-in-time linearization (Lowe, *Testing for linearizability*, 2017): nothing
 //! needs to take effect before some call returns. So an invocation only adds a call to
@@ -6,17 +6,16 @@
 //! effect, and turns each other one into those reachable by letting open calls
 //! take effect, *x* last.
 //!
-//! # What a configuration means
+//! # The meaning of a configuration
 //!
-//! A configuration (state, owed, usable, spent) is *completed* by a sequence of steps
-//! and events if the model allows the steps one after the other from the state, each
-//! step uses a call that is open and usable or indeterminate and unspent (and uses it
-//! up), and every call that is owed pays before it returns: by being used, by a blind
-//! write (if it is one), or by a state that shows it (a read, or a write of the value
-//! that is there). Which of its usable calls a step takes is free in this definition.
-//! Hence what owes less and can use more is completed by whatever completes the other,
-//! and a *join* (owed by both, usable in either, spent in both) is completed by whatever
-//! completes one of the two. That does not depend on the model.
+//! A configuration (state, owed, usable, spent) is *completed* by a sequence of steps and events if
+//! the model allows the steps one after the other from the state, each step uses a call that is
+//! open and usable or indeterminate and unspent (and uses it up), and every call that is owed pays
+//! before it returns: by being used, by a blind write (if it is one), or by a state that shows it
+//! (a read, or a write of the value that is there). Which of its usable calls a step takes is free
+//! in this definition. Hence a configuration that owes less and can use more is completed by
+//! whatever completes the other, and a *join* (owed by both, usable in either, spent in both) is
+//! completed by whatever completes one of the two. That does not depend on the model.
 //!
 //! # The steps left out, and why nothing is lost
 //!
@@ -37,7 +36,7 @@
 //!   `spare` is used later, since it returns later. And if `owed` returns before
 //!   `spare`, then `owed` can change places with `spare`, too. So it is enough to try `owed`, and
 //!   `spare` only if it returns first. Neither alone is enough: `spare` may return too
-//!   early to be used for what `owed` is kept for, and it pays nothing. For blind writes one
+//!   early to be used where `owed` is needed, and it pays nothing. For blind writes one
 //!   try is enough, the first usable call: paying does not depend on which one is used.
 //! * Of the class of *x*, only *x* takes effect: it returns first, and a
 //!   sequence that ends with its first use is all that is needed.
@@ -143,7 +142,7 @@ impl<'t, const W: usize> Stepper<'t, W> {
     /// Adds `call`, which was just invoked, to a configuration.
     pub(super) fn admit(&self, model: &mut dyn Model, call: CallId, config: &mut Config<W>) {
         if !self.frontier.returns(call) {
-            // Configurations count what they used, so that they need not change here.
+            // Configurations count their spent calls, so that they need not change here.
             return;
         }
         let slot = self.frontier.slot(call);

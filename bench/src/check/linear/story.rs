@@ -1,8 +1,8 @@
 //! The shortest failing prefix, told in plain text on one screen.
 //!
-//! It answers what a reader asks first: which operation cannot have happened; which
+//! It answers a reader's first questions: which operation cannot have happened; which
 //! values the object could have had when it returned, through which operations, and why
-//! none fits; what was open at that time; and what went on just before.
+//! none fits; which calls were open at that time; and the steps just before.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt::Write;

@@ -165,7 +165,7 @@ impl Case {
     }
 }
 
-/// Does a write, or fills in what a read sees.
+/// Does a write, or fills in the result of a read.
 fn execute(flavour: Flavour, store: &mut BTreeMap<i64, Vec<i64>>, step: &mut Step) {
     match step {
         Step::Write(key, value) => {
@@ -179,7 +179,7 @@ fn execute(flavour: Flavour, store: &mut BTreeMap<i64, Vec<i64>>, step: &mut Ste
     }
 }
 
-/// Whether some serial order explains what every committed transaction read.
+/// Whether some serial order explains the reads of every committed transaction.
 fn explicable(flavour: Flavour, txns: &[Txn], strict: bool) -> bool {
     fn extend(
         flavour: Flavour,

@@ -3,7 +3,7 @@
 //! adya says that there is an edge and of which kind. This finds the two
 //! micro-operations behind it again, for Elle's `:steps` and to tell it in words.
 //! The version order is reconstructed by adya's (and Elle's) rule: the longest
-//! read of a list; for registers, what one transaction itself read and then overwrote.
+//! read of a list; for registers, the value that one transaction itself read and then overwrote.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -111,7 +111,7 @@ impl<'t, 'h> Edges<'t, 'h> {
         }
     }
 
-    /// `to` appended right after what `from` had appended.
+    /// `to` appended right after the element of `from`.
     fn append_after(&self, from: usize, to: usize) -> Option<Link> {
         self.appends(to).find_map(|(to_mop, key, next)| {
             let value = self.before(key, next)?;
@@ -162,8 +162,8 @@ impl<'t, 'h> Edges<'t, 'h> {
             (first_reads(self.txns.mops(from)), first_reads(self.txns.mops(to)));
         last_writes(self.txns.mops(to)).into_iter().find_map(|(key, (to_mop, next))| {
             let (from_mop, value) = *saw.get(&key)?;
-            // Known to come later: everything after nil, and what one
-            // transaction wrote after what it read.
+            // Known to come later: everything after nil, and a version that a transaction wrote
+            // after one that it read.
             let later = value.is_none() || seen_by_to.get(&key).is_some_and(|(_, v)| *v == value);
             later.then_some(Link { key, value, next: Some(next), from_mop, to_mop })
         })

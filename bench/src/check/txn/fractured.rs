@@ -1,4 +1,4 @@
-//! Fractured reads: some, but not all, of what one transaction wrote.
+//! Fractured reads: some, but not all, writes of one transaction.
 //!
 //! The phenomenon that read atomic isolation forbids (Bailis et al., "Scalable Atomic
 //! Visibility with RAMP Transactions", 2014): a transaction sees a write of another
@@ -8,9 +8,9 @@
 //! `consistent-view` upwards; but that forbids longer cycles as well, which read
 //! committed with atomic visibility permits. Hence this direct check.
 //!
-//! Only certain ones are reported. "Older" is known of a list that lacks an
-//! element, of the initial state, and of versions in a chain in which each transaction
-//! overwrote what it had read or written itself. Registers in any other relation may be newer.
+//! Only certain ones are reported. "Older" is known of a list that lacks an element, of the initial
+//! state, and of versions in a chain in which each transaction overwrote a value that it had read
+//! or written itself. Registers in any other relation may be newer.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -128,7 +128,7 @@ impl Search<'_, '_> {
     }
 }
 
-/// Who wrote what, of the transactions that committed or may have.
+/// The writers of values, of the transactions that committed or may have.
 fn writers(txns: &Transactions<'_>) -> BTreeMap<(Id, Id), usize> {
     let mut writers = BTreeMap::new();
     for position in txns.possible() {

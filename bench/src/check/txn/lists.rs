@@ -6,7 +6,7 @@
 //! of each list begins with all the others, every element of it was written once by a transaction
 //! that may have happened, each transaction is consistent in itself and saw only final
 //! appends of others, and the dependencies and real time have no cycle. Where one of these does not hold,
-//! adya is asked what it means.
+//! adya has the last word.
 
 use std::collections::BTreeMap;
 

@@ -1,11 +1,11 @@
 //! Transactions: which isolation a history of transactions rules out.
 //!
-//! Two workloads, as in Elle (Kingsbury and Alvaro, "Elle: Inferring Isolation
-//! Anomalies from Experimental Observations", 2020). In *list-append* a transaction appends unique
-//! values to lists and reads whole lists, so every read tells the order of all
-//! writes before it. In *rw-register* it writes unique values to registers, and only little
-//! of the order is known: nil is first, and what a transaction overwrites after
-//! reading it comes earlier (writes follow reads; Maelstrom assumes no more).
+//! Two workloads, as in Elle (Kingsbury and Alvaro, "Elle: Inferring Isolation Anomalies from
+//! Experimental Observations", 2020). In *list-append* a transaction appends unique values to lists
+//! and reads whole lists, so every read tells the order of all writes before it. In *rw-register*
+//! it writes unique values to registers, and only little of the order is known: nil is first, and a
+//! value that a transaction overwrites after reading it comes earlier (writes follow reads;
+//! Maelstrom assumes no more).
 //!
 //! The inference and the search for cycles are crate `adya`. Around it, here:
 //!
@@ -18,8 +18,9 @@
 //! * `fractured` looks for fractured reads, when asked to or when one of the two models that
 //!   are defined by their absence is demanded.
 //!
-//! * `ordered` and `stricter` find what real time, or sessions, tell of the order of a register's
-//!   versions, which Maelstrom does not use: a part of the result of its own, `:stricter`;
+//! * `ordered` and `stricter` find the contradictions of real time, or sessions, to the order of a
+//!   register's versions, which Maelstrom does not use: a part of the result of its own,
+//!   `:stricter`;
 //! * `ordered` and `lists` recognize most of the histories with which nothing is wrong, for
 //!   which adya is then not asked.
 //!

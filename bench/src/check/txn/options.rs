@@ -73,9 +73,9 @@ impl Options {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fracture {
     None,
-    /// Those in which the write was missed after the other had been seen: what
-    /// monotonic atomic view forbids.
+    /// Those in which the write was missed after the other had been seen: monotonic atomic view
+    /// forbids them.
     NotMonotonic,
-    /// Whichever was read first: what read atomic forbids.
+    /// Whichever was read first: read atomic forbids them.
     Any,
 }

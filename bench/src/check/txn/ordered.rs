@@ -41,8 +41,8 @@ pub(super) enum Order {
     Process,
 }
 
-/// One step of a circle of versions: what the first transaction knew came not after what the
-/// second knew.
+/// One step of a circle of versions: the version that the first transaction knew came not after the
+/// one that the second knew.
 pub(super) struct Step {
     pub(super) versions: [Version; 2],
     pub(super) txns: [usize; 2],
@@ -96,7 +96,7 @@ pub(super) fn examine(txns: &Transactions<'_>, order: Order) -> Examined {
     Examined { is_sound: transactions.is_some() && !found && keys.are_sound(txns), stale, cycles }
 }
 
-/// Who knew what of which key.
+/// The versions of each key that transactions knew.
 struct Keys {
     versions: Vec<Version>,
     /// Per version the transaction whose final write it is, if that happened.
@@ -318,7 +318,7 @@ impl Keys {
             match writer {
                 None if !readers.is_empty() => return false,
                 None => {}
-                // A read of what the transaction itself writes later.
+                // A read of a value that the transaction itself writes later.
                 Some(writer) if readers.contains(writer) => return false,
                 Some(writer) => {
                     let ok = txns.adya.ops[*writer].kind == OpType::Ok;
@@ -344,8 +344,9 @@ impl Touch {
     }
 }
 
-/// Links what was completed to what was invoked later and `happened`. For that there is one more
-/// node for each position of the history: what was completed up to there.
+/// Links completed transactions to those that were invoked later and `happened`. For that there is
+/// one more node for each position of the history: the transactions that were completed up to
+/// there.
 pub(super) fn realtime(
     history: &adya::History,
     happened: impl Fn(usize) -> bool,
@@ -366,7 +367,7 @@ pub(super) fn realtime(
     Some(())
 }
 
-/// Whether every read of a transaction sees what it read or wrote there before.
+/// Whether every read of a transaction sees the version that it read or wrote there before.
 fn is_consistent(mops: &[Mop]) -> bool {
     let mut state: BTreeMap<Id, Option<Id>> = BTreeMap::new();
     mops.iter().all(|mop| match mop {

@@ -2,7 +2,7 @@
 //!
 //! adya trusts its input: it lets through histories from which nothing follows,
 //! and calls them valid. So everything Elle would throw at is refused
-//! here with a reason, and what no client ever wrote is collected as a *phantom*.
+//! here with a reason, and a value that no client ever wrote is collected as a *phantom*.
 //!
 //! Keys and values may be any EDN. Each is replaced by a small number, equal
 //! numbers for equal values (as Clojure compares them), and translated back when a
@@ -106,7 +106,7 @@ struct Reader {
     flavour: Flavour,
     ops: Vec<adya::history::Op>,
     source: Vec<u32>,
-    /// Per process, its open invocation and what that set out to do.
+    /// Per process, its open invocation and the micro-operations of that.
     open: BTreeMap<u64, (Event, Vec<Mop>)>,
     /// Key and value of every write ever invoked.
     written: Vec<(Id, Id)>,
@@ -272,7 +272,7 @@ pub(super) fn phantoms(txns: &Transactions<'_>) -> Vec<Sighting> {
     found
 }
 
-/// Every committed read of a register that saw what its transaction wrote only later.
+/// Every committed read of a register that saw a value which its transaction wrote only later.
 ///
 /// For lists adya does this; of registers Elle and adya know nothing of the kind, and
 /// let the transaction pass, or find a cycle by way of another reader.

@@ -97,7 +97,7 @@ impl Findings {
     }
 }
 
-/// Translates what adya reports.
+/// Translates adya's reports.
 pub(super) struct Translator<'t, 'h> {
     txns: &'t Transactions<'h>,
     flavour: Flavour,
@@ -240,7 +240,7 @@ impl<'t, 'h> Translator<'t, 'h> {
     fn cycle(&self, anomaly: &Anomaly) -> Told {
         let mut ops: Vec<usize> = anomaly.ops.iter().map(|&i| i as usize).collect();
         let txn = |i: &usize| format!("{} = {}", self.edges.t(*i), self.txns.op(*i).value);
-        // Of a long cycle only the edges are told; they name what they are about.
+        // Of a long cycle only the edges are told; they name their keys.
         let short = 2 * ops.len() <= LINES;
         let mut lines: Vec<String> = ops.iter().filter(|_| short).map(txn).collect();
         let mut steps = Vec::new();
@@ -344,7 +344,7 @@ fn map<const N: usize>(entries: [(&str, Edn); N]) -> Edn {
     Edn::map(entries)
 }
 
-/// Leaves out the middle of what would not fit on a screen.
+/// Leaves out the middle of a text that would not fit on a screen.
 fn shortened(mut lines: Vec<String>) -> Vec<String> {
     if lines.len() > LINES {
         let left_out = lines.len() + 1 - LINES;

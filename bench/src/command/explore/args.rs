@@ -36,10 +36,10 @@ pub struct ExploreArgs {
     #[arg(long, default_value_t = 0)]
     pub(super) from: u64,
     /// Explores part K (from 0) of N of these seeds, so that N machines explore all of them;
-    /// `seaworthy merge` adds up what they print with --json
+    /// `seaworthy merge` adds up their output of --json
     #[arg(long, value_name = "K/N", conflicts_with = "for")]
     pub(super) shard: Option<Shard>,
-    /// Print what was found as a JSON object on standard output, and all else on standard
+    /// Print the result as a JSON object on standard output, and all else on standard
     /// error
     #[arg(long, conflicts_with = "nodes_bin")]
     pub(super) json: bool,

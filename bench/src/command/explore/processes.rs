@@ -1,9 +1,9 @@
 //! `seaworthy explore --nodes-bin`: the same swarm of configurations on real processes.
 //!
-//! On the real clock a seed stands for a configuration, not for a run: what fails once
-//! may pass the next time. So there is nothing to shrink, runs are short, and they come
-//! one after the other, so that they do not take each other's processor. Faults of
-//! clock and disk are left out, which only the simulation has.
+//! On the real clock a seed stands for a configuration, not for a run: a run that fails once may
+//! pass the next time. So there is nothing to shrink, runs are short, and they come one after the
+//! other, so that they do not take each other's processor. Faults of clock and disk are left out,
+//! which only the simulation has.
 
 use std::path::Path;
 

@@ -205,7 +205,7 @@ mod tests {
     /// A node for broadcast that knows no message.
     #[derive(Clone, Copy, PartialEq)]
     enum Planted {
-        /// Acknowledges what it forgets.
+        /// Acknowledges writes that it forgets.
         Forgetful,
         /// The same, and refuses to be read.
         Secretive,

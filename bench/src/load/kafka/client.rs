@@ -4,7 +4,7 @@
 //! poll is two requests: `poll`, and, if messages came, `commit_offsets` of the
 //! last ones. The position moves before the commit, as in Maelstrom: if the commit
 //! is refused for certain the poll counts as failed though it moved on, and the next
-//! one skips what it had read.
+//! one skips the messages that it had read.
 //!
 //! The committed offsets that an assignment is told are recorded under `:committed`, which
 //! Maelstrom's client does not do: our checker compares them with the acknowledged ones.
@@ -88,8 +88,9 @@ impl Client for KafkaClient {
 }
 
 impl KafkaClient {
-    /// Starts behind the committed offsets; a key that stays assigned keeps its place, for
-    /// others may have committed beyond what this client has seen. Returns the committed offsets.
+    /// Starts behind the committed offsets; a key that stays assigned keeps its place, for others
+    /// may have committed beyond the last message that this client has seen. Returns the committed
+    /// offsets.
     fn assigned(&mut self, op: &Invocation, body: &Answer) -> Result<Edn, String> {
         body.expect("list_committed_offsets_ok", &["offsets"])?;
         let offsets = body.edn("offsets");

@@ -89,7 +89,7 @@ impl LastPolls {
                 each_offset(&completion.value, |k, offset| raise(&mut worker.seen, k, offset));
                 if seen_all(&worker.seen) { Stage::Done } else { Stage::Poll }
             }
-            // The client forgets its position only if it is not known what happened.
+            // The client forgets its position only if the outcome is unknown.
             "poll" if completion.kind == OpType::Fail => Stage::Poll,
             "assign" if ok => Stage::Poll,
             _ => Stage::Assign,

@@ -4,7 +4,7 @@
 //! `send`, a read a `poll` of whatever the worker is assigned to. Now and then a
 //! worker is assigned to other keys instead, or crashes and loses its place. At the
 //! end each worker starts anew and polls everything from the beginning
-//! (in `last`), so that what was acknowledged has been looked for.
+//! (in `last`), so that every acknowledged message has been looked for.
 //!
 //! Source: Jepsen's `jepsen.tests.kafka` as Maelstrom configures it: no transactions,
 //! `assign` and no `subscribe`, clients that crash.

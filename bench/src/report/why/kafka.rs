@@ -1,4 +1,4 @@
-//! Anomalies of a log: the offsets of its key, and who sent and polled what there.
+//! Anomalies of a log: the offsets of its key, with their messages, senders and readers.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,7 +1,7 @@
 //! Why a run is not valid: each anomaly with its operations, its moment and a picture.
 //!
-//! The results say what the checkers found; here it is told with the operations around it. Of
-//! each kind the first few are shown, and the result map has the rest.
+//! The results list the findings of the checkers; here they are told with the operations around
+//! them. Of each kind the first few are shown, and the result map has the rest.
 
 mod anomaly;
 mod counter;

@@ -85,7 +85,7 @@ impl MultiRegister {
         self.states.reach(contents, bytes)
     }
 
-    /// The contents after `class`, or the read that does not fit and what was there.
+    /// The contents after `class`, or the read that does not fit and the value that was there.
     fn run(&self, state: State, class: Class) -> Result<Contents, (MicroOp, u32)> {
         let mut contents = self.states.contents(state).clone();
         for micro_op in self.classes.action(class) {

@@ -134,7 +134,7 @@ impl Model for UnorderedQueue {
 
     fn effect(&self, class: Class) -> Effect {
         match *self.classes.action(class) {
-            // It tells what dequeues of unknown result removed.
+            // It tells the values that dequeues of unknown result removed.
             Action::FindEmpty if self.classes.knows(&Action::Drop) => Effect::Update,
             // Then it only takes possibilities away.
             Action::Drop if !self.is_found_empty() => Effect::Observe,

@@ -40,7 +40,7 @@ impl Graph {
 
     /// For each node whether it is on a cycle, or comes after one.
     fn unordered(&self) -> Vec<bool> {
-        // Kahn's: what has nothing before it is taken away until everything has.
+        // Kahn's: nodes that have none before them are taken away until all have.
         let mut left = vec![true; self.len()];
         let mut before = vec![0_u32; self.len()];
         self.successors.iter().for_each(|to| before[*to as usize] += 1);

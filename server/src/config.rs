@@ -70,6 +70,9 @@ pub struct Config {
     /// At most this many revisions are kept in any mode; 0 is no limit
     #[arg(long, env = "SEAWORTHY_MAX_REVISIONS", default_value_t = 1_000_000)]
     pub max_revisions: u32,
+    /// How often a watch that asks for it hears how far it is, in seconds
+    #[arg(long, env = "SEAWORTHY_WATCH_PROGRESS_NOTIFY_INTERVAL", default_value_t = 600)]
+    pub watch_progress_notify_interval: u64,
     /// How lines of the log look
     #[arg(long, env = "SEAWORTHY_LOG_FORMAT", default_value = "text")]
     #[arg(value_parser = ["text", "json"])]
@@ -90,6 +93,13 @@ impl Config {
     /// Where other servers reach this one.
     pub fn peer_urls(&self) -> Vec<String> {
         urls(self.initial_advertise_peer_urls.as_ref().unwrap_or(&self.listen_peer_urls))
+    }
+
+    /// The shortest life of a lease, in seconds: one and a half election timeouts, as in etcd,
+    /// so that a lease outlives an election.
+    pub fn min_lease_seconds(&self) -> i64 {
+        let ms = self.election_timeout.saturating_mul(3) / 2;
+        i64::try_from(ms.div_ceil(1000)).unwrap_or(i64::MAX)
     }
 
     /// How much of the past is kept.

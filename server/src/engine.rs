@@ -24,6 +24,7 @@ use crate::node::{
     Class, Effect, Event, Failure, Hello, Input, Member, Node, Refusal, Reply, Request, Ticket,
     Token,
 };
+use crate::watch::Watches;
 
 /// How many requests and parcels may wait for the node.
 const QUEUE: usize = 8192;
@@ -57,6 +58,8 @@ pub struct Handle {
     queue: mpsc::Sender<Arrival>,
     /// The engine's counters.
     pub metrics: Arc<Metrics>,
+    /// Those who want to hear of every change.
+    pub watches: Arc<Watches>,
     /// The identity of the cluster; 0 until it is known.
     cluster: Arc<AtomicU64>,
 }
@@ -138,7 +141,8 @@ pub struct Seat {
 /// Makes the way to a node before the node is there, for those that it will need.
 pub fn prepare() -> (Handle, Seat) {
     let (queue, arrivals) = mpsc::channel(QUEUE);
-    let handle = Handle { queue, metrics: Arc::default(), cluster: Arc::default() };
+    let (metrics, watches, cluster) = (Arc::default(), Arc::default(), Arc::default());
+    let handle = Handle { queue, metrics, watches, cluster };
     (handle.clone(), Seat { handle, arrivals })
 }
 
@@ -158,6 +162,7 @@ impl Seat {
             founding,
             names,
             metrics: self.handle.metrics.clone(),
+            watches: self.handle.watches.clone(),
             cluster: self.handle.cluster.clone(),
             start: Instant::now(),
             disk: Disk::new(storage),
@@ -181,6 +186,7 @@ struct Engine<O> {
     /// For the log that people read.
     names: BTreeMap<RaftId, String>,
     metrics: Arc<Metrics>,
+    watches: Arc<Watches>,
     cluster: Arc<AtomicU64>,
     start: Instant,
     disk: Disk,
@@ -280,6 +286,8 @@ impl<O: Outbox> Engine<O> {
             self.node.flush(now, &mut effects);
             let cluster = self.node.cluster().unwrap_or(0);
             self.cluster.store(cluster, Ordering::Relaxed);
+            // Before the answers: who was answered and watches then is not told of it.
+            self.watches.publish(&self.node);
             if let Some(end) = self.carry_out(effects) {
                 return end;
             }

@@ -1,7 +1,8 @@
 //! `seaworthy-server`: the Raft of this repository over TCP, as a key-value store that
 //! speaks etcd's v3 API.
 //!
-//! `kv` is the state machine and `node` a server of the cluster, both pure. `engine` is the
+//! `kv` is the state machine, `watch` tells what happens in it, `lease` when leases end, and `node`
+//! is a server of the cluster: all pure. `engine` is the
 //! thread that a node lives in, `data_dir` its files, `peer` its connections to the others,
 //! `api` what clients see. `simulated` is the same node over the messages of the
 //! bench's simulation; it needs none of these, nor the cargo feature `serve`. `docs/server.md`
@@ -22,6 +23,7 @@ pub mod demo;
 #[cfg(feature = "serve")]
 pub mod engine;
 pub mod kv;
+pub mod lease;
 #[cfg(feature = "serve")]
 pub mod metrics;
 pub mod mutant;
@@ -32,3 +34,4 @@ pub mod proto;
 #[cfg(feature = "serve")]
 pub mod server;
 pub mod simulated;
+pub mod watch;

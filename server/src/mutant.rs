@@ -10,6 +10,8 @@ pub enum Mutant {
     TrustEmptied,
     /// A server takes part with an older copy of its data directory.
     TrustOlder,
+    /// A leader answers signs of life without asking whether it still leads.
+    RenewUnconfirmed,
 }
 
 #[cfg(feature = "mutants")]

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use axum::serve::ListenerExt;
@@ -83,9 +84,19 @@ pub async fn run(config: Config, until: impl Future<Output = ()>) -> anyhow::Res
     let outbox = Peers::start(myself, handle.clone(), peers, &node.machine().members);
     let mut ended = seat.start(Setup { node, storage, outbox, founding })?;
     tokio::spawn(compactor::run(handle.clone(), retention));
-    let limits =
-        Limits { max_request_bytes: config.max_request_bytes, max_txn_ops: config.max_txn_ops };
-    let router = api::router(App { node: handle.clone(), id, limits });
+    tokio::spawn(handle.watches.clone().run());
+    let limits = Limits {
+        max_request_bytes: config.max_request_bytes,
+        max_txn_ops: config.max_txn_ops,
+        min_lease_seconds: config.min_lease_seconds(),
+    };
+    let router = api::router(App {
+        node: handle.clone(),
+        id,
+        limits,
+        leader_patience: Duration::from_millis(3 * config.election_timeout),
+        progress_interval: Duration::from_secs(config.watch_progress_notify_interval.max(1)),
+    });
     for listener in clients {
         tracing::info!("serving clients at {}", listener.local_addr()?);
         // Left off, every answer would wait 40 ms for an acknowledgement.

@@ -9,14 +9,19 @@ use super::{App, OVERHEAD_BYTES};
 use crate::proto::etcdserverpb as pb;
 use crate::proto::etcdserverpb::cluster_server::{Cluster, ClusterServer};
 use crate::proto::etcdserverpb::kv_server::{Kv, KvServer};
+use crate::proto::etcdserverpb::lease_server::LeaseServer;
 use crate::proto::etcdserverpb::maintenance_server::{Maintenance, MaintenanceServer};
+use crate::proto::etcdserverpb::watch_server::WatchServer;
 
 /// The services by their paths.
 pub(super) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
     let max = app.limits.max_request_bytes + OVERHEAD_BYTES;
     let kv = KvServer::from_arc(app.clone()).max_decoding_message_size(max);
+    let watch = WatchServer::from_arc(app.clone()).max_encoding_message_size(usize::MAX);
     Router::new()
         .route_service("/etcdserverpb.KV/{method}", kv.max_encoding_message_size(usize::MAX))
+        .route_service("/etcdserverpb.Watch/{method}", watch)
+        .route_service("/etcdserverpb.Lease/{method}", LeaseServer::from_arc(app.clone()))
         .route_service("/etcdserverpb.Cluster/{method}", ClusterServer::from_arc(app.clone()))
         .route_service(
             "/etcdserverpb.Maintenance/{method}",

@@ -1,4 +1,5 @@
-//! The JSON twin of the services: a POST for each method, as etcd's gateway has it.
+//! The JSON twin of the services: a POST for each method, as etcd's gateway has it. `stream` has
+//! the methods that stream.
 
 use std::sync::Arc;
 
@@ -23,6 +24,13 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route("/v3/kv/deleterange", post(delete_range))
         .route("/v3/kv/txn", post(txn))
         .route("/v3/kv/compaction", post(compact))
+        .route("/v3/lease/grant", post(lease_grant))
+        .route("/v3/lease/revoke", post(lease_revoke))
+        .route("/v3/kv/lease/revoke", post(lease_revoke))
+        .route("/v3/lease/timetolive", post(lease_time_to_live))
+        .route("/v3/kv/lease/timetolive", post(lease_time_to_live))
+        .route("/v3/lease/leases", post(lease_leases))
+        .route("/v3/kv/lease/leases", post(lease_leases))
         .route("/v3/cluster/member/list", post(member_list))
         .route("/v3/maintenance/status", post(status))
         // Base64 is a third longer than its bytes; the store knows the real limit.
@@ -49,6 +57,26 @@ async fn txn(State(app): Here, body: Bytes) -> Response {
 
 async fn compact(State(app): Here, body: Bytes) -> Response {
     answer(async { app.compact(parse(&body)?).await }.await)
+}
+
+async fn lease_grant(State(app): Here, body: Bytes) -> Response {
+    answer(async { app.lease_grant(parse(&body)?).await }.await)
+}
+
+async fn lease_revoke(State(app): Here, body: Bytes) -> Response {
+    answer(async { app.lease_revoke(parse(&body)?).await }.await)
+}
+
+async fn lease_time_to_live(State(app): Here, body: Bytes) -> Response {
+    answer(async { app.lease_time_to_live(parse(&body)?).await }.await)
+}
+
+async fn lease_leases(State(app): Here, body: Bytes) -> Response {
+    let leases = async {
+        parse::<pb::LeaseLeasesRequest>(&body).map(|_| ())?;
+        app.lease_leases().await
+    };
+    answer(leases.await)
 }
 
 async fn member_list(State(app): Here, body: Bytes) -> Response {

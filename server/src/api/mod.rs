@@ -5,10 +5,15 @@
 
 mod grpc;
 mod json;
+mod leader;
+mod lease;
 mod ops;
 mod rest;
+mod stream;
+mod watch;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use seaworthy::raft::{RaftId, Term};
@@ -31,11 +36,13 @@ pub struct Limits {
     pub max_request_bytes: usize,
     /// The most operations of a transaction.
     pub max_txn_ops: usize,
+    /// A lease lives at least this long, in seconds.
+    pub min_lease_seconds: i64,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { max_request_bytes: 3 << 19, max_txn_ops: 128 }
+        Limits { max_request_bytes: 3 << 19, max_txn_ops: 128, min_lease_seconds: 2 }
     }
 }
 
@@ -51,13 +58,17 @@ pub struct App {
     pub id: RaftId,
     /// The bounds.
     pub limits: Limits,
+    /// How long this server may know no leader before streams that insist on one end.
+    pub leader_patience: Duration,
+    /// How often a watch that asks for it hears how far it is.
+    pub progress_interval: Duration,
 }
 
 /// Everything that is served, as one service for one port.
 pub fn router(app: App) -> Router {
     let app = Arc::new(app);
-    let router =
-        grpc::routes(&app).merge(json::routes()).merge(rest::routes()).merge(ops::routes());
+    let json = json::routes().merge(stream::routes());
+    let router = grpc::routes(&app).merge(json).merge(rest::routes()).merge(ops::routes());
     router.fallback(ops::not_found).with_state(app)
 }
 
@@ -175,13 +186,7 @@ impl App {
         match self.node.ask(Request::Write(bytes)).await {
             Reply::Done(term, answer) => {
                 let mut answer = answer.map_err(status)?;
-                let header = match &mut answer {
-                    Response::Put(answer) => &mut answer.header,
-                    Response::DeleteRange(answer) => &mut answer.header,
-                    Response::Txn(answer) => &mut answer.header,
-                    Response::Compact(answer) => &mut answer.header,
-                };
-                self.sign(header, term);
+                self.sign(answer.header_mut(), term);
                 Ok(answer)
             }
             Reply::Failed(failure) => Err(failed(failure)),
@@ -224,6 +229,7 @@ fn status(error: kv::Error) -> Status {
     let code = match error.code() {
         kv::Code::InvalidArgument => tonic::Code::InvalidArgument,
         kv::Code::NotFound => tonic::Code::NotFound,
+        kv::Code::FailedPrecondition => tonic::Code::FailedPrecondition,
         kv::Code::OutOfRange => tonic::Code::OutOfRange,
     };
     Status::new(code, error.message())

@@ -6,8 +6,9 @@
 use prost::Message;
 
 use crate::proto::etcdserverpb::{
-    CompactionRequest, CompactionResponse, DeleteRangeRequest, DeleteRangeResponse, PutRequest,
-    PutResponse, TxnRequest, TxnResponse,
+    CompactionRequest, CompactionResponse, DeleteRangeRequest, DeleteRangeResponse,
+    LeaseGrantRequest, LeaseGrantResponse, LeaseRevokeRequest, LeaseRevokeResponse, PutRequest,
+    PutResponse, ResponseHeader, TxnRequest, TxnResponse,
 };
 
 /// A change of the store.
@@ -21,6 +22,10 @@ pub enum Command {
     Txn(TxnRequest),
     /// Forgets the past before a revision.
     Compact(CompactionRequest),
+    /// Grants a lease, under the id that the request brings.
+    LeaseGrant(LeaseGrantRequest),
+    /// Ends a lease, and deletes the keys attached to it.
+    LeaseRevoke(LeaseRevokeRequest),
 }
 
 /// The result of a command. The headers hold the revision and nothing else.
@@ -34,12 +39,18 @@ pub enum Response {
     Txn(TxnResponse),
     /// Answers a compaction.
     Compact(CompactionResponse),
+    /// Answers the grant of a lease.
+    LeaseGrant(LeaseGrantResponse),
+    /// Answers the end of a lease.
+    LeaseRevoke(LeaseRevokeResponse),
 }
 
 const PUT: u8 = 1;
 const DELETE_RANGE: u8 = 2;
 const TXN: u8 = 3;
 const COMPACT: u8 = 4;
+const LEASE_GRANT: u8 = 5;
+const LEASE_REVOKE: u8 = 6;
 
 impl Command {
     /// Appends the command's bytes to `out`.
@@ -54,6 +65,8 @@ impl Command {
             Command::DeleteRange(request) => put(out, DELETE_RANGE, request),
             Command::Txn(request) => put(out, TXN, request),
             Command::Compact(request) => put(out, COMPACT, request),
+            Command::LeaseGrant(request) => put(out, LEASE_GRANT, request),
+            Command::LeaseRevoke(request) => put(out, LEASE_REVOKE, request),
         }
     }
 
@@ -65,7 +78,35 @@ impl Command {
             DELETE_RANGE => DeleteRangeRequest::decode(body).ok().map(Command::DeleteRange),
             TXN => TxnRequest::decode(body).ok().map(Command::Txn),
             COMPACT => CompactionRequest::decode(body).ok().map(Command::Compact),
+            LEASE_GRANT => LeaseGrantRequest::decode(body).ok().map(Command::LeaseGrant),
+            LEASE_REVOKE => LeaseRevokeRequest::decode(body).ok().map(Command::LeaseRevoke),
             _ => None,
+        }
+    }
+}
+
+impl Response {
+    /// The answer's header.
+    pub fn header(&self) -> Option<&ResponseHeader> {
+        match self {
+            Response::Put(answer) => answer.header.as_ref(),
+            Response::DeleteRange(answer) => answer.header.as_ref(),
+            Response::Txn(answer) => answer.header.as_ref(),
+            Response::Compact(answer) => answer.header.as_ref(),
+            Response::LeaseGrant(answer) => answer.header.as_ref(),
+            Response::LeaseRevoke(answer) => answer.header.as_ref(),
+        }
+    }
+
+    /// The place of the answer's header.
+    pub fn header_mut(&mut self) -> &mut Option<ResponseHeader> {
+        match self {
+            Response::Put(answer) => &mut answer.header,
+            Response::DeleteRange(answer) => &mut answer.header,
+            Response::Txn(answer) => &mut answer.header,
+            Response::Compact(answer) => &mut answer.header,
+            Response::LeaseGrant(answer) => &mut answer.header,
+            Response::LeaseRevoke(answer) => &mut answer.header,
         }
     }
 }

@@ -14,6 +14,10 @@ pub enum Error {
     LeaseProvided,
     /// No such lease.
     LeaseNotFound,
+    /// There is a lease with this id.
+    LeaseExists,
+    /// A lease would live longer than [`super::MAX_LEASE_SECONDS`].
+    LeaseTooLong,
     /// A transaction has more operations than allowed.
     TooManyOps,
     /// A transaction changes a key twice.
@@ -33,7 +37,9 @@ pub enum Code {
     InvalidArgument,
     /// 5: an object of that name does not exist.
     NotFound,
-    /// 11: it asks for a revision that is not kept.
+    /// 9: the state does not allow it.
+    FailedPrecondition,
+    /// 11: it asks for a revision that is not kept, or for too much.
     OutOfRange,
 }
 
@@ -42,7 +48,8 @@ impl Error {
     pub fn code(self) -> Code {
         match self {
             Error::LeaseNotFound => Code::NotFound,
-            Error::Compacted | Error::FutureRevision => Code::OutOfRange,
+            Error::LeaseExists => Code::FailedPrecondition,
+            Error::Compacted | Error::FutureRevision | Error::LeaseTooLong => Code::OutOfRange,
             _ => Code::InvalidArgument,
         }
     }
@@ -55,6 +62,8 @@ impl Error {
             Error::ValueProvided => "etcdserver: value is provided",
             Error::LeaseProvided => "etcdserver: lease is provided",
             Error::LeaseNotFound => "etcdserver: requested lease not found",
+            Error::LeaseExists => "etcdserver: lease already exists",
+            Error::LeaseTooLong => "etcdserver: too large lease TTL",
             Error::TooManyOps => "etcdserver: too many operations in txn request",
             Error::DuplicateKey => "etcdserver: duplicate key given in txn request",
             Error::InvalidSort => "etcdserver: invalid sort option",

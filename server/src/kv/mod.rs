@@ -11,13 +11,14 @@
 //! # The files
 //!
 //! `store` holds the maps and the changes to them; `range` reads; `write` carries out the
-//! commands; `txn` transactions; `check` refuses malformed requests before they reach a
+//! commands; `txn` transactions; `lease` the leases and the keys attached to them; `history`
+//! tells what happened, for watches; `check` refuses malformed requests before they reach a
 //! log; `command` and `snapshot` are the bytes.
 //!
 //! # Deliberately missing
 //!
-//! * Leases and watches: there is no command that grants a lease, so a put with one is
-//!   answered as etcd answers a lease that does not exist.
+//! * The time. When a lease ends is not in the store: the leader knows
+//!   ([`crate::lease`]), and says so by an entry of the log.
 //! * State larger than memory.
 //!
 //! The meaning of an operation, down to its errors and oddities, is etcd's decision;
@@ -26,6 +27,8 @@
 mod check;
 mod command;
 mod error;
+mod history;
+mod lease;
 mod range;
 mod snapshot;
 mod store;
@@ -38,5 +41,7 @@ mod tests;
 pub use check::{check_delete, check_put, check_range, check_txn};
 pub use command::{Command, Response};
 pub use error::{Code, Error};
+pub use history::{Changes, KeyRange, TooOld, Wanted};
+pub use lease::{Lease, MAX_LEASE_SECONDS};
 pub use store::Store;
 pub use txn::{is_readonly, is_serializable};

@@ -37,7 +37,7 @@ impl<'a> Keys<'a> {
         Keys { begin, end }
     }
 
-    fn has(&self, key: &[u8]) -> bool {
+    pub(super) fn has(&self, key: &[u8]) -> bool {
         match self.end {
             End::Single => key == self.begin,
             End::Open => key >= self.begin,

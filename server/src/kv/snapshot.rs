@@ -1,16 +1,22 @@
 //! The store as bytes.
 //!
 //! ```text
-//! revision i64 | compacted i64 | count u64 | version*
+//! revision i64 | compacted i64 | count u64 | version* | grants u64 | count u64 | lease*
+//! lease     id i64 | seconds i64 | serial u64
 //! version   main i64 | sub u32 | key length u32 | key | kind u8, and if it is 1:
 //!           create i64 | version i64 | lease i64 | value length u32 | value
 //! ```
 //!
-//! All integers are little-endian. Versions stand in the order of their revisions, so the
-//! bytes of equal stores are equal. Checksums are the storage's business.
+//! All integers are little-endian. Versions stand in the order of their revisions, leases in
+//! that of their ids, so the bytes of equal stores are equal. The keys that are attached to a
+//! lease follow from the versions. Without the part on leases there are none: version 0.1
+//! wrote it so. Checksums are the storage's business.
 
 use std::sync::Arc;
 
+use imbl::OrdSet;
+
+use super::lease::Lease;
 use super::store::{Body, Revision, Store, Version};
 
 impl Store {
@@ -32,6 +38,13 @@ impl Store {
                 put_bytes(out, &body.value);
             }
         }
+        out.extend_from_slice(&self.grants.to_le_bytes());
+        out.extend_from_slice(&(self.leases.len() as u64).to_le_bytes());
+        for (id, lease) in &self.leases {
+            out.extend_from_slice(&id.to_le_bytes());
+            out.extend_from_slice(&lease.seconds.to_le_bytes());
+            out.extend_from_slice(&lease.serial.to_le_bytes());
+        }
     }
 
     /// Reads what [`Store::encode`] wrote; `None` if the bytes are anything else.
@@ -47,6 +60,15 @@ impl Store {
             }
             store.insert(Arc::new(version));
         }
+        if !input.is_empty() {
+            store.grants = u64::from_le_bytes(take(input)?);
+            for _ in 0..u64::from_le_bytes(take(input)?) {
+                let (id, seconds) = (i64_of(input)?, i64_of(input)?);
+                let serial = u64::from_le_bytes(take(input)?);
+                store.leases.insert(id, Lease { seconds, serial, keys: OrdSet::new() });
+            }
+        }
+        store.attach_all()?;
         input.is_empty().then_some(store)
     }
 }

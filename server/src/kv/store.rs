@@ -15,6 +15,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use imbl::OrdMap;
 
+use super::lease::Lease;
 use crate::proto::mvccpb::KeyValue;
 
 /// A key, shared by every version and map that holds it.
@@ -74,6 +75,10 @@ pub struct Store {
     pub(super) current: OrdMap<Key, Arc<Version>>,
     pub(super) history: OrdMap<Place, Arc<Version>>,
     pub(super) log: OrdMap<Revision, Arc<Version>>,
+    /// The leases, by id.
+    pub(super) leases: OrdMap<i64, Lease>,
+    /// How many leases were ever granted.
+    pub(super) grants: u64,
     pub(super) bytes: u64,
 }
 
@@ -85,6 +90,8 @@ impl Default for Store {
             current: OrdMap::new(),
             history: OrdMap::new(),
             log: OrdMap::new(),
+            leases: OrdMap::new(),
+            grants: 0,
             bytes: 0,
         }
     }
@@ -125,17 +132,19 @@ impl Store {
     pub(super) fn insert(&mut self, version: Arc<Version>) {
         self.bytes += version.size_bytes();
         let key = version.key.clone();
-        match version.body {
+        let before = match version.body {
             Some(_) => self.current.insert(key.clone(), version.clone()),
             None => self.current.remove(&key),
         };
+        self.attach(before.as_deref(), &version);
         self.history.insert(Place { key, at: version.at }, version.clone());
         let before = self.log.insert(version.at, version);
         assert!(before.is_none(), "a revision is given once");
     }
 
     /// Forgets every version that no revision from `revision` on can see: those that a later
-    /// one replaces at or before it, and tombstones up to it.
+    /// one replaces at or before it, and tombstones before it. Every change of `revision` itself
+    /// is kept, because a watch may still begin there.
     pub(super) fn compact(&mut self, revision: i64) {
         assert!(revision > self.compacted && revision <= self.revision, "checked by the caller");
         self.compacted = revision;
@@ -146,7 +155,8 @@ impl Store {
             let later = (Bound::Excluded(&place), Bound::Unbounded);
             let next = self.history.range::<_, Place>(later).next();
             let replaced = next.is_some_and(|(n, _)| n.key == place.key && n.at <= upto);
-            if replaced || version.body.is_none() {
+            let is_past = version.at.main < revision;
+            if is_past && (replaced || version.body.is_none()) {
                 self.history.remove(&place);
                 self.log.remove(&version.at);
                 self.bytes -= version.size_bytes();

@@ -22,10 +22,19 @@ fn all(revision: i64) -> pb::RangeRequest {
     pb::RangeRequest { key: end.clone(), range_end: end, revision, ..Default::default() }
 }
 
+fn lease() -> impl Strategy<Value = i64> {
+    prop::sample::select(vec![-1, 7, 8])
+}
+
 fn command() -> impl Strategy<Value = Command> {
     let key = || prop::sample::select(vec!["a", "b", "c", "d"]);
     prop_oneof![
         6 => (key(), "[a-z]{0,3}").prop_map(|(k, v)| Command::Put(put(k, &v))),
+        3 => (key(), lease()).prop_map(|(k, lease)| {
+            Command::Put(pb::PutRequest { lease, ..put(k, "leased") })
+        }),
+        2 => lease().prop_map(|id| Command::LeaseGrant(pb::LeaseGrantRequest { id, ttl: 5 })),
+        1 => lease().prop_map(|id| Command::LeaseRevoke(pb::LeaseRevokeRequest { id })),
         3 => key().prop_map(|k| Command::DeleteRange(delete(k))),
         1 => (0_i64..40).prop_map(|revision| {
             Command::Compact(pb::CompactionRequest { revision, physical: false })
@@ -76,10 +85,35 @@ proptest! {
         let again = Store::decode(&bytes).unwrap();
         prop_assert_eq!(&again.history, &store.history);
         prop_assert_eq!(&again.current, &store.current);
+        prop_assert_eq!(&again.leases, &store.leases);
+        prop_assert_eq!(again.grants, store.grants);
         prop_assert_eq!(again.size_bytes(), store.size_bytes());
         prop_assert_eq!((again.revision, again.compacted), (store.revision, store.compacted));
         // Nothing shorter is taken for a store.
         prop_assert!(Store::decode(&bytes[..bytes.len() - 1]).is_none());
+    }
+
+    #[test]
+    fn a_key_is_attached_to_the_lease_that_it_names(
+        commands in prop::collection::vec(command(), 0..40),
+    ) {
+        let mut store = Store::default();
+        for command in &commands {
+            let before = store.clone();
+            let outcome = store.apply(command);
+            if let (Command::LeaseRevoke(revoke), Ok(_)) = (command, outcome) {
+                let keys: Vec<_> = before.lease(revoke.id).unwrap().keys().collect();
+                prop_assert!(keys.iter().all(|key| !store.current.contains_key(*key)));
+                let one = i64::from(!keys.is_empty());
+                prop_assert_eq!(store.revision(), before.revision() + one);
+            }
+            let pairs = store.range(&all(0)).unwrap().kvs;
+            for (id, lease) in store.leases() {
+                let named = pairs.iter().filter(|pair| pair.lease == id).map(|pair| &pair.key[..]);
+                prop_assert!(lease.keys().eq(named));
+            }
+            prop_assert!(pairs.iter().all(|p| p.lease == 0 || store.lease(p.lease).is_some()));
+        }
     }
 
     #[test]
@@ -88,13 +122,16 @@ proptest! {
     ) {
         let mut store = Store::default();
         commands.iter().for_each(|command| drop(store.apply(command)));
+        // The last change stays, even if it is a deletion: a watch may begin there.
+        store.apply(&Command::Put(put("last", ""))).unwrap();
         let revision = store.revision();
-        let _ = store.apply(&Command::Compact(pb::CompactionRequest { revision, physical: false }));
+        store.apply(&Command::Compact(pb::CompactionRequest { revision, physical: false })).unwrap();
         // Only what exists now is kept, once.
         prop_assert_eq!(store.versions(), store.len());
         prop_assert_eq!(store.history.len(), store.len());
-        let empty = Store::default().size_bytes();
-        prop_assert_eq!(store.size_bytes() == empty, store.is_empty());
+        let mut one = Store::default();
+        one.apply(&Command::Put(put("last", ""))).unwrap();
+        prop_assert_eq!(store.size_bytes() == one.size_bytes(), store.len() == 1);
     }
 }
 

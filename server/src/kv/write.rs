@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::command::{Command, Response};
 use super::error::Error;
 use super::range::Keys;
-use super::store::{Body, Revision, Store, Version};
+use super::store::{Body, Key, Revision, Store, Version};
 use crate::proto::etcdserverpb::{
     CompactionRequest, CompactionResponse, DeleteRangeRequest, DeleteRangeResponse, PutRequest,
     PutResponse, ResponseHeader,
@@ -30,6 +30,8 @@ impl Store {
             }
             Command::Txn(txn) => self.txn(txn).map(Response::Txn),
             Command::Compact(compact) => self.compaction(compact).map(Response::Compact),
+            Command::LeaseGrant(grant) => self.grant(grant).map(Response::LeaseGrant),
+            Command::LeaseRevoke(revoke) => self.revoke(revoke).map(Response::LeaseRevoke),
         }
     }
 
@@ -105,10 +107,15 @@ impl Writer<'_> {
         };
         let deleted = doomed.len() as i64;
         for version in doomed {
-            let at = self.next();
-            self.store.insert(Arc::new(Version { key: version.key.clone(), at, body: None }));
+            self.delete(version.key.clone());
         }
         DeleteRangeResponse { header: header(self.now()), deleted, prev_kvs }
+    }
+
+    /// Deletes a key that exists.
+    pub(super) fn delete(&mut self, key: Key) {
+        let at = self.next();
+        self.store.insert(Arc::new(Version { key, at, body: None }));
     }
 }
 
@@ -122,10 +129,11 @@ impl Store {
         }
     }
 
-    /// Refuses a put with a lease: there is none that could be found.
+    /// Refuses a put with a lease that does not exist.
     pub(super) fn check_lease(&self, request: &PutRequest) -> Result<(), Error> {
         match request.lease {
             0 => Ok(()),
+            id if self.leases.contains_key(&id) => Ok(()),
             _ => Err(Error::LeaseNotFound),
         }
     }

@@ -18,6 +18,8 @@ const DELETE_RANGE: u8 = 2;
 const TXN: u8 = 3;
 const COMPACT: u8 = 4;
 const ERROR: u8 = 5;
+const LEASE_GRANT: u8 = 6;
+const LEASE_REVOKE: u8 = 7;
 
 /// What a write was answered, if that is small.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -31,9 +33,8 @@ impl Answer {
             Ok(Response::Txn(answer)) => small(TXN, answer),
             Ok(Response::Compact(answer)) => small(COMPACT, answer),
             Err(error) => postcard::to_extend(error, vec![ERROR]).ok(),
-            // An answer of any other kind is lost with its entry.
-            #[allow(unreachable_patterns)]
-            Ok(_) => None,
+            Ok(Response::LeaseGrant(answer)) => small(LEASE_GRANT, answer),
+            Ok(Response::LeaseRevoke(answer)) => small(LEASE_REVOKE, answer),
         })
     }
 
@@ -45,6 +46,8 @@ impl Answer {
             DELETE_RANGE => Ok(Response::DeleteRange(Message::decode(bytes).ok()?)),
             TXN => Ok(Response::Txn(Message::decode(bytes).ok()?)),
             COMPACT => Ok(Response::Compact(Message::decode(bytes).ok()?)),
+            LEASE_GRANT => Ok(Response::LeaseGrant(Message::decode(bytes).ok()?)),
+            LEASE_REVOKE => Ok(Response::LeaseRevoke(Message::decode(bytes).ok()?)),
             ERROR => Err(postcard::from_bytes(bytes).ok()?),
             _ => return None,
         })
@@ -89,6 +92,8 @@ mod tests {
         let txn = pb::TxnResponse { succeeded: true, ..Default::default() };
         assert!(kept(Ok(Response::Txn(txn))).is_some());
         assert!(kept(Ok(Response::Compact(Default::default()))).is_some());
+        assert!(kept(Ok(Response::LeaseGrant(Default::default()))).is_some());
+        assert!(kept(Ok(Response::LeaseRevoke(Default::default()))).is_some());
         assert!(kept(Err(Error::Compacted)).is_some());
     }
 }

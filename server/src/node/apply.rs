@@ -51,6 +51,7 @@ impl Node {
 
     /// Carries out one committed entry.
     pub(super) fn apply(&mut self, entry: &Entry) {
+        self.applied_term = entry.id.term;
         let Payload::Command(command) = &entry.payload else { return };
         let bytes = command.as_bytes();
         self.applied_bytes += bytes.len() as u64;
@@ -60,6 +61,7 @@ impl Node {
         match envelope {
             Envelope::Write(write) => self.apply_write(entry, &write),
             Envelope::Open(open) => self.apply_open(entry, open),
+            Envelope::Expire(expire) => self.apply_expire(expire),
         }
     }
 
@@ -73,6 +75,9 @@ impl Node {
                 let command = Command::decode(write.command);
                 let command = command.expect("the log holds a command of a later version");
                 let answer = self.machine.store.apply(&command);
+                if answer.is_ok() {
+                    self.follow_lease(&command);
+                }
                 self.machine.sessions.record(client, number, Answer::of(&answer));
                 Reply::Done(entry.id.term, answer)
             }

@@ -180,6 +180,7 @@ impl Node {
                 client.check_at = client.check_at.min(deadline);
             }
             Request::ReadLocal => self.show(token),
+            Request::Lease(lease, question) => self.ask_leader(token, lease, question),
             Request::Inspect => self.reply(token, Reply::View(Box::new(self.view()))),
         }
     }

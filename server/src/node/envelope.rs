@@ -3,6 +3,7 @@
 //! ```text
 //! write   1 u8 | session u64 | number u64 | floor u64 | origin u64 | command
 //! open    2 u8 | postcard of [`Open`]
+//! expire  3 u8 | postcard of [`Expire`]
 //! ```
 //!
 //! Integers are little-endian. A first byte that is not known was written by a later
@@ -13,9 +14,11 @@ use serde::{Deserialize, Serialize};
 
 use super::lineage::Lineage;
 use super::machine::Member;
+use crate::lease::Ended;
 
 const WRITE: u8 = 1;
 const OPEN: u8 = 2;
+const EXPIRE: u8 = 3;
 
 /// A client's command, with what makes it happen once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,11 +48,18 @@ pub(super) struct Open {
     pub(super) cluster: u64,
 }
 
+/// Leases whose time is over by the clock of the leader of this entry's term.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Expire {
+    pub(super) ended: Vec<Ended>,
+}
+
 /// An entry's command.
 #[derive(Debug)]
 pub(super) enum Envelope<'a> {
     Write(Write<'a>),
     Open(Open),
+    Expire(Expire),
 }
 
 /// The identity of a command among all others.
@@ -57,6 +67,7 @@ pub(super) enum Envelope<'a> {
 pub(super) enum Key {
     Write(u64, u64),
     Open(u64),
+    Expire,
 }
 
 impl Write<'_> {
@@ -74,6 +85,13 @@ impl Write<'_> {
 impl Open {
     pub(super) fn encode(&self) -> Command {
         let bytes = postcard::to_extend(self, vec![OPEN]).expect("plain data");
+        bytes.into()
+    }
+}
+
+impl Expire {
+    pub(super) fn encode(&self) -> Command {
+        let bytes = postcard::to_extend(self, vec![EXPIRE]).expect("plain data");
         bytes.into()
     }
 }
@@ -96,14 +114,22 @@ impl<'a> Envelope<'a> {
                 Some(Envelope::Write(write))
             }
             OPEN => postcard::from_bytes(rest).ok().map(Envelope::Open),
+            EXPIRE => postcard::from_bytes(rest).ok().map(Envelope::Expire),
             _ => None,
         }
+    }
+
+    /// Whether another server may ask the leader to append it: what is the leader's own to say
+    /// is not said for it.
+    pub(super) fn may_be_forwarded(&self) -> bool {
+        !matches!(self, Envelope::Expire(_))
     }
 
     pub(super) fn key(&self) -> Key {
         match self {
             Envelope::Write(write) => Key::Write(write.session, write.number),
             Envelope::Open(open) => Key::Open(open.member.nonce),
+            Envelope::Expire(_) => Key::Expire,
         }
     }
 }

@@ -19,20 +19,32 @@ impl Node {
         } else if let Some(leader) = self.raft.leader().filter(|_| !due.is_empty()) {
             outbox.entry(leader).or_default().commands = due;
         }
+        let questions = self.due_questions();
+        if self.raft.is_leader() {
+            self.leases.take(self.me, questions);
+        } else if let Some(leader) = self.raft.leader().filter(|_| !questions.is_empty()) {
+            outbox.entry(leader).or_default().lease_questions = questions;
+        }
         if let Some(heard) = self.heard {
             self.raft.learn_commit(heard);
             self.heard = self.heard.filter(|id| id.index > self.raft.status().commit);
         }
+        self.notice_reign();
         self.propose();
+        self.propose_ends();
         self.confirm_reads();
+        self.answer_questions();
         loop {
             let ready = self.raft.ready();
             if ready.is_empty() {
                 break;
             }
             self.carry_out(ready, &mut outbox);
+            self.notice_reign();
             self.propose();
+            self.propose_ends();
             self.confirm_reads();
+            self.answer_questions();
         }
         if std::mem::take(&mut self.standing_changed) {
             let ticket = self.next_ticket();
@@ -41,6 +53,9 @@ impl Node {
         }
         for (to, id) in std::mem::take(&mut self.hints) {
             outbox.entry(to).or_default().committed = Some(id);
+        }
+        for (to, told) in std::mem::take(&mut self.told) {
+            outbox.entry(to).or_default().lease_answers = told;
         }
         for (to, parcel) in outbox.into_iter().filter(|(_, parcel)| !parcel.is_empty()) {
             let (class, bytes) = parcel.encode();
@@ -88,9 +103,11 @@ impl Node {
             for token in self.client.confirmed(read.context) {
                 self.show(token);
             }
+            self.confirmed_leases(read.context);
         }
         for context in ready.dropped_reads {
             self.client.dropped(context);
+            self.leases.dropped(context);
         }
     }
 
@@ -107,6 +124,7 @@ impl Node {
         self.led = led;
         if led.1.is_some() {
             self.client.resend(self.now);
+            self.leases.resend(self.now);
         }
     }
 

@@ -23,9 +23,11 @@
 //!
 //! # The files
 //!
-//! `admit` decides who is listened to, by `lineage`; `client` holds writes and reads that wait; `flush` the end of a turn, when the core's
-//! wishes become effects; `apply` what the log decides, `answer` what is kept of it for a retry; `machine` the replicated state;
-//! `envelope`, `record` and `wire` are the bytes in the log, on disk and between servers.
+//! `admit` decides who is listened to, by `lineage`; `client` holds writes and reads that wait,
+//! `lease` what is asked about leases; `flush` the end of a turn, when the core's wishes become
+//! effects; `apply` what the log decides, `answer` what is kept of it for a retry; `machine` the
+//! replicated state; `envelope`, `record` and `wire` are the bytes in the log, on disk and
+//! between servers.
 
 mod admit;
 mod answer;
@@ -33,6 +35,9 @@ mod apply;
 mod client;
 mod envelope;
 mod flush;
+mod lease;
+#[cfg(test)]
+mod lease_tests;
 mod lineage;
 mod machine;
 mod record;
@@ -42,6 +47,7 @@ mod tests;
 mod wire;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
 use seaworthy::raft::{Command, LogId, PersistId, Raft, RaftId, Status, Term};
 use seaworthy::storage::Log;
@@ -49,6 +55,7 @@ use seaworthy::time::Time;
 
 pub use self::admit::{Hello, Refusal};
 use self::client::Client;
+pub use self::lease::Question;
 pub use self::lineage::{Life, Lineage};
 pub use self::machine::{Frozen, Machine, Member};
 pub use self::record::Written;
@@ -88,6 +95,8 @@ pub enum Request {
     Read,
     /// To see the state of this server, whatever it is.
     ReadLocal,
+    /// To ask the leader about a lease.
+    Lease(i64, Question),
     /// To see the server itself.
     Inspect,
 }
@@ -99,6 +108,8 @@ pub enum Reply {
     Done(Term, Result<kv::Response, kv::Error>),
     /// The keys.
     State(Term, kv::Store),
+    /// How long the lease has, as its leader answered; `None` if there is none of this id.
+    Lease(Term, Option<Duration>),
     /// The server.
     View(Box<View>),
     /// It was not done, or it is not known whether it was.
@@ -214,6 +225,11 @@ pub struct Node {
     raft: Raft,
     machine: Machine,
     client: Client,
+    leases: lease::Leases,
+    /// Answers about leases for other servers.
+    told: BTreeMap<RaftId, Vec<lease::Told>>,
+    /// The term of the last applied entry.
+    applied_term: Term,
     /// The time of the current turn, and up to where the core was told of it.
     now: Time,
     ticked_ms: u64,
@@ -264,7 +280,7 @@ impl Node {
     /// When something happens by itself.
     pub fn deadline(&self) -> Time {
         let raft = Time::from_millis(self.ticked_ms + self.raft.ticks_until_due().max(1));
-        raft.min(self.client.deadline())
+        raft.min(self.client.deadline()).min(self.leases.deadline())
     }
 
     /// The identity of the cluster, if it is known: also before the log is applied.
@@ -321,6 +337,9 @@ impl Node {
     /// Hands leadership over, if there is a server to take it.
     fn stop(&mut self) {
         self.client.fail_all(Failure::Stopping, &mut self.effects);
+        for token in self.leases.fail_all() {
+            self.reply(token, Reply::Failed(Failure::Stopping));
+        }
         let heir = self.raft.progress().max_by_key(|(_, p)| p.matched).map(|(id, _)| id);
         let handed = heir.is_some_and(|heir| self.raft.transfer_leadership(heir).is_ok());
         match handed {

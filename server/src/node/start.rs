@@ -8,6 +8,7 @@ use seaworthy::time::Time;
 
 use super::client::Client;
 use super::envelope::Open;
+use super::lease::Leases;
 use super::lineage::Lineage;
 use super::machine::{Machine, Member};
 use super::record::{self, Standing};
@@ -78,6 +79,9 @@ impl Node {
             raft,
             machine,
             client: Client::new(open, nonce),
+            leases: Leases::new(nonce),
+            told: BTreeMap::new(),
+            applied_term: Default::default(),
             now: Time::ZERO,
             ticked_ms: 0,
             inbox: VecDeque::new(),

@@ -20,8 +20,8 @@ use super::{
 use crate::kv::{Command, Response};
 use crate::proto::etcdserverpb as pb;
 
-struct Host {
-    node: Option<Node>,
+pub(super) struct Host {
+    pub(super) node: Option<Node>,
     incarnation: u64,
     /// When its node was started, so that each life has a clock of its own.
     since: Time,
@@ -40,27 +40,27 @@ enum Write {
 }
 
 /// A cluster in virtual time.
-struct World {
-    rng: Pcg64Mcg,
-    now: Time,
-    hosts: BTreeMap<RaftId, Host>,
+pub(super) struct World {
+    pub(super) rng: Pcg64Mcg,
+    pub(super) now: Time,
+    pub(super) hosts: BTreeMap<RaftId, Host>,
     /// Parcels on their way: when, order, from, to.
     network: BTreeMap<(Time, u64), (RaftId, RaftId, Vec<u8>)>,
     sent: u64,
-    loss_percent: u64,
-    replies: BTreeMap<Token, Reply>,
+    pub(super) loss_percent: u64,
+    pub(super) replies: BTreeMap<Token, Reply>,
     next_token: u64,
     options: Options,
 }
 
 const DISK: Duration = Duration::from_millis(2);
 
-fn id(n: u64) -> RaftId {
+pub(super) fn id(n: u64) -> RaftId {
     RaftId(n + 100)
 }
 
 impl World {
-    fn new(seed: u64, count: u64, options: Options) -> World {
+    pub(super) fn new(seed: u64, count: u64, options: Options) -> World {
         let mut world = World {
             rng: Pcg64Mcg::seed_from_u64(seed),
             now: Time::from_millis(1),
@@ -90,7 +90,7 @@ impl World {
         world
     }
 
-    fn start(&mut self, id: RaftId) {
+    pub(super) fn start(&mut self, id: RaftId) {
         let member = |n: &RaftId| Member { name: format!("n{}", n.0), ..Member::default() };
         let founders = self.hosts.keys().map(|n| (*n, member(n))).collect();
         let nonces = [self.rng.next_u64(), self.rng.next_u64()];
@@ -107,7 +107,7 @@ impl World {
     }
 
     /// Kills a server. A random prefix of its unflushed records survives.
-    fn kill(&mut self, id: RaftId) {
+    pub(super) fn kill(&mut self, id: RaftId) {
         let host = self.hosts.get_mut(&id).unwrap();
         host.node = None;
         host.held.clear();
@@ -175,7 +175,7 @@ impl World {
     }
 
     /// Lets time pass, a millisecond at a time.
-    fn run(&mut self, ms: u64) {
+    pub(super) fn run(&mut self, ms: u64) {
         for _ in 0..ms {
             self.now = self.now + Duration::from_millis(1);
             while let Some(first) = self.network.first_entry().filter(|e| e.key().0 <= self.now) {
@@ -207,7 +207,7 @@ impl World {
         self.step(id, Input::Durable(ticket));
     }
 
-    fn ask(&mut self, id: RaftId, request: Request) -> Token {
+    pub(super) fn ask(&mut self, id: RaftId, request: Request) -> Token {
         let token = Token(self.next_token);
         self.next_token += 1;
         self.step(id, Input::Request(token, request));
@@ -222,13 +222,13 @@ impl World {
         self.ask(id, Request::Write(bytes))
     }
 
-    fn leader(&self) -> Option<RaftId> {
+    pub(super) fn leader(&self) -> Option<RaftId> {
         let nodes = self.hosts.values().filter_map(|host| host.node.as_ref());
         let leaders = nodes.filter(|node| node.raft.is_leader());
         leaders.max_by_key(|node| node.raft.term()).map(|node| node.me)
     }
 
-    fn version_of(&self, id: RaftId, key: &str) -> i64 {
+    pub(super) fn version_of(&self, id: RaftId, key: &str) -> i64 {
         let request = pb::RangeRequest { key: Bytes::from(key.to_owned()), ..Default::default() };
         let node = self.hosts[&id].node.as_ref().unwrap();
         let answer = node.machine.store.range(&request).unwrap();

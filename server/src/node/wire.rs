@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Node;
 use super::envelope::Envelope;
+use super::lease::{Asked, Told};
 
 /// Which of the two connections to a server a parcel takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,6 +25,10 @@ pub(super) struct Parcel {
     pub(super) commands: Vec<Command>,
     /// The newest entry of the addressee's own that is committed.
     pub(super) committed: Option<LogId>,
+    /// Questions about leases, if the addressee leads.
+    pub(super) lease_questions: Vec<Asked>,
+    /// Answers to the addressee's own questions.
+    pub(super) lease_answers: Vec<Told>,
 }
 
 /// Parcels of at least this many bytes take the bulk connection.
@@ -31,7 +36,11 @@ const BULK_BYTES: usize = 64 << 10;
 
 impl Parcel {
     pub(super) fn is_empty(&self) -> bool {
-        self.raft.is_empty() && self.commands.is_empty() && self.committed.is_none()
+        self.raft.is_empty()
+            && self.commands.is_empty()
+            && self.committed.is_none()
+            && self.lease_questions.is_empty()
+            && self.lease_answers.is_empty()
     }
 
     pub(super) fn encode(&self) -> (Class, Vec<u8>) {
@@ -64,9 +73,13 @@ impl Node {
             }
         }
         // Guard: a command that this version does not understand must not enter the log.
-        let known = |c: &Command| Envelope::decode(c.as_bytes()).is_some();
+        let known = |c: &Command| {
+            Envelope::decode(c.as_bytes()).is_some_and(|envelope| envelope.may_be_forwarded())
+        };
         self.inbox.extend(parcel.commands.into_iter().filter(known));
         self.heard = self.heard.max(parcel.committed);
+        self.leases.take(from, parcel.lease_questions);
+        self.take_answers(parcel.lease_answers);
     }
 }
 
@@ -76,6 +89,7 @@ mod tests {
 
     use seaworthy::raft::{Config, Entry, Index, Payload, ReadContext, Round, SnapshotMeta};
 
+    use super::super::lease::Question;
     use super::*;
 
     /// One of every kind of message, in the order in which their kinds are declared.
@@ -108,7 +122,11 @@ mod tests {
     #[test]
     fn a_parcel_has_the_bytes_that_other_versions_expect() {
         let committed = Some(LogId::new(Term(2), Index(6)));
-        let parcel = Parcel { raft: every_message(), commands: vec!["w".into()], committed };
+        let lease_questions =
+            vec![Asked::new(300, -1, Question::KeepAlive), Asked::new(301, 7, Question::Left)];
+        let lease_answers = vec![Told::new(300, Some(2000)), Told::new(301, None)];
+        let (raft, commands) = (every_message(), vec!["w".into()]);
+        let parcel = Parcel { raft, commands, committed, lease_questions, lease_answers };
         let (class, bytes) = parcel.encode();
         assert_eq!(class, Class::Bulk, "a piece of a snapshot is in it");
         assert_eq!(postcard::from_bytes::<Parcel>(&bytes).unwrap(), parcel);
@@ -116,9 +134,10 @@ mod tests {
         assert_eq!(hex, PINNED, "bump peer::VERSION and record::FORMAT, and pin the new bytes");
     }
 
-    /// What version 1 writes.
+    /// What version 2 writes.
     const PINNED: &str = "\
         0c010203000100020901020301000101020302020806050302090002090101630209020201ac0200\
         0001020303050901020304050801070102030505000801070102030602040201ac02000003630101\
-        640501020307040205010203084d010203094d060102030a030102030b010177010206";
+        640501020307040205010203084d010203094d060102030a030102030b01017701020602ac020100\
+        ad020e0102ac0201d00fad0200";
 }

@@ -175,13 +175,7 @@ impl Asked {
 
 /// The revision in an answer's header.
 fn revision(response: &Response) -> i64 {
-    let header = match response {
-        Response::Put(answer) => &answer.header,
-        Response::DeleteRange(answer) => &answer.header,
-        Response::Txn(answer) => &answer.header,
-        Response::Compact(answer) => &answer.header,
-    };
-    header.as_ref().map_or(0, |header| header.revision)
+    response.header().map_or(0, |header| header.revision)
 }
 
 fn read(store: &Store, key: &Bytes) -> Next {

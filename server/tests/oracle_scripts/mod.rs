@@ -5,16 +5,25 @@
 
 #![allow(unreachable_pub, missing_docs)]
 
+mod lease;
+mod watch;
+
+use std::sync::atomic::{AtomicI64, Ordering};
+
 use bytes::Bytes;
 use proptest::prelude::*;
 use seaworthy_server::proto::etcdserverpb as pb;
 use seaworthy_server::proto::etcdserverpb::compare::TargetUnion;
 use seaworthy_server::proto::etcdserverpb::kv_client::KvClient;
+use seaworthy_server::proto::etcdserverpb::lease_client::LeaseClient;
 use seaworthy_server::proto::etcdserverpb::request_op::Request;
 use seaworthy_server::proto::etcdserverpb::response_op::Response;
 use seaworthy_server::proto::mvccpb::KeyValue;
 use tonic::Status;
 use tonic::transport::Channel;
+
+use lease::{LeaseOp, lease_op};
+use watch::{WatchOp, Watching, watch_op};
 
 /// A revision in a request.
 #[derive(Clone, Copy, Debug)]
@@ -74,6 +83,8 @@ pub enum Op {
     Delete(Delete),
     Txn(Txn),
     Compact(Rev),
+    Lease(LeaseOp),
+    Watch(WatchOp),
     /// An operation of a transaction that says nothing.
     Nothing,
 }
@@ -128,7 +139,7 @@ fn range() -> impl Strategy<Value = Range> {
 }
 
 fn put() -> impl Strategy<Value = Put> {
-    let lease = prop_oneof![20 => Just(0), 1 => Just(77)];
+    let lease = prop_oneof![12 => Just(0), 4 => lease::id()];
     let flags = (any::<bool>(), prop::bool::weighted(0.15), prop::bool::weighted(0.1));
     (key(), value(), lease, flags).prop_map(|(key, value, lease, (prev_kv, keep, keep_lease))| {
         Put { key, value, lease, flags: [prev_kv, keep, keep_lease] }
@@ -215,22 +226,49 @@ pub fn script() -> impl Strategy<Value = Vec<Op>> {
         12 => simple(),
         5 => txn().prop_map(Op::Txn),
         1 => rev().prop_map(Op::Compact),
+        3 => lease_op().prop_map(Op::Lease),
+        2 => watch_op().prop_map(Op::Watch),
     ];
     prop::collection::vec(op, 1..24)
 }
 
 /// One of the two that are compared.
 pub struct Side {
+    channels: Vec<Channel>,
     clients: Vec<KvClient<Channel>>,
+    leases: Vec<LeaseClient<Channel>>,
+    /// The revision of the last compaction.
+    compacted: AtomicI64,
 }
 
 impl Side {
     pub fn new(channels: Vec<Channel>) -> Side {
-        Side { clients: channels.into_iter().map(KvClient::new).collect() }
+        Side {
+            clients: channels.iter().cloned().map(KvClient::new).collect(),
+            leases: channels.iter().cloned().map(LeaseClient::new).collect(),
+            channels,
+            compacted: AtomicI64::new(-1),
+        }
+    }
+
+    /// Opens a stream of watches at the first server.
+    fn watch(&self, base: i64) -> Watching {
+        Watching::open(self.channels[0].clone(), base)
+    }
+
+    fn compacted(&self) -> i64 {
+        self.compacted.load(Ordering::Relaxed)
+    }
+
+    /// Waits until the first server has everything that was answered by any.
+    async fn catch_up(&self) -> Result<(), Status> {
+        let request = pb::RangeRequest { key: Bytes::from_static(b"a"), ..Default::default() };
+        self.clients[0].clone().range(request).await.map(|_| ())
     }
 
     /// Deletes everything; the revision after it.
     async fn begin(&self) -> Result<i64, Status> {
+        lease::begin(&mut self.leases[0].clone()).await?;
         let all = Bytes::from_static(b"\0");
         let request =
             pb::DeleteRangeRequest { key: all.clone(), range_end: all, ..Default::default() };
@@ -265,13 +303,18 @@ impl Side {
             Op::Compact(revision) => {
                 let request =
                     pb::CompactionRequest { revision: revision.at(base), physical: false };
+                let revision = request.revision;
                 client.compact(request).await.map(|answer| {
+                    self.compacted.store(revision, Ordering::Relaxed);
                     let mut answer = answer.into_inner();
                     rebase_header(&mut answer.header, base);
                     format!("{answer:?}")
                 })
             }
-            Op::Nothing => Ok(String::new()),
+            Op::Lease(op) => {
+                op.answer(&mut self.leases[turn % self.leases.len()].clone(), base).await
+            }
+            Op::Watch(_) | Op::Nothing => Ok(String::new()),
         };
         outcome.unwrap_or_else(|e| format!("{:?}: {}", e.code(), e.message()))
     }
@@ -284,13 +327,40 @@ impl Side {
 pub async fn compared(theirs: &Side, ours: &Side, ops: &[Op]) -> Result<(), String> {
     let begin = |side| async move { Side::begin(side).await.map_err(|e| e.to_string()) };
     let (base, own) = (begin(theirs).await?, begin(ours).await?);
+    let mut watching = match ops.iter().any(|op| matches!(op, Op::Watch(_))) {
+        true => Some((theirs.watch(base), ours.watch(own))),
+        false => None,
+    };
     for (turn, op) in ops.iter().enumerate() {
+        if let Some((them, us)) = &mut watching {
+            let failed = |why: String| format!("at request {turn}, {op:?}: {why}");
+            match op {
+                Op::Watch(watch) => {
+                    if them.reads_past {
+                        watch::settle(them, us).await.map_err(failed)?;
+                    }
+                    if them.is_moot(watch) {
+                        continue;
+                    }
+                    for (side, watching) in [(theirs, &mut *them), (ours, &mut *us)] {
+                        side.catch_up().await.map_err(|e| failed(e.to_string()))?;
+                        watching.ask(watch, side.compacted()).await.map_err(failed)?;
+                    }
+                }
+                // A watch that is behind a compaction ends; which one is, is chance.
+                Op::Compact(_) => watch::settle(them, us).await.map_err(failed)?,
+                _ => {}
+            }
+        }
         let (them, us) = (theirs.answer(op, base, turn).await, ours.answer(op, own, turn).await);
         if them != us {
             return Err(format!("request {turn}: {op:?}\n  etcd: {them}\n  ours: {us}"));
         }
     }
-    Ok(())
+    match &mut watching {
+        Some((them, us)) => watch::settle(them, us).await,
+        None => Ok(()),
+    }
 }
 
 impl Rev {
@@ -359,7 +429,7 @@ impl Op {
             Op::Put(put) => Some(Request::RequestPut(put.request())),
             Op::Delete(delete) => Some(Request::RequestDeleteRange(delete.request())),
             Op::Txn(txn) => Some(Request::RequestTxn(txn.request(base))),
-            Op::Compact(_) | Op::Nothing => None,
+            Op::Compact(_) | Op::Lease(_) | Op::Watch(_) | Op::Nothing => None,
         };
         pb::RequestOp { request }
     }

@@ -1,0 +1,60 @@
+//! Watches, over gRPC.
+
+// A stream of watches has a task of its own.
+#![allow(clippy::disallowed_methods)]
+
+use std::pin::Pin;
+
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_stream::{Stream, StreamExt};
+use tonic::{Request, Response, Status, Streaming, async_trait};
+
+use super::{App, OVERHEAD_BYTES};
+use crate::proto::etcdserverpb as pb;
+use crate::proto::etcdserverpb::watch_server::Watch;
+use crate::watch::Session;
+
+type Responses = Pin<Box<dyn Stream<Item = Result<pb::WatchResponse, Status>> + Send>>;
+
+#[async_trait]
+impl Watch for App {
+    type WatchStream = Responses;
+
+    async fn watch(
+        &self,
+        request: Request<Streaming<pb::WatchRequest>>,
+    ) -> Result<Response<Responses>, Status> {
+        let needs_leader = self.needs_leader(request.metadata());
+        Ok(Response::new(self.clone().watch_stream(request.into_inner(), needs_leader)))
+    }
+}
+
+impl App {
+    /// Serves watches to a client, whichever way it came in.
+    pub(super) fn watch_stream(
+        self,
+        requests: impl Stream<Item = Result<pb::WatchRequest, Status>> + Send + 'static,
+        needs_leader: bool,
+    ) -> Responses {
+        // One response waits while another is sent; everything else waits in the history.
+        let (sender, responses) = mpsc::channel(1);
+        let max_bytes = self.limits.max_request_bytes + OVERHEAD_BYTES;
+        let session = Session::open(&self.node.watches, max_bytes, self.progress_interval, sender);
+        let this = self.clone();
+        tokio::spawn(async move {
+            // Guard: the node publishes its state with the next answer; without it a new watch
+            // would begin at an old one.
+            let _ = this.state(true).await;
+            session.serve(requests, this.leader_lost(needs_leader)).await;
+        });
+        let responses = ReceiverStream::new(responses).map(move |response| {
+            let term = self.node.watches.led().borrow().term;
+            response.map(|mut response| {
+                self.sign(&mut response.header, term);
+                response
+            })
+        });
+        Box::pin(responses)
+    }
+}

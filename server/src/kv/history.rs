@@ -1,0 +1,175 @@
+//! What happened to keys, from a revision on: what a watch tells.
+//!
+//! The history is read from the store itself, in pieces of bounded size that never part a
+//! revision. So a watch needs no queue, and one that is slow costs nothing while it waits.
+
+use std::ops::Bound;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::range::Keys;
+use super::store::{Place, Revision, Store, Version};
+use crate::proto::mvccpb::event::EventType;
+use crate::proto::mvccpb::{Event, KeyValue};
+
+/// The keys that a watch is about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct KeyRange {
+    begin: Bytes,
+    end: Bytes,
+}
+
+impl KeyRange {
+    /// Reads `key` and `range_end` of a request; no key is the first of all. `None` if no key can
+    /// be in it.
+    pub fn of(key: &Bytes, range_end: &Bytes) -> Option<KeyRange> {
+        let begin = if key.is_empty() { Bytes::from_static(b"\0") } else { key.clone() };
+        let is_bounded = !range_end.is_empty() && &range_end[..] != b"\0";
+        let is_empty = is_bounded && *range_end <= begin;
+        (!is_empty).then(|| KeyRange { begin, end: range_end.clone() })
+    }
+
+    /// The one key, if it is about one.
+    pub fn single(&self) -> Option<&[u8]> {
+        self.end.is_empty().then_some(&self.begin[..])
+    }
+
+    /// Whether a key is in it.
+    pub fn has(&self, key: &[u8]) -> bool {
+        Keys::of(&self.begin, &self.end).has(key)
+    }
+}
+
+/// Which changes are told, and how.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Puts are left out.
+    pub no_puts: bool,
+    /// Deletions are left out.
+    pub no_deletes: bool,
+    /// Each change comes with the pair before it, unless that is compacted.
+    pub prev_kv: bool,
+}
+
+/// A piece of the history.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Changes {
+    /// The events, in the order in which they happened. A revision is in it whole, or not.
+    pub events: Vec<Event>,
+    /// Everything up to this revision has been looked at.
+    pub upto: i64,
+}
+
+/// The first revision asked for is compacted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooOld {
+    /// The revision of the last compaction.
+    pub compacted: i64,
+}
+
+/// A piece ends, with a revision, when its events have this many bytes ...
+const PIECE_BYTES: usize = 64 << 10;
+/// ... or when this many versions have been looked at.
+const PIECE_VERSIONS: usize = 10_000;
+
+impl Store {
+    /// What happened to `keys` in the revisions from `from` on: all of it, or as much as makes a
+    /// piece.
+    ///
+    /// # Errors
+    /// If that is not kept any more.
+    pub fn changes(&self, keys: &KeyRange, from: i64, wanted: Wanted) -> Result<Changes, TooOld> {
+        if from < self.compacted {
+            return Err(TooOld { compacted: self.compacted });
+        }
+        let mut piece = Piece { store: self, wanted, events: Vec::new(), bytes: 0, seen: 0, at: 0 };
+        let first = Revision { main: from, sub: 0 };
+        let is_whole = match keys.single() {
+            Some(key) => {
+                let low = Place { key: key.into(), at: first };
+                let high = Place { key: low.key.clone(), at: Revision::end_of(i64::MAX) };
+                let mut versions = self.history.range(low..=high).map(|(_, version)| version);
+                versions.all(|version| piece.take(version))
+            }
+            None => {
+                let from = (Bound::Included(first), Bound::Unbounded);
+                let mut versions = self.log.range(from).map(|(_, version)| version);
+                versions.all(|version| match keys.has(&version.key) {
+                    true => piece.take(version),
+                    false => piece.pass(version),
+                })
+            }
+        };
+        let upto = if is_whole { self.revision } else { piece.at };
+        Ok(Changes { events: piece.events, upto })
+    }
+
+    /// Visits the key of every change after revision `after`, with its revision.
+    pub fn visit_changes(&self, after: i64, visit: &mut dyn FnMut(&[u8], i64)) {
+        let from = (Bound::Excluded(Revision::end_of(after)), Bound::Unbounded);
+        self.log.range(from).for_each(|(at, version)| visit(&version.key, at.main));
+    }
+
+    /// The pair before the revision of a version.
+    fn pair_before(&self, version: &Version) -> Option<KeyValue> {
+        let before = version.at.main - 1;
+        if before < self.compacted {
+            return None;
+        }
+        let low = Place { key: version.key.clone(), at: Revision { main: i64::MIN, sub: 0 } };
+        let high = Place { key: version.key.clone(), at: Revision::end_of(before) };
+        self.history.range(low..=high).next_back()?.1.to_pair(false)
+    }
+}
+
+/// A piece in the making.
+struct Piece<'a> {
+    store: &'a Store,
+    wanted: Wanted,
+    events: Vec<Event>,
+    bytes: usize,
+    seen: usize,
+    /// The revision of the last version that was looked at.
+    at: i64,
+}
+
+impl Piece<'_> {
+    /// Looks at a version; false if it does not belong to this piece any more.
+    fn pass(&mut self, version: &Version) -> bool {
+        let is_full = self.bytes >= PIECE_BYTES || self.seen >= PIECE_VERSIONS;
+        // Guard: a revision is not parted.
+        if is_full && version.at.main > self.at {
+            return false;
+        }
+        self.seen += 1;
+        self.at = version.at.main;
+        true
+    }
+
+    fn take(&mut self, version: &Arc<Version>) -> bool {
+        if !self.pass(version) {
+            return false;
+        }
+        let is_deletion = version.body.is_none();
+        let is_left_out = if is_deletion { self.wanted.no_deletes } else { self.wanted.no_puts };
+        if is_left_out {
+            return true;
+        }
+        let (mod_revision, key) = (version.at.main, || Bytes::copy_from_slice(&version.key));
+        let kv = version.to_pair(false);
+        let kv = kv.unwrap_or_else(|| KeyValue { key: key(), mod_revision, ..Default::default() });
+        // A key that comes into being has no pair before, even if it was deleted just then.
+        let is_new = version.body.as_ref().is_some_and(|body| body.create_revision == mod_revision);
+        let wants_before = self.wanted.prev_kv && !is_new;
+        let prev_kv = wants_before.then(|| self.store.pair_before(version)).flatten();
+        let len = |pair: &KeyValue| pair.key.len() + pair.value.len();
+        self.bytes += len(&kv) + prev_kv.as_ref().map_or(0, len) + EVENT_BYTES;
+        let kind = if is_deletion { EventType::Delete } else { EventType::Put };
+        self.events.push(Event { r#type: kind as i32, kv: Some(kv), prev_kv });
+        true
+    }
+}
+
+/// What an event takes besides its bytes.
+const EVENT_BYTES: usize = 32;

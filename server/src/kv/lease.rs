@@ -1,0 +1,125 @@
+//! Leases, and the keys attached to them.
+//!
+//! A key is attached to the lease of its last put, until it is put again or deleted; a lease
+//! that ends takes its keys along, in one revision. When it ends is none of the store's
+//! business: the store has no clock.
+
+use imbl::OrdSet;
+
+use super::error::Error;
+use super::store::{Key, Store, Version};
+use super::write::header;
+use crate::proto::etcdserverpb as pb;
+
+/// The longest life of a lease, in seconds, as in etcd: 285 years.
+pub const MAX_LEASE_SECONDS: i64 = 9_000_000_000;
+
+/// A lease that was granted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// How long it lives without a sign of life.
+    pub(super) seconds: i64,
+    /// The number of its grant. An id can be granted again; this never is.
+    pub(super) serial: u64,
+    /// What is attached to it.
+    pub(super) keys: OrdSet<Key>,
+}
+
+impl Lease {
+    /// How long the lease lives without a sign of life, in seconds.
+    pub fn seconds(&self) -> i64 {
+        self.seconds
+    }
+
+    /// The number of its grant among all grants.
+    pub fn serial(&self) -> u64 {
+        self.serial
+    }
+
+    /// The keys attached to it, in their order.
+    pub fn keys(&self) -> impl Iterator<Item = &[u8]> {
+        self.keys.iter().map(|key| &key[..])
+    }
+}
+
+impl Store {
+    /// The lease of this id.
+    pub fn lease(&self, id: i64) -> Option<&Lease> {
+        self.leases.get(&id)
+    }
+
+    /// All leases, by id.
+    pub fn leases(&self) -> impl Iterator<Item = (i64, &Lease)> {
+        self.leases.iter().map(|(id, lease)| (*id, lease))
+    }
+
+    pub(super) fn grant(
+        &mut self,
+        request: &pb::LeaseGrantRequest,
+    ) -> Result<pb::LeaseGrantResponse, Error> {
+        let (id, seconds) = (request.id, request.ttl);
+        if id == 0 {
+            return Err(Error::LeaseNotFound);
+        }
+        if seconds > MAX_LEASE_SECONDS {
+            return Err(Error::LeaseTooLong);
+        }
+        if self.leases.contains_key(&id) {
+            return Err(Error::LeaseExists);
+        }
+        self.grants += 1;
+        let lease = Lease { seconds, serial: self.grants, keys: OrdSet::new() };
+        self.leases.insert(id, lease);
+        let (header, error) = (header(self.revision), String::new());
+        Ok(pb::LeaseGrantResponse { header, id, ttl: seconds, error })
+    }
+
+    pub(super) fn revoke(
+        &mut self,
+        request: &pb::LeaseRevokeRequest,
+    ) -> Result<pb::LeaseRevokeResponse, Error> {
+        let lease = self.leases.get(&request.id).cloned().ok_or(Error::LeaseNotFound)?;
+        self.write(|w| {
+            lease.keys.into_iter().for_each(|key| w.delete(key));
+            Ok(())
+        })?;
+        self.leases.remove(&request.id);
+        Ok(pb::LeaseRevokeResponse { header: header(self.revision) })
+    }
+
+    /// Ends a lease whose time is over, if it is still the one of that grant.
+    pub fn expire(&mut self, id: i64, serial: u64) {
+        // Guard: an id may have been revoked and granted anew since the time was over.
+        if self.leases.get(&id).is_some_and(|lease| lease.serial == serial) {
+            let revoked = self.revoke(&pb::LeaseRevokeRequest { id });
+            assert!(revoked.is_ok(), "the lease is there");
+        }
+    }
+
+    /// Moves a key from the lease of the version `before` to that of `now`.
+    pub(super) fn attach(&mut self, before: Option<&Version>, now: &Version) {
+        let lease_of = |version: &Version| version.body.as_ref().map_or(0, |body| body.lease);
+        let (from, to) = (before.map_or(0, lease_of), lease_of(now));
+        if from == to {
+            return;
+        }
+        if let Some(lease) = self.leases.get_mut(&from) {
+            lease.keys.remove(&now.key);
+        }
+        if let Some(lease) = self.leases.get_mut(&to) {
+            lease.keys.insert(now.key.clone());
+        }
+    }
+
+    /// Attaches every key to its lease, when versions and leases have been read. `None` if a key
+    /// names a lease that is not there.
+    pub(super) fn attach_all(&mut self) -> Option<()> {
+        for (key, version) in &self.current {
+            match version.body.as_ref().map_or(0, |body| body.lease) {
+                0 => {}
+                id => drop(self.leases.get_mut(&id)?.keys.insert(key.clone())),
+            }
+        }
+        Some(())
+    }
+}

@@ -1,0 +1,332 @@
+//! Watches of a running server: between the node's thread and the tasks of the API.
+//!
+//! The node's thread publishes its state after each turn that changed it, which costs a clone and
+//! so nothing, and only while there are watches. One task looks at what is new and wakes the
+//! streams that it concerns. Each stream has a task, which reads the history and sends; when its
+//! client does not read, it waits, and holds neither a state nor a queue meanwhile.
+
+// Streams are tasks, and progress is told by the clock.
+#![allow(clippy::disallowed_methods)]
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use seaworthy::raft::{RaftId, Term};
+use tokio::sync::{Notify, mpsc, watch};
+use tokio_stream::{Stream as Requests, StreamExt};
+use tonic::Status;
+
+use super::stream::Outgoing;
+use super::{Hub, Stream, WatcherId};
+use crate::kv::Store;
+use crate::node::Node;
+use crate::proto::etcdserverpb as pb;
+use crate::proto::etcdserverpb::watch_request::RequestUnion;
+
+/// Who leads, as far as this server knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Led {
+    /// The term.
+    pub term: Term,
+    /// Its leader, if it is known.
+    pub leader: Option<RaftId>,
+}
+
+/// All watches of a server.
+#[derive(Debug)]
+pub struct Watches {
+    led: watch::Sender<Led>,
+    store: watch::Sender<Store>,
+    /// How far the hub has looked; every stream has its marks up to there.
+    examined: watch::Sender<i64>,
+    /// How many streams there are.
+    open: AtomicUsize,
+    next_stream: AtomicU64,
+    shared: Mutex<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    hub: Hub,
+    mailboxes: BTreeMap<u64, Arc<Mailbox>>,
+}
+
+/// What a stream is told.
+#[derive(Debug, Default)]
+struct Mailbox {
+    /// The watches that something happened to, and since which revision.
+    marks: Mutex<BTreeMap<i64, i64>>,
+    bell: Notify,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Default for Watches {
+    fn default() -> Watches {
+        Watches {
+            led: watch::Sender::new(Led::default()),
+            store: watch::Sender::new(Store::default()),
+            examined: watch::Sender::new(0),
+            open: AtomicUsize::new(0),
+            next_stream: AtomicU64::new(0),
+            shared: Mutex::default(),
+        }
+    }
+}
+
+impl Watches {
+    /// Publishes a node, at the end of each of its turns.
+    pub fn publish(&self, node: &Node) {
+        let led = Led { term: node.raft().term(), leader: node.raft().leader() };
+        self.led.send_if_modified(|known| std::mem::replace(known, led) != led);
+        if self.open.load(Ordering::SeqCst) == 0 {
+            return;
+        }
+        let store = &node.machine().store;
+        self.store.send_if_modified(|known| {
+            let is_known =
+                known.revision() == store.revision() && known.compacted() == store.compacted();
+            if !is_known {
+                *known = store.clone();
+            }
+            !is_known
+        });
+    }
+
+    /// Who leads.
+    pub fn led(&self) -> watch::Receiver<Led> {
+        self.led.subscribe()
+    }
+
+    /// Looks at what is new, for ever, and wakes the streams that it concerns.
+    pub async fn run(self: Arc<Watches>) {
+        let mut changes = self.store.subscribe();
+        while changes.changed().await.is_ok() {
+            let store = changes.borrow_and_update().clone();
+            let revision = {
+                let mut shared = lock(&self.shared);
+                for (watcher, since) in shared.hub.advance(&store) {
+                    if let Some(mailbox) = shared.mailboxes.get(&watcher.stream) {
+                        lock(&mailbox.marks).entry(watcher.watch).or_insert(since);
+                        mailbox.bell.notify_one();
+                    }
+                }
+                shared.hub.revision()
+            };
+            drop(store);
+            // After the marks, so that who sees it has them.
+            self.examined.send_replace(revision);
+        }
+    }
+
+    /// Begins to publish states, for one more stream.
+    fn enter(&self) -> (u64, Arc<Mailbox>) {
+        self.open.fetch_add(1, Ordering::SeqCst);
+        let stream = self.next_stream.fetch_add(1, Ordering::Relaxed);
+        let mailbox = Arc::<Mailbox>::default();
+        lock(&self.shared).mailboxes.insert(stream, mailbox.clone());
+        (stream, mailbox)
+    }
+
+    fn leave(&self, stream: u64) {
+        let mut shared = lock(&self.shared);
+        shared.hub.remove_stream(stream);
+        shared.mailboxes.remove(&stream);
+        if self.open.fetch_sub(1, Ordering::SeqCst) == 1 {
+            // A state that is held when there are no watches would grow into a second one.
+            self.store.send_modify(|known| *known = Store::default());
+        }
+    }
+}
+
+/// A stream of watches, and its end.
+pub struct Session {
+    watches: Arc<Watches>,
+    number: u64,
+    mailbox: Arc<Mailbox>,
+    stream: Stream,
+    responses: mpsc::Sender<Result<pb::WatchResponse, Status>>,
+    max_bytes: usize,
+    progress_interval: Duration,
+    /// The client wants to hear how far all its watches are, once they are this far.
+    wanted_progress: Option<i64>,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.watches.leave(self.number);
+    }
+}
+
+/// The client is gone.
+struct Gone;
+
+/// Waits until the hub has looked at everything up to `revision`.
+async fn reaches(examined: &mut watch::Receiver<i64>, revision: i64) {
+    // The sender lives as long as the server.
+    let _ = examined.wait_for(|upto| *upto >= revision).await;
+}
+
+impl Session {
+    /// Opens a stream. Afterwards the node must take a turn before the stream is served, so that
+    /// its state is published.
+    pub fn open(
+        watches: &Arc<Watches>,
+        max_bytes: usize,
+        progress_interval: Duration,
+        responses: mpsc::Sender<Result<pb::WatchResponse, Status>>,
+    ) -> Session {
+        let (number, mailbox) = watches.enter();
+        Session {
+            watches: watches.clone(),
+            number,
+            mailbox,
+            stream: Stream::default(),
+            responses,
+            max_bytes,
+            progress_interval,
+            wanted_progress: None,
+        }
+    }
+
+    /// Serves the stream until the client is gone, or `end` tells why it must end.
+    pub async fn serve(
+        mut self,
+        requests: impl Requests<Item = Result<pb::WatchRequest, Status>>,
+        end: impl Future<Output = Status>,
+    ) {
+        let responses = self.responses.clone();
+        tokio::select! {
+            _ = self.run(requests) => {}
+            () = responses.closed() => {}
+            status = end => drop(responses.send(Err(status)).await),
+        }
+    }
+
+    async fn run(
+        &mut self,
+        requests: impl Requests<Item = Result<pb::WatchRequest, Status>>,
+    ) -> Result<(), Gone> {
+        let mut requests = std::pin::pin!(requests.fuse());
+        let mut are_over = false;
+        let mut round = tokio::time::interval(self.progress_interval);
+        round.reset();
+        let mut examined = self.watches.examined.subscribe();
+        loop {
+            let is_behind = self.stream.is_behind();
+            let progress = self.wanted_progress.filter(|_| !is_behind);
+            tokio::select! {
+                // Requests come before events, or a watch that is behind could not be ended.
+                biased;
+                request = requests.next(), if !are_over => match request {
+                    Some(Ok(request)) => self.take(request).await?,
+                    Some(Err(_)) => return Err(Gone),
+                    // A client that has nothing more to ask goes on to listen.
+                    None => are_over = true,
+                },
+                () = std::future::ready(()), if is_behind => self.step().await?,
+                () = self.mailbox.bell.notified() => self.take_marks(),
+                () = reaches(&mut examined, progress.unwrap_or(i64::MAX)), if progress.is_some() => {
+                    self.tell_progress().await?;
+                }
+                _ = round.tick() => self.progress_round().await?,
+            }
+        }
+    }
+
+    async fn send(&self, response: pb::WatchResponse) -> Result<(), Gone> {
+        self.responses.send(Ok(response)).await.map_err(|_| Gone)
+    }
+
+    fn take_marks(&mut self) {
+        for (watch, since) in std::mem::take(&mut *lock(&self.mailbox.marks)) {
+            self.stream.mark(watch, since);
+        }
+    }
+
+    fn store(&self) -> Store {
+        self.watches.store.borrow().clone()
+    }
+
+    async fn take(&mut self, request: pb::WatchRequest) -> Result<(), Gone> {
+        match request.request_union {
+            Some(RequestUnion::CreateRequest(request)) => self.create(&request).await,
+            Some(RequestUnion::CancelRequest(request)) => {
+                let id = request.watch_id;
+                let Some(response) = self.stream.cancel(id, &self.store()) else { return Ok(()) };
+                self.forget(id);
+                self.send(response).await
+            }
+            Some(RequestUnion::ProgressRequest(_)) => {
+                self.wanted_progress = Some(self.store().revision());
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    async fn create(&mut self, request: &pb::WatchCreateRequest) -> Result<(), Gone> {
+        let response = match self.stream.admit(request) {
+            Ok((id, keys)) => {
+                let watcher = WatcherId { stream: self.number, watch: id };
+                // Guard: the hub knows of the watch before the state is read, so that it looks at
+                // everything after it.
+                lock(&self.watches.shared).hub.add(watcher, keys.clone());
+                self.stream.begin((id, keys), request, &self.store())
+            }
+            Err(mut refusal) => {
+                let revision = self.store().revision();
+                refusal.header = Some(pb::ResponseHeader { revision, ..Default::default() });
+                refusal
+            }
+        };
+        self.send(response).await
+    }
+
+    fn forget(&self, watch: i64) {
+        lock(&self.watches.shared).hub.remove(WatcherId { stream: self.number, watch });
+    }
+
+    /// Takes a watch that is behind a piece further.
+    async fn step(&mut self) -> Result<(), Gone> {
+        let Some(outgoing) = self.stream.step(&self.store()) else { return Ok(()) };
+        let id = outgoing.response.watch_id;
+        if !self.stream.has(id) {
+            self.forget(id);
+        }
+        self.send_all(outgoing).await
+    }
+
+    async fn send_all(&self, outgoing: Outgoing) -> Result<(), Gone> {
+        for response in outgoing.fragments(self.max_bytes) {
+            self.send(response).await?;
+        }
+        Ok(())
+    }
+
+    /// How far the hub has looked; all marks up to there are made.
+    fn examined(&mut self) -> i64 {
+        let examined = *self.watches.examined.borrow();
+        self.take_marks();
+        examined
+    }
+
+    async fn tell_progress(&mut self) -> Result<(), Gone> {
+        let examined = self.examined();
+        let Some(response) = self.stream.progress(examined) else { return Ok(()) };
+        self.wanted_progress = None;
+        self.send(response).await
+    }
+
+    async fn progress_round(&mut self) -> Result<(), Gone> {
+        let examined = self.examined();
+        for response in self.stream.progress_round(examined) {
+            self.send(response).await?;
+        }
+        Ok(())
+    }
+}

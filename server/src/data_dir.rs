@@ -10,7 +10,7 @@
 //! flags; which cluster the data belongs to is in the log itself, and compared when servers
 //! meet.
 
-// Files are this module's business, and randomness is what an incarnation is made of.
+// Files are this module's business, and an incarnation is made of randomness.
 #![allow(clippy::disallowed_methods)]
 
 use std::collections::BTreeMap;

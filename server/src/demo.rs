@@ -1,7 +1,7 @@
 //! `seaworthy-server demo`: three servers on this machine, with their data in a temporary
 //! directory, until Ctrl-C.
 //!
-//! They are processes of their own, so that one can be killed to see what happens.
+//! They are processes of their own, so that one can be killed to see the others go on.
 
 // It is a program for people, who read its stdout; it waits for real processes.
 #![allow(clippy::disallowed_methods, clippy::print_stdout)]

@@ -200,7 +200,7 @@ struct Engine<O> {
 
 type Flush = Pin<Box<dyn Future<Output = (FileStorage, Result<(), StorageError>)> + Send>>;
 
-/// Group commit: what waits for the disk, and the one flush that is under way.
+/// Group commit: the records that wait for the disk, and the one flush that is under way.
 struct Disk {
     idle: Option<FileStorage>,
     flush: Option<(Ticket, Instant, Flush)>,

@@ -6,7 +6,7 @@
 //! thread that a node lives in, `data_dir` its files, `peer` its connections to the others,
 //! `api` what clients see. `simulated` is the same node over the messages of the
 //! bench's simulation; it needs none of these, nor the cargo feature `serve`. `docs/server.md`
-//! tells how to run it, and what it promises.
+//! tells how to run it, and its promises.
 
 #[cfg(feature = "serve")]
 pub mod api;

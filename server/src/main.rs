@@ -22,7 +22,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Run three servers on this machine, with their data in a temporary directory, and print
-    /// what to type next
+    /// the commands to type next
     Demo,
 }
 

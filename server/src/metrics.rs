@@ -59,7 +59,7 @@ impl Histogram {
 }
 
 impl Metrics {
-    /// Prints what the engine counts, by etcd's names where they mean the same.
+    /// Prints the counters, by etcd's names where they mean the same.
     pub fn print(&self, out: &mut String) {
         let fsync = "etcd_disk_wal_fsync_duration_seconds";
         self.fsync.print(fsync, "The latency of a flush of the log.", out);

@@ -1,5 +1,5 @@
 //! A leader that stands still for five seconds, and goes on as if nothing had happened: no
-//! linearizable read of it is stale. The bench's checker judges what all clients saw.
+//! linearizable read of it is stale. The bench's checker judges the history of all clients.
 
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::print_stdout)]
 

@@ -1,6 +1,6 @@
 //! The services for clients, on one port: gRPC, its JSON twin, REST, health and metrics.
 //!
-//! The files here translate; what a request means is decided in `kv` and `node`. Every
+//! The files here translate; `kv` and `node` decide on the meaning of a request. Every
 //! request for keys goes through [`App`], whichever way it came in.
 
 mod grpc;

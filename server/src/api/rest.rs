@@ -10,7 +10,7 @@
 //! `ETag` is the revision of the last change, and `If-Match: "N"` or `If-None-Match: *`
 //! make a change depend on it (412 if it does not hold). Bytes of a key that cannot stand
 //! in a path are percent-encoded. Reads are linearizable, unless
-//! `?consistency=serializable` asks for what this server has.
+//! `?consistency=serializable` asks for this server's own state.
 
 use std::sync::Arc;
 

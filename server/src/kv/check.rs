@@ -52,7 +52,7 @@ pub fn check_delete(request: &DeleteRangeRequest) -> Result<(), Error> {
 }
 
 /// Refuses a malformed transaction, with at most `max_ops` operations in each of its lists;
-/// nested ones have what their parents leave.
+/// nested ones have the number that their parents leave.
 ///
 /// # Errors
 /// Too many operations, a malformed one, or a key that is changed twice.

@@ -1,4 +1,4 @@
-//! Commands and their answers: what stands in the log.
+//! Commands, as they stand in the log, and their answers.
 //!
 //! A command is a byte that names it, and the request as protobuf: a format with numbered
 //! fields, so that a log can be read by later versions.

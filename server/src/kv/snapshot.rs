@@ -47,7 +47,7 @@ impl Store {
         }
     }
 
-    /// Reads what [`Store::encode`] wrote; `None` if the bytes are anything else.
+    /// Reads bytes of [`Store::encode`]; `None` if the bytes are anything else.
     pub fn decode(mut bytes: &[u8]) -> Option<Store> {
         let input = &mut bytes;
         let mut store = Store { revision: i64_of(input)?, ..Store::default() };

@@ -6,8 +6,7 @@
 //! * `history`: every kept version of every key, tombstones included, by key and revision.
 //!   A range of the past seeks in it, so its cost does not grow with the number of
 //!   versions.
-//! * `log`: the same versions by revision: what a compaction walks through, and what a
-//!   snapshot writes.
+//! * `log`: the same versions by revision: a compaction walks through it, and a snapshot writes it.
 
 use std::ops::Bound;
 use std::sync::Arc;

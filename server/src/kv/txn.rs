@@ -159,7 +159,7 @@ impl Judged<'_> {
         })
     }
 
-    /// Whether an operation may be refused by what an earlier one did.
+    /// Whether an operation may be refused because of an earlier one.
     fn may_fail(&self) -> bool {
         let (mut deletes, mut keeps) = (false, false);
         let _ = self.each(&mut |op| {

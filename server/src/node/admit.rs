@@ -1,8 +1,8 @@
 //! Whether another server is who it says, and may be listened to.
 //!
-//! Servers introduce themselves on each connection, in both directions. Nothing of a server
-//! that is refused is handled: no vote, no entry, no acknowledgement. That is what keeps a
-//! server that lost its disk from breaking the promises it no longer knows of.
+//! Servers introduce themselves on each connection, in both directions. Nothing of a server that is
+//! refused is handled: no vote, no entry, no acknowledgement. So a server that lost its disk cannot
+//! break the promises it no longer knows of.
 
 use seaworthy::raft::{Payload, RaftId};
 use serde::{Deserialize, Serialize};
@@ -61,8 +61,7 @@ impl Node {
             let wanted = self.machine.members.get(&hello.to).map_or("another", |m| &m.name);
             return refuse(format!("this address reaches {me}, and not {wanted}"), false);
         }
-        // Guard: other data, or older data, than it took part with: it has lost what it
-        // promised.
+        // Guard: other data, or older data, than it took part with: it has lost its promises.
         if let Beginning::Refused(why) =
             beginning(&self.machine, hello.from, &hello.member, &hello.lineage)
         {

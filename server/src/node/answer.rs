@@ -21,7 +21,7 @@ const ERROR: u8 = 5;
 const LEASE_GRANT: u8 = 6;
 const LEASE_REVOKE: u8 = 7;
 
-/// What a write was answered, if that is small.
+/// The answer to a write, if it is small.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Answer(Option<Vec<u8>>);
 

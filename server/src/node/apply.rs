@@ -155,7 +155,7 @@ impl Node {
         }
     }
 
-    /// Becomes what a snapshot says, in the place of log entries.
+    /// Takes the state of a snapshot, in the place of log entries.
     pub(super) fn restore(&mut self, index: Index, data: &[u8]) {
         self.machine = Machine::decode(data).expect("a server of this cluster wrote the snapshot");
         self.effects.push(Effect::Event(Event::Restored(index.0)));
@@ -192,7 +192,7 @@ pub(super) enum Beginning {
 }
 
 /// Decides about a server that begins a life. One with other data, or older data, than it
-/// took part with has lost what it promised.
+/// took part with has lost its promises.
 pub(super) fn beginning(
     machine: &Machine,
     id: RaftId,

@@ -20,7 +20,7 @@ const WRITE: u8 = 1;
 const OPEN: u8 = 2;
 const EXPIRE: u8 = 3;
 
-/// A client's command, with what makes it happen once.
+/// A client's command, with the numbers by which it happens once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Write<'a> {
     /// The session: the index of the entry that opened it.

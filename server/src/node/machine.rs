@@ -25,7 +25,7 @@ pub struct Member {
     /// Where clients reach it; empty until it took part.
     pub client_urls: Vec<String>,
     /// The random number of its data directory; 0 until it took part. A server that comes
-    /// back with another one has lost what it promised.
+    /// back with another one has lost its promises.
     pub incarnation: u64,
     /// How often that directory was started.
     pub life: u64,
@@ -42,7 +42,7 @@ impl Member {
     }
 }
 
-/// What every server holds the same.
+/// The replicated state, the same on every server.
 #[derive(Clone, Debug)]
 pub struct Machine {
     /// The keys.
@@ -51,7 +51,7 @@ pub struct Machine {
     pub cluster: Option<u64>,
     /// The members, by id.
     pub members: BTreeMap<RaftId, Member>,
-    /// What makes a repeated write happen once: for each, its answer.
+    /// The sessions, by which a repeated write happens once: for each, its answer.
     pub(super) sessions: Sessions<Answer>,
 }
 
@@ -91,7 +91,7 @@ impl Machine {
         self.store.encode(out);
     }
 
-    /// Reads what [`Frozen::write`] made; `None` if it is anything else.
+    /// Reads bytes of [`Frozen::write`]; `None` if they are anything else.
     pub(super) fn decode(bytes: &[u8]) -> Option<Machine> {
         let (len, rest) = bytes.split_first_chunk::<8>()?;
         let (head, store) =

@@ -8,12 +8,12 @@
 //!
 //! # How a write travels
 //!
-//! The node opens a *session* in the log once in its life. Each write then gets a number in
-//! it, and goes to the leader as often as it takes: the session makes it happen once. The
-//! leader appends it; every node applies it; the node that was asked answers, from what its
-//! own store said. So no answer travels between nodes, and a write that is under way when
-//! the leader dies is simply sent to the next one. The leader tells a node that waits when
-//! its write is committed, because the next heartbeat may be far away.
+//! The node opens a *session* in the log once in its life. Each write then gets a number in it, and
+//! goes to the leader as often as it takes: the session makes it happen once. The leader appends
+//! it; every node applies it; the node that was asked answers, from its own store. So no answer
+//! travels between nodes, and a write that is under way when the leader dies is simply sent to the
+//! next one. The leader tells a node that waits when its write is committed, because the next
+//! heartbeat may be far away.
 //!
 //! # How a read travels
 //!
@@ -269,8 +269,8 @@ impl Node {
         }
     }
 
-    /// Ends a turn, when everything that has arrived is handled: appends to `effects` what
-    /// is to be done. To be called after inputs, and when [`Node::deadline`] has passed.
+    /// Ends a turn, when everything that has arrived is handled: appends the effects to `effects`.
+    /// To be called after inputs, and when [`Node::deadline`] has passed.
     pub fn flush(&mut self, now: Time, effects: &mut Vec<Effect>) {
         self.set_time(now);
         self.end_turn();

@@ -1,4 +1,4 @@
-//! The beginning of a life: from what storage held to a running server.
+//! The beginning of a life: from the stored log to a running server.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 

@@ -1,7 +1,7 @@
 //! Nodes in a loop: no sockets, no disks, virtual time, and every fault drawn from a seed.
 //!
 //! A small stand-in for the simulation of the bench. Parcels are lost, delayed and
-//! repeated, servers are killed and lose what was not flushed; afterwards every write that
+//! repeated, servers are killed and lose records that were not flushed; afterwards every write that
 //! was answered is there, once, on every server.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,4 +1,4 @@
-//! What servers say to each other: parcels, one for each addressee and turn.
+//! The messages between servers: parcels, one for each addressee and turn.
 
 use seaworthy::raft::{Command, LogId, Message, MessageKind, RaftId, Term};
 use serde::{Deserialize, Serialize};
@@ -64,7 +64,7 @@ pub fn votes(bytes: &[u8]) -> Vec<(Term, bool)> {
 }
 
 impl Node {
-    /// Takes what another server sent. Bytes that do not parse count as lost.
+    /// Takes a parcel of another server. Bytes that do not parse count as lost.
     pub(super) fn take_parcel(&mut self, from: RaftId, bytes: &[u8]) {
         let Ok(parcel) = postcard::from_bytes::<Parcel>(bytes) else { return };
         for message in parcel.raft {

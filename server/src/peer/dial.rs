@@ -93,7 +93,7 @@ fn explain(address: &Address, trouble: &Trouble) -> String {
     }
 }
 
-/// Sends what comes until the connection breaks.
+/// Sends the parcels that come until the connection breaks.
 async fn send_all(lane: &mut LaneEnd, stream: TcpStream) -> io::Error {
     let (mut input, mut output) = stream.into_split();
     let sending = async {
@@ -108,7 +108,7 @@ async fn send_all(lane: &mut LaneEnd, stream: TcpStream) -> io::Error {
         io::ErrorKind::BrokenPipe.into()
     };
     let mut byte = [0];
-    // Nothing comes back; so what comes is the end.
+    // Nothing comes back but the end.
     tokio::select! {
         error = sending => error,
         read = input.read(&mut byte) => read.err().unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into()),

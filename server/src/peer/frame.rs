@@ -6,8 +6,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-/// A longer frame is a mistake, or no frame. A parcel holds at most what may be on the way
-/// to a server, and one turn's commands.
+/// A longer frame is a mistake, or no frame. A parcel holds at most the entries that may be on the
+/// way to a server, and one turn's commands.
 const MAX_BYTES: usize = 256 << 20;
 const HEADER_BYTES: usize = 8;
 

@@ -1,4 +1,4 @@
-//! A lane: what waits to be sent to one server on one connection, bounded in bytes.
+//! A lane: the parcels that wait to be sent to one server on one connection, bounded in bytes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

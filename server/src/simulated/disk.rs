@@ -67,7 +67,7 @@ impl Disk {
         written
     }
 
-    /// Tells the ledger what has become durable.
+    /// Tells the ledger of records that have become durable.
     pub(super) fn durable(&mut self, written: Written, id: RaftId, ledger: &mut Ledger) {
         while let Some((_, data)) = self.waiting.pop_front_if(|(at, _)| *at <= written) {
             ledger.write(id, data);
@@ -152,7 +152,7 @@ impl Ledger {
     }
 }
 
-/// Reads what the storage held; the answer is the directory, and the log for the node.
+/// Reads the stored log; the answer is the directory, and the log for the node.
 pub(super) fn open(
     cx: &mut Context<'_>,
     log: Log,

@@ -80,8 +80,7 @@ impl SimulatedServer {
         SimulatedServer { options, ledger, state: State::New }
     }
 
-    /// Begins a life on what storage held; on the server's own directory, put back, if that is
-    /// none.
+    /// Begins a life on the stored log; on the server's own directory, put back, if that is none.
     fn start(&mut self, cx: &mut Context<'_>, recovered: Option<Recovered>) {
         let names = cx.node_ids().iter().enumerate();
         let names: BTreeMap<_, _> = names.map(|(i, n)| (RaftId(i as u64 + 1), n.clone())).collect();
@@ -203,7 +202,7 @@ impl Workload for SimulatedServer {
 }
 
 impl Running {
-    /// Whether the bench may hold this server to what it promised.
+    /// Whether the bench may hold this server to its promises.
     fn is_counted(&self) -> bool {
         !self.disk.is_doubtful || self.has_joined()
     }

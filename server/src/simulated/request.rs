@@ -185,7 +185,7 @@ fn read(store: &Store, key: &Bytes) -> Next {
     Next::Answer(json!({"type": "read_ok", "value": value, "revision": store.revision()}))
 }
 
-/// A digest of everything, with what it depends on.
+/// A digest of everything, with the revisions that it depends on.
 fn hash(store: &Store) -> Next {
     let mut bytes = Vec::new();
     store.encode(&mut bytes);

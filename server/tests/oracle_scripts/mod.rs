@@ -1,4 +1,4 @@
-//! Random scripts of requests, and what of the answers is compared.
+//! Random scripts of requests, and the parts of the answers that are compared.
 //!
 //! Revisions in a script are relative to the one at its beginning, which each side has for
 //! itself; so a script means the same whatever was before it, and can be shrunk.

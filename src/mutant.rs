@@ -115,6 +115,8 @@ pub enum Mutant {
     IdleForgotten = 48,
     /// Such an answer counts whatever was sent to a later leader.
     IdleOfAnyTerm = 49,
+    /// A node opens its session, by which it is known, before its disk holds anything.
+    KnownBeforeDurable = 50,
 }
 
 /// Whether `mutant` is active in this thread.
@@ -166,7 +168,7 @@ mod active {
 #[cfg(feature = "mutants")]
 impl Mutant {
     /// All of them, by number.
-    pub const ALL: [Mutant; 49] = {
+    pub const ALL: [Mutant; 50] = {
         use Mutant::*;
         [
             LocalReadAtLeader,
@@ -218,6 +220,7 @@ impl Mutant {
             ReadInCurrentRound,
             IdleForgotten,
             IdleOfAnyTerm,
+            KnownBeforeDurable,
         ]
     };
 

@@ -265,11 +265,11 @@ impl Cluster for SimCluster {
         if self.disks.present {
             let mut draw = machine.draw(now, node);
             machine.storage.crash(draw.rng(), model);
-            if may_roll_back && draw.chance(self.disks.roll_back) {
-                // Also if nothing more is lost now: what was lost before still is.
-                if machine.storage.roll_back(draw.rng()) > 0 {
-                    machine.loss = Loss::Abstains;
-                }
+            if may_roll_back
+                && draw.chance(self.disks.roll_back)
+                && machine.storage.roll_back(draw.rng()) > 0
+            {
+                machine.loss = Loss::Abstains;
                 machine.note(now, "rolled back");
                 if let Some(inspector) = &mut self.watch.inspector {
                     inspector.rolled_back(node);

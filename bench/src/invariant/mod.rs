@@ -8,7 +8,8 @@
 //! was acknowledged is lost in a crash, no vote and no request for votes leaves before it
 //! is durable, a leader was elected by a quorum of the configuration in force and counts
 //! only its own term's entries and only such quorums, configurations take effect as they
-//! are appended, one joint phase at a time, and a snapshot holds the one at its last entry.
+//! are appended, one joint phase at a time, a snapshot holds the one at its last entry, and
+//! only a server whose disk forgot something abstains.
 //!
 //! It is cheap enough to stay on: only the node that has stepped is looked at, and of its log only
 //! the new entries. By log matching a log whose last entry has not changed has not changed at all.
@@ -21,7 +22,7 @@ mod demand;
 mod log;
 mod node;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use seaworthy::message::Packet;
 use seaworthy::node::Node;
@@ -44,6 +45,8 @@ pub struct RaftInvariants {
     nodes: BTreeMap<RaftId, Seen>,
     /// Whose core runs in the node of an index.
     owners: BTreeMap<usize, RaftId>,
+    /// Those whose disk ever forgot durable data.
+    rolled_back: BTreeSet<RaftId>,
     /// Where the last configuration stands that was committed and taken note of.
     config_at: Option<Index>,
     /// Configurations that are not handed out yet.
@@ -60,6 +63,10 @@ impl Inspect for RaftInvariants {
             self.config_at = Some(at);
             self.new_members.push(members(config));
         }
+        // One that has kept its promises and is not counted may be the one that a quorum lacks.
+        demand(!raft.is_abstaining() || self.rolled_back.contains(&status.id), || {
+            format!("{} abstains, and its disk has lost nothing", status.id)
+        })?;
         let seen = self.nodes.entry(status.id).or_default();
         if !seen.has_changed(&status, raft.durable_hard_state()) && status.role != RoleName::Leader
         {
@@ -95,7 +102,9 @@ impl Inspect for RaftInvariants {
     }
 
     fn rolled_back(&mut self, index: usize) {
-        if let Some(seen) = self.owners.get(&index).and_then(|id| self.nodes.get_mut(id)) {
+        let Some(id) = self.owners.get(&index) else { return };
+        self.rolled_back.insert(*id);
+        if let Some(seen) = self.nodes.get_mut(id) {
             seen.forget();
         }
     }

@@ -133,7 +133,8 @@ impl<S: StateMachine> Replica<S> {
         let Some(started) = &mut self.started else { return };
         // Guard: a session makes a node known, and one that is known and has nothing on its disk
         // abstains. Killed before anything is there, it has promised nothing, and must count.
-        let has_past = started.raft.durable_hard_state().term > Term::ZERO;
+        let durable = started.raft.durable_hard_state();
+        let has_past = guard!(durable.term > Term::ZERO, KnownBeforeDurable);
         let client = &mut started.client;
         let mut envelopes = Vec::new();
         if let Some(session) = client.session {

@@ -208,16 +208,20 @@ impl MemoryStorage {
         recovered
     }
 
-    /// Takes durable records away from the end of every stream, a random number of them,
-    /// and sometimes all with the checkpoint: a file system that was rolled back. Returns
-    /// how many writes are gone.
+    /// Takes records away from the end of every stream, a random number of them, and
+    /// sometimes all with the checkpoint: a file system that was rolled back. Returns how many
+    /// writes are missing that were durable, now or since an earlier call.
     ///
     /// # Panics
     /// If a staged write was not flushed: a crash has to come first.
     pub fn roll_back(&mut self, rng: &mut impl Rng) -> u64 {
         assert!(self.staged.is_empty(), "only a disk that is not in use is rolled back");
-        let images = self.disk.iter_mut();
-        images.map(|(stream, image)| image.roll_back(stream, rng)).sum()
+        let missing = |(stream, image): (&&'static str, &mut Image)| {
+            image.roll_back(stream, rng);
+            let durable = self.durable.get(stream).map_or(0, |next| next.0);
+            durable.saturating_sub(image.next.0)
+        };
+        self.disk.iter_mut().map(missing).sum()
     }
 
     /// How many torn records were cut off since this disk was made.
@@ -326,11 +330,10 @@ impl Image {
         true
     }
 
-    fn roll_back(&mut self, stream: &str, rng: &mut impl Rng) -> u64 {
+    fn roll_back(&mut self, stream: &str, rng: &mut impl Rng) {
         // A torn record is gone in any case.
         self.recover(stream);
         let records = self.next.0 - self.first.0;
-        let before = self.next;
         let keep = below(rng, records as usize + 1);
         if keep == records as usize || below(rng, 4) == 0 {
             *self = Image::new(stream);
@@ -341,7 +344,6 @@ impl Image {
             self.segment.truncate(HEADER_BYTES + bytes);
             self.next = self.first.plus(keep);
         }
-        before.0 - self.next.0
     }
 
     fn recover(&mut self, stream: &str) -> (Log, bool) {

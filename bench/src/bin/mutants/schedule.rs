@@ -121,6 +121,13 @@ fn slow_disks(run: &mut RunArgs, draw: &mut Draw) {
     run.chaos.fsync = *draw.pick(&[10.0, 50.0, 100.0]);
 }
 
+/// As [`slow_disks`]: nodes die before their disks hold anything, and disks forget.
+fn forgetful(run: &mut RunArgs, draw: &mut Draw) {
+    slow_disks(run, draw);
+    run.nemesis_interval = *draw.pick(&[0.05, 0.1, 0.2]);
+    run.chaos.roll_back = 0.3;
+}
+
 /// Clocks that differ less than the margin of a lease allows for, and nodes that measure
 /// different round trips.
 fn leases(run: &mut RunArgs, draw: &mut Draw) {
@@ -201,7 +208,8 @@ const RAFT: Schedule = Schedule {
 
 /// Whether a mutant breaks no promise but that there will be an answer.
 pub(crate) fn is_about_progress(mutant: Mutant) -> bool {
-    matches!(mutant, Mutant::NoPreVote | Mutant::NoCheckQuorum | Mutant::FixedTimeout)
+    use Mutant::{FixedTimeout, KnownBeforeDurable, NoCheckQuorum, NoPreVote};
+    matches!(mutant, NoPreVote | NoCheckQuorum | FixedTimeout | KnownBeforeDurable)
 }
 
 impl Schedule {
@@ -264,6 +272,7 @@ impl Schedule {
             EarlyChange | ConfigAtCommit | NewVotersCommit | NewVotersElect => members,
             SnapshotConfigAhead => Schedule { args: SNAPSHOTS, ..members },
             LearnersCount => Schedule { nodes: &[4], ..members },
+            KnownBeforeDurable => Schedule { needs: &[Kill, OneWay], fix: forgetful, ..raft },
             NoPreVote | NoCheckQuorum | FixedTimeout => {
                 Schedule { needs: &[], fix: lasting, ..raft }
             }

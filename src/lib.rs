@@ -10,6 +10,7 @@
 //! * Their shells, which make a node of an engine: [`shell::raft`] and [`shell::gossip`].
 //! * The outside: [`storage`], on a real disk or in memory, and [`driver`], which runs a
 //!   node as a process.
+//! * [`canonical`]: one text for all spellings of a JSON value.
 //! * For tests: [`mark`] names rare events, [`mutant`] plants bugs, with the cargo feature
 //!   `mutants` only.
 //!
@@ -17,6 +18,7 @@
 //! none of them. Nothing here reads a clock, draws ambient randomness, spawns or
 //! prints, except [`driver`] and the files of [`storage`].
 
+pub mod canonical;
 pub mod driver;
 pub mod gossip;
 pub mod mark;

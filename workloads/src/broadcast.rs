@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use seaworthy::gossip::{Element, Elements, GrowSet};
-use seaworthy::message::{ErrorCode, Message, NodeId, RpcError};
+use seaworthy::message::{Message, NodeId, RpcError};
 use seaworthy::node::{Context, DEFAULT_STREAM, Event, Workload};
 use seaworthy::shell::gossip::Replicated;
 use serde::{Deserialize, Serialize};
@@ -53,7 +53,7 @@ impl Broadcast {
         match message.body.kind.as_str() {
             "broadcast" => {
                 let told: Told = message.body.parse()?;
-                let element = element(&told.message)?;
+                let element = Element::from_raw(&told.message);
                 if !self.messages.state().contains(&element) {
                     self.messages.add(cx, GrowSet::of(element));
                 }
@@ -90,13 +90,4 @@ impl Workload for Broadcast {
             }
         }
     }
-}
-
-/// Reads an element.
-///
-/// # Errors
-/// Error 12 if the value cannot be one.
-pub(crate) fn element(raw: &RawValue) -> Result<Element, RpcError> {
-    Element::from_raw(raw)
-        .map_err(|e| RpcError::new(ErrorCode::MALFORMED_REQUEST, format!("malformed element: {e}")))
 }

@@ -1,13 +1,12 @@
 //! G-set: a set that only grows.
 
-use seaworthy::gossip::{Elements, GrowSet};
+use seaworthy::gossip::{Element, Elements, GrowSet};
 use seaworthy::message::{Message, RpcError};
 use seaworthy::node::{Context, DEFAULT_STREAM, Event, Workload};
 use seaworthy::shell::gossip::Replicated;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::broadcast::element;
 use crate::options::Options;
 use crate::reply::{Done, not_supported};
 
@@ -42,7 +41,7 @@ impl GSet {
         match message.body.kind.as_str() {
             "add" => {
                 let add: Add = message.body.parse()?;
-                let element = element(&add.element)?;
+                let element = Element::from_raw(&add.element);
                 if !self.elements.state().contains(&element) {
                     self.elements.add(cx, GrowSet::of(element));
                 }

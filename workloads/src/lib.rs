@@ -11,7 +11,6 @@
 
 pub mod all_workloads;
 pub mod broadcast;
-mod canonical;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod counter;

@@ -17,9 +17,9 @@ use seaworthy::shell::raft::{Answer, Replica, StateMachine};
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
-use crate::canonical::{canonical, same};
 use crate::options::Options;
 use crate::reply::not_supported;
+use seaworthy::canonical::{canonical, same};
 
 /// How many bytes of a key or value an error quotes.
 const QUOTED: usize = 100;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::protocol::{Function, MicroOp, TxnOk};
-use crate::canonical::canonical;
+use seaworthy::canonical::canonical;
 
 /// The replicated database, by canonical key.
 #[derive(Default, Serialize, Deserialize)]

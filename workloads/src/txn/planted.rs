@@ -16,7 +16,7 @@ mod torn {
 
     use super::super::database::{Database, Value};
     use super::super::protocol::{Function, MicroOp};
-    use crate::canonical::canonical;
+    use seaworthy::canonical::canonical;
 
     /// A database that [`Mutant::KeyByKey`] takes transactions apart in: all keys but one
     /// change when the next command is applied.

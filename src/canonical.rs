@@ -18,14 +18,14 @@ const DEEPEST: usize = 100;
 ///
 /// Text that JSON's grammar allows but that has no value (half a surrogate pair, a float
 /// beyond all floats) is the same only if it is spelled the same.
-pub(crate) fn canonical(value: &RawValue) -> String {
+pub fn canonical(value: &RawValue) -> String {
     let mut text = String::with_capacity(value.get().len());
     write(value.get(), DEEPEST, &mut text);
     text
 }
 
 /// Whether two values are the same.
-pub(crate) fn same(a: &RawValue, b: &RawValue) -> bool {
+pub fn same(a: &RawValue, b: &RawValue) -> bool {
     a.get() == b.get() || canonical(a) == canonical(b)
 }
 

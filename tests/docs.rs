@@ -1,4 +1,4 @@
-//! The documents hold what they promise: every link leads somewhere.
+//! The documents keep their promises: every link leads somewhere.
 //!
 //! Checked in all of them: relative links to files, and headings named after a `#`.
 //! Checked in the tour besides: a function that it names together with its file, written

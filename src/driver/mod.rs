@@ -7,9 +7,9 @@
 //! for it ([`Effect::Send`]) does not; records that come meanwhile are the next group.
 //! Group commit is therefore not a feature, it is the loop.
 //!
-//! There are no unbounded queues. A turn is bounded by what one
-//! [`Transport::receive`] hands over, writing is awaited before more is read, and
-//! nothing is read while too much waits for the disk.
+//! There are no unbounded queues. A turn is bounded by the lines that one [`Transport::receive`]
+//! hands over, writing is awaited before more is read, and nothing is read while too much waits for
+//! the disk.
 //!
 //! [`Transport`] and [`Opener`] are the two seams. [`Stdio`] is the one transport;
 //! storage is a directory ([`DataDir`]) or nothing ([`Volatile`]).

@@ -1,4 +1,4 @@
-//! The loop against a transport and a disk that do exactly what the test says.
+//! The loop against a transport and a disk that obey the test exactly.
 //! Every wait is for an event; `settle` lets the loop run until it has nothing to do.
 
 use std::io;

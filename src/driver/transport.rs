@@ -1,4 +1,4 @@
-//! The seam between the loop and the outside: arrivals, departures, and what ends a node.
+//! The seam between the loop and the outside: arrivals, departures, and the end of a node.
 
 use std::fmt;
 use std::io;

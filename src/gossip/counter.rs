@@ -8,7 +8,7 @@ use super::lattice::Lattice;
 use super::planted::merged_total;
 use super::version::Author;
 
-/// The lattice: for each author the totals of what it added and what it took away;
+/// The lattice: for each author the totals of its additions and its subtractions;
 /// merging takes the larger total. Every incarnation of a node is an author of its own, so
 /// a total is only ever changed by the one process that issued it, and a total from
 /// before a loss of memory is never continued from a lower value.

@@ -1,4 +1,4 @@
-//! The engine: when to say what to whom.
+//! The engine: the times, addressees and contents of messages.
 //!
 //! This file holds the state and the clock side (rounds, acknowledgements, retries,
 //! suspicion); [`super::send`] composes messages, [`super::receive`] takes them in.
@@ -112,7 +112,7 @@ impl<L: Lattice> Engine<L> {
         }
     }
 
-    /// Takes over what an earlier incarnation remembered. To be called before
+    /// Takes over the memory of an earlier incarnation. To be called before
     /// [`Engine::start`], first with the snapshot, then with the records after it.
     pub fn restore(&mut self, snapshot: Snapshot<L>) {
         self.store.restore(snapshot);
@@ -123,7 +123,7 @@ impl<L: Lattice> Engine<L> {
         self.store.replay(record);
     }
 
-    /// Begins: asks the hub what this node has missed.
+    /// Begins: asks the hub for the deltas that this node has missed.
     pub fn start(&mut self, now: Time) {
         if let Some(target) = self.join_target() {
             self.send(now, target, SendMode::ASK);
@@ -148,8 +148,8 @@ impl<L: Lattice> Engine<L> {
         self.store.versions()
     }
 
-    /// Whether no other node has answered yet in this incarnation, so that this one cannot
-    /// know what it missed or forgot.
+    /// Whether no other node has answered yet in this incarnation, so that this one cannot know
+    /// which deltas it missed or forgot.
     pub fn is_joining(&self) -> bool {
         self.joining
     }
@@ -159,7 +159,7 @@ impl<L: Lattice> Engine<L> {
         self.store.snapshot()
     }
 
-    /// The measured round trip and what follows from it.
+    /// The measured round trip and the times that follow from it.
     pub fn pace(&self) -> &Pace {
         &self.pace
     }
@@ -225,7 +225,7 @@ impl<L: Lattice> Engine<L> {
         }
     }
 
-    /// Sends everyone what he is owed.
+    /// Sends every peer the deltas that it is owed.
     fn round(&mut self, now: Time) {
         self.round_at = None;
         let open = self.store.is_open();
@@ -359,7 +359,7 @@ impl<L: Lattice> Engine<L> {
         unproved || peer.lacks(versions)
     }
 
-    /// Whom to ask what was missed: the lowest other that is not suspected.
+    /// The peer to ask for missed deltas: the lowest other that is not suspected.
     pub(super) fn join_target(&self) -> Option<Rank> {
         self.others().find(|r| !self.peer(*r).suspected)
     }

@@ -35,7 +35,7 @@
 ///     for from in [0, 1] {
 ///         nodes[from].tick(now);
 ///         for output in nodes[from].take_outputs() {
-///             // The other kind is a record, to be durable before what follows it is sent.
+///             // The other kind is a record, to be durable before any later message is sent.
 ///             let Output::Send(to, message) = output else { continue };
 ///             nodes[to.index()].receive(now, Rank(from as u16), message);
 ///         }

@@ -14,17 +14,17 @@
 //! the time to the next, and acknowledgements ride on data that goes anyway; alone they
 //! go late and once.
 //!
-//! **In bad weather it is a gossip protocol.** The hub is only the lowest rank that a
-//! node believes reachable. A peer that does not acknowledge is asked, then suspected, then
-//! probed with growing pauses; a leaf that suspects its hub turns to the next, and what
-//! the old hub never acknowledged goes with it. A node owes everything it has to its hub,
-//! to those that take it for their hub, to other hubs it can reach, and, if it is the
-//! hub, to all. Several hubs at once are therefore harmless: they are bridged by
-//! nodes that reach both, and one gives way as soon as it hears of the other.
+//! **In bad weather it is a gossip protocol.** The hub is only the lowest rank that a node believes
+//! reachable. A peer that does not acknowledge is asked, then suspected, then probed with growing
+//! pauses; a leaf that suspects its hub turns to the next, and takes along the deltas that the old
+//! hub never acknowledged. A node owes everything it has to its hub, to those that take it for
+//! their hub, to other hubs it can reach, and, if it is the hub, to all. Several hubs at once are
+//! therefore harmless: they are bridged by nodes that reach both, and one gives way as soon as it
+//! hears of the other.
 //!
-//! **A restarted node is another one** ([`version`]). Acknowledgements count for
-//! one incarnation only; the new one is recognised by its boot number, says what it has (the
-//! digest: a version vector), and gets the rest.
+//! **A restarted node is another one** ([`version`]). Acknowledgements count for one incarnation
+//! only; the new one is recognised by its boot number, tells which deltas it has (the digest: a
+//! version vector), and gets the rest.
 //!
 //! **Silence.** A timer runs only while something is unacknowledged. When all peers
 //! have everything that they are owed, no node has a timer and none sends.

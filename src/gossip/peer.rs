@@ -1,11 +1,11 @@
 //! A node's knowledge of one other node.
 //!
-//! Knowledge of a peer is knowledge of one of its incarnations. Boots have no order, and a
-//! message of a former incarnation may arrive late, so what proves that an incarnation is the
-//! present one is an echo of a message that was sent after the incarnation was first heard
-//! of: the dead echo nothing new. The same proof, an echo of a message sent after the
-//! suspicion arose, shows that a suspected peer can be reached *and* be heard;
-//! merely hearing it is not enough, because a network may be cut one way.
+//! Knowledge of a peer is knowledge of one of its incarnations. Boots have no order, and a message
+//! of a former incarnation may arrive late, so the proof that an incarnation is the present one is
+//! an echo of a message that was sent after the incarnation was first heard of: the dead echo
+//! nothing new. The same proof, an echo of a message sent after the suspicion arose, shows that a
+//! suspected peer can be reached *and* be heard; merely hearing it is not enough, because a network
+//! may be cut one way.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -49,7 +49,7 @@ pub(super) struct Peer {
     pub(super) retry_at: Option<Time>,
     /// How often it was tried again.
     pub(super) attempts: u32,
-    /// The last message was a digest: what it lacks is held back for the answer.
+    /// The last message was a digest: the deltas that it lacks are held back for the answer.
     pub(super) stalled: bool,
 }
 

@@ -1,9 +1,9 @@
 //! The records by which an engine survives a restart.
 //!
-//! A record is written before anything that depends on it leaves the node, so the
-//! disk is never behind what others were told. Replaying the records of an incarnation gives
-//! its state, what it had learned from others, its numbered deltas, and the local
-//! deltas it had not numbered yet; those the next incarnation numbers as its own.
+//! A record is written before anything that depends on it leaves the node, so the disk is never
+//! behind the knowledge of others. Replaying the records of an incarnation gives its state, the
+//! deltas it had learned from others, its numbered deltas, and the local deltas it had not numbered
+//! yet; those the next incarnation numbers as its own.
 
 use serde::{Deserialize, Serialize};
 
@@ -23,7 +23,7 @@ pub enum Record<L> {
     /// Deltas learned from others.
     #[serde(rename = "d")]
     Learned(Runs<L>),
-    /// A whole state learned from another node, and what it contains.
+    /// A whole state learned from another node, and its version vector.
     #[serde(rename = "s")]
     State(L, Versions),
 }

@@ -25,7 +25,7 @@ struct Cargo<L> {
 }
 
 impl<L: Lattice> Engine<L> {
-    /// Sends `to` what it lacks; the acknowledgement rides along.
+    /// Sends `to` the deltas it lacks; the acknowledgement rides along.
     pub(super) fn send(&mut self, now: Time, to: Rank, mode: SendMode) {
         if self.store.number() || *self.shared != *self.store.versions() {
             self.shared = Arc::new(self.store.versions().clone());

@@ -7,7 +7,7 @@ pub(super) struct SendMode {
     pub(super) ask: bool,
     /// The receiver asked: it wants everything it lacks, however much that is.
     pub(super) asked: bool,
-    /// The receiver must learn what this node has.
+    /// The receiver must learn which deltas this node has.
     pub(super) digest: bool,
 }
 

@@ -133,7 +133,7 @@ impl<L: Lattice> Store<L> {
         }
     }
 
-    /// Adds what continues the log without a gap, and returns it.
+    /// Adds the runs that continue the log without a gap, and returns them.
     fn adopt(&mut self, runs: Runs<L>) -> Runs<L> {
         let mut adopted = Runs::new();
         for (author, mut run) in runs {

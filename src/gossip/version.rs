@@ -1,4 +1,4 @@
-//! Names: which node, which incarnation of it, and how much of what it said is known.
+//! Names: which node, which incarnation of it, and how many of its deltas are known.
 //!
 //! A node that restarts is a new author. Every start draws a new [`Boot`], also
 //! when the state was recovered from disk, so a sequence number or a counter's
@@ -87,9 +87,9 @@ impl<'de> Deserialize<'de> for Author {
     }
 }
 
-/// How many deltas of each author are known: a version vector, and the digest by
-/// which two nodes find out what the other lacks. Deltas of one author are learned
-/// without gaps, so a count says it all.
+/// How many deltas of each author are known: a version vector, and the digest by which two nodes
+/// find out which deltas the other lacks. Deltas of one author are learned without gaps, so a count
+/// says it all.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Versions(BTreeMap<Author, u64>);

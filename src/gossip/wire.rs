@@ -38,13 +38,13 @@ pub struct Message<L> {
     /// Deltas, by author.
     #[serde(rename = "d", default = "Runs::new", skip_serializing_if = "Runs::is_empty")]
     pub deltas: Runs<L>,
-    /// The sender's whole state; `versions` says what it contains.
+    /// The sender's whole state; `versions` tells which deltas it contains.
     #[serde(rename = "s", default = "none", skip_serializing_if = "Option::is_none")]
     pub state: Option<L>,
     /// Digest: everything that the sender knows.
     #[serde(rename = "v", default, skip_serializing_if = "Option::is_none")]
     pub versions: Option<Versions>,
-    /// Answer at once, with a digest and with what the sender of this lacks.
+    /// Answer at once, with a digest and with the deltas that the sender of this lacks.
     #[serde(rename = "q", default, skip_serializing_if = "std::ops::Not::not")]
     pub ask: bool,
 }

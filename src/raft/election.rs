@@ -108,7 +108,7 @@ impl Raft {
         may_vote && !self.options.abstain
     }
 
-    /// Begins to abstain: storage may have lost what this server promised.
+    /// Begins to abstain: storage may have lost promises of this server.
     ///
     /// # Panics
     /// If this server has promised something in this incarnation.

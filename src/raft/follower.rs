@@ -2,7 +2,7 @@
 //!
 //! An append is accepted if its `prev` is in the log; then the logs agree up to there, and
 //! after the append up to its end. Refusals carry a hint that lets the leader skip a whole term
-//! at a time. All appends of a turn are answered together, when what they brought is durable.
+//! at a time. All appends of a turn are answered together, when their entries are durable.
 //! If the disk takes longer than heartbeats are apart, they are answered at once as well, up to
 //! the durable end of the log: a leader must not take a slow disk for a dead server, and a read
 //! waits for no disk. An append that overtook the one before it is refused as well, for that
@@ -53,7 +53,7 @@ impl Raft {
         }
     }
 
-    /// Appends what follows an entry that is in the log.
+    /// Appends entries that follow one in the log.
     fn take_append(&mut self, from: RaftId, append: Append) {
         let Append { prev, commit, round, entries } = append;
         let last_new = prev.index + entries.len() as u64;
@@ -81,12 +81,12 @@ impl Raft {
         for entry in entries {
             let index = entry.id.index;
             if index <= self.log.last().index {
-                // Guard: what matches stays, with everything after it: the append may
+                // Guard: an entry that matches stays, with everything after it: the append may
                 // be an old one that was overtaken by its successors (rule 3).
                 if guard!(self.log.matches(entry.id), KeepConflict) {
                     continue;
                 }
-                // Guard: what does not match goes, with everything after it.
+                // Guard: an entry that does not match goes, with everything after it.
                 mark::hit(Mark::LogOverwritten);
                 self.log.truncate(index);
             }
@@ -141,7 +141,8 @@ impl Raft {
         }
     }
 
-    /// Notes that what was owed to the leader is durable, and how long that took.
+    /// Notes that the entries of a belated answer to the leader are durable, and how long that
+    /// took.
     pub(super) fn settle_owed(&mut self) {
         let is_settled = self.log.durable() >= self.owed.matched && self.is_hard_state_durable();
         if is_settled && let Some(since) = self.owed.since.take() {
@@ -164,7 +165,7 @@ impl Raft {
         round: Round,
     ) {
         let round_to_count = if self.options.abstain { Round::default() } else { round };
-        // Guard: a snapshot of the committed past must not undo what came after it.
+        // Guard: a snapshot of the committed past must not undo later entries.
         if !guard!(meta.last.index > self.log.commit(), OldSnapshot) {
             self.incoming = None;
             return self.acknowledge(from, round, self.log.commit());

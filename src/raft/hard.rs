@@ -15,7 +15,7 @@ pub(super) struct HardWrites {
 }
 
 impl HardWrites {
-    /// Begins with what storage held.
+    /// Begins with the stored term and vote.
     pub(super) fn new(restored: HardState) -> HardWrites {
         HardWrites { told: restored, durable: restored, writes: VecDeque::new() }
     }

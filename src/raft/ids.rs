@@ -8,9 +8,8 @@ use std::ops::{Add, Sub};
 
 use serde::{Deserialize, Serialize};
 
-/// A server of the cluster. A server that comes back without what it had made durable
-/// keeps its id and abstains until the others have readmitted it: see
-/// [`Options::abstain`](super::Options::abstain).
+/// A server of the cluster. A server that comes back without its durable data keeps its id and
+/// abstains until the others have readmitted it: see [`Options::abstain`](super::Options::abstain).
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]

@@ -47,7 +47,7 @@ pub(super) struct Early {
 
 impl Early {
     /// Keeps an append, at most `max` in all. The oldest makes room: by now it is likely
-    /// that what it follows is lost.
+    /// that its predecessor is lost.
     pub(super) fn keep(&mut self, term: Term, append: Append, max: usize) {
         if term != self.term {
             *self = Early { term, appends: VecDeque::new() };
@@ -93,7 +93,7 @@ impl Incoming {
         }
     }
 
-    /// Adds what of a piece is new, unless there is a gap before it.
+    /// Adds the new part of a piece, unless there is a gap before it.
     fn extend(&mut self, offset: u64, piece: &Command) {
         let known = (self.data.len() as u64).checked_sub(offset);
         let known = known.and_then(|known| usize::try_from(known).ok());

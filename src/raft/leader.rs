@@ -1,9 +1,9 @@
 //! Leading: replicating one's log, and committing entries (§5.3, §5.4.2).
 //!
-//! Nothing is sent while events are handled. At the end of a turn each follower is sent
-//! what it lacks, in as few appends as the limits allow; those that were sent nothing
-//! for a while get an empty one. Each such turn has a number, the *round*; answers
-//! repeat it, which is how reads learn that a quorum still follows (see `read`).
+//! Nothing is sent while events are handled. At the end of a turn each follower is sent the entries
+//! it lacks, in as few appends as the limits allow; those that were sent nothing for a while get an
+//! empty one. Each such turn has a number, the *round*; answers repeat it, which is how reads learn
+//! that a quorum still follows (see `read`).
 
 use std::collections::BTreeMap;
 
@@ -61,7 +61,7 @@ impl Raft {
             lease_void: false,
         }));
         self.update_peers();
-        // An entry of its own term is what lets a leader commit those before it.
+        // Only an entry of its own term lets a leader commit those before it.
         self.append_own(Payload::Noop);
     }
 
@@ -112,7 +112,7 @@ impl Raft {
         }
     }
 
-    /// Sends each follower what it lacks, or a heartbeat if that is due.
+    /// Sends each follower the entries it lacks, or a heartbeat if that is due.
     pub(super) fn send_appends(&mut self) {
         self.begin_round();
         let Role::Leader(leader) = &self.role else { return };
@@ -123,7 +123,7 @@ impl Raft {
         self.confirm_leadership();
     }
 
-    /// Sends one follower what it lacks. If there is nothing, sends an empty append if
+    /// Sends one follower the entries it lacks. If there are none, sends an empty append if
     /// `heartbeat` says so.
     pub(super) fn send_to(&mut self, to: RaftId, heartbeat: Heartbeat) {
         let Role::Leader(leader) = &mut self.role else { return };
@@ -190,9 +190,9 @@ impl Raft {
         (last, bytes)
     }
 
-    /// Sends an empty append. One that is due goes after everything sent, so that a
-    /// refusal shows what was lost; one that only asks goes where the logs are known
-    /// to agree, so that overtaking entries does not look like a loss.
+    /// Sends an empty append. One that is due goes after everything sent, so that a refusal shows a
+    /// loss; one that only asks goes where the logs are known to agree, so that overtaking entries
+    /// does not look like a loss.
     fn send_heartbeat(&mut self, to: RaftId, due: bool) {
         let Role::Leader(leader) = &self.role else { return };
         let peer = &leader.peers[&to];
@@ -247,8 +247,8 @@ impl Raft {
         );
         let (base, commit) = (self.log.base().index, self.log.commit());
         let Some((now, peer)) = self.heard(from, round) else { return };
-        // Guard: what counts is what the follower had when it answered, not what it has
-        // been sent since.
+        // Guard: the entries count that the follower had when it answered, not those it has been
+        // sent since.
         let matched = planted::acknowledged(matched, peer.next.prev());
         let news = peer.accept(matched, now, base);
         peer.abstains = false;
@@ -319,8 +319,8 @@ impl Raft {
         Some((leader.round, peer))
     }
 
-    /// Up to where the log may be dropped: what followers need that catch up after a
-    /// snapshot stays, as long as they answer, and as long as it is not too much.
+    /// Up to where the log may be dropped: entries for followers that catch up after a snapshot
+    /// stay, as long as these answer, and as long as the entries are not too many.
     pub(super) fn droppable(&self) -> Index {
         let Role::Leader(leader) = &self.role else { return Index::MAX };
         let patience = KEPT_FOR_TIMEOUTS * self.options.election_timeout_ticks;
@@ -336,7 +336,7 @@ impl Raft {
         matches!(self.role, Role::Leader(_))
     }
 
-    /// Commits what a quorum holds durably.
+    /// Commits the entries that a quorum holds durably.
     pub(super) fn advance_commit(&mut self) {
         let Role::Leader(leader) = &self.role else { return };
         let (own, last) = (self.id, self.log.last().index);

@@ -1,5 +1,5 @@
-//! The replicated log: entries, the snapshot that stands for those before them, and
-//! what of it is committed, applied and durable.
+//! The replicated log: entries, the snapshot that stands for those before them, and how far it is
+//! committed, applied and durable.
 //!
 //! The log keeps entries from `base` (exclusive) on. The snapshot may be *ahead* of
 //! the base: compaction leaves a suffix of applied entries behind, so that a follower
@@ -10,7 +10,7 @@
 //!
 //! Durability is a property of positions, not of entries: storage is told entries in
 //! order, and says how far it has come. If entries are replaced before storage has
-//! confirmed them, what it confirms later must not count for the replacements, so
+//! confirmed them, a later confirmation must not count for the replacements, so
 //! each outstanding write remembers how far it still speaks for the log.
 
 use std::collections::VecDeque;
@@ -23,7 +23,7 @@ use super::ready::PersistId;
 use super::types::{Entry, Payload, Snapshot};
 use crate::mutant::invariant;
 
-/// The diagnosis if others contradict what this server knows for certain. It must not go on:
+/// The diagnosis if others contradict the certain knowledge of this server. It must not go on:
 /// the others are a majority, and they agree on something else than clients were told.
 pub(super) const MEMORY_LOST: &str = "a majority of the cluster has lost what it had \
     acknowledged. Nodes may lose their storage one at a time, each after the last has caught up";
@@ -50,8 +50,8 @@ pub(super) struct Log {
 }
 
 impl Log {
-    /// A log as storage held it: everything is durable, and only what the snapshot
-    /// covers is known to be committed.
+    /// A log as storage held it: everything is durable, and only the entries that the snapshot
+    /// covers are known to be committed.
     pub(super) fn new(
         initial: Arc<Config>,
         snapshot: Option<Arc<Snapshot>>,
@@ -156,9 +156,9 @@ impl Log {
             .collect()
     }
 
-    /// The last entry at or before `from` whose term is not later than `term`: where a
-    /// log whose entry there has that term could still agree with this one. Skips a
-    /// whole term at a time what §5.3 would find entry by entry.
+    /// The last entry at or before `from` whose term is not later than `term`: where a log whose
+    /// entry there has that term could still agree with this one. Skips a whole term at a time,
+    /// where §5.3 would go entry by entry.
     pub(super) fn last_not_after(&self, term: Term, from: Index) -> LogId {
         let mut index = from.min(self.last().index);
         while index > self.base.index {

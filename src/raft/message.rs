@@ -24,9 +24,9 @@ pub struct Message {
     pub kind: MessageKind,
 }
 
-/// A number that grows with each turn in which a leader sends. An answer repeats the
-/// number of what it answers, and so proves that its sender still followed at some
-/// time after the leader's turn of that number.
+/// A number that grows with each turn in which a leader sends. An answer repeats the number of its
+/// message, and so proves that its sender still followed at some time after the leader's turn of
+/// that number.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
@@ -116,14 +116,14 @@ pub enum MessageKind {
     },
     /// Answers an `Append`: the log agrees with the leader's up to here, durably.
     Appended {
-        /// The round of what this answers.
+        /// The round of the message that this answers.
         round: Round,
         /// Up to where the logs are known to agree.
         matched: Index,
     },
     /// Answers an `Append` whose `prev` is not in the log.
     Rejected {
-        /// The round of what this answers.
+        /// The round of the message that this answers.
         round: Round,
         /// The `prev` that was refused.
         prev: Index,
@@ -133,7 +133,7 @@ pub enum MessageKind {
     /// Answers an `Append` for a server that abstains: the leader may go on sending, but
     /// must count this for nothing.
     Abstained {
-        /// The round of what this answers.
+        /// The round of the message that this answers.
         round: Round,
         /// Up to where the logs are known to agree; `None` if `prev` is not in the log.
         matched: Option<Index>,
@@ -160,7 +160,7 @@ pub enum MessageKind {
         last_index: Index,
         /// The offset of the next piece wanted, in bytes.
         offset: u64,
-        /// The round of what this answers.
+        /// The round of the message that this answers.
         round: Round,
     },
     /// Asks the leader for an index at which a read is linearizable (thesis §6.4).

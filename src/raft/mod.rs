@@ -3,7 +3,7 @@
 //! A [`Raft`] is one server. It is told that time has passed ([`Raft::tick`]), that a
 //! message has come ([`Raft::step`]), that something should be replicated
 //! ([`Raft::propose`]) or read ([`Raft::read`]), that storage has caught up
-//! ([`Raft::persisted`]). Then it is asked what it wants done: [`Raft::ready`]. It does
+//! ([`Raft::persisted`]). Then it is asked for its effects: [`Raft::ready`]. It does
 //! no input or output, reads no clock and draws no randomness but from its seed, so a
 //! cluster of them can be run in a loop, and any run can be repeated.
 //!

@@ -15,10 +15,10 @@ pub struct Options {
     /// Step down without a quorum, and refuse votes while a leader is heard
     /// (thesis §6.2 and §4.2.3).
     pub check_quorum: bool,
-    /// Answer reads without asking anyone while a quorum has promised not to elect
-    /// another leader (thesis §6.4.1). Needs clocks whose rates differ by less than
-    /// the margin, and the same `election_timeout_ticks` on all servers, which is what
-    /// they promise; therefore off by default.
+    /// Answer reads without asking anyone while a quorum has promised not to elect another leader
+    /// (thesis §6.4.1). Needs clocks whose rates differ by less than the margin, and the same
+    /// `election_timeout_ticks` on all servers, for that is how long they promise; therefore off by
+    /// default.
     pub lease_reads: bool,
     /// How much earlier than the promises a lease ends, for clocks that drift.
     pub lease_margin_ticks: u64,
@@ -41,8 +41,8 @@ pub struct Options {
     pub max_kept_bytes: usize,
     /// How many applied entries compaction leaves for followers that are a little behind.
     pub keep_entries: u64,
-    /// Never vote and never stand for election: for a server that may have lost what
-    /// it once promised. It receives entries but what it says of them is not counted. See
+    /// Never vote and never stand for election: for a server that may have lost its promises. It
+    /// receives entries but its answers are not counted. See
     /// [`Raft::readmit`](super::Raft::readmit).
     pub abstain: bool,
 }

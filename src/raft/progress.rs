@@ -1,12 +1,11 @@
 //! A leader's knowledge of one follower, and how fast it may send to it.
 //!
-//! A follower is *probed* while the leader does not know where the logs part: one
-//! append at a time. Once an append has been accepted it is *replicated* to: entries
-//! are sent as they come, without waiting for answers (pipelining), up to a limit of
-//! messages and bytes on the way. If what it needs is compacted it is sent the
-//! *snapshot* in pieces, within the same limits; and until it has caught up the leader keeps
-//! the entries that it will need next, or a busy leader's log would be gone before the
-//! snapshot has arrived. The names are etcd's; thesis §10.2.1 has the idea.
+//! A follower is *probed* while the leader does not know where the logs part: one append at a time.
+//! Once an append has been accepted it is *replicated* to: entries are sent as they come, without
+//! waiting for answers (pipelining), up to a limit of messages and bytes on the way. If its next
+//! entries are compacted it is sent the *snapshot* in pieces, within the same limits; and until it
+//! has caught up the leader keeps the entries that it will need next, or a busy leader's log would
+//! be gone before the snapshot has arrived. The names are etcd's; thesis §10.2.1 has the idea.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -37,7 +36,7 @@ pub struct Progress {
     pub last_heard: u64,
     /// The tick at which a heartbeat is due.
     pub(super) heartbeat_due: u64,
-    /// The tick at which what is on the way is asked after: unlike a heartbeat, this is not
+    /// The tick at which the entries on the way are asked after: unlike a heartbeat, this is not
     /// put off by appends that only ask (see [`Progress::due`]).
     loss_due: u64,
     /// No longer a member, kept only until it has learnt so.
@@ -122,10 +121,10 @@ impl Pieces {
         if wanted > self.acked {
             (self.acked, self.acked_in, self.moved_at) = (wanted, now, Some(tick));
             self.next = self.next.max(wanted);
-            // The follower keeps what came after a gap; if there is another one, it shows.
+            // The follower keeps pieces that came after a gap; if there is another one, it shows.
             self.again = wanted < self.recover;
         } else if wanted < self.acked && round > self.acked_in {
-            // Guard: asked after it had more, it would know; so it has lost what it had.
+            // Guard: asked after it had more, it would know; so it has lost pieces.
             *self = Pieces { acked: wanted, next: wanted, acked_in: now, ..Pieces::default() };
             (self.again, self.moved_at) = (true, Some(tick));
         }
@@ -199,7 +198,7 @@ impl Progress {
     /// The tick at which it has to be sent something, if only an empty append.
     ///
     /// Where reads are confirmed all the time there is no silence that a heartbeat could end,
-    /// and what they send does not show whether an append was lost. So as long as appends are
+    /// and their messages do not show whether an append was lost. So as long as appends are
     /// without an answer, an empty one follows them a heartbeat later in any case.
     pub(super) fn due(&self) -> u64 {
         let waits = self.inflight().is_some_and(|inflight| !inflight.is_empty());
@@ -209,7 +208,7 @@ impl Progress {
     /// An append after `prev` leaves in `round`; the next one is due at the tick `due`.
     pub(super) fn sends(&mut self, prev: Index, round: Round, due: u64) {
         (self.asked, self.heartbeat_due) = (round, due);
-        // Guard: only what follows everything sent shows what was lost of it.
+        // Guard: only an append that follows everything sent shows a loss.
         if prev.next() >= self.next {
             self.loss_due = due;
         }
@@ -228,7 +227,7 @@ impl Progress {
         news
     }
 
-    /// Decides what to send next to a follower whose log agrees up to `matched`, when
+    /// Decides on the next messages to a follower whose log agrees up to `matched`, when
     /// the leader has no entries up to `base`.
     pub(super) fn advance(&mut self, matched: Index, base: Index) {
         match &mut self.state {
@@ -264,10 +263,10 @@ impl Progress {
         candidate: Index,
         next: Index,
     ) {
-        // A log that agrees up to `matched` has an entry there that it could name. So this
-        // follower is back without what it had acknowledged, unless it was asked before that
-        // was known here, and another append overtook the question. All this leader can do
-        // is to begin again with it; what was committed because of it is not taken back.
+        // A log that agrees up to `matched` has an entry there that it could name. So this follower
+        // is back without entries it had acknowledged, unless it was asked before that was known
+        // here, and another append overtook the question. All this leader can do is to begin again
+        // with it; commits because of it are not taken back.
         if hint.index < self.matched && round > self.matched_in {
             mark::hit(Mark::MemoryLost);
             self.reset(next);
@@ -298,7 +297,7 @@ impl Progress {
         self.state = ProgressState::Snapshot { snapshot, meta, pieces: Pieces::default() };
     }
 
-    /// Up to where the log may be dropped for this follower's sake: not beyond what it needs
+    /// Up to where the log may be dropped for this follower's sake: not beyond the entries it needs
     /// next, while it catches up after a snapshot.
     pub(super) fn droppable(&self) -> Index {
         match &self.state {
@@ -308,7 +307,7 @@ impl Progress {
         }
     }
 
-    /// Forgets what the follower has: it came back without its log.
+    /// Forgets the progress of a follower that came back without its log.
     pub(super) fn reset(&mut self, next: Index) {
         self.matched = Index::ZERO;
         self.next = next;

@@ -5,9 +5,9 @@
 //! if it is won in both, lost if it is lost in either, and an entry is
 //! committed if it is in both. Learners are in neither half, so they are never counted.
 //!
-//! The functions ask a closure about each voter and keep no state. An empty set of
-//! voters agrees to everything; that is what makes a configuration that is not
-//! joint the special case of an empty outgoing half.
+//! The functions ask a closure about each voter and keep no state. An empty set of voters agrees to
+//! everything; that makes a configuration that is not joint the special case of an empty outgoing
+//! half.
 
 use std::collections::BTreeSet;
 
@@ -58,8 +58,8 @@ pub fn vote_result(config: &Config, vote: impl Fn(RaftId) -> Option<bool>) -> Vo
     }
 }
 
-/// The highest value that a quorum of `config` has reached, where `value` tells what
-/// each voter has reached: with matching indices, the commit index (§5.3).
+/// The highest value that a quorum of `config` has reached, where `value` tells how far each voter
+/// is: with matching indices, the commit index (§5.3).
 pub fn reached<T: Ord + Copy>(config: &Config, value: impl Fn(RaftId) -> T) -> Option<T> {
     let half = |voters: &BTreeSet<RaftId>| {
         let mut values: Vec<T> = planted::counted(voters, config).map(|id| value(*id)).collect();

@@ -107,8 +107,8 @@ impl Raft {
         let (round, came, index) = (Round::default(), Round::default(), Index::ZERO);
         let pending = Pending { context, reader, voucher, round, came, index };
         let Role::Leader(leader) = &mut self.role else { return };
-        // Guard: before it has committed an entry of its own term, a leader does not
-        // know what its predecessors committed (thesis §6.4, step 1).
+        // Guard: before it has committed an entry of its own term, a leader does not know which
+        // entries its predecessors committed (thesis §6.4, step 1).
         if guard!(self.log.commit() >= leader.first_index, ReadBeforeOwnCommit) {
             self.admit(pending);
         } else {
@@ -238,9 +238,8 @@ impl Raft {
         let Some(round) = quorum::reached(self.config(), acked) else { return false };
         // A promise runs from when the leader asked for it at the latest.
         let begun = leader.reads.begun.iter().rev().find(|(begun, _)| *begun <= round);
-        // Guard: the lease ends before the promises do, also on clocks that differ. What
-        // counts is what all have promised, and not this server's own timeout: a follower
-        // close by has a shorter one.
+        // Guard: the lease ends before the promises do, also on clocks that differ. The promises of
+        // all count, and not this server's own timeout: a follower close by has a shorter one.
         let length = planted::lease_ticks(self.promise_ticks - self.options.lease_margin_ticks);
         begun.is_some_and(|(_, at)| self.now < at + length)
     }

@@ -1,4 +1,4 @@
-//! The roles of a server, and what it knows in each.
+//! The roles of a server, and its knowledge in each.
 
 use std::collections::BTreeMap;
 

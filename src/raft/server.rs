@@ -1,4 +1,4 @@
-//! One server: its state, its clock, and what every role does with a message.
+//! One server: its state, its clock, and how every role handles a message.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -93,10 +93,9 @@ pub struct Raft {
 }
 
 impl Raft {
-    /// A server with identity `id`, in the cluster that began as `initial`, with what
-    /// its storage held. A server that is to join later begins with an empty
-    /// configuration. `seed` decides its election timeouts; it should differ between
-    /// servers.
+    /// A server with identity `id`, in the cluster that began as `initial`, with its stored log. A
+    /// server that is to join later begins with an empty configuration. `seed` decides its election
+    /// timeouts; it should differ between servers.
     ///
     /// # Panics
     /// If the options contradict each other, or storage lost something.
@@ -230,7 +229,7 @@ impl Raft {
         }
     }
 
-    /// Decides what a message of a later term does to this server's term. Returns
+    /// Decides how a message of a later term changes this server's term. Returns
     /// whether the message is to be handled at all.
     fn enter_later_term(&mut self, from: RaftId, term: Term, kind: &MessageKind) -> bool {
         match kind {

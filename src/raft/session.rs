@@ -1,9 +1,9 @@
 //! Sessions: a command that is sent twice happens once (§8, thesis §6.3).
 //!
-//! A client that got no answer sends its command again, and a command that was passed
-//! on may come twice by itself; the log then holds it twice. Each command therefore
-//! carries its client's id and a number, and the state machine remembers, for each
-//! client, what it answered. A repetition gets the same answer and changes nothing.
+//! A client that got no answer sends its command again, and a command that was passed on may come
+//! twice by itself; the log then holds it twice. Each command therefore carries its client's id and
+//! a number, and the state machine remembers its answers to each client. A repetition gets the same
+//! answer and changes nothing.
 //!
 //! The memory is bounded. Each command also says below which number the client
 //! has all its answers (its *floor*); those are forgotten. A client may be no more than

@@ -1,5 +1,5 @@
-//! A look inside, for invariant checks, tests and people; and compaction, which keeps what
-//! [`Raft::to_restore`] shows small.
+//! A look inside, for invariant checks, tests and people; and compaction, which keeps the result of
+//! [`Raft::to_restore`] small.
 
 use std::sync::Arc;
 

@@ -79,7 +79,7 @@ impl<'de> Deserialize<'de> for Command {
 /// The content of an entry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Payload {
-    /// Nothing: what a new leader appends, so that it has an entry of its own term
+    /// Nothing: a new leader appends it, so that it has an entry of its own term
     /// to commit (§8).
     Noop,
     /// A client's command.

@@ -220,8 +220,7 @@ impl Model {
         }
     }
 
-    /// Holds `recovered` to the promises, given that `writes` were in flight, and
-    /// goes on with what it says.
+    /// Holds `recovered` to the promises, given that `writes` were in flight, and goes on with it.
     pub(super) fn adopt(&mut self, mut recovered: Recovered, writes: &[Write]) {
         for stream in STREAMS {
             let found = recovered.take(stream);

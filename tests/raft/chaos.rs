@@ -1,9 +1,9 @@
 //! Clusters under random faults, with every invariant checked after every step.
 //!
-//! One seed decides everything: the size, the options, which messages are lost,
-//! repeated and overtaken, who is cut off, crashes and comes back with what was
-//! durable, how fast clocks go, how long disks take, and what clients ask. Then all
-//! faults end, and the cluster must elect, commit and converge.
+//! One seed decides everything: the size, the options, which messages are lost, repeated and
+//! overtaken, who is cut off, crashes and comes back with its durable data, how fast clocks go, how
+//! long disks take, and the requests of clients. Then all faults end, and the cluster must elect,
+//! commit and converge.
 
 use std::collections::BTreeMap;
 
@@ -126,7 +126,7 @@ impl Cluster {
         self.disks.get_mut(&id).unwrap().crash();
     }
 
-    /// Lets a server do something, then carries out what it wants.
+    /// Lets a server do something, then carries out its wishes.
     fn act(&mut self, id: RaftId, act: impl FnOnce(&mut Raft)) {
         let Some(raft) = &mut self.servers.get_mut(&id).unwrap().raft else { return };
         act(raft);

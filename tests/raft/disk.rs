@@ -24,7 +24,7 @@ impl Disk {
         self.durable.clone()
     }
 
-    /// Takes what a turn wants written. Returns the messages that need not wait.
+    /// Takes the writes of a turn. Returns the messages that need not wait.
     pub(crate) fn take(&mut self, ready: &mut Ready) -> Vec<Message> {
         let mut free = std::mem::take(&mut ready.messages);
         let after = std::mem::take(&mut ready.messages_after);

@@ -1,6 +1,6 @@
 //! Golden scripts: one behaviour a file, named after it.
 //!
-//! A script is commands and, below `---`, what the cluster did. To accept new output,
+//! A script is commands and, below `---`, the course of the cluster. To accept new output,
 //! run the test with `REWRITE=1`; commit the difference only if you understand it. The
 //! invariants of the paper are checked at every step, so a script cannot pin a mistake
 //! that breaks one.
@@ -74,7 +74,7 @@ pub(crate) enum Command {
         #[arg(key, optional)]
         to: Option<u64>,
     },
-    /// Delivers messages, and what they bring about, until nothing happens any more.
+    /// Delivers messages, and those that they bring about, until nothing happens any more.
     Settle,
     /// Loses messages on their way.
     Lose {
@@ -101,11 +101,11 @@ pub(crate) enum Command {
     Compact(u64),
     /// Shows all servers.
     Status,
-    /// Shows what a leader knows about the others.
+    /// Shows a leader's knowledge of the others.
     Progress(u64),
     /// Shows a server's log.
     Log(u64),
-    /// Shows what a server has applied.
+    /// Shows the state that a server has applied.
     State(u64),
 }
 

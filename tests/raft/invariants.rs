@@ -26,8 +26,8 @@ impl Invariants {
         self.committed.last_key_value().map_or(Index::ZERO, |(index, _)| *index)
     }
 
-    /// A server was restarted: what was not durable may go back, that is, nothing of
-    /// what it has told anybody (see `check_message`).
+    /// A server was restarted: data that was not durable may go back, that is, none that it has
+    /// told any other (see `check_message`).
     pub(crate) fn restarted(&mut self, id: RaftId, term: Term) {
         self.lives.insert(id, (term, Index::ZERO, Index::ZERO));
     }

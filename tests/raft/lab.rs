@@ -1,4 +1,4 @@
-//! A cluster in which everything happens on command, and says what it does.
+//! A cluster in which everything happens on command, and is noted.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -22,7 +22,7 @@ pub(crate) struct Server {
     pub(crate) slow_disk: bool,
 }
 
-/// The cluster, and what it has done since it was last asked.
+/// The cluster, and its notes since it was last asked.
 #[derive(Default)]
 pub(crate) struct Lab {
     pub(crate) options: Options,
@@ -38,7 +38,7 @@ pub(crate) struct Lab {
 }
 
 impl Lab {
-    /// Starts a server with what its disk holds.
+    /// Starts a server from its disk.
     pub(crate) fn start(&mut self, id: RaftId) {
         let restored = self.disks.entry(id).or_default().restored();
         self.invariants.restarted(id, restored.hard_state.term);
@@ -62,7 +62,7 @@ impl Lab {
         self.servers.get(&id)?.raft.as_ref()
     }
 
-    /// Lets a server do something, carries out what it wants, and notes it all.
+    /// Lets a server do something, carries out its wishes, and notes it all.
     pub(crate) fn act<T>(&mut self, id: RaftId, act: impl FnOnce(&mut Raft) -> T) -> Option<T> {
         let raft = self.servers.get_mut(&id)?.raft.as_mut()?;
         let before = raft.status();

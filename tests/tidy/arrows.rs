@@ -1,8 +1,8 @@
 //! The arrows between the files of a package, read from its `use` lines and paths.
 //!
-//! An arrow leads to the file that defines the name: what a module passes on with a `use` of
-//! its own is followed. Tests are left out, they may look at everything. Macros are not
-//! expanded, and a name that is used by its full path from another crate is not seen.
+//! An arrow leads to the file that defines the name: names that a module passes on with a `use` of
+//! its own are followed. Tests are left out, they may look at everything. Macros are not expanded,
+//! and a name that is used by its full path from another crate is not seen.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -147,7 +147,7 @@ impl<'a> Package<'a> {
         }
     }
 
-    /// The module that defines what `path` names.
+    /// The module that defines the name at `path`.
     fn home(&self, path: &[String], depth: usize) -> Option<&Vec<String>> {
         let (at, _) =
             (0..=path.len()).rev().find_map(|n| self.modules.get_key_value(&path[..n]))?;
@@ -174,7 +174,7 @@ impl<'a> Package<'a> {
         arrows
     }
 
-    /// Whether `at` only passes on what it takes from a module below it: `pub use child::Name`,
+    /// Whether `at` only passes on a name of a module below it: `pub use child::Name`,
     /// and no `Name` in its own code.
     fn passes_on(&self, at: &[String], path: &[String]) -> bool {
         let Some(name) = path.last().filter(|_| path.starts_with(at)) else { return false };

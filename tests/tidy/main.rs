@@ -1,7 +1,8 @@
 //! Rules about the source that no compiler checks: the tidy test.
 //!
-//! Files stay short, every module says what it is for, nothing is left half done, arrows
-//! between modules point down (`layers`), and comments name their subjects (`prose`). Formatting, printing and purity are the business of rustfmt and clippy.
+//! Files stay short, every module tells its purpose, nothing is left half done, arrows between
+//! modules point down (`layers`), and comments name their subjects (`prose`). Formatting, printing
+//! and purity are the business of rustfmt and clippy.
 
 // A test may fail by unwrapping; its helpers are not known to be tests.
 #![allow(clippy::unwrap_used)]

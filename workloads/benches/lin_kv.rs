@@ -3,13 +3,12 @@
 //!
 //! `cargo bench -p seaworthy-workloads --bench lin_kv [-- WRITES]`
 //!
-//! The first part is one node on a real disk, in a cluster of one: WRITES small writes
-//! (ten million by default) to a thousand keys, an fsync after every thousand. It
-//! reports what the data directory and the process come to, and how long a restart
-//! takes: until the state is there, and until the first answer, for which the node must
-//! be elected first. The second part is a state of its own, without node or disk. The third
-//! is a node on a disk in memory that never compacts: each write is a record, and what a
-//! restart takes should grow as their number does. Not a timed test.
+//! The first part is one node on a real disk, in a cluster of one: WRITES small writes (ten million
+//! by default) to a thousand keys, an fsync after every thousand. It reports the sizes of the data
+//! directory and the process, and how long a restart takes: until the state is there, and until the
+//! first answer, for which the node must be elected first. The second part is a state of its own,
+//! without node or disk. The third is a node on a disk in memory that never compacts: each write is
+//! a record, and the time of a restart should grow as their number does. Not a timed test.
 
 #![allow(
     clippy::disallowed_methods,
@@ -75,7 +74,7 @@ struct Rig {
 }
 
 impl Rig {
-    /// Starts a node on what `dir` holds. Returns how long it took until it had its state,
+    /// Starts a node on the data in `dir`. Returns how long it took until it had its state,
     /// and until it answered.
     async fn start(dir: &Path) -> (Rig, Duration, Duration) {
         let start = Instant::now();
@@ -88,7 +87,7 @@ impl Rig {
             rig.turn(Vec::new()).await;
         }
         let recovered = start.elapsed();
-        // Answers once it leads and has applied what it had.
+        // Answers once it leads and has applied its log.
         let read = r#"{"src":"c","dest":"n0","body":{"type":"read","msg_id":2,"key":0}}"#;
         rig.turn(vec![message(read)]).await;
         while rig.answers < 2 {
@@ -97,7 +96,7 @@ impl Rig {
         (rig, recovered, start.elapsed())
     }
 
-    /// Handles inputs and what follows from them, with one fsync at a time.
+    /// Handles inputs and their consequences, with one fsync at a time.
     async fn turn(&mut self, inputs: Vec<Input>) {
         let mut inputs = inputs;
         loop {
@@ -162,7 +161,7 @@ struct Records {
 }
 
 impl Records {
-    /// Starts a node on what `disk` holds. Returns how long it took until it had its state.
+    /// Starts a node on the data of `disk`. Returns how long it took until it had its state.
     fn start(mut disk: MemoryStorage) -> (Records, Duration) {
         let recovered = disk.recover();
         let mut options = Options::default();

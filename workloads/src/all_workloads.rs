@@ -4,7 +4,7 @@
 //! is created when the first message that belongs to it arrives, or at start if storage
 //! holds a stream of its name; until then it costs nothing and, more important, sends
 //! nothing. A bare `read` that arrives before anything else waits until this node or
-//! another knows what the cluster is used for. Each part runs in a scope of its own: its
+//! another knows the cluster's workload. Each part runs in a scope of its own: its
 //! timers and rpcs come back with its number, its records go to its stream.
 //!
 //! Deliberately missing: sharing anything between parts.

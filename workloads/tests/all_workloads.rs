@@ -1,5 +1,5 @@
-//! The node that serves everything: who gets what, seen from outside through two
-//! workloads that only say what reached them.
+//! The node that serves everything: the workload that gets each message, seen from outside through
+//! two workloads that only tell which events reached them.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 

@@ -36,7 +36,7 @@ struct Node {
 }
 
 impl Node {
-    /// The node, and what it answered to `init`.
+    /// The node, and its answer to `init`.
     fn start(root: &Path, name: &str) -> (Node, Value) {
         let args = [
             "lin-kv",

@@ -1,4 +1,4 @@
-//! Kafka on several nodes: what a client may rely on, and what it costs.
+//! Kafka on several nodes: the promises to a client, and their costs.
 //!
 //! The nodes are joined by a network that delivers at once and in order, unless a link
 //! is cut. Time passes only when nothing is on its way.
@@ -54,7 +54,7 @@ impl Cluster {
         cluster
     }
 
-    /// Sends a client's request; what comes back is in `told`.
+    /// Sends a client's request; the answers are in `told`.
     fn ask(&mut self, node: usize, mut body: Value) {
         body["msg_id"] = json!(self.next_id);
         self.next_id += 1;
@@ -231,7 +231,7 @@ fn snapshots_and_a_limit_bound_the_disk() {
         log = log.max(cluster.disk.1);
     }
     assert!(sent > 200_000, "only {sent} bytes were sent");
-    // Ten entries kept, five messages, and who asked what since the last acknowledgement.
+    // Ten entries kept, five messages, and the requests since the last acknowledgement.
     assert!(checkpoint > 0 && checkpoint < 6000, "a checkpoint of {checkpoint} bytes");
     assert!(log < 20_000, "{log} bytes of log after a checkpoint");
 }

@@ -1,5 +1,4 @@
-//! The binary as a process: what goes in on stdin, what comes out on stdout, and
-//! how it ends. Nothing here looks inside.
+//! The binary as a process: its stdin, its stdout, and how it ends. Nothing here looks inside.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
@@ -185,7 +184,7 @@ fn transcript(workload: &str) -> (Vec<u8>, Vec<Value>) {
     (text.into_bytes(), requests)
 }
 
-/// The answer a request must get, but for what the node may choose.
+/// The answer a request must get, but for the fields that the node may choose.
 fn documented_reply(request: &Value, given: &Value) -> Value {
     let asked = &request["body"];
     let body = match asked["type"].as_str().unwrap() {
@@ -274,7 +273,7 @@ fn a_reader_that_went_away_is_no_failure() {
     assert_eq!(status.code(), Some(0));
 }
 
-/// Runs a node that must fail with a word on stderr, and refuse what it is asked.
+/// Runs a node that must fail with a word on stderr, and refuse its request.
 fn refused(dir: &Path, input: &str) -> String {
     let output = run(&["--data-dir", dir.to_str().unwrap()], input.as_bytes());
     assert_eq!(output.status.code(), Some(1));

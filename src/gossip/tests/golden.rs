@@ -26,7 +26,7 @@ enum Command {
     Run(u64),
     /// Cuts two nodes off from each other.
     Cut(u16, u16),
-    /// Cuts what the first sends to the second.
+    /// Cuts the link from the first to the second.
     CutOneWay(u16, u16),
     /// Ends all cuts.
     Heal,
@@ -44,7 +44,7 @@ enum Command {
     },
     /// Starts a killed node.
     Boot(u16),
-    /// Shows what each node has, and whether anything is still to come.
+    /// Shows the state of each node, and whether anything is still to come.
     Status,
 }
 

@@ -85,7 +85,7 @@ impl<L: Lattice + Serialize + DeserializeOwned> Net<L> {
         self.rng.next_u64() % below
     }
 
-    /// Starts a node from what its disk holds.
+    /// Starts a node from its disk.
     pub(super) fn boot(&mut self, rank: Rank) {
         let nodes = u16::try_from(self.nodes.len()).unwrap();
         let boot = Boot::from_random(self.rng.next_u64());
@@ -112,7 +112,7 @@ impl<L: Lattice + Serialize + DeserializeOwned> Net<L> {
         self.with(rank, |engine, now| engine.add(now, delta));
     }
 
-    /// Lets a node do something, and carries out what it wants done.
+    /// Lets a node do something, and carries out its outputs.
     pub(super) fn with(&mut self, rank: Rank, act: impl FnOnce(&mut Engine<L>, Time)) {
         let now = self.now;
         let node = &mut self.nodes[rank.index()];

@@ -48,7 +48,7 @@ fn the_death_of_the_hub_costs_three_seconds_at_most() {
         let (mut net, ranks) = cluster(seed);
         let mut next = 0;
         busy(&mut net, &mut next, 2000, &ranks);
-        // Wait until what the hub itself was told has left it.
+        // Wait until the hub's own deltas have left it.
         net.run_for(1000);
         busy(&mut net, &mut next, 1000, &ranks[1..]);
         net.kill(Rank(0), true);

@@ -112,7 +112,7 @@ impl Identity {
         is_needed.then(|| Claim(self.own, self.holders.clone(), self.is_old))
     }
 
-    /// Takes in what a message from the incarnation `boot` of `from` claims.
+    /// Takes in the claim of a message from the incarnation `boot` of `from`.
     pub(super) fn take(&mut self, from: Rank, boot: Boot, claim: Option<Claim>) -> Verdict {
         let Some(Claim(theirs, holders, is_old)) = claim else {
             let is_known = self.admitted.get(&from).is_some_and(|boots| boots.contains(&boot));
@@ -124,7 +124,7 @@ impl Identity {
                 let is_news = self.foreign.insert(from, theirs) != Some(theirs);
                 return Verdict::Refuse(theirs, is_news);
             }
-            // A node without a disk has forgotten what it drew.
+            // A node without a disk has forgotten its draw.
             (true, true) if is_old || (!self.is_old && theirs < self.own) => self.own = theirs,
             (true, _) => {}
             (false, true) => (self.own, self.holders) = (theirs, BTreeSet::new()),
@@ -166,7 +166,7 @@ mod tests {
         Identity::new(Rank(me), 3, stored, 0)
     }
 
-    /// Each tells the other what it claims.
+    /// Each tells the other its claim.
     fn meet(a: &mut Identity, b: &mut Identity) -> (Verdict, Verdict) {
         let (of_a, of_b) = (a.claim(false), b.claim(false));
         (a.take(b.rank, Boot(1), of_b), b.take(a.rank, Boot(1), of_a))
@@ -193,7 +193,7 @@ mod tests {
         let refuse = |id, news| Verdict::Refuse(ClusterId(id), news);
         assert_eq!(first, (refuse(5, true), refuse(7, true)));
         assert_eq!(meet(&mut a, &mut b), (refuse(5, false), refuse(7, false)));
-        // Nor is what it says without its identity believed.
+        // Nor is a message without its identity believed.
         assert_eq!(a.take(Rank(1), Boot(1), None), Verdict::Drop);
     }
 
@@ -212,7 +212,7 @@ mod tests {
         let late = b.claim(false);
         b.take(Rank(0), Boot(1), a.claim(false));
         assert_eq!(b.settled(), Some(ClusterId(5)));
-        // n0 is killed before it hears of it, and remembers what it drew.
+        // n0 is killed before it hears of it, and remembers its draw.
         a = two(0, a.to_store(), 9);
         a.take(Rank(1), Boot(1), late);
         assert_eq!(a.settled(), None);

@@ -1,6 +1,6 @@
 //! A gossip engine as part of a node: messages, the timer, durability.
 //!
-//! [`Replicated`] is what a workload owns: a lattice value that it changes with
+//! A workload owns a [`Replicated`]: a lattice value that it changes with
 //! [`Replicated::add`], reads with [`Replicated::state`], and that every node ends up
 //! agreeing on. The workload passes every event to [`Replicated::handle`] first.
 //!
@@ -113,11 +113,11 @@ impl<L: Lattice + Serialize + DeserializeOwned> Replicated<L> {
         }
     }
 
-    /// Begins with what storage held.
+    /// Begins with the stored log.
     ///
     /// # Panics
-    /// If storage holds something that this program never wrote: to go on without
-    /// it would be to lose what was acknowledged.
+    /// If storage holds something that this program never wrote: to go on without it would be to
+    /// lose acknowledged operations.
     pub fn start(&mut self, cx: &mut Context<'_>, log: Log) {
         if let Some(why) = log.lost {
             // A delta that was acknowledged here and not sent yet is on no other node.
@@ -156,7 +156,7 @@ impl<L: Lattice + Serialize + DeserializeOwned> Replicated<L> {
     /// Takes the engine's events; hands back the workload's.
     ///
     /// A `read` is handed back once another node has echoed this one, or after two seconds: a
-    /// node that has just been restarted may have forgotten what the others know, and
+    /// node that has just been restarted may have forgotten values that the others know, and
     /// should not answer from an empty memory if it can help it.
     pub fn handle(&mut self, cx: &mut Context<'_>, event: Event) -> Vec<Event> {
         let mut rest = Vec::new();
@@ -283,7 +283,7 @@ impl<L: Lattice + Serialize + DeserializeOwned> Replicated<L> {
 
     fn carry_out(&mut self, cx: &mut Context<'_>) {
         let running = self.running.as_mut().expect("the first event is the start");
-        // Guard: what this node drew is on its disk before another hears of it.
+        // Guard: the draw of this node is on its disk before another hears of it.
         let identity = running.identity.to_store();
         if running.nodes.len() > 1 && identity != running.stored {
             running.stored = identity;

@@ -1,4 +1,4 @@
-//! The server's side: what others asked, and what the log decides.
+//! The server's side: requests of others, and the entries of the log.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -47,7 +47,7 @@ struct Addressee {
 }
 
 impl<S: StateMachine> Replica<S> {
-    /// Takes up what the replica `from` asks of its leader. If this is not the leader, it
+    /// Takes up the requests of the replica `from` to its leader. If this is not the leader, it
     /// will find out, and ask again elsewhere. `voucher`, who brought it, was in `term`
     /// when it did.
     pub(super) fn serve(&mut self, from: RaftId, voucher: RaftId, term: Term, requests: Requests) {
@@ -193,7 +193,7 @@ impl<S: StateMachine> Replica<S> {
         self.answer(cx, at, to, answer);
     }
 
-    /// Tells the node that sent a command what became of it. The leader does, and the
+    /// Tells the node that sent a command its outcome. The leader does, and the
     /// node itself if it gets there first; or the leader only says that it may be
     /// applied, if the client is to find its effect on that node.
     fn answer(
@@ -268,7 +268,7 @@ impl<S: StateMachine> Replica<S> {
         join(&head, &self.machine.snapshot())
     }
 
-    /// Becomes what [`Replica::snapshot`] saw.
+    /// Takes on the state that [`Replica::snapshot`] saw.
     pub(super) fn restore(&mut self, snapshot: &[u8]) {
         let (head, machine) = split(snapshot).expect("a replica wrote the snapshot");
         let head: SnapshotHead<'_> =

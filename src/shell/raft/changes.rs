@@ -1,5 +1,4 @@
-//! The changes of membership that a leader deals with, and what it has answered (see
-//! `membership`).
+//! The changes of membership that a leader deals with, and its answers (see `membership`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -85,7 +84,7 @@ pub(super) fn translate(done: &'static str, sent_in: &[Term], answer: Answer) ->
 }
 
 impl Changes {
-    /// A leader of another term knows nothing of what was before it.
+    /// A leader of another term knows nothing of earlier changes.
     pub(super) fn enter(&mut self, term: Term) {
         if self.term != term {
             *self = Changes { term, ..Changes::default() };

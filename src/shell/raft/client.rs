@@ -2,7 +2,7 @@
 //!
 //! A command is numbered within this incarnation's session and kept until its outcome is
 //! known. It is sent to the leader, again if another one leads, and again if nothing
-//! comes back for a while (`requests`, `outcome`); what arrives twice happens once. A
+//! comes back for a while (`requests`, `outcome`); a command that arrives twice happens once. A
 //! session is opened before it is needed, as soon as there is a leader.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -9,7 +9,7 @@
 //! So a replica whose clients wait, and that knows no leader or gets no answers from it,
 //! asks the others who hears one. A replica that does says so, and from then on *passes on*
 //! requests to the leader and replies back. That is one hop more each way, never two:
-//! what was passed on goes to the leader or nowhere, and replies that come back go to
+//! a request that was passed on goes to the leader or nowhere, and replies that come back go to
 //! the replica that asked. A command that was sent directly before and arrives after all, or
 //! arrives by two ways, happens once, as always: sessions see to that. In good weather
 //! no replica asks, and there is not one message more.

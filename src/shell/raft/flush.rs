@@ -34,7 +34,7 @@ impl<S: StateMachine> Replica<S> {
         }
     }
 
-    /// Carries out everything the core wants, and sends what there is to send.
+    /// Carries out everything the core wants, and sends the messages that wait.
     pub(super) fn flush(&mut self, cx: &mut Context<'_>) {
         self.adapt(cx.now());
         loop {
@@ -44,7 +44,7 @@ impl<S: StateMachine> Replica<S> {
             let Some(ready) = self.ready() else { break };
             self.carry_out(cx, ready);
         }
-        // Usually it went along with what raft appended.
+        // Usually it went along with entries of the core.
         if std::mem::take(&mut self.standing_changed) {
             cx.persist(record::encode_standing(self.standing));
         }

@@ -10,7 +10,7 @@
 //! session when its disk holds a term; so one that is known and begins with nothing has lost
 //! something, and was not only killed before anything of its own was durable.
 //!
-//! A node that may have lost what it promised *abstains*: it receives the log, and is
+//! A node that may have lost its promises *abstains*: it receives the log, and is
 //! counted for nothing. It knows that from its storage, or because it begins with nothing
 //! although another node knows that it has taken part. It takes part again once the session that it
 //! opened in this incarnation is applied here: see [`Raft::readmit`](crate::raft::Raft::readmit)

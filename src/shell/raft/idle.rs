@@ -5,7 +5,7 @@
 //! command takes effect after its client was told that it did not:
 //!
 //! * A copy names the term in which it was sent, and only the leader of that term takes
-//!   it up. That leader remembers what it has answered in this way, and gives a copy
+//!   it up. That leader remembers its answers of this kind, and gives a copy
 //!   that comes later the same answer, until the client has it (see `floor`). A server
 //!   that restarts never leads in the same term again.
 //! * A copy that an earlier leader has appended is either known to this one, or will
@@ -41,7 +41,7 @@ impl<S: StateMachine> Replica<S> {
         let term = started.raft.term();
         started.idle.enter(term);
         let Some(sent_in) = proposal.sent_in else { return false };
-        // Guard: only the leader that was asked knows what it has answered.
+        // Guard: only the leader that was asked knows its answers.
         if sent_in != term {
             return true;
         }

@@ -35,7 +35,7 @@ pub(super) enum Fate {
 }
 
 impl IdleAnswers {
-    /// Forgets what was of another term.
+    /// Forgets the answers of another term.
     pub(super) fn enter(&mut self, term: Term) {
         if self.term != term {
             *self = IdleAnswers { term, ..IdleAnswers::default() };

@@ -23,7 +23,7 @@ pub trait StateMachine {
     fn query(&self, query: &RawValue) -> Answer;
     /// Everything, as bytes.
     fn snapshot(&self) -> Vec<u8>;
-    /// Becomes what [`StateMachine::snapshot`] saw.
+    /// Takes on the state that [`StateMachine::snapshot`] saw.
     ///
     /// # Errors
     /// Says why the bytes are no snapshot.

@@ -5,14 +5,14 @@
 //! change adds and removes change together, in one joint phase. The client that asked is
 //! answered when the cluster has the new configuration.
 //!
-//! # What an answer promises
+//! # The promise of an answer
 //!
-//! A request may reach several leaders, and each of them more than once. So it has an
-//! identity, its node and that node's number for it, and every copy carries the term in which
-//! it was sent: only the leader of that term, of which there is one, takes it up. What
-//! that leader has refused it refuses again, whatever has changed since. A node whose
-//! request was sent in a single term therefore believes a refusal, and passes it on as
-//! definite; one that has sent it in two terms says that the outcome is not known.
+//! A request may reach several leaders, and each of them more than once. So it has an identity, its
+//! node and that node's number for it, and every copy carries the term in which it was sent: only
+//! the leader of that term, of which there is one, takes it up. A change that this leader has
+//! refused it refuses again, whatever has changed since. A node whose request was sent in a single
+//! term therefore believes a refusal, and passes it on as definite; one that has sent it in two
+//! terms says that the outcome is not known.
 //!
 //! An `ok` means that the configuration was in force at some moment between request and
 //! answer: because the leader has committed it itself, or because it has made sure,
@@ -59,7 +59,7 @@ struct Lists {
     remove: Vec<NodeId>,
 }
 
-/// The requests for changes, and what they are answered with.
+/// The requests for changes, and the types of their answers.
 pub(super) fn answer_to(kind: &str) -> Option<&'static str> {
     match kind {
         "add_member" => Some("add_member_ok"),
@@ -135,7 +135,7 @@ impl<S: StateMachine> Replica<S> {
 impl Started {
     /// Takes up a copy of a request that was sent in `term`.
     pub(super) fn change(&mut self, now: Time, asker: Asker, term: Term, goal: Goal) {
-        // Guard: only the leader of that term, who remembers what it has refused.
+        // Guard: only the leader of that term, which remembers its refusals.
         if !self.raft.is_leader() || self.raft.term() != term {
             return;
         }
@@ -183,7 +183,7 @@ impl Started {
         let is_settled = goal.add.is_subset(&config.voters)
             && !goal.remove.iter().any(|id| config.contains(*id));
         if is_settled {
-            // Guard: another leader may have changed again what this one knows.
+            // Guard: another leader may have changed the members again.
             return (current.has_appended || self.still_leads(current)).then_some(Ok(()));
         }
         if !self.raft.is_leader() {

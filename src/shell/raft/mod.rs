@@ -1,7 +1,7 @@
 //! A replicated state machine as a node: the shell around [`crate::raft`].
 //!
 //! A workload that must be linearizable is a deterministic [`StateMachine`]; a
-//! [`Replica`] makes a node of it. It turns what the core wants into effects: writes
+//! [`Replica`] makes a node of it. It turns the wishes of the core into effects: writes
 //! become records, promises wait for their tickets, time becomes ticks. And it is the
 //! client of its own cluster, on behalf of the node's clients: it passes commands and
 //! queries on to the leader, keeps them until there is an answer, and sends them

@@ -35,7 +35,7 @@ pub struct Options {
     pub append_bytes: usize,
     /// How many of those messages may be on the way to one replica.
     pub max_inflight: usize,
-    /// How many of those messages a replica keeps that came before what they follow.
+    /// How many of those messages a replica keeps that came before their predecessors.
     pub max_early: usize,
     /// The size of a piece of a snapshot on its way to another replica, in bytes.
     pub snapshot_chunk_bytes: usize,

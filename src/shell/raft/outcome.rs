@@ -68,7 +68,7 @@ impl<S: StateMachine> Replica<S> {
                 };
                 let waits_too_long = planted::waits_too_long(waits_too_long, waited >= leaderless);
                 if waits_too_long || waited >= keep {
-                    // Guard: what may be in a log is never refused for certain.
+                    // Guard: a command that may be in a log is never refused for certain.
                     let certainty = match guard!(is_harmless, DefiniteRefusal) {
                         true => pending.certainty,
                         false => Certainty::Unknown,

@@ -92,7 +92,7 @@ pub(super) enum Certainty {
 pub(super) enum Ask {
     Command(Box<RawValue>),
     Query(Box<RawValue>),
-    /// A change of members, what it is answered with when it has succeeded, and the terms
+    /// A change of members, the type of its answer when it has succeeded, and the terms
     /// in which it was sent.
     Change {
         done: &'static str,

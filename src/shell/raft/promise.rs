@@ -1,5 +1,5 @@
-//! The promises in a message between replicas, for white-box checks of what leaves a
-//! node before its disk holds it.
+//! The promises in a message between replicas, for white-box checks of messages that leave a node
+//! before its disk holds their promises.
 
 use serde::Deserialize;
 

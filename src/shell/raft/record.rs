@@ -1,9 +1,9 @@
 //! The content of a replica's disk: records of appended entries, and checkpoints.
 //!
-//! Both are JSON, so that a data directory can be read with any tool, except for the
-//! state machine's own bytes, which follow the JSON of a checkpoint as they are. That
-//! storage returns what was written is storage's promise, with checksums; what does not
-//! parse here was written by another program, and stops the node.
+//! Both are JSON, so that a data directory can be read with any tool, except for the state
+//! machine's own bytes, which follow the JSON of a checkpoint as they are. That storage returns the
+//! bytes as written is storage's promise, with checksums; bytes that do not parse here were written
+//! by another program, and stop the node.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::storage::Log;
 
 const DAMAGED: &str = "an entry does not parse";
 
-/// One [`Persist`] without a snapshot, and what changed of the node's standing.
+/// One [`Persist`] without a snapshot, and the node's standing, if it changed.
 #[derive(Default, Serialize, Deserialize)]
 struct Record {
     #[serde(rename = "h", default, skip_serializing_if = "Option::is_none")]
@@ -54,7 +54,7 @@ array_struct! {
     }
 }
 
-/// The record of what a turn appended, and of the standing if it changed.
+/// The record of the entries that a turn appended, and of the standing if it changed.
 pub(super) fn encode_record(persist: &Persist, standing: Option<Standing>) -> Vec<u8> {
     let record = Record {
         cluster: standing.and_then(|s| s.cluster),

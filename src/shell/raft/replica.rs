@@ -228,7 +228,7 @@ impl<S: StateMachine> Replica<S> {
         }
     }
 
-    /// Handles what another replica sent.
+    /// Handles a message of another replica.
     fn receive(&mut self, cx: &mut Context<'_>, message: &Message) {
         let Some(started) = &mut self.started else { return };
         let from = raft_id(&started.ids, &message.src).filter(|from| *from != started.id);
@@ -263,7 +263,7 @@ impl<S: StateMachine> Replica<S> {
         self.take_replies(cx, from, bundle.replies);
     }
 
-    /// Handles what the leader answers.
+    /// Handles answers of the leader.
     fn take_replies(&mut self, cx: &mut Context<'_>, from: RaftId, replies: Replies) {
         if replies.is_empty() {
             return;

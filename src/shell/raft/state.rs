@@ -23,7 +23,7 @@ use crate::time::Time;
 
 /// One tick of the core is a millisecond.
 pub(super) const TICK: Duration = Duration::from_millis(1);
-/// How often what waits is looked at.
+/// How often waiting requests are looked at.
 pub(super) const RETRY: Duration = Duration::from_millis(100);
 /// How soon the first server of a new cluster asks again whether it may lead.
 pub(super) const FIRST_CAMPAIGN: Duration = Duration::from_millis(50);

@@ -19,8 +19,8 @@ use super::timing::Clocks;
 use crate::message::MAX_LINE_BYTES;
 use crate::raft::{RaftId, Term};
 
-/// The largest command that a message between nodes has room for, in bytes. The rest is
-/// for what stands around it.
+/// The largest command that a message between nodes has room for, in bytes. The rest is for the
+/// text around it.
 pub(super) const MAX_COMMAND_BYTES: usize = MAX_LINE_BYTES - (64 << 10);
 /// The size from which a bundle is sent as several, in bytes. A single item larger than
 /// this travels alone.

@@ -244,7 +244,7 @@ impl Streams {
     }
 }
 
-/// Compares the streams with the witness of what was durable, and writes the witness anew.
+/// Compares the streams with the witness of durable data, and writes the witness anew.
 fn hear(
     mut testimony: Testimony,
     owner: &Owner,

@@ -87,9 +87,8 @@ impl Kafka {
         if self.replica.machine().covers(&offsets) {
             return cx.reply(&request, &Done::of("commit_offsets_ok"));
         }
-        // Clients move on before they commit. One that is told that a commit certainly
-        // failed takes the poll before it for a failure as well, and loses sight of
-        // what it has read.
+        // Clients move on before they commit. One that is told that a commit certainly failed takes
+        // the poll before it for a failure as well, and loses sight of the messages it has read.
         self.replica.submit_vaguely(cx, request, pack(&Command::Commit(offsets)));
     }
 }

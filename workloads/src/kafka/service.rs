@@ -1,9 +1,9 @@
 //! Logs in the service `lin-kv`, as the challenge states it.
 //!
-//! A log is stored in chunks: `log/KEY/0` holds the first 64 messages, and so on.
-//! A message is in the log when a compare-and-set of its chunk, from what the chunk held
-//! to that and more, has succeeded; its place in the chunk is its offset. So the service
-//! decides what an offset means, for every writer, and a stored message never changes.
+//! A log is stored in chunks: `log/KEY/0` holds the first 64 messages, and so on. A message is in
+//! the log when a compare-and-set of its chunk, from its contents to these and more, has succeeded;
+//! its place in the chunk is its offset. So the service decides on the meaning of an offset, for
+//! every writer, and a stored message never changes.
 //!
 //! * *Exactly once.* A chunk only grows, so the value that a cas starts from never returns: it
 //!   takes effect at most once, however late. If no answer comes it is sent again; if it

@@ -18,7 +18,7 @@ pub(crate) enum Function {
     Append,
 }
 
-/// A micro-operation: function, key, and what to write. A read has something in the
+/// A micro-operation: function, key, and the value to write. A read has something in the
 /// third place too, which is not looked at.
 pub(crate) type MicroOp<'a> = (Function, &'a RawValue, &'a RawValue);
 

@@ -6,7 +6,7 @@
 //! logged: the leader makes sure that it still leads and answers from its applied state
 //! (ReadIndex, Ongaro's thesis §6.4), which costs no write to disk.
 //!
-//! # What a transaction means
+//! # The meaning of a transaction
 //!
 //! Its micro-operations happen in order, and each sees those before it. It takes effect
 //! as a whole or not at all: an `append` to a value that is not a list is found

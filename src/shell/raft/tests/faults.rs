@@ -147,7 +147,7 @@ fn a_follower_that_comes_back_without_its_memory_gets_everything_again() {
     assert_eq!(net.call(1, read())["list"], json!([0, 1, 2, 3, 4, 5]));
 }
 
-/// The leader has what was acknowledged; the others are a majority, and found a cluster
+/// The leader has the acknowledged entries; the others are a majority, and found a cluster
 /// of their own while they cannot hear it.
 #[test]
 fn two_clusters_do_not_listen_to_each_other() {
@@ -201,7 +201,7 @@ fn a_node_that_dies_before_anything_is_durable_counts_in_its_next_life() {
     assert_eq!(plain(net.call(2, append(8))), appended(2));
 }
 
-/// n1 and n0 committed what n2 has not; n1 loses it.
+/// n1 and n0 committed an entry that n2 has not; n1 loses it.
 #[test]
 fn a_tail_that_is_gone_does_not_vote() {
     for seed in 0..8 {

@@ -75,7 +75,7 @@ fn an_answer_that_came_in_a_snapshot_is_given_unless_it_was_large() {
     (0..3).for_each(|node| net.kill(node));
     net.boot();
     net.call(1, append(0));
-    // n1 reaches the leader and hears no other node, until what it asked for is compacted.
+    // n1 reaches the leader and hears no other node, until the entries it asked for are compacted.
     net.cut_link(0, 1, true);
     net.cut_link(2, 1, true);
     let small = net.ask(1, append(1));

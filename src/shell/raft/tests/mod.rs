@@ -1,4 +1,4 @@
-//! Replicas in a small network: what a client may rely on.
+//! Replicas in a small network: the promises to a client.
 
 mod detour;
 mod faults;
@@ -25,7 +25,7 @@ fn appended(len: usize) -> Value {
     json!({"type": "append_ok", "len": len})
 }
 
-/// Takes from an answer what differs from request to request.
+/// Takes from an answer the field that differs from request to request.
 fn plain(mut answer: Value) -> Value {
     answer.as_object_mut().expect("answers are objects").remove("in_reply_to");
     answer

@@ -16,7 +16,7 @@ use crate::shell::raft::{Answer, Options, Replica, StateMachine};
 use crate::storage::{CrashModel, MemoryStorage, Unsynced};
 use crate::time::Time;
 
-/// A list that commands are appended to, so that what happens twice is seen twice.
+/// A list that commands are appended to, so that a command that happens twice is seen twice.
 #[derive(Default)]
 pub(super) struct List(Vec<Value>);
 
@@ -165,8 +165,8 @@ impl Net {
         self.deliver(node, &client_packet(node, &body));
     }
 
-    /// Kills a node; what it has sent still arrives, and what its disk had not made durable
-    /// is lost.
+    /// Kills a node; its messages still arrive, and writes that its disk had not made durable are
+    /// lost.
     pub(super) fn kill(&mut self, node: usize) {
         let machine = &mut self.machines[node];
         machine.node = None;

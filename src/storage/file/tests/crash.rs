@@ -1,4 +1,4 @@
-//! Crashes and failures: what may remain of them, and what may not.
+//! Crashes and failures: the remains that are allowed, and those that are not.
 
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
@@ -14,8 +14,8 @@ fn a_last_record_torn_at_any_byte_is_cut_off() {
     let last = offset_of(2, 5);
     for len in last..whole.len() {
         let half = whole[..len].to_vec();
-        // Both what a kill leaves, a short file, and what a power cut may leave: the
-        // full length with zeros, or anything, where the data did not arrive.
+        // Both a short file, which a kill leaves, and the remains of a power cut: the full length
+        // with zeros, or anything, where the data did not arrive.
         let (mut zeros, mut garbage) = (half.clone(), half.clone());
         zeros.resize(whole.len() + 4096, 0);
         garbage.resize(whole.len(), 0xa5);

@@ -1,4 +1,4 @@
-//! Damage: what a crash does not explain is refused, by file and byte.
+//! Damage: bytes that a crash does not explain are refused, by file and place.
 
 use super::*;
 

@@ -214,18 +214,23 @@ impl Started {
 
     /// Appends a configuration, if that is possible already.
     fn begin(&mut self, current: &mut Current, changes: &[Change]) -> Option<Verdict> {
-        match self.raft.propose_change(changes) {
-            Ok(_) => current.has_appended = true,
-            Err(ChangeError::Invalid(why)) if current.taught.is_empty() => return Some(Err(why)),
-            Err(ChangeError::Invalid(why)) => current.given_up = Some(why),
+        let why = match self.raft.propose_change(changes) {
+            Ok(_) => {
+                current.has_appended = true;
+                return None;
+            }
             // Tried again in the next turn.
-            Err(
-                ChangeError::Propose(_)
-                | ChangeError::TooEarly
-                | ChangeError::InProgress
-                | ChangeError::Abstaining,
-            ) => {}
+            Err(ChangeError::Propose(_) | ChangeError::TooEarly | ChangeError::InProgress) => {
+                return None;
+            }
+            Err(ChangeError::Invalid(why)) => why,
+            // Perhaps for a moment, perhaps for ever: other changes must not wait for it.
+            Err(ChangeError::Abstaining) => "a majority would need a node that abstains",
+        };
+        if current.taught.is_empty() {
+            return Some(Err(why));
         }
+        current.given_up = Some(why);
         None
     }
 

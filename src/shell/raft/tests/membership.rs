@@ -179,3 +179,20 @@ fn a_leader_that_was_replaced_unknowingly_does_not_say_who_is_a_member() {
     assert_eq!(net.call(1, change("remove_member", "n4"))["type"], "remove_member_ok");
     assert_eq!(net.answered_at(stale), None);
 }
+
+/// n2 comes back without its memory, is heard once, and dies for good.
+#[test]
+fn a_change_that_needs_a_node_that_abstains_is_refused_and_blocks_nothing() {
+    let mut net = Net::new(3, 10);
+    net.wipe(2);
+    net.start(2);
+    while net.status(2).is_none_or(|status| status.leader.is_none()) {
+        net.run_ms(1);
+    }
+    net.run_ms(11);
+    net.kill(2);
+    assert_eq!(net.call(0, change("remove_member", "n1"))["code"], 11);
+    let removed = net.call(0, change("remove_member", "n2"));
+    assert_eq!(removed["type"], "remove_member_ok");
+    assert_eq!(plain(net.call(1, append(7))), appended(1));
+}

@@ -19,9 +19,10 @@ use std::io;
 use seaworthy::mark::{self, Marks};
 use seaworthy::mutant;
 
-use crate::backend::Cluster;
-use crate::backend::process::{NodeCommand, ProcessCluster, clock};
+use crate::backend::process::{Children, NodeCommand, ProcessCluster, clock};
+use crate::backend::server::{self, ServerCluster, ServerCommand};
 use crate::backend::sim::{Factory, Inspector, SimCluster};
+use crate::backend::{Cluster, Ears, Live};
 use crate::challenge::Challenge;
 use crate::config::RunConfig;
 use crate::service::Services;
@@ -171,14 +172,40 @@ impl<'a, 'w> Run<'a, 'w> {
         }
         let children = command.children.clone();
         let (cluster, ears) = ProcessCluster::new(command, self.config.nodes.clone());
-        let mut world = self.world(cluster)?;
+        let world = self.world(cluster)?;
+        Ok(self.live(world, &ears, &children))
+    }
+
+    /// Makes the run with real servers, on the real clock.
+    ///
+    /// # Errors
+    /// A sentence about the flag that makes no sense, or the port or directory that there is not.
+    pub fn servers(mut self, command: ServerCommand) -> Result<Ran<'a>, String> {
+        server::check(&command.spec, self.config)?;
+        let children = command.children.clone();
+        let patience = self.challenge.load(self.config)?.patience();
+        let (cluster, ears) = ServerCluster::new(command, self.config, patience)
+            .map_err(|e| format!("--server: {e}"))?;
+        let world = self.world(cluster)?;
+        Ok(self.live(world, &ears, &children))
+    }
+
+    /// Lets a world go on until it is over, on the real clock.
+    fn live<C: Live>(
+        &mut self,
+        mut world: World<C>,
+        ears: &Ears<C::Heard>,
+        children: &Children,
+    ) -> Ran<'a> {
         let clock = clock();
         world.begin();
         while let Some(next) = world.next_time() {
             for heard in ears.listen(next - clock()) {
-                let out = world.cluster_mut().take(heard);
+                let out = world.cluster_mut().take(clock(), heard);
                 world.take_in(clock(), out);
             }
+            let seen = world.cluster_mut().glance();
+            world.take_in(clock(), seen);
             while world.next_time().is_some_and(|at| at <= clock()) {
                 world.step(clock());
             }
@@ -189,7 +216,7 @@ impl<'a, 'w> Run<'a, 'w> {
         }
         let quitters = world.cluster_mut().quitters();
         world.take_in(clock(), quitters);
-        Ok(self.end(world))
+        self.end(world)
     }
 
     fn world<C: Cluster>(&mut self, cluster: C) -> Result<World<C>, String> {

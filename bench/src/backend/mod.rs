@@ -1,20 +1,27 @@
-//! The two backends: where the nodes of a run live.
+//! The backends: where the nodes of a run live.
 //!
 //! The world speaks to a cluster of nodes through one trait. [`sim`] keeps them
-//! in-process, on virtual time; [`process`] runs real binaries. Network, nemesis,
-//! clients, services and checkers are the same code for both.
+//! in-process, on virtual time; [`process`] runs real binaries that speak over their pipes;
+//! [`server`] runs real servers that speak over sockets. Nemesis, clients and checkers are the
+//! same code for all of them, and so is the network, except that a server's peers talk through
+//! proxies that are told its [`Weather`].
 
+mod ears;
 mod fault;
 pub(crate) mod guard;
+mod log;
 mod loss;
 pub mod process;
+pub mod server;
 pub mod sim;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use seaworthy::message::Packet;
 use seaworthy::time::Time;
 
+pub use ears::Ears;
 pub use fault::NodeFault;
 
 /// Nodes that can be started, talked to, hurt and healed. Nodes are named by
@@ -47,6 +54,16 @@ pub trait Cluster {
     /// make progress on. Of real disks there is nothing to end.
     fn calm(&mut self) {}
 
+    /// The state of the network between nodes has changed. A backend whose nodes send through
+    /// the world has nothing to do, and does not ask which it is.
+    fn expose(&mut self, _weather: &dyn Fn() -> Weather) {}
+
+    /// Whether an answer that comes after its client gave up is no fault of the node: over a
+    /// socket it reaches a closed connection, and nothing else happens.
+    fn may_answer_late(&self) -> bool {
+        false
+    }
+
     /// Stops a node's output from being heard, after it broke the protocol.
     fn mute(&mut self, node: usize);
 
@@ -67,6 +84,34 @@ pub trait Cluster {
     fn printed(&self, _node: usize) -> Option<Printed> {
         None
     }
+}
+
+/// A cluster on the real clock, whose nodes are heard from other threads.
+pub trait Live: Cluster {
+    /// Something that a thread tells the world.
+    type Heard;
+
+    /// Turns it into outputs.
+    fn take(&mut self, now: Time, heard: Self::Heard) -> Outbox;
+
+    /// Looks at the nodes, a few times a second.
+    fn glance(&mut self) -> Outbox {
+        Outbox::default()
+    }
+
+    /// The nodes that have ended by themselves, to be asked for at the end of a run.
+    fn quitters(&mut self) -> Outbox;
+}
+
+/// The network between nodes, by (from, to).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Weather {
+    /// Directions in which everything is lost.
+    pub cut: BTreeSet<(usize, usize)>,
+    /// Directions in which everything waits.
+    pub stalled: BTreeSet<(usize, usize)>,
+    /// How long everything takes, where it takes any time.
+    pub delay: BTreeMap<(usize, usize), Duration>,
 }
 
 /// Who takes part, from some moment on.

@@ -26,17 +26,20 @@ const TIMELINE: &str = "<!DOCTYPE html>\n<meta charset=\"utf-8\"><title>timeline
      <meta http-equiv=\"refresh\" content=\"0; url=report.html#operations\">\n\
      <a href=\"report.html#operations\">Operations by process</a>\n";
 
-/// The command that makes a run again. With processes, `bin`, the real clock takes its part: the
+/// A flag that names the processes of a run, and its value.
+type Subject = Option<(&'static str, String)>;
+
+/// The command that makes a run again. With processes the real clock takes its part: the
 /// same command is not the same run.
-pub(super) fn command_of(config: &RunConfig, bin: Option<&Path>) -> String {
+pub(super) fn command_of(config: &RunConfig, subject: Subject) -> String {
     let command = command(&config.flags_of_run());
-    let Some(bin) = bin else { return command };
-    let with_bin = format!("seaworthy test --bin {}", quote(&bin.display().to_string()));
-    command.replacen("seaworthy test", &with_bin, 1)
+    let Some((flag, value)) = subject else { return command };
+    let with_subject = format!("seaworthy test --{flag} {}", quote(&value));
+    command.replacen("seaworthy test", &with_subject, 1)
 }
 
-/// Writes the page of a run, and its `card`, into its directory. `bin` is the binary of its
-/// nodes, if they are processes.
+/// Writes the page of a run, and its `card`, into its directory. `subject` names its nodes,
+/// if they are processes.
 ///
 /// # Errors
 /// If the journal cannot be read, or the page not written.
@@ -45,7 +48,7 @@ pub(super) fn write(
     ran: &Ran<'_>,
     outcome: &Outcome,
     card: &Card,
-    bin: Option<&Path>,
+    subject: Subject,
 ) -> io::Result<()> {
     let mut journal = Vec::new();
     let file = File::open(dir.path().join("messages.jsonl"))?;
@@ -54,7 +57,8 @@ pub(super) fn write(
     material.traffic = Traffic::read(&journal);
     material.reproduce = Some(card.command.clone());
     material.logs = report::last_lines(&dir.node_logs());
-    material.facts.extend(bin.map(|bin| ("binary", bin.display().to_string())));
+    let fact = |(flag, value)| (if flag == "bin" { "binary" } else { flag }, value);
+    material.facts.extend(subject.map(fact));
     fs::write(dir.path().join(report::FILE), report::html(&material))?;
     // Where those look who know Maelstrom's directories.
     let svg = report::message_diagram(&material.traffic, material.origin, material.history);

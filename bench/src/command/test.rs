@@ -10,6 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::sums::SumArgs;
 use super::{Exit, Signs, crash, page, say, usage};
 use crate::backend::process::{Children, NodeCommand, resolve, unix_millis};
+use crate::backend::server::{self, ServerCommand, Spec};
 use crate::challenge::{Challenge, Challenges};
 use crate::check::{Outcome, Verdict, reasons, results};
 use crate::config::{RunArgs, RunConfig, flags};
@@ -33,6 +34,10 @@ pub struct TestArgs {
     /// The node binary, in any language; without it our own nodes are simulated
     #[arg(long)]
     bin: Option<PathBuf>,
+    /// Real servers, asked over their own API: seaworthy-server, etcd, or the file of a spec
+    /// (docs/judging-a-server.md)
+    #[arg(long, value_name = "SPEC", conflicts_with = "bin")]
+    server: Option<String>,
     /// How often to run the test; stops at the first that is not valid
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     test_count: u64,
@@ -110,6 +115,48 @@ impl TestArgs {
         self.bin = self.bin.as_deref().map(resolve).transpose()?;
         Ok(())
     }
+
+    /// The subject of the test.
+    fn subject(&self) -> Result<Subject, String> {
+        Ok(match (&self.bin, &self.server) {
+            (_, Some(name)) => Subject::Servers(Spec::load(name)?),
+            (Some(bin), None) => Subject::Binary(bin.clone()),
+            (None, None) => Subject::Simulation,
+        })
+    }
+}
+
+/// The subject of a test.
+enum Subject {
+    /// Our own nodes, in the simulation.
+    Simulation,
+    /// A binary that speaks over its pipes.
+    Binary(PathBuf),
+    /// Servers with sockets.
+    Servers(Spec),
+}
+
+impl Subject {
+    /// Whether it has real processes.
+    fn is_foreign(&self) -> bool {
+        !matches!(self, Subject::Simulation)
+    }
+
+    /// The flag that names it, and its value.
+    fn flag(&self) -> Option<(&'static str, String)> {
+        match self {
+            Subject::Simulation => None,
+            Subject::Binary(bin) => Some(("bin", bin.display().to_string())),
+            Subject::Servers(spec) => Some(("server", spec.name.clone())),
+        }
+    }
+
+    fn check(&self, config: &RunConfig) -> Result<(), String> {
+        match self {
+            Subject::Servers(spec) => server::check(spec, config),
+            Subject::Simulation | Subject::Binary(_) => Ok(()),
+        }
+    }
 }
 
 const GOOD: &str = "Everything looks good! ヽ(‘ー`)ノ";
@@ -118,9 +165,10 @@ const UNSURE: &str = "Errors occurred during analysis, but no anomalies found. �
 
 /// Runs the command.
 pub fn run(mut args: TestArgs, challenges: &Challenges) -> Exit {
-    if let Err(message) = args.resolve() {
-        return usage(&message);
-    }
+    let subject = match args.resolve().and_then(|()| args.subject()) {
+        Ok(subject) => subject,
+        Err(message) => return usage(&message),
+    };
     let chosen = args.run.seed;
     let children = Children::default();
     if let Err(e) = children.end_in_order() {
@@ -135,7 +183,7 @@ pub fn run(mut args: TestArgs, challenges: &Challenges) -> Exit {
         one.run.seed = chosen.map(|seed| seed.wrapping_add(count));
         exit = match RunConfig::new(one.run.clone(), fallback) {
             Ok(config) => match challenges.find(&config.args.workload) {
-                Ok(challenge) => test(&one, challenge, &config, &children, &mut cards),
+                Ok(challenge) => test(&one, &subject, challenge, &config, &children, &mut cards),
                 Err(message) => usage(&message),
             },
             Err(message) => usage(&message),
@@ -154,13 +202,14 @@ pub fn run(mut args: TestArgs, challenges: &Challenges) -> Exit {
 
 fn test(
     args: &TestArgs,
+    subject: &Subject,
     challenge: &dyn Challenge,
     config: &RunConfig,
     children: &Children,
     cards: &mut Vec<Card>,
 ) -> Exit {
     // Before anything is made for flags that do not suit the workload.
-    if let Err(message) = challenge.load(config) {
+    if let Err(message) = challenge.load(config).and_then(|_| subject.check(config)) {
         return usage(&message);
     }
     let started = unix_millis();
@@ -168,15 +217,15 @@ fn test(
         Ok(dir) => dir,
         Err(e) => return crash(&format!("{}: {e}", args.store.display())),
     };
-    announce(args, config, &dir);
-    if let Err(e) = dir.write_test(&flags(&config.flags_of_run()), args.bin.is_some()) {
+    announce(subject, config, &dir);
+    if let Err(e) = dir.write_test(&flags(&config.flags_of_run()), subject.is_foreign()) {
         return crash(&format!("{}: {e}", dir.path().display()));
     }
-    let ran = match execute(args, challenge, config, &dir, children) {
+    let ran = match execute(args, subject, challenge, config, &dir, children) {
         Ok(ran) => ran,
         Err(message) => return usage(&message),
     };
-    let judge = if args.bin.is_some() { judge_binary } else { judge };
+    let judge = if subject.is_foreign() { judge_binary } else { judge };
     let mut outcome = judge(&ran);
     let report = &ran.report;
     report.blames.iter().for_each(|blame| print_blame(blame, &dir));
@@ -185,9 +234,9 @@ fn test(
     outcome.push("pictures", Edn::map([("valid?", true.into()), ("drawn", Edn::Vector(vec![]))]));
     let so_far = report.interrupted.then(|| interrupt(&mut outcome));
     let results = results(&outcome);
-    let command = page::command_of(config, args.bin.as_deref());
+    let command = page::command_of(config, subject.flag());
     let card = Card::of(&ran, &outcome, command, dir.path().to_owned());
-    let written = write_files(args, &dir, &ran, &outcome, &results, &card);
+    let written = write_files(args, subject, &dir, &ran, &outcome, &results, &card);
     if let Err(e) = written.as_ref().and(ran.journal.as_ref()) {
         return crash(&format!("{}: {e}", dir.path().display()));
     }
@@ -209,6 +258,7 @@ fn test(
 
 fn write_files(
     args: &TestArgs,
+    subject: &Subject,
     dir: &RunDir,
     ran: &Ran<'_>,
     outcome: &Outcome,
@@ -220,7 +270,7 @@ fn write_files(
     dir.write_results(results)?;
     dir.write_parts(results, history)?;
     if !args.no_report {
-        page::write(dir, ran, outcome, card, args.bin.as_deref())?;
+        page::write(dir, ran, outcome, card, subject.flag())?;
     }
     if has_begun(&ran.report) { dir.publish() } else { Ok(()) }
 }
@@ -261,10 +311,11 @@ pub(super) fn last_line(verdict: Verdict) -> &'static str {
     }
 }
 
-fn announce(args: &TestArgs, config: &RunConfig, dir: &RunDir) {
-    let arm = match &args.bin {
-        Some(bin) => format!("{} as processes", bin.display()),
-        None => "simulated".to_owned(),
+fn announce(subject: &Subject, config: &RunConfig, dir: &RunDir) {
+    let arm = match subject {
+        Subject::Simulation => "simulated".to_owned(),
+        Subject::Binary(bin) => format!("{} as processes", bin.display()),
+        Subject::Servers(spec) => format!("{} as servers", spec.name),
     };
     say(format_args!(
         "Testing {} with {} nodes ({arm}), {} workers, {} ops/s for {} s, seed {}, into {}",
@@ -280,6 +331,7 @@ fn announce(args: &TestArgs, config: &RunConfig, dir: &RunDir) {
 
 fn execute<'a>(
     args: &TestArgs,
+    subject: &Subject,
     challenge: &'a dyn Challenge,
     config: &'a RunConfig,
     dir: &RunDir,
@@ -290,7 +342,7 @@ fn execute<'a>(
     let journal = Journal::to(file).echo(args.log_net_send, args.log_net_recv).log_operations(
         log,
         config.concurrency,
-        args.bin.is_some(),
+        subject.is_foreign(),
     );
     let bar = progress_bar(config.time_limit);
     let signs = Signs::default();
@@ -305,18 +357,23 @@ fn execute<'a>(
     };
     let stop = || children.interrupted();
     let run = Run::of(challenge, config).journal(journal).watch(&mut watch).until(&stop);
-    let ran = match &args.bin {
-        None => run.simulate(),
-        Some(bin) => {
-            let command = NodeCommand {
-                bin: bin.clone(),
-                args: dir.fill_in(&config.args.args).map_err(|e| e.to_string())?,
-                log_dir: dir.node_logs(),
-                echo_stderr: args.log_stderr,
-                children: children.clone(),
-            };
-            run.processes(command)
-        }
+    let args_of_nodes = || dir.fill_in(&config.args.args).map_err(|e| e.to_string());
+    let ran = match subject {
+        Subject::Simulation => run.simulate(),
+        Subject::Binary(bin) => run.processes(NodeCommand {
+            bin: bin.clone(),
+            args: args_of_nodes()?,
+            log_dir: dir.node_logs(),
+            echo_stderr: args.log_stderr,
+            children: children.clone(),
+        }),
+        Subject::Servers(spec) => run.servers(ServerCommand {
+            spec: spec.clone(),
+            args: args_of_nodes()?,
+            data_dir: dir.path().join("data"),
+            log_dir: dir.node_logs(),
+            children: children.clone(),
+        }),
     };
     bar.finish_and_clear();
     ran

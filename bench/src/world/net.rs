@@ -15,6 +15,7 @@ use std::time::Duration;
 use seaworthy::time::Time;
 
 use super::links::Links;
+use crate::backend::Weather;
 use crate::config::{CALM_FACTOR, LatencyDist, RunConfig};
 use crate::directory::Party;
 use crate::seed::{Draw, Moment, Seed};
@@ -192,6 +193,19 @@ impl Network {
         let (Party::Node(src), Party::Node(dest)) = (src, dest) else { return true };
         let cut = self.deaf.get(&dest).is_some_and(|unheard| unheard.contains(&src));
         !cut && !self.one_way.contains(&(src, dest))
+    }
+
+    /// The same of every link between `n` nodes, for nodes that send through proxies: to those
+    /// a message is a piece of a stream, which cannot be lost or doubled alone.
+    pub fn weather(&self, n: usize) -> Weather {
+        let pairs = || (0..n).flat_map(|a| (0..n).map(move |b| (a, b))).filter(|(a, b)| a != b);
+        let is_cut = |(a, b): &(usize, usize)| !self.arrives(Party::Node(*a), Party::Node(*b));
+        let delay = |(a, b)| ((a, b), self.plain_latency(Party::Node(a), Party::Node(b)));
+        Weather {
+            cut: pairs().filter(is_cut).collect(),
+            stalled: self.stalled.clone(),
+            delay: pairs().map(delay).filter(|(_, delay)| !delay.is_zero()).collect(),
+        }
     }
 
     /// Counts an arrival.

@@ -19,6 +19,7 @@ const CATCH_UP: Duration = Duration::from_millis(100);
 impl<C: Cluster> World<C> {
     /// Starts all nodes and sends each its `init`.
     pub fn begin(&mut self) {
+        self.expose();
         for node in 0..self.config.nodes.len() {
             self.start_node(node);
         }
@@ -69,6 +70,7 @@ impl<C: Cluster> World<C> {
                 self.heal();
                 self.network.calm();
                 self.cluster.calm();
+                self.expose();
                 if let Some(act) = self.draw_lasting_fault() {
                     self.carry_out(tell(act, &self.config.nodes));
                 }
@@ -209,10 +211,18 @@ impl<C: Cluster> World<C> {
     fn carry_out(&mut self, event: FaultEvent) {
         self.acts += 1;
         self.clients.record_nemesis(self.now, event.f, event.asked);
-        if self.take_effect(event.act) == Freed::Clients {
+        let freed = self.take_effect(event.act);
+        self.expose();
+        if freed == Freed::Clients {
             self.generate();
         }
         self.clients.record_nemesis(self.now, event.f, event.done);
+    }
+
+    /// Tells the nodes' backend what the network between them is like now.
+    fn expose(&mut self) {
+        let nodes = self.config.nodes.len();
+        self.cluster.expose(&|| self.network.weather(nodes));
     }
 
     fn schedule_script(&mut self) {

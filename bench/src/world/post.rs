@@ -46,6 +46,9 @@ impl<C: Cluster> World<C> {
             if let Standing::Closed(asked) = self.standing(address)
                 && !self.lifecycle.is_excused(node, asked)
             {
+                if self.cluster.may_answer_late() {
+                    return;
+                }
                 let (client, body) = (address.to_string(), body());
                 return self.blame(node, NodeFault::LateReply { client, body });
             }

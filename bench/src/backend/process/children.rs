@@ -11,7 +11,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus};
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -86,7 +86,7 @@ impl Children {
     }
 
     /// Starts a child as the leader of a group.
-    pub(super) fn spawn(&self, command: &mut Command) -> io::Result<Child> {
+    pub(in crate::backend) fn spawn(&self, command: &mut Command) -> io::Result<Child> {
         let mut groups = self.groups();
         let child = command.process_group(0).spawn()?;
         groups.insert(group(&child));
@@ -94,13 +94,13 @@ impl Children {
     }
 
     /// Sends a signal to a child and everything it started.
-    pub(super) fn signal(&self, child: &Child, signal: Signal) {
+    pub(in crate::backend) fn signal(&self, child: &Child, signal: Signal) {
         send(group(child), signal);
     }
 
     /// Ends a child and everything it started, and takes it off the list. A
     /// child that was exiting already ends with the status it chose.
-    pub(super) fn kill(&self, child: &mut Child) -> io::Result<ExitStatus> {
+    pub(in crate::backend) fn kill(&self, child: &mut Child) -> io::Result<ExitStatus> {
         let group = group(child);
         send(group, Signal::SIGKILL);
         // It was killed, or had ended before: there is nothing to wait for long.
@@ -133,4 +133,13 @@ fn end_all(groups: &BTreeSet<Pid>) {
 fn send(group: Pid, signal: Signal) {
     // The group may have ended on its own; then there is no process to tell.
     let _ = killpg(group, signal);
+}
+
+/// How a child ended, for people.
+pub(in crate::backend) fn tell_status(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("status {code}"),
+        (None, Some(signal)) => format!("signal {signal}"),
+        (None, None) => "status unknown".into(),
+    }
 }

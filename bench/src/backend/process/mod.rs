@@ -13,11 +13,11 @@ mod line;
 mod output;
 
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender};
+use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -25,22 +25,15 @@ use nix::sys::signal::Signal;
 use seaworthy::message::{NodeId, Packet};
 use seaworthy::time::Time;
 
-use super::{Cluster, NodeFault, Outbox, Output, Printed, shorten};
+use super::ears::{Ears, ears};
+use super::log;
+use super::{Cluster, Live, NodeFault, Outbox, Output, Printed, shorten};
 pub use children::Children;
+pub(super) use children::tell_status;
 use output::{Tail, each_line};
 
-/// How many messages may wait between the readers and the world; beyond that a
-/// child that prints faster is held up by its own pipe.
-const BACKLOG: usize = 10_000;
 /// Linux's error for a file that may be executed but names no interpreter (ENOEXEC).
 const NO_INTERPRETER: i32 = nix::libc::ENOEXEC;
-/// How many lines of a log a report shows, and how much of its end is read for them.
-const LAST_LINES: usize = 10;
-const LAST_BYTES: u64 = 16 << 10;
-
-/// How long the loop may wait without a look at what was asked of the bench.
-const GLANCE: Duration = Duration::from_millis(100);
-
 /// How much of a line of a log is shown at a time.
 const ECHO_BYTES: u64 = 1 << 16;
 
@@ -91,16 +84,13 @@ struct Running {
     input: Sender<(u64, Packet)>,
 }
 
-/// The receiving end of a [`ProcessCluster`].
-pub struct Ears(Receiver<Heard>);
-
 impl ProcessCluster {
     /// A cluster of children that have not been started.
-    pub fn new(command: NodeCommand, names: Vec<NodeId>) -> (ProcessCluster, Ears) {
-        let (heard, ears) = mpsc::sync_channel(BACKLOG);
+    pub fn new(command: NodeCommand, names: Vec<NodeId>) -> (ProcessCluster, Ears<Heard>) {
+        let (heard, ears) = ears();
         let running = names.iter().map(|_| None).collect();
         let tails = names.iter().map(|_| Tail::default()).collect();
-        (ProcessCluster { command, names, running, tails, lives: 0, heard }, Ears(ears))
+        (ProcessCluster { command, names, running, tails, lives: 0, heard }, ears)
     }
 
     fn log_path(&self, node: usize) -> PathBuf {
@@ -147,25 +137,13 @@ impl ProcessCluster {
     }
 
     fn log(&self, node: usize) -> io::Result<File> {
-        let path = self.log_path(node);
-        let named = |e: io::Error| io::Error::new(e.kind(), format!("{}: {e}", path.display()));
-        File::options().create(true).append(true).open(&path).map_err(named)
+        log::open(&self.log_path(node))
     }
 
     fn signal(&self, node: usize, signal: Signal) {
         if let Some(running) = &self.running[node] {
             self.command.children.signal(&running.child, signal);
         }
-    }
-
-    /// Turns a sound of a child into outputs.
-    pub fn take(&mut self, Heard { node, life, what }: Heard) -> Outbox {
-        let outputs = match what {
-            Sound::Line(output) => vec![output],
-            Sound::End { rest } => self.ended(node, life, &rest),
-        };
-        let outputs = outputs.into_iter().map(|output| (node, output)).collect();
-        Outbox { outputs, wakes: Vec::new() }
     }
 
     /// Returns the outputs at the end of this incarnation: none if the child was killed, even if
@@ -196,10 +174,23 @@ impl ProcessCluster {
         }));
         outputs
     }
+}
+
+impl Live for ProcessCluster {
+    type Heard = Heard;
+
+    fn take(&mut self, _now: Time, Heard { node, life, what }: Heard) -> Outbox {
+        let outputs = match what {
+            Sound::Line(output) => vec![output],
+            Sound::End { rest } => self.ended(node, life, &rest),
+        };
+        let outputs = outputs.into_iter().map(|output| (node, output)).collect();
+        Outbox { outputs, wakes: Vec::new() }
+    }
 
     /// The nodes that have exited by themselves although something they left behind
     /// holds their stdout open, so that no reader could tell.
-    pub fn quitters(&mut self) -> Outbox {
+    fn quitters(&mut self) -> Outbox {
         let mut out = Outbox::default();
         for (node, slot) in self.running.iter_mut().enumerate() {
             let status = slot.as_mut().and_then(|running| running.child.try_wait().ok().flatten());
@@ -220,14 +211,6 @@ fn wait_briefly(child: &mut Child) -> Option<ExitStatus> {
         thread::sleep(Duration::from_millis(2));
     }
     None
-}
-
-fn tell_status(status: ExitStatus) -> String {
-    match (status.code(), status.signal()) {
-        (Some(code), _) => format!("status {code}"),
-        (None, Some(signal)) => format!("signal {signal}"),
-        (None, None) => "status unknown".into(),
-    }
 }
 
 impl Cluster for ProcessCluster {
@@ -267,26 +250,12 @@ impl Cluster for ProcessCluster {
     fn mute(&mut self, _node: usize) {}
 
     fn last_lines(&self, node: usize) -> Vec<String> {
-        let Ok(text) = read_end(&self.log_path(node)) else { return Vec::new() };
-        let text = String::from_utf8_lossy(&text);
-        let lines: Vec<&str> = text.lines().collect();
-        let tail = lines.iter().skip(lines.len().saturating_sub(LAST_LINES));
-        tail.map(|line| shorten(line, 300)).collect()
+        log::last_lines(&self.log_path(node))
     }
 
     fn printed(&self, node: usize) -> Option<Printed> {
         Some(self.tails[node].printed())
     }
-}
-
-/// The last bytes of a log, which may be larger than memory.
-fn read_end(path: &Path) -> io::Result<Vec<u8>> {
-    let mut file = File::open(path)?;
-    let end = file.seek(SeekFrom::End(0))?;
-    file.seek(SeekFrom::Start(end.saturating_sub(LAST_BYTES)))?;
-    let mut text = Vec::new();
-    file.take(LAST_BYTES).read_to_end(&mut text)?;
-    Ok(text)
 }
 
 impl Drop for ProcessCluster {
@@ -345,21 +314,6 @@ fn understand(line: &[u8]) -> Output {
             let line = shorten(&String::from_utf8_lossy(line), 200);
             Output::Fault(NodeFault::Garbage { line, reason })
         }
-    }
-}
-
-impl Ears {
-    /// Waits for children to be heard, at most for `patience` and never for long, so that
-    /// the caller can look at what was asked of the bench. Hands out a bounded helping, so
-    /// that a child that never stops printing cannot stop time.
-    pub fn listen(&self, patience: Duration) -> impl Iterator<Item = Heard> {
-        let first = match self.0.recv_timeout(patience.min(GLANCE)) {
-            Ok(heard) => Some(heard),
-            Err(RecvTimeoutError::Timeout) => None,
-            Err(RecvTimeoutError::Disconnected) => unreachable!("the cluster holds a sender"),
-        };
-        let more = std::iter::from_fn(|| self.0.try_recv().ok());
-        first.into_iter().chain(more.take(BACKLOG / 10))
     }
 }
 

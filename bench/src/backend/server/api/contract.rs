@@ -1,0 +1,30 @@
+//! The side of an API that the bench sees.
+
+use std::path::Path;
+use std::time::Instant;
+
+use serde_json::Value;
+
+use super::refused::Refused;
+use crate::backend::process::Children;
+use crate::backend::server::spec::{Spec, Values};
+
+/// One client's way to one server.
+pub(crate) trait Speaker: Send {
+    /// Carries out a request, and gives up at `until`. The answer lacks `in_reply_to`.
+    fn ask(&mut self, request: &Value, until: Instant) -> Result<Value, Refused>;
+}
+
+/// The surroundings of a speaker.
+#[derive(Clone, Copy)]
+pub(crate) struct Place<'a> {
+    pub(crate) spec: &'a Spec,
+    pub(crate) workload: &'a str,
+    /// The server's client port.
+    pub(crate) port: u16,
+    /// The values of placeholders.
+    pub(crate) values: &'a Values,
+    pub(crate) children: &'a Children,
+    /// Where programs of the user's write their stderr.
+    pub(crate) log: &'a Path,
+}

@@ -1,0 +1,40 @@
+//! The languages of clients: the requests of workloads, carried out over a server's own API.
+//!
+//! The clients of the bench ask in the words of Maelstrom's protocol (`{"type": "cas", ...}`).
+//! A [`contract::Speaker`] carries such a request out at one server and answers in the same words, so that
+//! generators, checkers and reports know nothing of servers. Errors become the protocol's by the
+//! tables in [`refused`].
+
+mod command;
+pub(super) mod contract;
+mod etcd;
+mod http;
+mod json;
+pub(super) mod refused;
+mod rest;
+mod transaction;
+
+use super::spec::{Api, Reads};
+use contract::{Place, Speaker};
+pub(super) use http::Http;
+
+/// The workloads that can be asked over this API; none if the API itself decides.
+pub(super) fn workloads(api: &Api) -> Option<&'static [&'static str]> {
+    match api {
+        Api::EtcdV3 { .. } => Some(&etcd::WORKLOADS),
+        Api::Rest { .. } => Some(&rest::WORKLOADS),
+        Api::Command { .. } => None,
+    }
+}
+
+/// A client's way to a server.
+pub(super) fn speaker(place: Place<'_>) -> Box<dyn Speaker> {
+    match &place.spec.api {
+        Api::EtcdV3 { reads } => {
+            let is_serializable = *reads == Reads::Serializable;
+            Box::new(etcd::Etcd::new(Http::new(place.port), place.workload, is_serializable))
+        }
+        Api::Rest { path } => Box::new(rest::Rest::new(Http::new(place.port), path.clone())),
+        Api::Command { command } => Box::new(command::Program::new(command, place)),
+    }
+}

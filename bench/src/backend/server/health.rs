@@ -1,0 +1,69 @@
+//! Waiting until a server serves.
+
+// Real time is what a start takes.
+#![allow(clippy::disallowed_methods)]
+
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use seaworthy::message::ErrorCode;
+use serde_json::{Value, json};
+use ureq::http::Method;
+
+use super::api::Http;
+use super::api::contract::Speaker;
+use super::api::refused::Refused;
+use super::spec::Health;
+
+/// How long one attempt may take, and how long until the next.
+const ATTEMPT: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Answers `init` as soon as a server is healthy.
+pub(super) struct Waiting {
+    http: Http,
+    address: SocketAddr,
+    health: Health,
+}
+
+impl Waiting {
+    pub(super) fn new(port: u16, health: Health) -> Waiting {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        Waiting { http: Http::new(port), address, health }
+    }
+
+    /// Whether it is healthy now.
+    fn look(&self, until: Instant) -> Result<(), Refused> {
+        let until = until.min(Instant::now() + ATTEMPT);
+        let Some(path) = &self.health.path else {
+            let left = until.saturating_duration_since(Instant::now()).max(PAUSE);
+            let connected = TcpStream::connect_timeout(&self.address, left);
+            let refused = |e: std::io::Error| Refused::odd(format!("{}: {e}", self.address));
+            return connected.map(drop).map_err(refused);
+        };
+        let answer = self.http.send(Method::GET, path, &[], Vec::new(), until)?;
+        if answer.status < 300 {
+            return Ok(());
+        }
+        let body = String::from_utf8_lossy(&answer.body);
+        Err(Refused::odd(format!("GET {path}: status {}: {}", answer.status, body.trim())))
+    }
+}
+
+impl Speaker for Waiting {
+    fn ask(&mut self, _: &Value, until: Instant) -> Result<Value, Refused> {
+        // The answer has to arrive before the bench gives up, to say why.
+        let until = until.checked_sub(2 * PAUSE).unwrap_or(until);
+        loop {
+            match self.look(until) {
+                Ok(()) => return Ok(json!({"type": "init_ok"})),
+                Err(Refused { text, .. }) if Instant::now() + PAUSE >= until => {
+                    let text = format!("not healthy in time: {text}");
+                    return Err(Refused::new(ErrorCode::TEMPORARILY_UNAVAILABLE, text));
+                }
+                Err(_) => thread::sleep(PAUSE),
+            }
+        }
+    }
+}

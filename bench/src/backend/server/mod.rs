@@ -1,0 +1,212 @@
+//! The server backend: real servers, spoken to over sockets by their own API.
+//!
+//! A run is that of any workload: the world sends its clients' requests to nodes and takes in
+//! answers. Here a node is a process with ports. [`spec`] says how it is started; `clients`
+//! carries requests out over the `api` that it speaks; its peers reach it through a `proxy`,
+//! where the network's faults are. Kill, pause and restart are signals to its process group.
+//!
+//! The first `init` of a node is answered when it is healthy, so that the operations begin with
+//! a cluster that serves; a later one is answered at once, since a node that comes back into a
+//! partition may not be healthy for long.
+//!
+//! Deliberately missing: changes of members and wiped disks (a member that lost its disk has to
+//! be removed and added, which no spec can say yet), faults between clients and servers, and
+//! clocks. A run that asks for them is refused.
+
+// Real time, threads and signals are what this module is for.
+#![allow(clippy::disallowed_methods)]
+
+mod api;
+mod clients;
+mod command;
+mod health;
+mod nodes;
+mod owner;
+mod ports;
+mod proxy;
+pub mod spec;
+
+use std::io;
+use std::time::Duration;
+
+use seaworthy::message::{NodeId, Packet};
+use seaworthy::time::Time;
+use serde_json::{Value, json};
+
+use super::ears::{Ears, ears};
+use super::{Cluster, Live, NodeFault, Outbox, Output, Weather};
+use crate::config::{Fault, LatencyDist, RunConfig};
+use api::contract::Place;
+pub use clients::Heard;
+use clients::{Clients, Errand, answer, reply};
+pub use command::ServerCommand;
+use nodes::Nodes;
+use owner::Groups;
+use proxy::Proxies;
+pub use spec::Spec;
+
+/// Servers, one for each node.
+pub struct ServerCluster {
+    nodes: Nodes,
+    clients: Clients,
+    proxies: Proxies,
+    workload: String,
+    /// How long a client waits for an answer, and the bench for the first start of a node.
+    patience: Duration,
+    init_timeout: Duration,
+}
+
+/// Checks that a run asks for nothing that this backend cannot do.
+///
+/// # Errors
+/// A sentence on the first flag that it cannot.
+pub fn check(spec: &Spec, config: &RunConfig) -> Result<(), String> {
+    let run = &config.args;
+    let chaos = &run.chaos;
+    let refuse = |what: &str| Err(format!("--server: {what}"));
+    if !cfg!(target_os = "linux") {
+        return refuse("this needs Linux, whose /proc tells which node opened a connection");
+    }
+    if let Some(known) = api::workloads(&spec.api)
+        && !known.contains(&run.workload.as_str())
+    {
+        let (name, known) = (&run.workload, known.join(", "));
+        return refuse(&format!("no {name} over the API of {}; there are {known}", spec.name));
+    }
+    if chaos.loss > 0.0 || chaos.duplicate > 0.0 || chaos.reorder > 0.0 {
+        return refuse("TCP hides loss, duplicates and disorder: use partition, stall and slow");
+    }
+    if run.latency_dist != LatencyDist::Constant {
+        return refuse("the latency of a stream is constant");
+    }
+    let disk = chaos.fsync > 0.0 || chaos.torn_writes > 0.0 || chaos.roll_back > 0.0;
+    if chaos.clock_skew > 0.0 || disk || chaos.no_disk {
+        return refuse("faults of clock and disk need the simulation");
+    }
+    for (fault, name) in [(Fault::Membership, "membership"), (Fault::Replace, "replace")] {
+        if config.has(fault) {
+            return refuse(&format!(
+                "--nemesis {name} needs changes of members, which no API here has"
+            ));
+        }
+    }
+    Ok(())
+}
+
+impl ServerCluster {
+    /// A cluster whose servers have not been started.
+    ///
+    /// # Errors
+    /// If there are no ports, or no directory.
+    pub fn new(
+        command: ServerCommand,
+        config: &RunConfig,
+        patience: Duration,
+    ) -> io::Result<(ServerCluster, Ears<Heard>)> {
+        let groups = Groups::new(config.nodes.len());
+        let nodes = Nodes::new(command, &config.nodes, config.seed.0, groups.clone())?;
+        let proxies = Proxies::open(&nodes.routes(), &groups)?;
+        let (heard, ears) = ears();
+        let cluster = ServerCluster {
+            nodes,
+            proxies,
+            clients: Clients::new(heard),
+            workload: config.args.workload.clone(),
+            patience,
+            init_timeout: config.init_timeout,
+        };
+        Ok((cluster, ears))
+    }
+
+    /// How many connections between peers were refused because no node had opened them.
+    pub fn strangers(&self) -> u64 {
+        self.proxies.strangers()
+    }
+
+    /// Carries a request out in the thread of its client.
+    fn send(&mut self, now: Time, node: usize, packet: Packet) {
+        let (nodes, workload) = (&self.nodes, self.workload.as_str());
+        let errand = Errand::new(now, self.patience, node, packet);
+        let address: NodeId = errand.packet.src.clone();
+        self.clients.send(errand, || {
+            api::speaker(Place {
+                spec: nodes.spec(),
+                workload,
+                port: nodes.client_port(node),
+                values: nodes.values(node),
+                children: nodes.children(),
+                log: &nodes.log_of(&address),
+            })
+        });
+    }
+}
+
+impl Cluster for ServerCluster {
+    fn start(&mut self, _now: Time, node: usize, out: &mut Outbox) {
+        if let Err(reason) = self.nodes.start(node) {
+            out.outputs.push((node, Output::Fault(NodeFault::NotStarted { reason })));
+        }
+    }
+
+    fn deliver(&mut self, now: Time, node: usize, _id: u64, packet: Packet, out: &mut Outbox) {
+        let request: Value = serde_json::from_str(&packet.body).unwrap_or_default();
+        if request["type"] != "init" {
+            return self.send(now, node, packet);
+        }
+        if self.nodes.lives(node) > 1 {
+            let body = answer(Ok(json!({"type": "init_ok"})), &request);
+            return out.outputs.push((node, Output::Send(reply(packet, &body))));
+        }
+        let errand = Errand::new(now, self.init_timeout, node, packet);
+        let (port, health) = (self.nodes.client_port(node), self.nodes.spec().health.clone());
+        self.clients.send(errand, || Box::new(health::Waiting::new(port, health)));
+    }
+
+    fn wake(&mut self, _now: Time, _node: usize, _out: &mut Outbox) {}
+
+    fn kill(&mut self, _now: Time, node: usize) {
+        self.nodes.kill(node);
+    }
+
+    fn pause(&mut self, _now: Time, node: usize) {
+        self.nodes.pause(node);
+    }
+
+    fn resume(&mut self, _now: Time, node: usize, _out: &mut Outbox) {
+        self.nodes.resume(node);
+    }
+
+    fn expose(&mut self, weather: &dyn Fn() -> Weather) {
+        self.proxies.expose(weather());
+    }
+
+    fn may_answer_late(&self) -> bool {
+        true
+    }
+
+    fn mute(&mut self, _node: usize) {}
+
+    fn last_lines(&self, node: usize) -> Vec<String> {
+        self.nodes.last_lines(node)
+    }
+}
+
+impl Live for ServerCluster {
+    type Heard = Heard;
+
+    fn take(&mut self, now: Time, Heard { node, packet, until }: Heard) -> Outbox {
+        // Its client has given up, or does so in this moment.
+        let outputs = if now < until { vec![(node, Output::Send(packet))] } else { Vec::new() };
+        Outbox { outputs, wakes: Vec::new() }
+    }
+
+    fn glance(&mut self) -> Outbox {
+        self.quitters()
+    }
+
+    fn quitters(&mut self) -> Outbox {
+        let ended = self.nodes.ended().into_iter();
+        let tell = |(node, status)| (node, Output::Fault(NodeFault::Exited { status }));
+        Outbox { outputs: ended.map(tell).collect(), wakes: Vec::new() }
+    }
+}

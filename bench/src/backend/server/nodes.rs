@@ -1,0 +1,239 @@
+//! The servers' processes, with their ports, directories and logs.
+
+// Real time, threads and signals are what this module is for.
+#![allow(clippy::disallowed_methods)]
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use seaworthy::message::NodeId;
+
+use super::command::ServerCommand;
+use super::owner::Groups;
+use super::ports::Ports;
+use super::proxy::Route;
+use super::spec::{Spec, Stop, Values, fill};
+use crate::backend::log;
+use crate::backend::process::{Children, tell_status};
+
+/// How long nodes have to end in order when a run is over.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// The processes of a run. None of them outlives this value.
+pub(super) struct Nodes {
+    command: ServerCommand,
+    groups: Groups,
+    nodes: Vec<Node>,
+    _ports: Ports,
+}
+
+struct Node {
+    name: NodeId,
+    client_port: u16,
+    route: Route,
+    values: Values,
+    lives: u64,
+    running: Option<Running>,
+}
+
+struct Running {
+    child: Child,
+    /// Kills the child's group when the bench is killed: it reads this pipe to its end.
+    watcher: Option<(Child, ChildStdin)>,
+}
+
+impl Nodes {
+    pub(super) fn new(
+        command: ServerCommand,
+        names: &[NodeId],
+        hint: u64,
+        groups: Groups,
+    ) -> io::Result<Nodes> {
+        let mut ports = Ports::reserve(hint)?;
+        fs::create_dir_all(&command.data_dir)?;
+        let mut nodes = Vec::new();
+        for (index, name) in names.iter().enumerate() {
+            let client_port = ports.take()?;
+            let route = Route { peer_port: ports.take()?, proxy_port: ports.take()? };
+            let values = Values::from([
+                ("name", name.to_string()),
+                ("index", index.to_string()),
+                ("count", names.len().to_string()),
+                ("data", command.data_dir.join(name.as_str()).display().to_string()),
+                ("client_port", client_port.to_string()),
+                ("peer_port", route.peer_port.to_string()),
+                ("proxy_port", route.proxy_port.to_string()),
+                ("token", format!("run-{}", ports.first())),
+                (
+                    "spec_dir",
+                    command.spec.dir.as_deref().unwrap_or(Path::new("")).display().to_string(),
+                ),
+            ]);
+            let name = name.clone();
+            nodes.push(Node { name, client_port, route, values, lives: 0, running: None });
+        }
+        let member = |node: &Node| fill(&command.spec.member, &node.values);
+        let members: Vec<String> = nodes.iter().map(member).collect();
+        let cluster = members.join(&command.spec.separator);
+        for node in &mut nodes {
+            node.values.insert("cluster", cluster.clone());
+        }
+        Ok(Nodes { command, groups, nodes, _ports: ports })
+    }
+
+    pub(super) fn routes(&self) -> Vec<Route> {
+        self.nodes.iter().map(|node| node.route).collect()
+    }
+
+    pub(super) fn spec(&self) -> &Spec {
+        &self.command.spec
+    }
+
+    pub(super) fn children(&self) -> &Children {
+        &self.command.children
+    }
+
+    pub(super) fn client_port(&self, node: usize) -> u16 {
+        self.nodes[node].client_port
+    }
+
+    pub(super) fn values(&self, node: usize) -> &Values {
+        &self.nodes[node].values
+    }
+
+    /// How many times it was started.
+    pub(super) fn lives(&self, node: usize) -> u64 {
+        self.nodes[node].lives
+    }
+
+    /// Where a party of this name logs.
+    pub(super) fn log_of(&self, name: &NodeId) -> PathBuf {
+        self.command.log_dir.join(format!("{name}.log"))
+    }
+
+    pub(super) fn last_lines(&self, node: usize) -> Vec<String> {
+        log::last_lines(&self.log_of(&self.nodes[node].name))
+    }
+
+    /// Starts a node that does not run; its directory is as it left it.
+    pub(super) fn start(&mut self, node: usize) -> Result<(), String> {
+        let spec = &self.command.spec;
+        let values = &self.nodes[node].values;
+        let words: Vec<String> = spec.command.iter().map(|word| fill(word, values)).collect();
+        let program = program(&words[0], spec.dir.as_deref());
+        let named = |e: io::Error| format!("{}: {e}", program.display());
+        let log = log::open(&self.log_of(&self.nodes[node].name)).map_err(|e| e.to_string())?;
+        let mut command = Command::new(&program);
+        command.args(&words[1..]).args(&self.command.args).current_dir(&self.command.data_dir);
+        command.envs(spec.env.iter().map(|(name, value)| (name, fill(value, values))));
+        command.stdin(Stdio::null());
+        command.stdout(log.try_clone().map_err(named)?).stderr(log);
+        let child = self.command.children.spawn(&mut command).map_err(named)?;
+        self.groups.set(node, Some(child.id()));
+        let watcher = watch(&child).ok();
+        let node = &mut self.nodes[node];
+        node.lives += 1;
+        node.running = Some(Running { child, watcher });
+        Ok(())
+    }
+
+    pub(super) fn kill(&mut self, node: usize) {
+        let Some(mut running) = self.nodes[node].running.take() else { return };
+        self.groups.set(node, None);
+        unwatch(&mut running);
+        // The end of a node that was killed is no news.
+        let _ = self.command.children.kill(&mut running.child);
+    }
+
+    pub(super) fn pause(&self, node: usize) {
+        self.signal(node, Signal::SIGSTOP);
+    }
+
+    pub(super) fn resume(&self, node: usize) {
+        self.signal(node, Signal::SIGCONT);
+    }
+
+    fn signal(&self, node: usize, signal: Signal) {
+        if let Some(running) = &self.nodes[node].running {
+            self.command.children.signal(&running.child, signal);
+        }
+    }
+
+    /// The nodes that have ended by themselves since the last call, and how.
+    pub(super) fn ended(&mut self) -> Vec<(usize, String)> {
+        let mut ended = Vec::new();
+        for node in 0..self.nodes.len() {
+            let slot = &mut self.nodes[node].running;
+            let status = slot.as_mut().and_then(|running| running.child.try_wait().ok().flatten());
+            if let Some(status) = status {
+                ended.push((node, tell_status(status)));
+                // Whatever it started is ended, too.
+                self.kill(node);
+            }
+        }
+        ended
+    }
+
+    /// Asks all nodes to end in order, and gives them some time.
+    fn terminate(&mut self) {
+        for node in 0..self.nodes.len() {
+            self.signal(node, Signal::SIGTERM);
+            self.signal(node, Signal::SIGCONT);
+        }
+        let until = Instant::now() + FAREWELL;
+        let lives = |node: &mut Node| {
+            node.running.as_mut().is_some_and(|r| matches!(r.child.try_wait(), Ok(None)))
+        };
+        while Instant::now() < until && self.nodes.iter_mut().any(lives) {
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Nodes {
+    fn drop(&mut self) {
+        if self.command.spec.stop == Stop::Terminate {
+            self.terminate();
+        }
+        for node in 0..self.nodes.len() {
+            self.kill(node);
+        }
+    }
+}
+
+/// Where a program is: a name without a slash is looked for beside the bench, then where the
+/// shell would; a path is relative to the directory of its spec.
+fn program(word: &str, dir: Option<&Path>) -> PathBuf {
+    if word.contains('/') {
+        return dir.map_or_else(|| PathBuf::from(word), |dir| dir.join(word));
+    }
+    let bench = std::env::current_exe().ok();
+    let beside = bench.and_then(|bench| Some(bench.parent()?.join(word)));
+    beside.filter(|path| path.is_file()).unwrap_or_else(|| PathBuf::from(word))
+}
+
+/// Starts a shell that kills a child's group once the bench is gone, however it ended.
+fn watch(child: &Child) -> io::Result<(Child, ChildStdin)> {
+    use std::os::unix::process::CommandExt;
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", "read -r _; kill -9 \"-$1\"", "sh", &child.id().to_string()]);
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
+    let mut watcher = command.spawn()?;
+    let stdin = watcher.stdin.take().expect("stdin is piped");
+    Ok((watcher, stdin))
+}
+
+/// Ends the watcher before the child, whose number may be another process's afterwards.
+fn unwatch(running: &mut Running) {
+    if let Some((mut watcher, stdin)) = running.watcher.take() {
+        // It may have been killed by others; then there is nothing to end.
+        let _ = watcher.kill();
+        let _ = watcher.wait();
+        drop(stdin);
+    }
+}

@@ -1,0 +1,144 @@
+//! Real servers under the bench: the example of the documentation is found to lose writes, and
+//! nothing that the bench started outlives it.
+
+// A test may fail by unwrapping; its helpers are not known to be tests. Processes end when they
+// end, on the real clock.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
+
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+const LOSSY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/lossy/spec.toml");
+
+fn command(store: &Path, server: &str, flags: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_seaworthy"));
+    command.args(["test", "-w", "lin-kv", "--server", server, "--store"]).arg(store);
+    command.args(flags.split_whitespace());
+    command
+}
+
+fn run(server: &str, flags: &str) -> (Option<i32>, String) {
+    let store = tempfile::tempdir().unwrap();
+    let Output { status, stdout, stderr } = command(store.path(), server, flags).output().unwrap();
+    let text = String::from_utf8_lossy(&stdout).into_owned() + &String::from_utf8_lossy(&stderr);
+    (status.code(), text)
+}
+
+/// The examples are in Python, which not every machine has.
+fn has_python() -> bool {
+    Command::new("python3").arg("--version").output().is_ok_and(|output| output.status.success())
+}
+
+/// A spec in a directory of its own.
+fn spec(dir: &Path, text: &str) -> String {
+    let path = dir.join("spec.toml");
+    fs::write(&path, text).unwrap();
+    path.display().to_string()
+}
+
+#[test]
+fn a_server_that_loses_acknowledged_writes_is_found() {
+    if !has_python() {
+        return;
+    }
+    // One run finds it nearly always; the first that does is the last.
+    let flags = "--node-count 1 --concurrency 12n --rate 100 --time-limit 15 --nemesis kill \
+                 --nemesis-interval 1 --test-count 5";
+    let (status, text) = run(LOSSY, flags);
+    assert_eq!(status, Some(1), "{text}");
+    assert!(text.contains("Analysis invalid!") && text.contains(":linearizable"), "{text}");
+}
+
+#[test]
+fn the_same_server_passes_once_it_saves_first() {
+    if !has_python() {
+        return;
+    }
+    let flags = "--node-count 3 --concurrency 4n --rate 60 --time-limit 8 --nemesis \
+                 partition,kill,pause,one-way,stall,slow --nemesis-interval 2 -- --sync";
+    let (status, text) = run(LOSSY, flags);
+    assert_eq!(status, Some(0), "{text}");
+}
+
+#[test]
+fn flags_that_no_server_can_follow_are_refused_with_a_reason() {
+    for (server, flags, why) in [
+        ("etcd", "--loss 0.1", "use partition, stall and slow"),
+        ("etcd", "--nemesis membership", "changes of members"),
+        ("etcd", "--torn-writes 0.5", "need the simulation"),
+        ("etcd", "-w kafka", "no kafka over the API of etcd; there are lin-kv"),
+        ("etcd", "--bin x", "cannot be used with"),
+        ("etcb", "", "built-in seaworthy-server, etcd"),
+    ] {
+        let flags = format!("--node-count 3 --concurrency 2n {flags}");
+        let (status, text) = run(server, &flags);
+        assert!(status != Some(0) && text.contains(why), "{flags}: {status:?} {text}");
+    }
+}
+
+#[test]
+fn a_server_that_ends_by_itself_breaks_the_test_and_shows_its_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = "command = [\"/bin/sh\", \"-c\", \"echo no disk; exit 3\"]\n[api]\nkind = \"rest\"";
+    let (status, text) = run(&spec(dir.path(), text), "--node-count 1 --concurrency 2");
+    assert_eq!(status, Some(255), "{text}");
+    assert!(text.contains("exited by itself (status 3)") && text.contains("| no disk"), "{text}");
+}
+
+#[test]
+fn a_server_that_never_serves_is_told_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = "command = [\"/bin/sh\", \"-c\", \"sleep 60\"]\n[api]\nkind = \"rest\"";
+    let flags = "--node-count 1 --concurrency 2 --init-timeout 1";
+    let (status, text) = run(&spec(dir.path(), text), flags);
+    assert_eq!(status, Some(255), "{text}");
+    assert!(text.contains("not healthy in time"), "{text}");
+}
+
+/// The processes whose command line has `mark`, as `/proc` lists them.
+fn processes(mark: &str) -> Vec<String> {
+    let lines = fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| {
+        let line = fs::read(entry.path().join("cmdline")).ok()?;
+        let line = String::from_utf8_lossy(&line).replace('\0', " ");
+        line.contains(mark).then_some(line)
+    });
+    lines.collect()
+}
+
+/// A bench whose three servers run and sleep, each with `mark` in its
+/// command line.
+fn begun(dir: &Path, mark: &str) -> Child {
+    let text = format!(
+        "command = [\"/bin/sh\", \"-c\", \"sleep 61 & sleep 62; : {mark}\"]\n[api]\nkind = \"rest\""
+    );
+    let flags = "--node-count 3 --concurrency 2n --init-timeout 50";
+    let mut command = command(dir, &spec(dir, &text), flags);
+    let bench = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    await_that("three servers run", || processes(mark).len() >= 3);
+    bench
+}
+
+fn await_that(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{what}");
+        sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn no_server_outlives_the_bench_however_it_ends() {
+    for (signal, mark) in [(Signal::SIGINT, "mark-of-int"), (Signal::SIGKILL, "mark-of-kill")] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut bench = begun(dir.path(), mark);
+        kill(Pid::from_raw(bench.id().cast_signed()), signal).unwrap();
+        bench.wait().unwrap();
+        await_that("no server is left", || processes(mark).is_empty());
+    }
+}

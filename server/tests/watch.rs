@@ -1,4 +1,4 @@
-//! Watches and leases of running servers: what the comparison with etcd does not see.
+//! Watches and leases of running servers: the promises that the comparison with etcd does not see.
 
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::print_stdout)]
 

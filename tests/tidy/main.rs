@@ -21,7 +21,11 @@ const LINES_MAX: usize = 500;
 /// A function longer than this fails.
 const FUNCTION_LINES_MAX: usize = 70;
 /// Functions that are longer and known, by file and name, and how long they may be.
-const KNOWN_LONG: [(&str, &str, usize); 1] = [("bench/src/bin/mutants/schedule.rs", "fn of(", 80)];
+const KNOWN_LONG: [(&str, &str, usize); 3] = [
+    ("bench/src/bin/mutants/schedule.rs", "fn of(", 80),
+    ("server/src/server.rs", "fn run(", 95),
+    ("server/tests/cluster.rs", "fn six_mix_ups_are_six_refusals(", 75),
+];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -31,7 +35,7 @@ fn root() -> &'static Path {
 fn sources() -> Vec<(PathBuf, String)> {
     let root = root();
     let mut found = Vec::new();
-    let tops = ["src", "tests", "workloads", "bench"];
+    let tops = ["src", "tests", "workloads", "bench", "server"];
     let mut open: Vec<PathBuf> = tops.iter().map(|top| root.join(top)).collect();
     while let Some(dir) = open.pop() {
         for entry in fs::read_dir(&dir).unwrap() {

@@ -6,11 +6,17 @@ use std::path::Path;
 use crate::{complain, sources};
 
 /// The words, and how many of a thousand words of comments each may be.
-const LIMITS: [(&str, f64); 5] =
-    [("what is", 0.2), ("nobody", 0.2), ("somebody", 0.2), ("whoever", 0.2), ("everybody", 0.2)];
+const LIMITS: [(&str, f64); 6] = [
+    ("what ", 1.0),
+    ("what is", 0.2),
+    ("nobody", 0.2),
+    ("somebody", 0.2),
+    ("whoever", 0.2),
+    ("everybody", 0.2),
+];
 /// Packages whose comments are counted apart, with the fewest words that they have. The others,
 /// with all tests of the main package, are counted together.
-const AREAS: [(&str, usize); 2] = [("bench", 10_000), ("", 10_000)];
+const AREAS: [(&str, usize); 3] = [("bench", 10_000), ("server", 5_000), ("", 10_000)];
 
 /// The area of a file.
 fn area(path: &Path) -> &'static str {

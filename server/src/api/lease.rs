@@ -29,7 +29,7 @@ impl App {
         if request.id == 0 {
             request.id = random_id()?;
         }
-        // A lease must outlive the election of a leader. What is too long stays so, and is
+        // A lease must outlive the election of a leader. A time that is too long stays so, and is
         // refused where the log decides.
         let least = self.limits.min_lease_seconds.min(MAX_LEASE_SECONDS);
         request.ttl = request.ttl.max(least);

@@ -1,4 +1,4 @@
-//! What happened to keys, from a revision on: what a watch tells.
+//! The changes of keys from a revision on, for watches.
 //!
 //! The history is read from the store itself, in pieces of bounded size that never part a
 //! revision. So a watch needs no queue, and one that is slow costs nothing while it waits.
@@ -74,8 +74,8 @@ const PIECE_BYTES: usize = 64 << 10;
 const PIECE_VERSIONS: usize = 10_000;
 
 impl Store {
-    /// What happened to `keys` in the revisions from `from` on: all of it, or as much as makes a
-    /// piece.
+    /// Returns the events of `keys` in the revisions from `from` on: all of them, or as many as
+    /// make a piece.
     ///
     /// # Errors
     /// If that is not kept any more.
@@ -171,5 +171,5 @@ impl Piece<'_> {
     }
 }
 
-/// What an event takes besides its bytes.
+/// The cost of an event besides its bytes.
 const EVENT_BYTES: usize = 32;

@@ -21,7 +21,7 @@ pub struct Lease {
     pub(super) seconds: i64,
     /// The number of its grant. An id can be granted again; this never is.
     pub(super) serial: u64,
-    /// What is attached to it.
+    /// The keys that are attached to it.
     pub(super) keys: OrdSet<Key>,
 }
 

@@ -10,10 +10,10 @@
 //!
 //! # The files
 //!
-//! `store` holds the maps and the changes to them; `range` reads; `write` carries out the
-//! commands; `txn` transactions; `lease` the leases and the keys attached to them; `history`
-//! tells what happened, for watches; `check` refuses malformed requests before they reach a
-//! log; `command` and `snapshot` are the bytes.
+//! `store` holds the maps and the changes to them; `range` reads; `write` carries out the commands;
+//! `txn` transactions; `lease` the leases and the keys attached to them; `history` tells the
+//! events, for watches; `check` refuses malformed requests before they reach a log; `command` and
+//! `snapshot` are the bytes.
 //!
 //! # Deliberately missing
 //!

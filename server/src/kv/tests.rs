@@ -126,7 +126,7 @@ proptest! {
         store.apply(&Command::Put(put("last", ""))).unwrap();
         let revision = store.revision();
         store.apply(&Command::Compact(pb::CompactionRequest { revision, physical: false })).unwrap();
-        // Only what exists now is kept, once.
+        // Only the present version of each key is kept, once.
         prop_assert_eq!(store.versions(), store.len());
         prop_assert_eq!(store.history.len(), store.len());
         let mut one = Store::default();

@@ -67,7 +67,7 @@ impl Deadlines {
     /// such lease, or if its time is over: then its end may already stand in the log.
     pub fn renew(&mut self, now: Time, id: i64) -> Option<Duration> {
         let held = self.leases.get_mut(&id)?;
-        // Guard: what may have ended must not be promised to live.
+        // Guard: a lease that may have ended must not be promised to live.
         if held.until <= now {
             return None;
         }

@@ -119,8 +119,8 @@ impl<'a> Envelope<'a> {
         }
     }
 
-    /// Whether another server may ask the leader to append it: what is the leader's own to say
-    /// is not said for it.
+    /// Whether another server may ask the leader to append it: the end of a lease is the leader's
+    /// own decision.
     pub(super) fn may_be_forwarded(&self) -> bool {
         !matches!(self, Envelope::Expire(_))
     }

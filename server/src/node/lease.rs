@@ -2,12 +2,12 @@
 //!
 //! A server that is asked to keep a lease alive, or how long it has, asks the leader, until it
 //! answers or the request times out. The leader renews the lease *first*, and then has a quorum
-//! confirm that it still leads (ReadIndex): whoever leads next begins after that moment, and
-//! gives the lease its full time from then on. So a deposed leader promises nothing, and a
-//! sign of life costs no entry of the log.
+//! confirm that it still leads (ReadIndex): the next leader begins after that moment, and gives the
+//! lease its full time from then on. So a deposed leader promises nothing, and a sign of life costs
+//! no entry of the log.
 //!
 //! The leader proposes the end of a lease itself, in its own term, and the entry is never sent on
-//! to another leader: what it says is true only of the time that this leader has measured.
+//! to another leader: it is true only by the time that this leader has measured.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -27,7 +27,7 @@ const RETRY: Duration = Duration::from_millis(400);
 /// How many leases end with one entry of the log.
 const ENDS_AT_ONCE: usize = 500;
 
-/// What the leader is asked about a lease.
+/// A question to the leader about a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Question {
     /// To keep it alive.
@@ -39,7 +39,7 @@ pub enum Question {
 /// A question on its way to the leader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Asked {
-    /// What its asker calls it.
+    /// The asker's number for it.
     number: u64,
     lease: i64,
     question: Question,
@@ -213,7 +213,7 @@ impl Node {
         }
     }
 
-    /// Follows what the log has decided about leases.
+    /// Follows the log's decisions about leases.
     pub(super) fn follow_lease(&mut self, command: &Command) {
         let Some((_, deadlines)) = &mut self.leases.reign else { return };
         match command {
@@ -291,7 +291,7 @@ impl Node {
         }
     }
 
-    /// A quorum has confirmed what was answered before the confirmation began.
+    /// A quorum has confirmed the answers from before the confirmation began.
     pub(super) fn confirmed_leases(&mut self, context: ReadContext) {
         let confirming = self.leases.confirming.take_if(|(own, _)| *own == context);
         for ((from, asked), left) in confirming.into_iter().flat_map(|(_, answers)| answers) {

@@ -103,7 +103,7 @@ fn a_sign_of_life_that_comes_when_time_is_over_waits_for_the_end() {
     assert_eq!(world.left(late), None);
     others.iter().for_each(|n| world.start(*n));
     world.run(4000);
-    // Whoever led then has decided: it was renewed and lives, or it is gone and was not.
+    // The leader of that time has decided: it was renewed and lives, or it is gone and was not.
     let is_renewed = world.left(late).expect("answered by now").is_some();
     assert!(!is_renewed || world.has_lease(leader, 7));
 }
@@ -126,7 +126,7 @@ fn a_new_leader_gives_the_full_time_again() {
 /// Leases as clients see them, and as the log has decided.
 #[derive(Default)]
 struct Ledger {
-    /// What was asked of which lease, and when.
+    /// The questions, each with its lease and its time.
     asked: Vec<(Token, i64, Time)>,
     /// When the last grant or sign of life was sent that was answered well.
     promised: BTreeMap<i64, Time>,

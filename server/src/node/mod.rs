@@ -24,10 +24,10 @@
 //! # The files
 //!
 //! `admit` decides who is listened to, by `lineage`; `client` holds writes and reads that wait,
-//! `lease` what is asked about leases; `flush` the end of a turn, when the core's wishes become
-//! effects; `apply` what the log decides, `answer` what is kept of it for a retry; `machine` the
-//! replicated state; `envelope`, `record` and `wire` are the bytes in the log, on disk and
-//! between servers.
+//! `lease` questions about leases; `flush` the end of a turn, when the core's wishes become
+//! effects; `apply` carries out entries of the log, `answer` keeps their results for a retry;
+//! `machine` the replicated state; `envelope`, `record` and `wire` are the bytes in the log, on
+//! disk and between servers.
 
 mod admit;
 mod answer;

@@ -134,7 +134,7 @@ mod tests {
         assert_eq!(hex, PINNED, "bump peer::VERSION and record::FORMAT, and pin the new bytes");
     }
 
-    /// What version 2 writes.
+    /// The bytes that version 2 writes.
     const PINNED: &str = "\
         0c010203000100020901020301000101020302020806050302090002090101630209020201ac0200\
         0001020303050901020304050801070102030505000801070102030602040201ac02000003630101\

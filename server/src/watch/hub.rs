@@ -80,7 +80,7 @@ impl Hub {
         if self.by_watcher.is_empty() {
             return concerned;
         }
-        // Guard: of what was compacted unseen, anything may concern anyone.
+        // Guard: any event that was compacted unseen may concern any watch.
         if after < store.compacted() {
             concerned.extend(self.by_watcher.keys().map(|watcher| (*watcher, after + 1)));
             return concerned;

@@ -1,9 +1,9 @@
 //! Watches of a running server: between the node's thread and the tasks of the API.
 //!
 //! The node's thread publishes its state after each turn that changed it, which costs a clone and
-//! so nothing, and only while there are watches. One task looks at what is new and wakes the
-//! streams that it concerns. Each stream has a task, which reads the history and sends; when its
-//! client does not read, it waits, and holds neither a state nor a queue meanwhile.
+//! so nothing, and only while there are watches. One task looks at new events and wakes the streams
+//! that they concern. Each stream has a task, which reads the history and sends; when its client
+//! does not read, it waits, and holds neither a state nor a queue meanwhile.
 
 // Streams are tasks, and progress is told by the clock.
 #![allow(clippy::disallowed_methods)]
@@ -53,7 +53,7 @@ struct Shared {
     mailboxes: BTreeMap<u64, Arc<Mailbox>>,
 }
 
-/// What a stream is told.
+/// The marks by which a stream learns of events.
 #[derive(Debug, Default)]
 struct Mailbox {
     /// The watches that something happened to, and since which revision.
@@ -102,7 +102,7 @@ impl Watches {
         self.led.subscribe()
     }
 
-    /// Looks at what is new, for ever, and wakes the streams that it concerns.
+    /// Looks at new events, for ever, and wakes the streams that they concern.
     pub async fn run(self: Arc<Watches>) {
         let mut changes = self.store.subscribe();
         while changes.changed().await.is_ok() {

@@ -1,4 +1,4 @@
-//! Watches: what happened to keys, told in order, each change once.
+//! Watches: the changes of keys, told in order, each once.
 //!
 //! Every watch is served from the history that the store keeps anyway
 //! ([`crate::kv::Store::changes`]), so it needs no queue. It has a place, the next revision to
@@ -11,7 +11,7 @@
 //!
 //! `Hub` and `Stream` are pure: revisions in, responses out.
 //!
-//! # What a client can rely on
+//! # The promises to a client
 //!
 //! Events of a watch are *ordered* by revision, *unique*, and *reliable*: none is missing between
 //! the first and the last one seen. They are *atomic*: all of a revision come in one response, or in

@@ -146,7 +146,7 @@ impl World {
         seen.events.extend(response.events);
     }
 
-    /// Whether a watch has seen exactly what it must, up to a revision.
+    /// Asserts that a watch has seen exactly the events that it must, up to a revision.
     fn check(&self, id: i64, upto: i64) {
         let seen = &self.seen[&id];
         let is_in = |event: &&Event| {
@@ -212,7 +212,7 @@ proptest! {
         for (id, seen) in &world.seen {
             match seen.ended {
                 None => world.check(*id, now),
-                // What it saw before its end is whole up to the last event.
+                // Its events before its end are whole up to the last one.
                 Some(_) => world.check(*id, seen.events.last().map_or(0, revision)),
             }
         }

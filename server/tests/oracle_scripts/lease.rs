@@ -1,4 +1,4 @@
-//! Requests about leases, and what of their answers is compared.
+//! Requests about leases, and the parts of their answers that are compared.
 
 use proptest::prelude::*;
 use seaworthy_server::proto::etcdserverpb as pb;
@@ -26,7 +26,7 @@ pub fn id() -> impl Strategy<Value = i64> {
 }
 
 pub fn lease_op() -> impl Strategy<Value = LeaseOp> {
-    // Long lives: what ends by itself ends at another moment on each side.
+    // Long lives: a lease that ends by itself ends at another moment on each side.
     let ttl = prop_oneof![
         6 => 100_i64..200,
         1 => Just(9_000_000_000),

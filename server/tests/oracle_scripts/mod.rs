@@ -1,7 +1,6 @@
 //! Random scripts of requests, and the parts of the answers that are compared.
 //!
-//! Revisions in a script are relative to the one at its beginning, which each side has for
-//! itself; so a script means the same whatever was before it, and can be shrunk.
+//! Revisions are relative to the beginning of a script, so that it can be shrunk and run anywhere.
 
 #![allow(unreachable_pub, missing_docs)]
 
@@ -191,9 +190,8 @@ fn txn() -> impl Strategy<Value = Txn> {
     )
 }
 
-/// A put that keeps the value of a key that the same transaction has deleted, unseen because
-/// the deletion has no end, makes every server of an etcd cluster panic.
-/// This server refuses the transaction (`kv/tests.rs`); it is not compared.
+/// Not compared: a put that keeps the value of a key that the same transaction has deleted, unseen
+/// as the deletion has no end. It makes etcd's servers panic; this one refuses it (`kv/tests.rs`).
 impl Txn {
     fn ops(&self) -> impl Iterator<Item = &Op> {
         self.success.iter().chain(&self.failure)

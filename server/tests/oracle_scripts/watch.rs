@@ -36,7 +36,7 @@ pub fn watch_op() -> impl Strategy<Value = WatchOp> {
     ]
 }
 
-/// What a watch was told, by its id: a line an event.
+/// The events that a watch was told, by its id: a line an event.
 pub type Told = BTreeMap<i64, Vec<String>>;
 
 /// One stream of watches of a script.
@@ -133,7 +133,7 @@ impl Watching {
 /// Waits until both sides have told the same.
 ///
 /// # Errors
-/// What each has told, if they do not agree.
+/// The events that each has told, if they do not agree.
 pub async fn settle(theirs: &mut Watching, ours: &mut Watching) -> Result<(), String> {
     let began = Instant::now();
     let past = std::mem::take(&mut theirs.reads_past) | std::mem::take(&mut ours.reads_past);

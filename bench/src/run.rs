@@ -1,4 +1,4 @@
-//! One run from its description to what it leaves behind, on either backend.
+//! One run from its description to its report, on either backend.
 //!
 //! ```
 //! use seaworthy_bench::challenge::builtin;
@@ -83,7 +83,7 @@ impl<'a, 'w> Run<'a, 'w> {
         self
     }
 
-    /// Lets nothing look inside of simulated nodes: what counts is what clients see.
+    /// Lets nothing look inside of simulated nodes: only the history of clients counts.
     #[must_use]
     pub fn uninspected(mut self) -> Run<'a, 'w> {
         self.inspector = None;

@@ -171,7 +171,7 @@ fn the_command_line_says_what_an_object_begins_with() {
     assert_eq!(begin("register", "3").0, Some(0));
     assert_eq!(begin("register", "4").0, Some(1));
     for (model, fits) in [("mutex", "held"), ("multi-register", "a map"), ("queue", "a sequence")] {
-        // A usage error names the flag, its value and what would fit.
+        // A usage error names the flag, its value and the values that would fit.
         let (status, text) = begin(model, "3");
         assert_eq!(status, Some(254), "{text}");
         assert!(text.contains("--initial 3: ") && text.contains(fits), "{text}");

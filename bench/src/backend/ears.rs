@@ -1,4 +1,4 @@
-//! How the world hears what happens in other threads.
+//! How the world hears of events in other threads.
 
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::time::Duration;
@@ -7,7 +7,7 @@ use std::time::Duration;
 /// prints faster is held up by its own pipe.
 const BACKLOG: usize = 10_000;
 
-/// How long the loop may wait without a look at what was asked of the bench.
+/// How long the loop may wait without a look at signals to the bench.
 const GLANCE: Duration = Duration::from_millis(100);
 
 /// The receiving end of a backend with threads. The sending end must live as long.
@@ -21,7 +21,7 @@ pub(super) fn ears<T>() -> (SyncSender<T>, Ears<T>) {
 
 impl<T> Ears<T> {
     /// Waits for something to be heard, at most for `patience` and never for long, so that
-    /// the caller can look at what was asked of the bench. Hands out a bounded helping, so
+    /// the caller can look at signals to the bench. Hands out a bounded helping, so
     /// that a child that never stops printing cannot stop time.
     pub fn listen(&self, patience: Duration) -> impl Iterator<Item = T> {
         let first = match self.0.recv_timeout(patience.min(GLANCE)) {

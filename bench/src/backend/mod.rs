@@ -40,8 +40,8 @@ pub trait Cluster {
     /// SIGKILL: whatever was not on stable storage is gone.
     fn kill(&mut self, now: Time, node: usize);
 
-    /// The disk of a node that was killed is lost with it. Real processes keep theirs: what
-    /// they write, and where, is their own affair.
+    /// The disk of a node that was killed is lost with it. Real processes keep theirs: their files
+    /// are their own affair.
     fn wipe(&mut self, _node: usize) {}
 
     /// SIGSTOP.

@@ -207,7 +207,7 @@ impl Challenge for Builtin {
     }
 
     fn arguments(&self) -> Vec<String> {
-        // Nodes that serve everything cannot know what a bare `read` means while all that ever
+        // Nodes that serve everything cannot know the meaning of a bare `read` while all that ever
         // happened was reads; an exploration meets such runs.
         vec![served(self.name).to_owned()]
     }

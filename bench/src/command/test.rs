@@ -23,7 +23,7 @@ use crate::store::RunDir;
 use crate::world::journal::Journal;
 use crate::world::{Blame, Phase, Progress, Report};
 
-/// Tests nodes and judges what their clients saw.
+/// Tests nodes and judges the history of their clients.
 ///
 /// Without --bin, our own nodes run in a simulation on virtual time, determined by
 /// --seed; with it, the binary runs as real processes.
@@ -289,8 +289,8 @@ fn broken(report: &Report) -> Option<Exit> {
     Some(crash(&format!("node {} {}, so the test is broken", dead.node, dead.fault)))
 }
 
-/// Takes back the verdict of a run that was ended before its time, and tells what was
-/// found until then.
+/// Takes back the verdict of a run that was ended before its time, and tells the findings until
+/// then.
 fn interrupt(outcome: &mut Outcome) -> String {
     let found = match outcome.verdict {
         Verdict::Invalid => format!("found so far: {}", reasons(&outcome.findings).join("; ")),

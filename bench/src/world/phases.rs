@@ -26,7 +26,7 @@ impl<C: Cluster> World<C> {
         self.settle();
     }
 
-    /// Moves on if what the phase waits for has come.
+    /// Moves on if the event that the phase waits for has come.
     fn check_phase(&mut self) {
         match self.phase {
             Phase::Init if self.lifecycle.all_answered() => {

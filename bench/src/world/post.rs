@@ -28,7 +28,7 @@ impl<C: Cluster> World<C> {
         }
     }
 
-    /// Checks what a node sends, as Maelstrom does: after one message to or from an
+    /// Checks a node's messages, as Maelstrom does: after one message to or from an
     /// address that does not exist the node is mute. It may well send in the name of
     /// another node or of a client, as nodes that forward requests do.
     fn accept(&mut self, node: usize, packet: Packet) {

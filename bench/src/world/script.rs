@@ -22,7 +22,7 @@ pub struct PlannedOp {
     pub at: Duration,
     /// Who invokes it.
     pub worker: usize,
-    /// What.
+    /// The operation.
     pub op: Invocation,
 }
 

@@ -5,7 +5,7 @@
 //! child is the leader of a process group, and signals go to the whole group, so that a wrapper
 //! script does not shield the node behind it.
 
-// Real time, threads and signals are what this module is for.
+// Real time, threads and signals are the business of this module.
 #![allow(clippy::disallowed_methods)]
 
 mod children;
@@ -285,7 +285,7 @@ fn write_all(stdin: ChildStdin, lines: &Receiver<(u64, Packet)>) {
     }
 }
 
-/// Copies what a node logs to its file, and to the bench's stderr with the node's name.
+/// Copies the log of a node to its file, and to the bench's stderr with the node's name.
 fn echo(stderr: ChildStderr, mut log: Option<File>, name: &NodeId) {
     let mut lines = BufReader::new(stderr);
     let mut line = Vec::new();

@@ -4,7 +4,7 @@
 //! since the client has noted that the outcome is open. The thread of a client that gave up is
 //! free again at that moment, too.
 
-// Real time and threads are what this module is for.
+// Real time and threads are the business of this module.
 #![allow(clippy::disallowed_methods)]
 
 use std::collections::BTreeMap;

@@ -1,6 +1,6 @@
 //! Waiting until a server serves.
 
-// Real time is what a start takes.
+// A start takes real time.
 #![allow(clippy::disallowed_methods)]
 
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};

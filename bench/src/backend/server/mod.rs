@@ -13,7 +13,7 @@
 //! be removed and added, which no spec can say yet), faults between clients and servers, and
 //! clocks. A run that asks for them is refused.
 
-// Real time, threads and signals are what this module is for.
+// Real time, threads and signals are the business of this module.
 #![allow(clippy::disallowed_methods)]
 
 mod api;

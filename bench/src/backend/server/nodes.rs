@@ -1,6 +1,6 @@
 //! The servers' processes, with their ports, directories and logs.
 
-// Real time, threads and signals are what this module is for.
+// Real time, threads and signals are the business of this module.
 #![allow(clippy::disallowed_methods)]
 
 use std::fs;

@@ -1,8 +1,8 @@
 //! The network between servers: TCP proxies that the peers dial.
 //!
-//! Each node advertises the port of a proxy of its own; the bench learns from the kernel who
-//! dials it ([`super::owner`]), so that each connection has a direction there and one back. What
-//! a packet filter would do to packets, a proxy does to the bytes of a stream:
+//! Each node advertises the port of a proxy of its own; the bench learns from the kernel who dials
+//! it ([`super::owner`]), so that each connection has a direction there and one back. As a packet
+//! filter would treat packets, so a proxy treats the bytes of a stream:
 //!
 //! * a direction that is **cut** holds back all bytes, the end of the stream included. When the
 //!   cut ends, a connection that lost any is reset, as after too many retransmissions; one that
@@ -13,7 +13,7 @@
 //! One difference to a packet filter: a connection that is opened during a cut is accepted, and
 //! nothing comes through. Bytes that are already in a buffer of the receiver's kernel arrive.
 
-// Real sockets, time and threads are what this module is for.
+// Real sockets, time and threads are the business of this module.
 #![allow(clippy::disallowed_methods)]
 
 use std::collections::VecDeque;

@@ -54,7 +54,7 @@ pub enum Stop {
     /// With SIGKILL, at once.
     #[default]
     Kill,
-    /// With SIGTERM; what lives after two seconds is killed.
+    /// With SIGTERM; a process that lives after two seconds is killed.
     Terminate,
 }
 
@@ -136,7 +136,7 @@ impl Spec {
     /// The built-in spec of this name, or the one in the file of this name.
     ///
     /// # Errors
-    /// A sentence on what is wrong with it, with the place.
+    /// A sentence on its fault, with the place.
     pub fn load(name: &str) -> Result<Spec, String> {
         if let Some((_, text)) = BUILTIN.iter().find(|(known, _)| *known == name) {
             return Spec::parse(name, text);

@@ -33,8 +33,8 @@ const KNOBS: &[Knob] = &[
     ("--append-bytes", &["1000", "5000", "100000"]),
 ];
 
-/// The options of a server, from the arguments of the nodes. The timing is what an operator would
-/// choose for a network whose longest link takes `farthest_ms`.
+/// The options of a server, from the arguments of the nodes. The timing suits an operator's network
+/// whose longest link takes `farthest_ms`.
 fn options(args: &[String], farthest_ms: f64) -> Result<Options, String> {
     let farthest_ms = farthest_ms as u64;
     let mut options = Options {

@@ -3,7 +3,7 @@
 //! A client of the bench needs one thing of an error: whether the operation certainly never
 //! happens. An error that promises that is *definite*, and the operation failed; any other
 //! leaves the outcome open, and the checkers take both into account. One table, [`of_grpc`],
-//! serves everything that speaks gRPC's codes; [`of_http`] serves what happens below.
+//! serves everything that speaks gRPC's codes; [`of_http`] serves the failures below.
 
 use seaworthy::message::ErrorCode;
 
@@ -35,7 +35,7 @@ impl Refused {
     }
 }
 
-/// A row: a code of gRPC, a part of the message (empty: any), and what it means.
+/// A row: a code of gRPC, a part of the message (empty: any), and its meaning.
 type Row = (u32, &'static str, ErrorCode);
 
 /// The codes of gRPC. The first row that fits counts; no row fits: the outcome is open.
@@ -52,7 +52,7 @@ const TABLE: [Row; 10] = [
     // Looked at before anything is proposed; that the space is used up, by all members alike.
     (8, "too many requests", ErrorCode::TEMPORARILY_UNAVAILABLE),
     (8, "database space exceeded", ErrorCode::TEMPORARILY_UNAVAILABLE),
-    // Everything else is open: UNAVAILABLE (14) is what a server says that gave up waiting for
+    // Everything else is open: UNAVAILABLE (14) comes from a server that gave up waiting for
     // a proposal that may be in a log ("request timed out", "leader changed"), and so are
     // DEADLINE_EXCEEDED (4), CANCELLED (1), UNKNOWN (2), ABORTED (10), INTERNAL (13).
 ];

@@ -35,8 +35,8 @@ impl Directory {
         Directory { parties: nodes.chain(services).collect() }
     }
 
-    /// Who `id` is, if anybody. Any number can be a client's: clients that have
-    /// gone still get late replies, which is no fault of the node.
+    /// The holder of `id`, if there is one. Any number can be a client's: clients that have
+    /// gone still get late replies, which is not a fault of the node.
     pub fn find(&self, id: &NodeId) -> Option<Party> {
         if let Some(party) = self.parties.get(id) {
             return Some(*party);

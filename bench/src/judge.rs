@@ -230,7 +230,7 @@ fn is_answer(completion: &Op) -> bool {
     match completion.kind {
         OpType::Ok => true,
         OpType::Fail => !excuse,
-        // Kafka's crash is no question, so it needs no answer.
+        // Kafka's crash is not a question, so it needs no answer.
         OpType::Info | OpType::Invoke => completion.f == "crash",
     }
 }

@@ -127,7 +127,7 @@ impl<L: Lattice> Engine<L> {
     pub fn start(&mut self, now: Time) {
         if let Some(target) = self.join_target() {
             self.send(now, target, SendMode::ASK);
-            // If all start together, everyone speaks to the hub before that.
+            // If all start together, every node speaks to the hub before that.
             self.survey_at = Some(now + self.pace.answer());
         }
         self.schedule(now);
@@ -253,7 +253,7 @@ impl<L: Lattice> Engine<L> {
         }
     }
 
-    /// A hub asks everyone it has not heard in this incarnation.
+    /// A hub asks every node it has not heard in this incarnation.
     fn survey(&mut self, now: Time) {
         for rank in self.others() {
             let peer = self.peer(rank);

@@ -130,7 +130,7 @@ impl Log {
     }
 
     /// Whether the log holds this very entry. Committed entries that are compacted
-    /// are held by everyone (Leader Completeness), so they match.
+    /// are held by every leader (Leader Completeness), so they match.
     pub(super) fn matches(&self, id: LogId) -> bool {
         match self.term(id.index) {
             Some(term) => term == id.term,

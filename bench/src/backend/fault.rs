@@ -5,7 +5,7 @@ use std::fmt;
 /// How a node can break the rules of the protocol, whatever the workload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NodeFault {
-    /// A line on stdout that is no message.
+    /// A line on stdout that is not a message.
     Garbage {
         /// The line, shortened.
         line: String,

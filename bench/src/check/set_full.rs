@@ -9,7 +9,7 @@
 //! Stricter than Jepsen's set-full on purpose:
 //! * an element that occurs twice in one read makes it invalid (Jepsen means to, but tests for a
 //!   frequency below 1);
-//! * an element that was read before anybody added it is a *phantom* and makes it invalid, under
+//! * an element that was read before any client added it is a *phantom* and makes it invalid, under
 //!   the keys `:phantom-count` and `:phantom`, which appear only then (Jepsen ignores it).
 //!
 //! An element that is added twice counts once, from its first add on.

@@ -44,7 +44,7 @@ pub fn main(challenges: impl Into<Challenges>) -> ExitCode {
         Ok(cli) => cli,
         Err(error) => {
             let status = if error.use_stderr() { USAGE_STATUS } else { 0 };
-            // The terminal may be gone, and with it everyone to tell.
+            // The terminal may be gone, and with it every reader.
             let _ = error.print();
             return ExitCode::from(status);
         }

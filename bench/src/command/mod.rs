@@ -79,7 +79,7 @@ fn print_json(value: &serde_json::Value) {
 }
 
 /// Prints a line. A closed pipe (`| head -1`) changes no verdict, so
-/// it is no error.
+/// it is not an error.
 #[allow(clippy::print_stdout, reason = "the test harness captures only the macros")]
 pub fn say(line: impl Display) {
     if IS_FOR_JSON.load(Ordering::Relaxed) {

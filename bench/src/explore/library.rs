@@ -169,7 +169,8 @@ impl Explore {
     /// The lowest seed that fails, shrunk.
     ///
     /// # Panics
-    /// If the bench itself fails: a test cannot go on then. And if no operation succeeded at all: that is no test.
+    /// If the bench itself fails: a test cannot go on then. And if no operation succeeded at all:
+    /// that is not a test.
     pub fn run(&self) -> Result<Sums, Box<Failed>> {
         let space = self.space();
         let swarm = Swarm {

@@ -25,7 +25,7 @@ use crate::edn::{Edn, ParseError, Reader};
 /// Reads a history from a text in any of the formats.
 ///
 /// # Errors
-/// If the text is no history.
+/// If the text is not a history.
 pub fn from_text(text: &str) -> Result<History, ReadError> {
     from_text_as(text, Hints::default())
 }
@@ -33,7 +33,7 @@ pub fn from_text(text: &str) -> Result<History, ReadError> {
 /// The same, with hints.
 ///
 /// # Errors
-/// If the text is no history.
+/// If the text is not a history.
 pub fn from_text_as(text: &str, hints: Hints) -> Result<History, ReadError> {
     let builder = Builder { hints, ..Builder::default() };
     builder.read(text, Notation::of(text)).map(|(ops, _)| ops)
@@ -215,7 +215,7 @@ impl Builder {
     /// The operations of a text, and, if values are missing, where they are.
     ///
     /// # Errors
-    /// If the text is no history.
+    /// If the text is not a history.
     pub(super) fn read(
         mut self,
         text: &str,

@@ -47,7 +47,7 @@ impl Tape {
     /// Reads a history from a text in any of the formats.
     ///
     /// # Errors
-    /// If the text is no history.
+    /// If the text is not a history.
     pub fn new(text: String, hints: Hints) -> Result<Tape, ReadError> {
         let notation = Notation::of(&text);
         let builder = Builder::lean(hints);

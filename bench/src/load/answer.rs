@@ -113,7 +113,7 @@ impl Answer {
     }
 
     /// Why this was taken for no answer by a client that asked requests up to the number
-    /// `last`; none if it answers an older one, which is no mistake.
+    /// `last`; none if it answers an older one, which is not a mistake.
     pub fn astray(&self, last: u64) -> Option<String> {
         let kind = self.kind().unwrap_or("message".into());
         let remedy = "must hold the msg_id of the request that it answers, an integer";

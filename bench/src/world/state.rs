@@ -34,7 +34,7 @@ pub struct Blame {
     pub last_printed: Vec<String>,
 }
 
-/// Something a node did that is no fault, but explains why it was not understood.
+/// Something a node did that is not a fault, but explains why it was not understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hint {
     /// Which node.

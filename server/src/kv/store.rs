@@ -44,7 +44,7 @@ pub(super) struct Version {
     pub(super) body: Option<Body>,
 }
 
-/// The contents of a version that is no tombstone.
+/// The contents of a version that is not a tombstone.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Body {
     pub(super) value: Arc<[u8]>,

@@ -148,7 +148,7 @@ impl Asked {
                 let request = pb::CompactionRequest { revision, physical: false };
                 Next::Ask(command(&Command::Compact(request)))
             }
-            // That another client was faster is no failure.
+            // That another client was faster is not a failure.
             (Asked::Compact, Reply::Done(..)) => Next::Answer(json!({"type": "compact_ok"})),
             (Asked::Write, Reply::Done(_, Ok(answer))) => {
                 Next::Answer(json!({"type": "write_ok", "revision": revision(&answer)}))

@@ -380,7 +380,7 @@ impl Range {
             revision: self.revision.at(base),
             sort_order: self.sort.0,
             sort_target: self.sort.1,
-            // One of several servers may be behind; that is no difference.
+            // One of several servers may be behind; that is not a difference.
             serializable: false,
             keys_only,
             count_only,
@@ -460,7 +460,7 @@ fn rebase_header(header: &mut Option<pb::ResponseHeader>, base: i64) {
     }
 }
 
-/// Zero is no revision.
+/// Zero is not a revision.
 fn rebase(revision: &mut i64, base: i64) {
     if *revision != 0 {
         *revision -= base;

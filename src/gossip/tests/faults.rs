@@ -1,4 +1,4 @@
-//! Bad weather: random faults, then quiet, then everyone must agree and be silent.
+//! Bad weather: random faults, then quiet, then all nodes must agree and be silent.
 
 use super::net::{Net, Weather};
 use crate::gossip::{Counter, Element, GrowSet, Lattice, Options, Overlay, Rank};
@@ -85,7 +85,7 @@ fn any(seed: u64) -> Overlay {
     }
 }
 
-/// Sets: everyone ends with the same elements, and with all of them if disks last.
+/// Sets: every node ends with the same elements, and with all of them if disks last.
 fn sets_agree(seed: u64, faults: Faults) {
     let mut next = 0;
     let mut accepted = Vec::new();

@@ -14,7 +14,7 @@ use crate::gossip::{Element, GrowSet, Options, Rank};
 
 #[derive(goldenscript::Command)]
 enum Command {
-    /// Starts a cluster and lets everyone find the hub.
+    /// Starts a cluster and lets every node find the hub.
     Cluster {
         nodes: u16,
         #[arg(key, optional)]

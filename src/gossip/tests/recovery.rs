@@ -1,4 +1,4 @@
-//! How soon after a fault everyone has everything, at 100 ms a hop.
+//! How soon after a fault every node has everything, at 100 ms a hop.
 
 use super::net::{Net, Weather};
 use crate::gossip::{Element, GrowSet, Options, Rank};

@@ -26,7 +26,7 @@
 //! arrived is handled. Then one message goes to each replica for which there is
 //! anything, with everything in it (see `wire`). A query that is passed on to the
 //! leader vouches for that leader at the same time; in a cluster of three it needs no
-//! confirmation by anybody else. With [`Options::follower_reads`] a node asks for an
+//! confirmation by any other node. With [`Options::follower_reads`] a node asks for an
 //! index instead of the answer, which costs the same two messages, and reads in its own
 //! state. A command that changes nothing is answered like a query (see `idle`).
 //!

@@ -234,7 +234,7 @@ impl Cluster for ProcessCluster {
 
     fn kill(&mut self, _now: Time, node: usize) {
         if let Some(mut running) = self.running[node].take() {
-            // The end of a node that was killed is no news.
+            // The end of a node that was killed is not reported.
             let _ = self.command.children.kill(&mut running.child);
         }
     }

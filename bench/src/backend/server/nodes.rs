@@ -146,7 +146,7 @@ impl Nodes {
         let Some(mut running) = self.nodes[node].running.take() else { return };
         self.groups.set(node, None);
         unwatch(&mut running);
-        // The end of a node that was killed is no news.
+        // The end of a node that was killed is not reported.
         let _ = self.command.children.kill(&mut running.child);
     }
 

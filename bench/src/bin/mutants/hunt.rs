@@ -20,7 +20,7 @@ use crate::table::{Alarm, Healthy, Row, say};
 /// The first seeds of two hunts are this far apart.
 const STRIDE: u64 = 1_000_000;
 
-/// Whether anybody looks inside.
+/// Whether invariants are checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Manner {
     /// Only the histories of clients count.

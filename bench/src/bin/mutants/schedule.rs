@@ -148,7 +148,7 @@ fn changing(run: &mut RunArgs, draw: &mut Draw) {
     run.nemesis_interval = *draw.pick(&[0.3, 0.6, 1.0]);
 }
 
-/// A quiet phase that is none for a minority.
+/// A quiet phase in which a minority still has faults.
 fn lasting(run: &mut RunArgs, _: &mut Draw) {
     run.rate = run.rate.max(20.0);
     run.time_limit = 5.0;

@@ -67,7 +67,7 @@ impl Program {
 
     fn end(&mut self) {
         if let Some(mut running) = self.running.take() {
-            // The end of a program that was killed is no news.
+            // The end of a program that was killed is not reported.
             let _ = self.children.kill(&mut running.child);
         }
     }

@@ -30,7 +30,7 @@ pub trait Model {
     /// The state at the beginning.
     fn initial(&self) -> State;
 
-    /// The class of an operation; none if it can have no effect that anybody would
+    /// The class of an operation; none if it can have no effect that any other call would
     /// notice (an indeterminate read).
     ///
     /// # Errors

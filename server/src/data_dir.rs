@@ -3,6 +3,7 @@
 //! ```text
 //! DIR/identity.json   format, name, incarnation, and how the cluster was founded
 //! DIR/log/            the log: segments and a checkpoint (`seaworthy::storage`)
+//! DIR/states/         the state that the checkpoint goes on from (`crate::states`)
 //! DIR/log.durable     up to where the log is durable, once more
 //! ```
 //!
@@ -18,11 +19,14 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
+use seaworthy::raft::Index;
 use seaworthy::storage::{FileStorage, Log, Owner};
 use serde::{Deserialize, Serialize};
 
 use crate::engine::STREAM;
+use crate::node::state_before;
+use crate::states::States;
 
 /// The layout that this version writes.
 pub const FORMAT: u32 = 1;
@@ -54,6 +58,8 @@ pub struct DataDir {
     pub is_new: bool,
     /// The log, for writing.
     pub storage: FileStorage,
+    /// The states beside the log.
+    pub states: States,
     /// The log as it was found.
     pub log: Log,
 }
@@ -81,8 +87,10 @@ impl DataDir {
         let (storage, mut recovered) = opened.with_context(|| {
             format!("cannot use the data directory {} of {}", path.display(), identity.name)
         })?;
-        let log = recovered.take(STREAM);
-        Ok(DataDir { path: path.to_owned(), identity, is_new, storage, log })
+        let states = States::open(path)
+            .with_context(|| format!("cannot make states in {}", path.display()))?;
+        let log = with_state(recovered.take(STREAM), &states)?;
+        Ok(DataDir { path: path.to_owned(), identity, is_new, storage, states, log })
     }
 
     /// The directory's random number.
@@ -92,6 +100,22 @@ impl DataDir {
     pub fn incarnation(&self) -> anyhow::Result<u64> {
         number(&self.identity.incarnation)
     }
+}
+
+/// Puts the state before the checkpoint that goes on from it.
+fn with_state(mut log: Log, states: &States) -> anyhow::Result<Log> {
+    let mut index = Index::ZERO;
+    if let Some(tail) = log.checkpoint.take() {
+        index = state_before(&tail).context("the log was written by another version")?;
+        let mut bytes = match index {
+            Index::ZERO => Vec::new(),
+            index => states.read(index).map_err(|e| anyhow!("{e}"))?,
+        };
+        bytes.extend_from_slice(&tail);
+        log.checkpoint = Some(bytes);
+    }
+    states.remove_older(index, true);
+    Ok(log)
 }
 
 fn read(path: &Path) -> anyhow::Result<Option<Identity>> {

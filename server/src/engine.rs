@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use seaworthy::raft::RaftId;
+use seaworthy::raft::{Command, Index, RaftId};
 use seaworthy::storage::{FileStorage, Storage, StorageError, Write, WriteData};
 use seaworthy::time::Time;
 use tokio::sync::{mpsc, oneshot};
@@ -22,8 +22,9 @@ use tokio::sync::{mpsc, oneshot};
 use crate::metrics::Metrics;
 use crate::node::{
     Class, Effect, Event, Failure, Hello, Input, Member, Node, Refusal, Reply, Request, Ticket,
-    Token,
+    Token, Written,
 };
+use crate::states::States;
 use crate::watch::Watches;
 
 /// How many requests and parcels may wait for the node.
@@ -48,8 +49,8 @@ enum Arrival {
     Request(Request, oneshot::Sender<Reply>),
     Input(Input),
     Hello(Box<Hello>, oneshot::Sender<Result<(), Refusal>>),
-    /// Others do not accept this server.
-    Refused(String),
+    /// The server has to end.
+    End(Ended),
 }
 
 /// The way to a running node. Cheap to clone.
@@ -111,7 +112,7 @@ impl Handle {
 
     /// Tells the node that others will never accept it as it is: the engine ends.
     pub async fn refused(&self, why: String) {
-        let _ = self.queue.send(Arrival::Refused(why)).await;
+        let _ = self.queue.send(Arrival::End(Ended::Refused(why))).await;
     }
 
     /// Asks the node to stop; the engine ends soon after.
@@ -126,6 +127,8 @@ pub struct Setup<O> {
     pub node: Node,
     /// Its log.
     pub storage: FileStorage,
+    /// The states beside the log.
+    pub states: States,
     /// The way to the others.
     pub outbox: O,
     /// How the cluster was founded.
@@ -152,10 +155,11 @@ impl Seat {
     /// # Errors
     /// If there can be no further thread.
     pub fn start<O: Outbox>(self, setup: Setup<O>) -> std::io::Result<oneshot::Receiver<Ended>> {
-        let Setup { node, storage, outbox, founding } = setup;
+        let Setup { node, storage, states, outbox, founding } = setup;
         let (ended, end) = oneshot::channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         let names = node.machine().members.iter().map(|(id, m)| (*id, m.name.clone())).collect();
+        let state = node.raft().snapshot().map(|snapshot| snapshot.data.clone());
         let engine = Engine {
             node,
             outbox,
@@ -165,12 +169,12 @@ impl Seat {
             watches: self.handle.watches.clone(),
             cluster: self.handle.cluster.clone(),
             start: Instant::now(),
-            disk: Disk::new(storage),
+            disk: Disk::new(storage, states, state),
             waiting: BTreeMap::new(),
             next_token: 0,
             held: BTreeMap::new(),
             sender: self.handle.queue,
-            refused: None,
+            ended: None,
         };
         std::thread::Builder::new().name("node".into()).spawn(move || {
             let _ = ended.send(runtime.block_on(engine.run(self.arrivals)));
@@ -195,7 +199,7 @@ struct Engine<O> {
     /// Parcels that wait for the disk.
     held: BTreeMap<Ticket, Vec<(RaftId, Class, Vec<u8>)>>,
     sender: mpsc::Sender<Arrival>,
-    refused: Option<String>,
+    ended: Option<Ended>,
 }
 
 type Flush = Pin<Box<dyn Future<Output = (FileStorage, Result<(), StorageError>)> + Send>>;
@@ -207,12 +211,19 @@ struct Disk {
     group: Vec<Write>,
     last: Ticket,
     durable: Ticket,
+    states: States,
+    /// A state that has to be on disk before the group is.
+    state: Option<Written>,
+    /// The state that the log goes on from. To give a gigabyte back takes so long that another
+    /// thread has to do it: so the core must not be the last to hold it.
+    kept: Option<Command>,
 }
 
 impl Disk {
-    fn new(storage: FileStorage) -> Disk {
+    fn new(storage: FileStorage, states: States, kept: Option<Command>) -> Disk {
+        let (idle, group) = (Some(storage), Vec::new());
         let (last, durable) = (Ticket(0), Ticket(0));
-        Disk { idle: Some(storage), flush: None, group: Vec::new(), last, durable }
+        Disk { idle, flush: None, group, last, durable, states, state: None, kept }
     }
 
     fn add(&mut self, ticket: Ticket, data: WriteData) {
@@ -228,8 +239,17 @@ impl Disk {
         }
         let Some(mut storage) = self.idle.take() else { return };
         let writes = std::mem::take(&mut self.group);
+        let state = self.state.take().filter(|written| written.index > Index::ZERO);
+        let states = self.states.clone();
+        let old = match &state {
+            Some(written) => self.kept.replace(written.state.clone()),
+            None => None,
+        };
         let flush = Box::pin(async move {
-            let result = storage.commit(writes).await;
+            let result = match state {
+                None => storage.commit(writes).await,
+                Some(state) => commit_checkpoint(&mut storage, writes, states, state, old).await,
+            };
             (storage, result)
         });
         self.flush = Some((self.last, Instant::now(), flush));
@@ -250,6 +270,27 @@ impl Disk {
         self.durable = ticket;
         Ok(ticket)
     }
+}
+
+/// Commits a group with a checkpoint, whose state comes first.
+async fn commit_checkpoint(
+    storage: &mut FileStorage,
+    writes: Vec<Write>,
+    states: States,
+    written: Written,
+    old: Option<Command>,
+) -> Result<(), StorageError> {
+    let index = written.index;
+    let beside = states.clone();
+    let work = move || beside.write(index, written.state.as_bytes());
+    let stopped = |e| StorageError { place: "the states".to_owned(), reason: format!("{e}") };
+    tokio::task::spawn_blocking(work).await.map_err(stopped)??;
+    storage.commit(writes).await?;
+    std::thread::spawn(move || {
+        states.remove_older(index, false);
+        drop(old);
+    });
+    Ok(())
 }
 
 /// The end of a wait.
@@ -291,8 +332,8 @@ impl<O: Outbox> Engine<O> {
             if let Some(end) = self.carry_out(effects) {
                 return end;
             }
-            if let Some(why) = self.refused.take() {
-                return Ended::Refused(why);
+            if let Some(ended) = self.ended.take() {
+                return ended;
             }
             self.disk.begin();
         }
@@ -314,7 +355,7 @@ impl<O: Outbox> Engine<O> {
             Arrival::Hello(hello, answer) => {
                 let _ = answer.send(self.node.admit(self.founding, &hello));
             }
-            Arrival::Refused(why) => self.refused = Some(why),
+            Arrival::End(ended) => self.ended = Some(ended),
         }
     }
 
@@ -337,8 +378,9 @@ impl<O: Outbox> Engine<O> {
         for effect in effects {
             match effect {
                 Effect::Persist(ticket, record) => self.disk.add(ticket, WriteData::Record(record)),
-                Effect::Checkpoint(ticket, state) => {
-                    self.disk.add(ticket, WriteData::Checkpoint(state));
+                Effect::Checkpoint(ticket, checkpoint) => {
+                    self.disk.state = Some(checkpoint.written);
+                    self.disk.add(ticket, WriteData::Checkpoint(checkpoint.tail));
                 }
                 Effect::Send(to, class, bytes) => self.send(to, class, bytes),
                 Effect::SendAfter(ticket, to, class, bytes) if ticket <= self.disk.durable => {
@@ -349,12 +391,16 @@ impl<O: Outbox> Engine<O> {
                 }
                 Effect::Reply(token, reply) => self.reply(token, reply),
                 Effect::Freeze(frozen) => {
-                    let sender = self.sender.clone();
+                    let (sender, states) = (self.sender.clone(), self.disk.states.clone());
                     // A thread of its own: the state is let go there too, and that can take as
                     // long as encoding it.
                     std::thread::spawn(move || {
-                        let written = Arrival::Input(Input::Written(frozen.write()));
-                        let _ = sender.blocking_send(written);
+                        let written = frozen.write();
+                        let arrival = match states.write(written.index, written.state.as_bytes()) {
+                            Ok(()) => Arrival::Input(Input::Written(written)),
+                            Err(error) => Arrival::End(Ended::Disk(error)),
+                        };
+                        let _ = sender.blocking_send(arrival);
                     });
                 }
                 Effect::Event(Event::Superseded(why)) => return Some(Ended::Refused(why)),

@@ -2,11 +2,10 @@
 //! speaks etcd's v3 API.
 //!
 //! `kv` is the state machine, `watch` tells what happens in it, `lease` when leases end, and `node`
-//! is a server of the cluster: all pure. `engine` is the
-//! thread that a node lives in, `data_dir` its files, `peer` its connections to the others,
-//! `api` what clients see. `simulated` is the same node over the messages of the
-//! bench's simulation; it needs none of these, nor the cargo feature `serve`. `docs/server.md`
-//! tells how to run it, and its promises.
+//! is a server of the cluster: all pure. `engine` is the thread that a node lives in, `data_dir`
+//! and `states` its files, `peer` its connections to the others, `api` what clients see.
+//! `simulated` is the same node over the messages of the bench's simulation; it needs none of
+//! these, nor the cargo feature `serve`. `docs/server.md` tells how to run it, and its promises.
 
 #[cfg(feature = "serve")]
 pub mod api;
@@ -34,4 +33,6 @@ pub mod proto;
 #[cfg(feature = "serve")]
 pub mod server;
 pub mod simulated;
+#[cfg(feature = "serve")]
+pub mod states;
 pub mod watch;

@@ -75,14 +75,14 @@ pub async fn run(config: Config, until: impl Future<Output = ()>) -> anyhow::Res
         if is_new { "new" } else { "its" },
         path.display()
     );
-    let mut storage = directory.storage;
+    let (mut storage, states) = (directory.storage, directory.states);
     let first = Write { stream: engine::STREAM, data: WriteData::Record(first) };
     storage.commit(vec![first]).await?;
     let (handle, seat) = engine::prepare();
     let myself =
         Myself { id, member: node.member().clone(), lineage: node.lineage().clone(), founding };
     let outbox = Peers::start(myself, handle.clone(), peers, &node.machine().members);
-    let mut ended = seat.start(Setup { node, storage, outbox, founding })?;
+    let mut ended = seat.start(Setup { node, storage, states, outbox, founding })?;
     tokio::spawn(compactor::run(handle.clone(), retention));
     tokio::spawn(handle.watches.clone().run());
     let limits = Limits {

@@ -230,6 +230,48 @@ fn any_bytes_are_kept_over_a_restart() {
 }
 
 #[test]
+fn a_restart_goes_on_from_the_last_state_and_a_damaged_one_is_named() {
+    let runtime = runtime();
+    let _guard = runtime.enter();
+    let mut cluster = Cluster::new(env!("CARGO_BIN_EXE_seaworthy-server"), 1);
+    cluster.add_flag("--snapshot-bytes", "20000");
+    cluster.start_one(0);
+    cluster.wait_healthy();
+    let mut kv = KvClient::new(cluster.channel(0));
+    let value = "x".repeat(200);
+    for i in 0..500 {
+        runtime.block_on(kv.put(put(&format!("key-{i}"), &value))).unwrap();
+    }
+    let dir = cluster.data_dir(0).join("states");
+    let states = || -> Vec<std::path::PathBuf> {
+        let entries = std::fs::read_dir(&dir).unwrap();
+        let paths = entries.map(|entry| entry.unwrap().path());
+        paths.filter(|path| path.extension().is_none()).collect()
+    };
+    wait_for("one state is kept", Duration::from_secs(10), || states().len() == 1);
+    for _ in 0..2 {
+        cluster.kill(0);
+        cluster.start_one(0);
+        cluster.wait_healthy();
+        let mut kv = KvClient::new(cluster.channel(0));
+        for i in 0..500 {
+            let answer = runtime.block_on(kv.range(get(&format!("key-{i}")))).unwrap();
+            assert_eq!(answer.into_inner().kvs.len(), 1, "key-{i}");
+        }
+    }
+    cluster.kill(0);
+    let state = states().pop().unwrap();
+    let mut bytes = std::fs::read(&state).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&state, bytes).unwrap();
+    let log = refusal(&mut cluster, 0);
+    assert_says(&log, &["damaged", &state.display().to_string()]);
+    std::fs::remove_file(&state).unwrap();
+    let log = refusal(&mut cluster, 0);
+    assert_says(&log, &["the log goes on from this state", &state.display().to_string()]);
+}
+
+#[test]
 fn rest_and_its_conditions() {
     let cluster = Cluster::start_ours(1);
     let port = cluster.servers[0].port;

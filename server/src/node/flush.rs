@@ -76,7 +76,7 @@ impl Node {
             self.tickets.push_back((persist.id, ticket));
             let effect = match persist.snapshot {
                 // It replaces everything, and `to_restore` holds what comes with it.
-                Some(_) => Effect::Checkpoint(ticket, self.checkpoint(None)),
+                Some(_) => Effect::Checkpoint(ticket, self.checkpoint()),
                 None => {
                     let changed = std::mem::take(&mut self.standing_changed);
                     let standing = changed.then_some(&self.standing);
@@ -128,13 +128,9 @@ impl Node {
         }
     }
 
-    /// The whole state for the disk. `data` is the snapshot's, if it is at hand.
-    fn checkpoint(&self, data: Option<Vec<u8>>) -> Vec<u8> {
-        let state = self.raft.to_restore();
-        let data = data.unwrap_or_else(|| {
-            state.snapshot.as_ref().map_or_else(Vec::new, |s| s.data.as_bytes().to_vec())
-        });
-        record::encode_checkpoint(data, state, &self.standing)
+    /// The whole state for the disk.
+    fn checkpoint(&self) -> record::Checkpoint {
+        record::encode_checkpoint(self.raft.to_restore(), &self.standing)
     }
 
     /// Has a snapshot made when the log has grown enough. The state is handed out as a clone
@@ -158,10 +154,10 @@ impl Node {
         if written.index <= newest {
             return;
         }
-        self.snapshot_size = written.data.as_bytes().len() as u64;
-        self.raft.compact(written.index, written.data);
+        self.snapshot_size = written.state.as_bytes().len() as u64;
+        self.raft.compact(written.index, written.state);
         let ticket = self.next_ticket();
-        let checkpoint = self.checkpoint(Some(written.checkpoint));
+        let checkpoint = self.checkpoint();
         self.effects.push(Effect::Checkpoint(ticket, checkpoint));
     }
 

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use seaworthy::raft::{Command, Index, RaftId, Sessions};
+use seaworthy::raft::{Index, RaftId, Sessions};
 use serde::{Deserialize, Serialize};
 
 use super::answer::Answer;
 use super::lineage::Life;
-use super::record::{Written, reserve_trailer};
+use super::record::Written;
 use crate::kv::Store;
 
 /// The sessions that are remembered: one for each life of a server, and the oldest ends.
@@ -104,10 +104,11 @@ impl Machine {
 impl Frozen {
     /// Encodes the state. Takes as long as it takes: seconds for gigabytes.
     pub fn write(self) -> Written {
+        let Frozen { index, machine } = self;
         let mut bytes = Vec::new();
-        self.machine.encode(&mut bytes);
-        let data = Command(bytes.as_slice().into());
-        reserve_trailer(&mut bytes);
-        Written { index: self.index, data, checkpoint: bytes }
+        machine.encode(&mut bytes);
+        // Before its bytes are there twice.
+        drop(machine);
+        Written { index, state: bytes.into() }
     }
 }

@@ -58,7 +58,7 @@ use self::client::Client;
 pub use self::lease::Question;
 pub use self::lineage::{Life, Lineage};
 pub use self::machine::{Frozen, Machine, Member};
-pub use self::record::Written;
+pub use self::record::{Checkpoint, Written, state_before};
 pub use self::start::{Start, StartError};
 pub use self::wire::{Class, votes};
 use crate::kv;
@@ -152,14 +152,15 @@ pub enum Effect {
     /// Appends a record to the log on disk.
     Persist(Ticket, Vec<u8>),
     /// Replaces the log on disk.
-    Checkpoint(Ticket, Vec<u8>),
+    Checkpoint(Ticket, Checkpoint),
     /// Sends bytes to another server; they may be lost.
     Send(RaftId, Class, Vec<u8>),
     /// The same, once the ticket is durable.
     SendAfter(Ticket, RaftId, Class, Vec<u8>),
     /// Answers a request.
     Reply(Token, Reply),
-    /// Encodes the state in another thread, and returns it as [`Input::Written`].
+    /// Encodes the state in another thread, makes it durable beside the log, and returns it as
+    /// [`Input::Written`].
     Freeze(Box<Frozen>),
     /// Tells people.
     Event(Event),

@@ -5,8 +5,8 @@
 //! checkpoint   state of the machine | format u8 | postcard of [`Tail`] | length of that u64
 //! ```
 //!
-//! The state comes first, because another thread has written it already; the rest is
-//! small. `FORMAT` grows with every change of these structures, so that an older program
+//! The state comes first, and stands in a file of its own on a real disk, because another thread
+//! has written it already; the rest is small. `FORMAT` grows with every change of these structures, so that an older program
 //! refuses a newer log and a newer one can convert an older.
 
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::lineage::Lineage;
 
-const FORMAT: u8 = 2;
+const FORMAT: u8 = 3;
 
 /// The facts that a node must remember of itself besides the core's state.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,12 +40,37 @@ struct Record<E, S> {
     standing: Option<S>,
 }
 
-/// A state of the machine as bytes, and as the beginning of a checkpoint.
+/// A state of the machine as bytes, up to the entry at `index`.
 #[derive(Debug)]
 pub struct Written {
-    pub(super) index: Index,
-    pub(super) data: Command,
-    pub(super) checkpoint: Vec<u8>,
+    /// The last entry in it.
+    pub index: Index,
+    /// The bytes.
+    pub state: Command,
+}
+
+/// What takes the place of the log on disk.
+#[derive(Debug)]
+pub struct Checkpoint {
+    /// A state of the machine; without bytes, the one before the first entry. The disk may have
+    /// it already: an [`Effect::Freeze`](super::Effect::Freeze) brought it.
+    pub written: Written,
+    /// What comes after it.
+    pub tail: Vec<u8>,
+}
+
+impl Checkpoint {
+    /// State and tail in one piece, as [`Start::log`](super::Start::log) has them.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        [self.written.state.as_bytes(), &self.tail].concat()
+    }
+}
+
+/// The last entry in the state that a [`Checkpoint::tail`] goes on from; zero if there is no
+/// state. `None` if another version wrote it.
+pub fn state_before(tail: &[u8]) -> Option<Index> {
+    let (restored, _) = decode_checkpoint(tail)?;
+    Some(restored.snapshot.map_or(Index::ZERO, |snapshot| snapshot.last.index))
 }
 
 #[derive(Serialize, Deserialize)]
@@ -68,17 +93,12 @@ pub(super) fn encode_record(persist: Option<&Persist>, standing: Option<&Standin
     postcard::to_extend(&record, vec![FORMAT]).expect("plain data")
 }
 
-/// Makes room for the rest of a checkpoint, so that appending it copies nothing.
-pub(super) fn reserve_trailer(bytes: &mut Vec<u8>) {
-    bytes.reserve(1 << 20);
-}
-
-/// Completes a checkpoint, whose beginning is the snapshot's data.
-pub(super) fn encode_checkpoint(
-    mut data: Vec<u8>,
-    state: Restored,
-    standing: &Standing,
-) -> Vec<u8> {
+/// The checkpoint of a server.
+pub(super) fn encode_checkpoint(state: Restored, standing: &Standing) -> Checkpoint {
+    let written = match &state.snapshot {
+        Some(snapshot) => Written { index: snapshot.last.index, state: snapshot.data.clone() },
+        None => Written { index: Index::ZERO, state: Vec::new().into() },
+    };
     let tail = Tail {
         hard_state: state.hard_state,
         snapshot: state.snapshot.map(|s| (s.last, (*s.config).clone())),
@@ -87,12 +107,10 @@ pub(super) fn encode_checkpoint(
         entries: state.entries,
         standing: standing.clone(),
     };
-    let before = data.len();
-    data.push(FORMAT);
-    let mut data = postcard::to_extend(&tail, data).expect("plain data");
-    let len = (data.len() - before) as u64;
-    data.extend_from_slice(&len.to_le_bytes());
-    data
+    let mut tail = postcard::to_extend(&tail, vec![FORMAT]).expect("plain data");
+    let len = tail.len() as u64;
+    tail.extend_from_slice(&len.to_le_bytes());
+    Checkpoint { written, tail }
 }
 
 /// Decodes a stored log.

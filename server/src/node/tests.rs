@@ -139,8 +139,9 @@ impl World {
                 Effect::Persist(ticket, bytes) => {
                     host.unflushed.push((now + DISK, ticket, Write::Record(bytes)));
                 }
-                Effect::Checkpoint(ticket, bytes) => {
-                    host.unflushed.push((now + DISK, ticket, Write::Checkpoint(bytes)));
+                Effect::Checkpoint(ticket, checkpoint) => {
+                    let write = Write::Checkpoint(checkpoint.to_bytes());
+                    host.unflushed.push((now + DISK, ticket, write));
                 }
                 Effect::Send(to, _, bytes) => self.send(id, to, bytes),
                 Effect::SendAfter(ticket, to, _, bytes) if ticket <= host.durable => {

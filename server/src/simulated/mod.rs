@@ -284,8 +284,8 @@ impl Running {
                 let written = self.disk.persist(cx, Record::Node(bytes));
                 self.tickets.push_back((written, ticket));
             }
-            Effect::Checkpoint(ticket, state) => {
-                let written = self.disk.checkpoint(cx, state);
+            Effect::Checkpoint(ticket, checkpoint) => {
+                let written = self.disk.checkpoint(cx, checkpoint.to_bytes());
                 self.tickets.push_back((written, ticket));
             }
             Effect::Send(to, _, bytes) => self.send(cx, None, to, bytes),

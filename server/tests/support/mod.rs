@@ -111,6 +111,13 @@ impl Cluster {
         server.process = Some(Process(command.spawn().expect("the program can be started")));
     }
 
+    /// Gives all servers a further flag, for when they are started next.
+    pub fn add_flag(&mut self, flag: &str, value: &str) {
+        for server in &mut self.servers {
+            server.command.extend([flag.to_owned(), value.to_owned()]);
+        }
+    }
+
     fn set_flag(&mut self, i: usize, flag: &str, value: &str) {
         let command = &mut self.servers[i].command;
         let at = command.iter().position(|word| word == flag).expect("the flag is there");

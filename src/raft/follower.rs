@@ -164,7 +164,6 @@ impl Raft {
         data: &Command,
         round: Round,
     ) {
-        let round_to_count = if self.options.abstain { Round::default() } else { round };
         // Guard: a snapshot of the committed past must not undo later entries.
         if !guard!(meta.last.index > self.log.commit(), OldSnapshot) {
             self.incoming = None;
@@ -186,7 +185,7 @@ impl Raft {
         let received = incoming.data.len() as u64;
         if received < meta.len_bytes {
             let last_index = meta.last.index;
-            let round = round_to_count;
+            let round = self.confirmed(round);
             let progress = MessageKind::SnapshotProgress { last_index, offset: received, round };
             return self.send(from, progress);
         }
@@ -194,12 +193,18 @@ impl Raft {
         self.install(from, &meta, data, round);
     }
 
+    /// The round that an answer about a snapshot confirms to the leader.
+    fn confirmed(&self, round: Round) -> Round {
+        // Guard: a server that abstains may have followed a later leader, and forgotten it.
+        if self.options.abstain { Round::default() } else { round }
+    }
+
     fn install(&mut self, from: RaftId, meta: &SnapshotMeta, data: Vec<u8>, round: Round) {
         let (last, config) = (meta.last, meta.config.clone());
         let snapshot = Arc::new(Snapshot { last, config, data: data.into() });
         if snapshot.meta() != *meta {
             // Pieces of different snapshots, or a damaged one: from the beginning.
-            let (last_index, offset) = (last.index, 0);
+            let (last_index, offset, round) = (last.index, 0, self.confirmed(round));
             return self.send(from, MessageKind::SnapshotProgress { last_index, offset, round });
         }
         mark::hit(Mark::SnapshotInstalled);

@@ -70,3 +70,28 @@ fn a_message_with_an_absurd_number_counts_as_lost() {
         }
     }
 }
+
+/// A server that abstains may have forgotten a later leader, so that nothing it says tells an
+/// earlier one that it still leads: no piece of a snapshot, and no snapshot that is damaged.
+#[test]
+fn no_answer_about_a_snapshot_confirms_a_leader_to_whom_a_server_abstains() {
+    let mut lab = cluster();
+    let follower = RaftId(3);
+    lab.crash(follower);
+    lab.options.abstain = true;
+    lab.start(follower);
+    lab.network.clear();
+    let config = std::sync::Arc::new(lab.initial.clone());
+    for len_bytes in [4, 8] {
+        let last = LogId::new(Term(1), Index(9));
+        let meta = SnapshotMeta { last, config: config.clone(), len_bytes, checksum: 0 };
+        let kind = MessageKind::Snapshot { meta, offset: 0, data: "data".into(), round: Round(7) };
+        let message = Message { from: LEADER, to: follower, term: Term(1), kind };
+        lab.act(follower, |raft| raft.step(message));
+    }
+    let rounds = lab.network.iter().filter_map(|message| match message.kind {
+        MessageKind::SnapshotProgress { round, .. } => Some(round),
+        _ => None,
+    });
+    assert_eq!(rounds.collect::<Vec<_>>(), [Round::default(); 2]);
+}

@@ -74,7 +74,7 @@ impl Node {
     }
 }
 
-/// The load: each worker acquires the lock, and releases what it may hold.
+/// The load: each worker acquires the lock, and releases it if it may hold it.
 #[derive(Default)]
 struct Wanted {
     last: i64,

@@ -1,9 +1,9 @@
 //! `seaworthy-server`: the Raft of this repository over TCP, as a key-value store that
 //! speaks etcd's v3 API.
 //!
-//! `kv` is the state machine, `watch` tells what happens in it, `lease` when leases end, and `node`
+//! `kv` is the state machine, `watch` tells its events, `lease` when leases end, and `node`
 //! is a server of the cluster: all pure. `engine` is the thread that a node lives in, `data_dir`
-//! and `states` its files, `peer` its connections to the others, `api` what clients see.
+//! and `states` its files, `peer` its connections to the others, `api` its services for clients.
 //! `simulated` is the same node over the messages of the bench's simulation; it needs none of
 //! these, nor the cargo feature `serve`. `docs/server.md` tells how to run it, and its promises.
 

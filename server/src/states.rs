@@ -8,7 +8,7 @@
 //!
 //! INDEX is that of the last entry in the state, in decimal; integers are little-endian. A
 //! checkpoint in the log names the state that it goes on from, and is written after it; older
-//! states go when the checkpoint is durable. What the log does not name counts for nothing.
+//! states go when the checkpoint is durable. A state that the log does not name counts for nothing.
 
 // Files are this module's business.
 #![allow(clippy::disallowed_methods)]
@@ -99,8 +99,8 @@ impl States {
         }
     }
 
-    /// Removes what is older than the state that the log names, and with `unfinished` all else
-    /// that it does not name. What cannot be removed is left for the next time.
+    /// Removes states older than the one that the log names, and with `unfinished` all others that
+    /// it does not name. A file that cannot be removed is left for the next time.
     pub fn remove_older(&self, index: Index, unfinished: bool) {
         let Ok(entries) = fs::read_dir(&self.dir) else { return };
         for path in entries.filter_map(Result::ok).map(|entry| entry.path()) {

@@ -1,15 +1,14 @@
 //! White-box checks: the invariants of a Raft cluster, at every moment.
 //!
-//! The checkers see what clients see; most bugs of a consensus core need several rare
-//! events more until a client sees them. So in the simulation the cores are looked at
-//! after every input that a node handles. The checks are Figure 3 of the Raft paper
-//! (election safety, log matching, leader completeness, state machine safety), and
-//! what the proofs rest on: terms, votes and commit indices do not go back, nothing that
-//! was acknowledged is lost in a crash, no vote and no request for votes leaves before it
-//! is durable, a leader was elected by a quorum of the configuration in force and counts
-//! only its own term's entries and only such quorums, configurations take effect as they
-//! are appended, one joint phase at a time, a snapshot holds the one at its last entry, and
-//! only a server whose disk forgot something abstains.
+//! The checkers see histories of clients; most bugs of a consensus core need several rare events
+//! more until a client sees them. So in the simulation the cores are looked at after every input
+//! that a node handles. The checks are Figure 3 of the Raft paper (election safety, log matching,
+//! leader completeness, state machine safety), and the foundations of the proofs: terms, votes and
+//! commit indices do not go back, nothing that was acknowledged is lost in a crash, no vote and no
+//! request for votes leaves before it is durable, a leader was elected by a quorum of the
+//! configuration in force and counts only its own term's entries and only such quorums,
+//! configurations take effect as they are appended, one joint phase at a time, a snapshot holds the
+//! one at its last entry, and only a server whose disk forgot something abstains.
 //!
 //! It is cheap enough to stay on: only the node that has stepped is looked at, and of its log only
 //! the new entries. By log matching a log whose last entry has not changed has not changed at all.

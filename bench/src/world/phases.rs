@@ -219,7 +219,7 @@ impl<C: Cluster> World<C> {
         self.clients.record_nemesis(self.now, event.f, event.done);
     }
 
-    /// Tells the nodes' backend what the network between them is like now.
+    /// Tells the nodes' backend the present state of the network between them.
     fn expose(&mut self) {
         let nodes = self.config.nodes.len();
         self.cluster.expose(&|| self.network.weather(nodes));

@@ -75,7 +75,7 @@ impl Node {
             let ticket = self.next_ticket();
             self.tickets.push_back((persist.id, ticket));
             let effect = match persist.snapshot {
-                // It replaces everything, and `to_restore` holds what comes with it.
+                // It replaces everything, and `to_restore` holds its other parts.
                 Some(_) => Effect::Checkpoint(ticket, self.checkpoint()),
                 None => {
                     let changed = std::mem::take(&mut self.standing_changed);

@@ -49,13 +49,13 @@ pub struct Written {
     pub state: Command,
 }
 
-/// What takes the place of the log on disk.
+/// The state and its tail, in the place of the log on disk.
 #[derive(Debug)]
 pub struct Checkpoint {
     /// A state of the machine; without bytes, the one before the first entry. The disk may have
     /// it already: an [`Effect::Freeze`](super::Effect::Freeze) brought it.
     pub written: Written,
-    /// What comes after it.
+    /// The rest of the core's state, and the standing.
     pub tail: Vec<u8>,
 }
 

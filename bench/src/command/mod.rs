@@ -7,7 +7,7 @@ pub mod doc;
 pub mod explore;
 pub mod line;
 pub mod merge;
-mod page;
+pub mod page;
 pub mod plot;
 pub mod replay;
 pub mod serve;

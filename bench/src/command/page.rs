@@ -82,7 +82,7 @@ pub(super) fn beside(plan: &Path) -> PathBuf {
 ///
 /// # Errors
 /// A sentence about the flag that makes no sense, or the file that cannot be written.
-pub(super) fn write_plan(
+pub fn write_plan(
     plan: &Plan,
     space: &Space<'_>,
     plan_file: &Path,

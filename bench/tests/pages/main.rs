@@ -8,6 +8,7 @@ mod hostile;
 mod size;
 mod store;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -110,6 +111,24 @@ fn the_page_of_a_valid_run_tells_its_verdict_and_its_messages() {
         assert!(servers < browser.eval(found).as_u64().unwrap(), "{workload}");
         assert_eq!(browser.complaints, Vec::<String>::new(), "{workload}");
     }
+}
+
+#[test]
+fn a_message_of_raft_is_told_in_words() {
+    let Some(mut browser) = Browser::start() else { return };
+    let store = tempfile::tempdir().unwrap();
+    browser.open(&valid_run(store.path(), "lin-kv"));
+    let mut seen = BTreeSet::new();
+    browser.eval("document.getElementById('search').value = 'lin-kv:raft'");
+    for _ in 0..60 {
+        browser.eval("document.getElementById('search-next').click()");
+        let told = browser.eval("document.querySelector('#detail pre').textContent");
+        let told = told.as_str().unwrap().to_owned();
+        let (_, words) = told.split_once("lin-kv:raft (").expect(&told);
+        seen.extend(words.split([' ', '?', ')', ',']).next().map(str::to_owned));
+    }
+    assert!(["pre-vote", "vote", "append"].iter().all(|word| seen.contains(*word)), "{seen:?}");
+    assert_eq!(browser.complaints, Vec::<String>::new());
 }
 
 #[test]

@@ -52,6 +52,9 @@ struct Args {
     /// Replays with invariants and assertions
     #[arg(long, requires = "replay")]
     white_box: bool,
+    /// Where the page about the replayed run goes
+    #[arg(long, requires = "replay", value_name = "FILE")]
+    report: Option<PathBuf>,
     /// Where to write the page
     #[arg(long, value_name = "FILE")]
     write: Option<PathBuf>,
@@ -124,7 +127,8 @@ fn replay(args: &Args, chosen: &[Mutant], plan: &Path) -> ExitCode {
         return ExitCode::FAILURE;
     };
     let manner = if args.white_box { Manner::WhiteBox } else { Manner::BlackBox };
-    match smallest::replay(*mutant, manner, plan) {
+    let page = args.report.as_deref();
+    match smallest::replay(*mutant, manner, plan, page) {
         Ok(story) => {
             say(&story.to_string());
             if story.trial.symptom.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS }

@@ -10,6 +10,7 @@ use std::path::Path;
 use seaworthy::mutant::Mutant;
 use seaworthy_bench::challenge::{Challenges, builtin};
 use seaworthy_bench::check::Class;
+use seaworthy_bench::command::page::write_plan;
 use seaworthy_bench::config::{ChaosArgs, RunConfig};
 use seaworthy_bench::explore::Space;
 use seaworthy_bench::explore::plan::Plan;
@@ -65,12 +66,22 @@ pub(crate) fn smallest(
     })
 }
 
-/// Runs a plan with a mutant planted.
+/// Runs a plan with a mutant planted, and writes the page about the run if `page` says where.
 ///
 /// # Errors
 /// A sentence on the fault of the file.
-pub(crate) fn replay(mutant: Mutant, manner: Manner, path: &Path) -> Result<Story, String> {
-    story(mutant, manner, &read(path)?)
+pub(crate) fn replay(
+    mutant: Mutant,
+    manner: Manner,
+    path: &Path,
+    page: Option<&Path>,
+) -> Result<Story, String> {
+    let plan = read(path)?;
+    if let Some(page) = page {
+        let space = Space::of(builtin(&plan.run.workload)?);
+        plant(Some(mutant), manner, || write_plan(&plan, &space, path, page))?;
+    }
+    story(mutant, manner, &plan)
 }
 
 fn story(mutant: Mutant, manner: Manner, plan: &Plan) -> Result<Story, String> {

@@ -191,13 +191,17 @@ function arrowHead(context, ax, ay, bx, by) {
   context.fill();
 }
 
-// The type beside an arrow, where it covers no other.
+// The type of a message, and in words what its protocol says.
+function typeOf(messages, i) { return messages.types[messages.kinds[messages.kind[i]].type]; }
+function labelOf(messages, i) { return raftLabel(typeOf(messages, i), messages.body(i)) ?? typeOf(messages, i); }
+
+// The label beside an arrow, where it covers no other.
 function labels(context, messages, segments) {
   const taken = [];
   context.textAlign = 'center';
   context.font = '11px system-ui, sans-serif';
   for (const [i, ax, ay, bx, by] of segments) {
-    const text = messages.types[messages.kinds[messages.kind[i]].type], half = context.measureText(text).width / 2 + 3;
+    const text = labelOf(messages, i), half = context.measureText(text).width / 2 + 3;
     const px = (ax + bx) / 2 + 4, py = (ay + by) / 2;
     if (taken.some(([l, r, y]) => px - half < r && px + half > l && Math.abs(y - py) < 12)) continue;
     taken.push([px - half, px + half, py]);
@@ -224,10 +228,11 @@ function hit(segments, px, py) {
 }
 
 function tellMessage(messages, i) {
+  const words = raftLabel(typeOf(messages, i), messages.body(i)), type = typeOf(messages, i) + (words ? ` (${words})` : '');
   const kind = messages.kinds[messages.kind[i]], took = messages.took[i];
   const fate = took === LOST ? 'lost' : took === UNDERWAY ? 'never arrives' : 'arrives after ' + duration(took) + (took > messages.late ? ' (late)' : '');
   const again = messages.copies.has(i) ? ', and once more after ' + duration(messages.copies.get(i)) : '';
-  return `${seconds(messages.sent[i])}  ${messages.parties[kind.src]} → ${messages.parties[kind.dest]}  ${messages.types[kind.type]}, ${fate}${again}`;
+  return `${seconds(messages.sent[i])}  ${messages.parties[kind.src]} → ${messages.parties[kind.dest]}  ${type}, ${fate}${again}`;
 }
 
 function bodyOf(messages, i) {

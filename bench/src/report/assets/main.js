@@ -43,9 +43,10 @@ async function main() {
   // A window around a moment in which there is something to see, and not too much.
   const lookAt = (from, to) => {
     let room = Math.max(2000, (to - from) * 0.3);
+    const enough = Math.min(40, messages.count);
     for (let tries = 0; tries < 16; tries++, room *= 2) {
       const inside = times => lowerBound(times, to + room) - lowerBound(times, from - room);
-      if (inside(messages.sent) >= 40 || (messages.count === 0 && inside(ops.at) >= 12)) break;
+      if (inside(messages.sent) >= enough || (messages.count === 0 && inside(ops.at) >= 12)) break;
     }
     setLook(Math.max(from - room, Math.min(from, 0) - room / 20), to + room);
   };

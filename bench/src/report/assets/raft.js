@@ -1,0 +1,33 @@
+// The content of a message between replicas of our own Raft, in words: its JSON is short on
+// purpose (`src/shell/raft/wire.rs` and `body.rs` have the names).
+
+const RAFT_KINDS = {
+  V: 'vote', A: 'appended', R: 'rejected', N: 'abstained', S: 'snapshot got', i: 'confirm?', I: 'confirmed',
+  n: 'stand now', o: 'outsider',
+};
+
+function raftPart([term, body]) {
+  const [[kind, content]] = typeof body === 'string' ? [[body, []]] : Object.entries(body);
+  const list = Array.isArray(content) ? content : [];
+  let words = RAFT_KINDS[kind] ?? kind;
+  if (kind === 'v') words = list[0] ? 'pre-vote?' : 'vote?';
+  if (kind === 'V') words = (list[0] ? 'pre-vote: ' : 'vote: ') + (list[1] ? 'yes' : 'no');
+  if (kind === 'a') words = list[3]?.length > 0 ? `append ${list[3].length}` : 'heartbeat';
+  if (kind === 'A' && list[1] !== undefined) words = `has ${list[1]}`;
+  if (kind === 's') words = 'snapshot';
+  return `${words} t${term}`;
+}
+
+// Such a message in a few words; null for any other message.
+function raftLabel(type, body) {
+  if (!type.endsWith(':raft') || body === null) return null;
+  try {
+    const { m = [], r, o, a, b, s, l, h } = JSON.parse(body), words = m.map(raftPart);
+    if (r || o) words.push('request');
+    if (a || b) words.push('reply');
+    if (s) words.push('who leads?');
+    if (l) words.push('hears a leader');
+    if (h) words.push('waits for a leader');
+    return words.length > 0 ? words.slice(0, 3).join(', ') + (words.length > 3 ? ' …' : '') : null;
+  } catch { return null; }
+}

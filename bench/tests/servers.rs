@@ -67,6 +67,42 @@ fn the_same_server_passes_once_it_saves_first() {
 }
 
 #[test]
+fn programs_of_the_user_carry_requests_out() {
+    if !has_python() {
+        return;
+    }
+    let flags = "--node-count 1 --concurrency 6 --rate 30 --time-limit 6 --nemesis kill \
+                 --nemesis-interval 3 -- --sync";
+    let (status, text) = run(&LOSSY.replace("spec.toml", "command.toml"), flags);
+    assert_eq!(status, Some(0), "{text}");
+}
+
+fn explore(server: &str, flags: &str) -> (Option<i32>, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_seaworthy"))
+        .args(["explore", "-w", "lin-kv", "--server", server])
+        .args(flags.split_whitespace())
+        .output()
+        .unwrap();
+    (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[test]
+fn a_swarm_of_runs_goes_over_servers_and_prints_the_one_that_fails() {
+    let dir = tempfile::tempdir().unwrap();
+    let dead = "command = [\"/bin/sh\", \"-c\", \"exit 3\"]\n[api]\nkind = \"rest\"";
+    let dead = spec(dir.path(), dead);
+    let (status, text) = explore(&dead, "--seeds 3");
+    assert_eq!(status, Some(1), "{text}");
+    assert!(text.contains("Seed 0. Try it again with:"), "{text}");
+    assert!(text.contains(&format!("seaworthy test --server {dead} -w lin-kv")), "{text}");
+    if has_python() {
+        let (status, text) = explore(LOSSY, "--seeds 2 -- --sync");
+        assert_eq!(status, Some(0), "{text}");
+        assert!(text.contains("2 runs in "), "{text}");
+    }
+}
+
+#[test]
 fn flags_that_no_server_can_follow_are_refused_with_a_reason() {
     for (server, flags, why) in [
         ("etcd", "--loss 0.1", "use partition, stall and slow"),

@@ -41,7 +41,7 @@ pub struct ExploreArgs {
     pub(super) shard: Option<Shard>,
     /// Print the result as a JSON object on standard output, and all else on standard
     /// error
-    #[arg(long, conflicts_with = "nodes_bin")]
+    #[arg(long, conflicts_with_all = ["nodes_bin", "server"])]
     pub(super) json: bool,
     /// How many runs at a time; by default one for each core. The result is the same
     #[arg(short, long)]
@@ -59,6 +59,10 @@ pub struct ExploreArgs {
     /// nodes get no arguments but those after --
     #[arg(long, value_name = "PATH", conflicts_with_all = ["jobs", "shrink", "plan"])]
     pub(super) nodes_bin: Option<PathBuf>,
+    /// Explores these servers instead (docs/judging-a-server.md): not deterministic, not
+    /// shrunk, safety only; nodes get what is after -- behind the arguments of their spec
+    #[arg(long, value_name = "SPEC", conflicts_with_all = ["jobs", "shrink", "plan", "nodes_bin"])]
+    pub(super) server: Option<String>,
     /// Consistency models that transactions must satisfy, separated by commas
     #[arg(long, default_value = "strict-serializable")]
     pub(super) consistency_models: String,
@@ -99,7 +103,7 @@ pub(super) fn space<'a>(args: &ExploreArgs, challenge: &'a dyn Challenge) -> Spa
     if space.args.is_empty() {
         space.args = challenge.arguments();
         // A user who names options wants these and no others.
-        space.tuned = args.nodes_bin.is_none();
+        space.tuned = args.nodes_bin.is_none() && args.server.is_none();
     }
     space
 }

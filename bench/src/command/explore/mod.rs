@@ -7,9 +7,11 @@ mod shard;
 mod simulated;
 
 use super::{Exit, say_nothing_on_stdout, usage};
+use crate::backend::server::Spec;
 use crate::challenge::Challenges;
 
 pub use args::ExploreArgs;
+use processes::Crew;
 
 /// Runs the command.
 pub fn run(args: &ExploreArgs, challenges: &Challenges) -> Exit {
@@ -21,8 +23,12 @@ pub fn run(args: &ExploreArgs, challenges: &Challenges) -> Exit {
     if args.json {
         say_nothing_on_stdout();
     }
-    match &args.nodes_bin {
-        Some(bin) => processes::run(args, challenge, bin),
-        None => simulated::run(args, challenge),
+    match (&args.nodes_bin, &args.server) {
+        (Some(bin), _) => processes::run(args, challenge, &Crew::Binary(bin)),
+        (None, Some(name)) => match Spec::load(name) {
+            Ok(spec) => processes::run(args, challenge, &Crew::Servers(&spec)),
+            Err(message) => usage(&message),
+        },
+        (None, None) => simulated::run(args, challenge),
     }
 }

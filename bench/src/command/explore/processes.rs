@@ -1,4 +1,5 @@
-//! `seaworthy explore --nodes-bin`: the same swarm of configurations on real processes.
+//! `seaworthy explore --nodes-bin` and `--server`: the same swarm of configurations on real
+//! processes.
 //!
 //! On the real clock a seed stands for a configuration, not for a run: a run that fails once may
 //! pass the next time. So there is nothing to shrink, runs are short, and they come one after the
@@ -9,10 +10,11 @@ use std::path::Path;
 
 use super::args::{ExploreArgs, progress_bar, space};
 use crate::backend::process::{Children, NodeCommand, resolve, unix_millis};
+use crate::backend::server::{ServerCommand, Spec};
 use crate::challenge::Challenge;
 use crate::check::Verdict;
 use crate::command::{Exit, crash, say, usage};
-use crate::config::{Fault, RunArgs, RunConfig, command, quote};
+use crate::config::{Concurrency, Fault, LatencyDist, RunArgs, RunConfig, command, quote};
 use crate::explore::{Trial, derive};
 use crate::run::Run;
 use crate::seed::Seed;
@@ -23,8 +25,41 @@ const QUIET_PHASE_S: f64 = 5.0;
 /// Milliseconds of latency, at most: a run this short has to get somewhere.
 const LATENCY_MAX_MS: f64 = 20.0;
 
-/// Explores the binary `bin`.
-pub(super) fn run(args: &ExploreArgs, challenge: &dyn Challenge, bin: &Path) -> Exit {
+/// Seconds of operations of servers, which take one or two to elect a leader; and their size.
+const SERVERS_TIME_LIMIT_S: f64 = 8.0;
+const SERVERS_NODES_MAX: usize = 5;
+const SERVERS_RATE_MAX: f64 = 100.0;
+
+/// The processes that are explored.
+pub(super) enum Crew<'a> {
+    /// A binary that speaks over its pipes.
+    Binary(&'a Path),
+    /// Servers with sockets.
+    Servers(&'a Spec),
+}
+
+impl Crew<'_> {
+    /// The flag of `seaworthy test` that names them.
+    fn flag(&self) -> String {
+        match self {
+            Crew::Binary(bin) => format!("--bin {}", quote(&bin.display().to_string())),
+            Crew::Servers(spec) => format!("--server {}", quote(&spec.name)),
+        }
+    }
+
+    /// Takes from a drawn run the faults and sizes that are not for these processes.
+    fn tame(&self, run: &mut RunArgs) {
+        // Not every node lets clients choose the members.
+        run.nemesis.retain(|fault| *fault != Fault::Membership);
+        real(run);
+        if matches!(self, Crew::Servers(_)) {
+            served(run);
+        }
+    }
+}
+
+/// Explores these processes.
+pub(super) fn run(args: &ExploreArgs, challenge: &dyn Challenge, crew: &Crew<'_>) -> Exit {
     let children = Children::default();
     if let Err(e) = children.end_with_the_bench() {
         return crash(&format!("cannot catch signals: {e}"));
@@ -33,34 +68,39 @@ pub(super) fn run(args: &ExploreArgs, challenge: &dyn Challenge, bin: &Path) -> 
     let started = unix_millis();
     let elapsed = || (unix_millis() - started) as f64 / 1000.0;
     let bar = progress_bar(args);
-    let mut runs = 0;
+    let (mut runs, mut silent) = (0, 0);
     while args.r#for.map_or(runs < args.seeds, |limit| elapsed() < limit) {
         let seed = args.from.saturating_add(runs);
         let mut run = derive(&space(args, challenge), Seed(seed));
         run.args.clone_from(&args.args);
-        // Not every node lets clients choose the members.
-        run.nemesis.retain(|fault| *fault != Fault::Membership);
-        real(&mut run);
-        match attempt(challenge, &run, bin, &children) {
-            Ok(Exit::Verdict(Verdict::Valid)) => {
-                runs += 1;
-                bar.set_position(if args.r#for.is_some() { elapsed() as u64 } else { runs });
-                bar.set_message(format!("{runs} runs in {:.0} s, all valid", elapsed()));
-            }
-            Ok(exit) => {
-                bar.finish_and_clear();
-                say(format_args!("Seed {seed}. Try it again with:"));
-                // Before the flags, as the last of them may be those of the nodes.
-                let bin = quote(&bin.display().to_string());
-                let with_bin = format!("seaworthy test --bin {bin}");
-                say(format_args!("  {}", command(&run).replacen("seaworthy test", &with_bin, 1)));
-                return exit;
-            }
+        crew.tame(&mut run);
+        let exit = match attempt(challenge, &run, crew, &children) {
+            Ok(exit) => exit,
             Err(message) => return usage(&message),
+        };
+        let says_nothing =
+            matches!(crew, Crew::Servers(_)) && exit == Exit::Verdict(Verdict::Unknown);
+        if exit != Exit::Verdict(Verdict::Valid) && !says_nothing {
+            bar.finish_and_clear();
+            say(format_args!("Seed {seed}. Try it again with:"));
+            // Before the flags, as the last of them may be those of the nodes.
+            let with_crew = format!("seaworthy test {}", crew.flag());
+            say(format_args!("  {}", command(&run).replacen("seaworthy test", &with_crew, 1)));
+            return exit;
         }
+        runs += 1;
+        silent += u64::from(says_nothing);
+        bar.set_position(if args.r#for.is_some() { elapsed() as u64 } else { runs });
+        bar.set_message(format!("{runs} runs in {:.0} s, none invalid", elapsed()));
     }
     bar.finish_and_clear();
-    say(format_args!("{runs} runs in {:.1} s. All valid.", elapsed()));
+    let seconds = elapsed();
+    match silent {
+        0 => say(format_args!("{runs} runs in {seconds:.1} s. All valid.")),
+        _ => say(format_args!(
+            "{runs} runs in {seconds:.1} s. {silent} said nothing, all others were valid."
+        )),
+    }
     Exit::Verdict(Verdict::Valid)
 }
 
@@ -77,24 +117,52 @@ fn real(run: &mut RunArgs) {
     chaos.roll_back = 0.0;
 }
 
+/// Makes a drawn run one for servers: a stream has no loss and no order of its own, and no run
+/// is larger than a machine with two cores can serve.
+fn served(run: &mut RunArgs) {
+    run.nemesis.retain(|fault| *fault != Fault::Replace);
+    run.time_limit = SERVERS_TIME_LIMIT_S;
+    run.nemesis_interval = run.nemesis_interval.max(1.0);
+    run.rate = run.rate.min(SERVERS_RATE_MAX);
+    run.node_count = run.node_count.map(|count| count.min(SERVERS_NODES_MAX));
+    run.concurrency = Concurrency::PerNode(2);
+    run.latency_dist = LatencyDist::Constant;
+    let chaos = &mut run.chaos;
+    (chaos.loss, chaos.duplicate, chaos.reorder) = (0.0, 0.0, 0.0);
+    (chaos.quiet_phase, chaos.lasting_fault, chaos.no_disk) = (0.0, false, false);
+}
+
 fn attempt(
     challenge: &dyn Challenge,
     run: &RunArgs,
-    bin: &Path,
+    crew: &Crew<'_>,
     children: &Children,
 ) -> Result<Exit, String> {
     let config = RunConfig::new(run.clone(), Seed(0))?;
     let log_dir = std::env::temp_dir().join(format!("seaworthy-explore-{}", std::process::id()));
     std::fs::create_dir_all(&log_dir).map_err(|e| format!("{}: {e}", log_dir.display()))?;
-    let command = NodeCommand {
-        bin: resolve(bin)?,
-        args: run.args.clone(),
-        log_dir: log_dir.clone(),
-        echo_stderr: false,
-        children: children.clone(),
+    let one = Run::of(challenge, &config);
+    let (args, children) = (run.args.clone(), children.clone());
+    let ran = match crew {
+        Crew::Binary(bin) => one.processes(NodeCommand {
+            bin: resolve(bin)?,
+            args,
+            log_dir: log_dir.clone(),
+            echo_stderr: false,
+            children,
+        })?,
+        Crew::Servers(spec) => one.servers(ServerCommand {
+            spec: (*spec).clone(),
+            args,
+            data_dir: log_dir.join("data"),
+            log_dir: log_dir.clone(),
+            children,
+        })?,
     };
-    let trial = Trial::of(&Run::of(challenge, &config).processes(command)?);
-    if trial.verdict != Verdict::Valid {
+    let trial = Trial::of(&ran);
+    if trial.verdict == Verdict::Invalid
+        || trial.verdict == Verdict::Unknown && matches!(crew, Crew::Binary(_))
+    {
         say(format_args!("{:?}: {}", trial.verdict, trial.why));
         say(format_args!("The nodes' logs: {}", log_dir.display()));
     } else {

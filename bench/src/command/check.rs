@@ -203,7 +203,10 @@ fn judge(
     if let Some(path) = &args.report {
         let events = Events::from(history).whole();
         let name = args.workload.as_deref().or(args.model.as_deref()).unwrap_or_default();
-        let material = Material::of_history(name, &events, &outcome);
+        let mut material = Material::of_history(name, &events, &outcome);
+        if let Subject::Model(name, initial) = subject {
+            material.model = (*name, *initial);
+        }
         fs::write(path, report::html(&material))?;
     }
     let reasons = check::reasons(&outcome.findings).join(" | ");

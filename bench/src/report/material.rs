@@ -3,6 +3,7 @@
 use super::journal::Traffic;
 use crate::check::Outcome;
 use crate::config::{RunConfig, command};
+use crate::edn::Edn;
 use crate::history::Op;
 use crate::run::Ran;
 use crate::world::Report;
@@ -23,6 +24,8 @@ pub struct Material<'a> {
     pub history: &'a [Op],
     /// The verdict and the findings of the checkers.
     pub outcome: &'a Outcome,
+    /// The model of the object that must be linearizable, if one must, and its initial value.
+    pub model: (&'a str, &'a Edn),
     /// The messages; none of a history alone.
     pub traffic: Traffic<'a>,
     /// When the operations began on the world's clock, in nanoseconds.
@@ -44,6 +47,7 @@ impl<'a> Material<'a> {
             concurrency: 0,
             history,
             outcome,
+            model: ("cas-register", &Edn::Nil),
             traffic: Traffic::default(),
             origin: 0,
             logs: Vec::new(),

@@ -22,7 +22,7 @@ const RESULTS_BYTES: usize = 60_000;
 
 /// The page of a run, which is text in UTF-8 below 8 MiB.
 pub fn html(material: &Material<'_>) -> String {
-    let anomalies = anomalies(material.outcome, material.history);
+    let anomalies = anomalies(material);
     let spans = spans(material.history);
     let focus = Focus::of(material, &anomalies, spans.first().map(|span| span.from));
     let operations = Operations::of(material.history, focus.at);

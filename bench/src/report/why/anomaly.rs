@@ -36,6 +36,8 @@ impl Anomaly {
 pub(crate) struct Evidence<'h> {
     pub(crate) history: &'h [Op],
     pub(crate) pairs: Vec<Pair<'h>>,
+    /// The model of an object, and its initial value.
+    pub(crate) model: (&'h str, &'h Edn),
 }
 
 /// The indices of all operations that a result quotes.

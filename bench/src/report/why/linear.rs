@@ -24,14 +24,15 @@ struct Step<'h> {
 
 pub(super) fn anomalies(map: &Edn, evidence: &Evidence<'_>) -> Vec<Anomaly> {
     if map.get("final-paths").is_some() || map.get("op").is_some() {
-        return vec![explain("object", map, evidence.history)];
+        return vec![explain("object", map, evidence.history, evidence.model)];
     }
     let failures = map.get("failures").and_then(Edn::as_seq).unwrap_or_default();
     let results = map.get("results").and_then(Edn::entries).unwrap_or_default();
     let failed = results.iter().filter(|(key, _)| failures.contains(key)).take(SHOWN);
     let told = failed.filter_map(|(key, result)| {
         let history = of_key(evidence.history, key);
-        let mut anomaly = explain(&format!("key {key}"), result.get("linearizable")?, &history);
+        let result = result.get("linearizable")?;
+        let mut anomaly = explain(&format!("key {key}"), result, &history, evidence.model);
         anomaly.lines.truncate(2);
         Some(anomaly)
     });
@@ -47,7 +48,7 @@ fn of_key(history: &[Op], key: &Edn) -> Vec<Op> {
     history.iter().filter_map(own).collect()
 }
 
-fn explain(name: &str, result: &Edn, history: &[Op]) -> Anomaly {
+fn explain(name: &str, result: &Edn, history: &[Op], model: (&str, &Edn)) -> Anomaly {
     let failing = result.get("op").map(indices).and_then(|all| all.first().copied());
     let mut anomaly = Anomaly::new("not linearizable", name);
     let Some(at) = history.iter().position(|op| Some(op.index) == failing) else {
@@ -60,7 +61,7 @@ fn explain(name: &str, result: &Edn, history: &[Op]) -> Anomaly {
     // Which end of the operation is quoted depends on the checker.
     let end = completion(history, at);
     if end <= EVENTS_MAX {
-        let steps = steps(history, end);
+        let steps = steps(history, end, model);
         let last = steps.len();
         anomaly.picture = Some(html! {
             div class="steps" data-steps=(last) {
@@ -106,15 +107,15 @@ fn completion(history: &[Op], at: usize) -> usize {
 }
 
 /// Returns the last steps up to the event at `end` and with it.
-fn steps(history: &[Op], end: usize) -> Vec<Step<'_>> {
+fn steps<'h>(history: &'h [Op], end: usize, model: (&str, &Edn)) -> Vec<Step<'h>> {
     let returns: Vec<usize> =
         (0..=end).filter(|at| history[*at].kind == OpType::Ok || *at == end).collect();
-    let mut steps: Vec<Step<'_>> = Vec::new();
+    let mut steps: Vec<Step<'h>> = Vec::new();
     for at in &returns[returns.len().saturating_sub(STEPS)..] {
         let values = if *at == end {
             steps.last().map(|step| step.values.clone()).unwrap_or_default()
         } else {
-            possible(&history[..=*at])
+            possible(&history[..=*at], model)
         };
         let start = invocation(history, *at);
         let open = open(history, *at).iter().map(|op| sentence(op)).collect();
@@ -144,20 +145,63 @@ fn open(history: &[Op], at: usize) -> Vec<&Op> {
 }
 
 /// The values that the object can have after these events.
-fn possible(history: &[Op]) -> Vec<String> {
-    let Some(model) = model::by_name("cas-register") else { return Vec::new() };
+fn possible(history: &[Op], (name, initial): (&str, &Edn)) -> Vec<String> {
+    let Ok(model) = model::from_initial(name, initial) else { return Vec::new() };
     let outcome = check(model, history);
     let configs = outcome.get("configs").and_then(Edn::as_seq).unwrap_or_default();
     let mut values: Vec<String> = Vec::new();
     for config in configs {
         let model = config.get("model");
-        let value = model.map(|model| model.get("value").unwrap_or(model).to_string());
+        let value = model.map(|model| content(model).to_string());
         values.extend(value.filter(|value| !values.contains(value)));
     }
     values
 }
 
+/// The content of an object: the field of the record that its checker prints, if it has one field.
+fn content(model: &Edn) -> &Edn {
+    let fields = ["value", "pending", "s", "locked"];
+    fields.iter().find_map(|field| model.get(field)).unwrap_or(model)
+}
+
 fn sentence(op: &Op) -> String {
     let process = op.process.to_edn();
     format!("process {process}: {} {}", op.f, shown(&op.value.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::from_text;
+
+    #[test]
+    fn every_model_tells_its_own_contents() {
+        let cases = [
+            ("fifo-queue", "nil", [("enqueue", "1"), ("enqueue", "2"), ("dequeue", "2")], "[1 2]"),
+            (
+                "unordered-queue",
+                "nil",
+                [("enqueue", "1"), ("dequeue", "1"), ("dequeue", "1")],
+                "[]",
+            ),
+            ("set", "nil", [("add", "1"), ("add", "2"), ("read", "[1]")], "#{1 2}"),
+            ("mutex", "true", [("release", "nil"), ("acquire", "nil"), ("acquire", "nil")], "true"),
+            ("register", "7", [("read", "7"), ("read", "7"), ("read", "8")], "7"),
+        ];
+        for (name, initial, operations, expected) in cases {
+            let line = |(f, value): &(&str, &str)| {
+                let invoked = if matches!(*f, "read" | "dequeue") { "nil" } else { value };
+                format!(
+                    "{{:process 0 :type :invoke :f :{f} :value {invoked}}}\n\
+                     {{:process 0 :type :ok :f :{f} :value {value}}}\n"
+                )
+            };
+            let text: String = operations.iter().map(line).collect();
+            let history = from_text(&text).expect("a history");
+            let initial = crate::edn::parse(initial).expect("EDN");
+            let steps = steps(&history, history.len() - 1, (name, &initial));
+            let last = steps.last().expect("it has returns");
+            assert_eq!(last.values, [expected], "{name}");
+        }
+    }
 }

@@ -12,21 +12,23 @@ mod transactions;
 
 use std::collections::BTreeSet;
 
-use crate::check::{Outcome, Verdict};
+use crate::check::Verdict;
 use crate::edn::Edn;
-use crate::history::Op;
 
 pub(super) use anomaly::Anomaly;
 use anomaly::{Evidence, SHOWN, indices};
 
+use super::material::Material;
 use super::operations::shown;
 
 /// Explains the findings of a run that is not valid.
-pub(super) fn anomalies(outcome: &Outcome, history: &[Op]) -> Vec<Anomaly> {
+pub(super) fn anomalies(material: &Material<'_>) -> Vec<Anomaly> {
+    let Material { outcome, history, model, .. } = *material;
     if outcome.verdict == Verdict::Valid {
         return Vec::new();
     }
-    let evidence = Evidence { history, pairs: crate::history::pairs(history).unwrap_or_default() };
+    let pairs = crate::history::pairs(history).unwrap_or_default();
+    let evidence = Evidence { history, pairs, model };
     let mut all = Vec::new();
     for (name, map) in &outcome.details {
         let is_part = matches!(map.get("valid?"), Some(Edn::Bool(false) | Edn::Keyword(_)));

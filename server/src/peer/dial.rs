@@ -19,6 +19,10 @@ use crate::node::{Class, Hello, Refusal};
 
 const PATIENCE: Duration = Duration::from_secs(3);
 const FIRST_WAIT: Duration = Duration::from_millis(50);
+/// A connection on which nothing that was sent is acknowledged for this long is given up. TCP alone
+/// waits as long again as the host was gone before it tries anew.
+#[cfg(target_os = "linux")]
+const UNACKNOWLEDGED: Duration = Duration::from_secs(2);
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
 /// Why a connection came to nothing.
@@ -178,6 +182,8 @@ async fn greet(url: &str, hello: &Hello, class: Class) -> io::Result<(TcpStream,
     // The name is looked up at each attempt: servers move.
     let mut stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
+    #[cfg(target_os = "linux")]
+    socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
     let mut first = MAGIC.to_vec();
     first.extend_from_slice(&VERSION.to_le_bytes());
     frame::put(

@@ -157,7 +157,7 @@ impl Hosts {
         self.call(at, at, "/v3/kv/put", &put).is_some_and(|a| a["header"]["revision"].is_string())
     }
 
-    /// What a server has, without asking others.
+    /// Whether a server holds this value itself, without asking others.
     fn has(&self, at: usize, value: &str) -> bool {
         let range = json!({"key": base64("key"), "serializable": true});
         let answer = self.call(at, at, "/v3/kv/range", &range);

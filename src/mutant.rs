@@ -18,7 +18,7 @@
 pub enum Mutant {
     /// A leader answers reads without asking whether it still leads.
     LocalReadAtLeader = 1,
-    /// Any server answers reads from what it has applied.
+    /// Any server answers reads from its applied state.
     LocalReadAnywhere = 2,
     /// A leader serves reads before it has committed an entry of its own term.
     ReadBeforeOwnCommit = 3,
@@ -36,7 +36,7 @@ pub enum Mutant {
     KeepConflict = 9,
     /// An append is accepted by the index of `prev` alone.
     IgnorePrevTerm = 10,
-    /// A follower commits what the leader has, beyond the end of the append.
+    /// A follower commits as far as the leader has, beyond the end of the append.
     CommitBeyondAppend = 11,
     /// Acknowledgements count whatever their term, and for everything sent since.
     StaleAck = 12,
@@ -77,7 +77,7 @@ pub enum Mutant {
     NewVotersCommit = 29,
     /// The logs of learners count like those of voters.
     LearnersCount = 30,
-    /// A leaf forgets what its old hub never acknowledged.
+    /// A leaf forgets deltas that its old hub never acknowledged.
     ForgetUnacknowledged = 31,
     /// The knowledge of a peer before its restart counts as its present one.
     IgnoreIncarnation = 32,
@@ -95,7 +95,7 @@ pub enum Mutant {
     KeyByKey = 38,
     /// A reply goes to the oldest request, whichever it answers.
     ReplyInOrder = 39,
-    /// A snapshot of the logs leaves out what was committed of them.
+    /// A snapshot of the logs leaves out their committed offsets.
     CommitsNotInSnapshot = 40,
     /// A vote, or a request for votes, leaves before it is durable.
     VoteBeforeDurable = 41,

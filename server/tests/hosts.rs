@@ -75,7 +75,7 @@ fn can_have_hosts() -> bool {
 }
 
 impl Hosts {
-    /// Makes three hosts and a switch; each server will advertise what `advertised` says.
+    /// Makes three hosts and a switch; each server will advertise its address in `advertised`.
     fn new(advertised: [&str; 3]) -> Hosts {
         let (dir, switch) = (TempDir::new().unwrap(), holder());
         let names = (0..3).map(|i| format!("10.77.0.{} n{i}.example\n", i + 1));

@@ -47,7 +47,7 @@
 //! ```
 //! use seaworthy::raft::{Command, Config, Entry, Options, Payload, Raft, RaftId, Restored};
 //!
-//! /// Does everything that the server wants, and returns what was committed.
+//! /// Does everything that the server wants, and returns the committed entries.
 //! fn work(raft: &mut Raft, disk: &mut Vec<Entry>) -> Vec<Entry> {
 //!     let mut committed = Vec::new();
 //!     loop {

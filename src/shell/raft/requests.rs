@@ -1,4 +1,4 @@
-//! Passing on: what this node's clients ask goes to the leader.
+//! Passing on: the requests of this node's clients go to the leader.
 
 use serde_json::value::{RawValue, to_raw_value};
 
@@ -18,7 +18,7 @@ use crate::raft::{Command, RaftId, ReadContext, Term};
 use crate::time::Time;
 
 impl<S: StateMachine> Replica<S> {
-    /// Replicates `command` and answers `request` with what the state machine says.
+    /// Replicates `command` and answers `request` with the answer of the state machine.
     pub fn submit(&mut self, cx: &mut Context<'_>, request: Request, command: Box<RawValue>) {
         self.take_command(cx, request, command, Certainty::NeverHappens);
     }
@@ -62,7 +62,7 @@ impl<S: StateMachine> Replica<S> {
         self.flush_soon(cx);
     }
 
-    /// Answers `request` with what the state machine says to `query`, as of some moment
+    /// Answers `request` with the state machine's answer to `query`, as of some moment
     /// between now and the answer.
     pub fn query(&mut self, cx: &mut Context<'_>, request: Request, query: Box<RawValue>) {
         if !self.refuse_outsider(cx, &request) {
@@ -98,7 +98,7 @@ impl<S: StateMachine> Replica<S> {
         !config.voters.contains(&own) && !config.learners.contains(&own)
     }
 
-    /// Sends what has to be sent to the leader, if there is one.
+    /// Sends the requests that are due to the leader, if there is one.
     pub(super) fn send_requests(&mut self, cx: &mut Context<'_>) {
         let Some(started) = &mut self.started else { return };
         let route = started.route(cx.now());

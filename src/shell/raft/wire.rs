@@ -236,7 +236,7 @@ impl Requests {
         commands + queries + ITEM_BYTES * self.changes.len()
     }
 
-    /// Hands out every item with its size and with what puts it elsewhere.
+    /// Hands out every item with its size and a function that puts it elsewhere.
     fn each(self, mut take: impl FnMut(usize, &mut dyn FnMut(&mut Requests))) {
         for command in self.commands {
             let (bytes, mut command) = (ITEM_BYTES + command.get().len(), Some(command));
@@ -320,7 +320,7 @@ impl Replies {
         answers + results + ITEM_BYTES
     }
 
-    /// Hands out every item with its size and with what puts it elsewhere.
+    /// Hands out every item with its size and a function that puts it elsewhere.
     fn each(self, mut take: impl FnMut(usize, &mut dyn FnMut(&mut Replies))) {
         for answer in self.answers {
             let (bytes, mut answer) = (ITEM_BYTES + answer.answer.get().len(), Some(answer));

@@ -60,7 +60,7 @@ pub struct ExploreArgs {
     #[arg(long, value_name = "PATH", conflicts_with_all = ["jobs", "shrink", "plan"])]
     pub(super) nodes_bin: Option<PathBuf>,
     /// Explores these servers instead (docs/judging-a-server.md): not deterministic, not
-    /// shrunk, safety only; nodes get what is after -- behind the arguments of their spec
+    /// shrunk, safety only; nodes get the arguments after -- behind the arguments of their spec
     #[arg(long, value_name = "SPEC", conflicts_with_all = ["jobs", "shrink", "plan", "nodes_bin"])]
     pub(super) server: Option<String>,
     /// Consistency models that transactions must satisfy, separated by commas

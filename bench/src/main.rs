@@ -3,9 +3,10 @@
 use std::process::ExitCode;
 
 use seaworthy_bench::challenge::Challenges;
+use seaworthy_bench::challenge::watch::Watch;
 
 fn main() -> ExitCode {
-    let challenges = Challenges::builtin();
+    let challenges = Challenges::builtin().with(Watch);
     #[cfg(feature = "kv-server")]
     let challenges = challenges.with(seaworthy_bench::challenge::kv_server::KvServer);
     seaworthy_bench::main(challenges)

@@ -15,6 +15,7 @@ mod contract;
 #[cfg(feature = "kv-server")]
 pub mod kv_server;
 mod table;
+pub mod watch;
 
 pub use builtin::builtin;
 pub use contract::{Challenge, FAULTS, Knob};

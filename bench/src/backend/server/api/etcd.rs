@@ -7,6 +7,7 @@
 //! | `g-set` | a key for each element, and a Range over all of them |
 //! | `g-counter`, `pn-counter` | a Range, then a Txn that compares the modification revision |
 //! | `unique-ids` | a Put; its revision is the id |
+//! | `watch` | Puts, and watches that end after a moment |
 //!
 //! Source: etcd's `rpc.proto` and its gRPC gateway.
 
@@ -21,9 +22,10 @@ use super::http::Http;
 use super::json::{bytes, encode, field, number};
 use super::refused::{Refused, of_grpc};
 use super::transaction::{Outcome, Seen, Transaction};
+use super::watch::watch;
 
 /// The workloads; see the module.
-pub(super) const WORKLOADS: [&str; 7] = [
+pub(super) const WORKLOADS: [&str; 8] = [
     "lin-kv",
     "txn-list-append",
     "txn-rw-register",
@@ -31,6 +33,7 @@ pub(super) const WORKLOADS: [&str; 7] = [
     "g-counter",
     "pn-counter",
     "unique-ids",
+    "watch",
 ];
 
 /// The key of the counter, and of the writes that make ids.
@@ -39,6 +42,9 @@ const ID: &str = "id";
 /// The keys of a set's elements, and the end of their range.
 const ELEMENTS: &str = "element/";
 const ELEMENTS_END: &str = "element0";
+
+/// The keys that are watched, and the end of their range.
+const WATCHED: (&str, &str) = ("watched/", "watched0");
 
 /// A client of one server.
 pub(super) struct Etcd {
@@ -174,13 +180,33 @@ impl Etcd {
         Ok(json!({"type": "read_ok", "value": elements}))
     }
 
+    /// The revision that a Put made.
+    fn revision_of(answer: &Value) -> Result<i64, Refused> {
+        match number(field(answer, "header").unwrap_or(&Value::Null), "revision")? {
+            0 => Err(Refused::odd("a Put without a revision")),
+            revision => Ok(revision),
+        }
+    }
+
+    fn watched(&self, f: &str, request: &Value, until: Instant) -> Result<Value, Refused> {
+        match f {
+            "write" => {
+                let key = format!("{}{}", WATCHED.0, request["key"]);
+                let answer = self.put(&key, &request["value"].to_string(), until)?;
+                Ok(json!({"type": "write_ok", "revision": Self::revision_of(&answer)?}))
+            }
+            "watch" => {
+                let from = request["from"].as_i64().unwrap_or(1);
+                let events = watch(&self.http, WATCHED, from, until)?;
+                Ok(json!({"type": "watch_ok", "events": events}))
+            }
+            f => Err(unknown(f)),
+        }
+    }
+
     fn make_id(&self, until: Instant) -> Result<Value, Refused> {
         let answer = self.put(ID, "", until)?;
-        let header = field(&answer, "header").unwrap_or(&Value::Null);
-        match number(header, "revision")? {
-            0 => Err(Refused::odd("a Put without a revision")),
-            revision => Ok(json!({"type": "generate_ok", "id": revision})),
-        }
+        Ok(json!({"type": "generate_ok", "id": Self::revision_of(&answer)?}))
     }
 }
 
@@ -205,6 +231,7 @@ impl Speaker for Etcd {
                 Ok(json!({"type": "read_ok", "value": sum}))
             }
             ("unique-ids", "generate") => self.make_id(until),
+            ("watch", f) => self.watched(f, request, until),
             (_, f) => Err(unknown(f)),
         }
     }

@@ -13,6 +13,7 @@ mod json;
 pub(super) mod refused;
 mod rest;
 mod transaction;
+mod watch;
 
 use super::spec::{Api, Reads};
 use contract::{Place, Speaker};

@@ -211,6 +211,30 @@ fn the_gateway_streams_lines_of_json() {
 }
 
 #[test]
+fn rest_streams_server_sent_events_and_goes_on_after_an_id() {
+    let cluster = Cluster::start_ours(1);
+    let port = cluster.servers[0].port;
+    for (key, value) in [("a/1", "one"), ("b", "other"), ("a/2", "two")] {
+        assert_eq!(http(port, "PUT", &format!("/v1/{key}"), value.as_bytes()).unwrap().0, 201);
+    }
+    let events = |path: &str, header: &str, count: usize| {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\n{header}\r\n").unwrap();
+        let lines = BufReader::new(stream).lines().map_while(Result::ok);
+        let fields = ["id: ", "event: ", "data: "];
+        let told = lines.filter(|line| fields.iter().any(|field| line.starts_with(field)));
+        told.take(3 * count).collect::<Vec<_>>()
+    };
+    let all = events("/v1/?watch=true&prefix=a/&revision=1", "", 2);
+    assert_eq!(all[..2], ["id: 2", "event: put"]);
+    assert!(all[2].contains("\"key\":\"a/1\"") && all[2].contains("\"value\":\"one\""), "{all:?}");
+    assert_eq!(all[3..5], ["id: 4", "event: put"]);
+    assert_eq!(events("/v1/?watch=true&prefix=a/", "Last-Event-ID: 2\r\n", 1), all[3..]);
+    assert_eq!(events("/v1/b?watch=true&revision=2", "", 1)[..2], ["id: 3", "event: put"]);
+}
+
+#[test]
 fn a_lease_outlives_its_leader_and_ends_without_signs_of_life() {
     let runtime = runtime();
     let _guard = runtime.enter();

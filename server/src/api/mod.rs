@@ -9,6 +9,7 @@ mod leader;
 mod lease;
 mod ops;
 mod rest;
+mod sse;
 mod stream;
 mod watch;
 

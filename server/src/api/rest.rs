@@ -5,6 +5,7 @@
 //! PUT    /v1/KEY                   201 if the key is new, else 200
 //! DELETE /v1/KEY                   200
 //! GET    /v1/?prefix=P&limit=N     200 and a list, as JSON
+//! GET    /v1/KEY?watch=true        200 and changes as server-sent events; of a prefix, too
 //! ```
 //!
 //! `ETag` is the revision of the last change, and `If-Match: "N"` or `If-None-Match: *`
@@ -26,7 +27,7 @@ use base64::engine::general_purpose::STANDARD;
 use tonic::Status;
 
 use super::json::{http_status, json};
-use super::{App, OVERHEAD_BYTES};
+use super::{App, OVERHEAD_BYTES, sse};
 use crate::proto::etcdserverpb as pb;
 use crate::proto::etcdserverpb::compare::{CompareResult, CompareTarget, TargetUnion};
 use crate::proto::etcdserverpb::request_op::Request;
@@ -85,7 +86,29 @@ fn is_local(uri: &Uri) -> Result<bool, Status> {
     }
 }
 
-async fn read(State(app): Here, uri: Uri) -> Response {
+/// Whether changes are asked for, and from which revision on; the header is what browsers
+/// send when they connect again.
+fn watches_from(uri: &Uri, headers: &HeaderMap) -> Result<Option<i64>, Status> {
+    if parameter(uri, "watch").as_deref() != Some(b"true") {
+        return Ok(None);
+    }
+    let wrong = || Status::invalid_argument("revision and Last-Event-ID are numbers");
+    let number = |text: &[u8]| -> Result<i64, Status> {
+        std::str::from_utf8(text).ok().and_then(|text| text.parse().ok()).ok_or_else(wrong)
+    };
+    match (headers.get("last-event-id"), parameter(uri, "revision")) {
+        (Some(last), _) => number(last.as_bytes()).map(|last| Some(last.saturating_add(1))),
+        (None, Some(revision)) => number(&revision).map(Some),
+        (None, None) => Ok(Some(0)),
+    }
+}
+
+async fn read(State(app): Here, uri: Uri, headers: HeaderMap) -> Response {
+    match watches_from(&uri, &headers) {
+        Ok(None) => {}
+        Ok(Some(revision)) => return sse::watch(&app, (key_of(&uri), Bytes::new()), revision),
+        Err(status) => return refuse(&status),
+    }
     let get = async {
         let request = pb::RangeRequest {
             key: key_of(&uri),
@@ -204,9 +227,14 @@ async fn conditional(
     Ok(response.and_then(|op| op.response))
 }
 
-async fn list(State(app): Here, uri: Uri) -> Response {
+async fn list(State(app): Here, uri: Uri, headers: HeaderMap) -> Response {
+    let prefix = parameter(&uri, "prefix").unwrap_or_default();
+    match watches_from(&uri, &headers) {
+        Ok(None) => {}
+        Ok(Some(revision)) => return sse::watch(&app, prefix_range(&prefix), revision),
+        Err(status) => return refuse(&status),
+    }
     let found = async {
-        let prefix = parameter(&uri, "prefix").unwrap_or_default();
         let limit = parameter(&uri, "limit").unwrap_or_else(|| Bytes::from_static(b"1000"));
         let limit = std::str::from_utf8(&limit).ok().and_then(|text| text.parse().ok());
         let limit = limit.ok_or_else(|| Status::invalid_argument("limit is a number"))?;
@@ -244,7 +272,7 @@ fn prefix_range(prefix: &[u8]) -> (Bytes, Bytes) {
 }
 
 /// A pair as JSON: as text where it is text, and in base64 otherwise.
-fn pair(pair: &KeyValue) -> serde_json::Value {
+pub(super) fn pair(pair: &KeyValue) -> serde_json::Value {
     let mut fields = serde_json::Map::new();
     for (name, bytes) in [("key", &pair.key), ("value", &pair.value)] {
         match std::str::from_utf8(bytes) {

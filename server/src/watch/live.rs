@@ -224,7 +224,10 @@ impl Session {
                 biased;
                 request = requests.next(), if !are_over => match request {
                     Some(Ok(request)) => self.take(request).await?,
-                    Some(Err(_)) => return Err(Gone),
+                    Some(Err(status)) => {
+                        let _ = self.responses.send(Err(status)).await;
+                        return Err(Gone);
+                    }
                     // A client that has nothing more to ask goes on to listen.
                     None => are_over = true,
                 },

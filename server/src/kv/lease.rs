@@ -48,6 +48,12 @@ impl Store {
         self.leases.get(&id)
     }
 
+    /// How many leases were ever granted, and how many of them have ended: what tells states apart
+    /// that have the same revision.
+    pub fn lease_changes(&self) -> (u64, u64) {
+        (self.grants, self.grants - self.leases.len() as u64)
+    }
+
     /// All leases, by id.
     pub fn leases(&self) -> impl Iterator<Item = (i64, &Lease)> {
         self.leases.iter().map(|(id, lease)| (*id, lease))

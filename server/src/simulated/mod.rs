@@ -9,7 +9,9 @@
 //! `request` the clients' requests; `wire` the messages between servers.
 
 mod disk;
+mod lease;
 mod request;
+mod watch;
 mod wire;
 
 use std::any::Any;
@@ -38,6 +40,8 @@ const DUE: Timer = Timer(0);
 const ENCODED: Timer = Timer(1);
 /// The operator has read why a server ended.
 const REMEDY: Timer = Timer(2);
+/// A watch has waited long enough.
+const PROGRESS: Timer = Timer(3);
 /// How long reading takes, in milliseconds.
 const REMEDY_MS: u64 = 500;
 /// How long encoding a snapshot takes, at most, in milliseconds.
@@ -72,6 +76,7 @@ struct Running {
     frozen: Option<Box<Frozen>>,
     /// Lives of members that this server knows of, and its disk not yet.
     knows: VecDeque<(Written, BTreeMap<RaftId, u64>)>,
+    watches: watch::Watches,
 }
 
 impl SimulatedServer {
@@ -117,6 +122,7 @@ impl SimulatedServer {
             next_token: 0,
             frozen: None,
             knows: VecDeque::new(),
+            watches: watch::Watches::default(),
         };
         self.state = State::Starting(Box::new(running), counted);
     }
@@ -230,6 +236,14 @@ impl Running {
 
     fn ask(&mut self, cx: &mut Context<'_>, message: &Message) {
         let asker = message.request();
+        if message.body.kind == watch::WATCH {
+            let (now, store) = (cx.now(), &self.node.machine().store);
+            match self.watches.ask(now, asker.clone(), &message.body, store) {
+                Ok(()) => cx.set_timer_if_unset(PROGRESS, watch::PATIENCE),
+                Err(error) => cx.error(&asker, &error),
+            }
+            return;
+        }
         match Asked::begin(&message.body) {
             Ok((asked, request)) => self.wait(cx, asker, asked, request),
             Err(error) => cx.error(&asker, &error),
@@ -274,8 +288,21 @@ impl Running {
             }
         }
         self.note_lives(cx, ledger);
+        self.tell_watches(cx);
         cx.set_timer(DUE, self.node.deadline() - cx.now());
         Ok(())
+    }
+
+    /// Answers watches. The hub does not look in every turn, and by itself after a while.
+    fn tell_watches(&mut self, cx: &mut Context<'_>) {
+        let store = self.node.machine().store.clone();
+        if !cx.rng().next_u64().is_multiple_of(3) {
+            self.watches.look(&store);
+        }
+        self.watches.serve(cx, &store);
+        if self.watches.are_waiting() {
+            cx.set_timer_if_unset(PROGRESS, watch::PATIENCE / 4);
+        }
     }
 
     fn carry_out(&mut self, cx: &mut Context<'_>, effect: Effect) -> Result<(), String> {

@@ -6,10 +6,10 @@
 //! | `write` to a key, of null too | Put, DeleteRange |
 //! | `cas` of a key | Txn: if the value is the one given, Put; else Range |
 //! | `txn` of reads and appends | as clients of etcd do it: Ranges of one state; if anything is appended, a Txn that Puts if no key it read was modified since, and else reads them all again |
-//! | `hash` | a digest of all that this server holds, and its revision |
+//! | `hash` | a digest of all that this server holds, behind what it depends on: the revision, that of the last compaction, and how many leases were granted and have ended |
 //! | `compact` | Compact of all but the last few revisions |
 //!
-//! Answers hold the revision at which they are true.
+//! `lease` has the requests about leases, `watch` those of watches. Answers hold the revision at which they are true.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,6 +17,7 @@ use bytes::Bytes;
 use seaworthy::message::{Body, ErrorCode, RpcError};
 use serde_json::{Value, json};
 
+use super::lease::Held;
 use crate::kv::{Command, Response, Store};
 use crate::node::{Failure, Reply, Request};
 use crate::proto::etcdserverpb as pb;
@@ -38,6 +39,7 @@ pub(super) enum Asked {
     Txn(Txn),
     Hash,
     Compact,
+    Held(Held),
 }
 
 /// A transaction over lists.
@@ -57,11 +59,11 @@ pub(super) enum Next {
     Refuse(RpcError),
 }
 
-fn refuse(code: ErrorCode, text: &str) -> RpcError {
+pub(super) fn refuse(code: ErrorCode, text: &str) -> RpcError {
     RpcError::new(code, text)
 }
 
-fn field(body: &Body, name: &str) -> Result<Value, RpcError> {
+pub(super) fn field(body: &Body, name: &str) -> Result<Value, RpcError> {
     let missing = || refuse(ErrorCode::MALFORMED_REQUEST, "a field is missing");
     let text = body.field(name).ok_or_else(missing)?.get();
     serde_json::from_str(text).map_err(|_| missing())
@@ -87,7 +89,7 @@ fn op(request: Op) -> pb::RequestOp {
     pb::RequestOp { request: Some(request) }
 }
 
-fn command(command: &Command) -> Request {
+pub(super) fn command(command: &Command) -> Request {
     let mut bytes = Vec::new();
     command.encode(&mut bytes);
     Request::Write(bytes)
@@ -104,6 +106,9 @@ impl Asked {
     /// # Errors
     /// If it is none.
     pub(super) fn begin(body: &Body) -> Result<(Asked, Request), RpcError> {
+        if let Some((held, request)) = Held::begin(body)? {
+            return Ok((Asked::Held(held), request));
+        }
         Ok(match body.kind.as_str() {
             "read" => (Asked::Read(register(&field(body, "key")?)), Request::Read),
             "write" => {
@@ -141,6 +146,7 @@ impl Asked {
             reply => reply,
         };
         match (self, reply) {
+            (Asked::Held(held), reply) => held.proceed(reply),
             (Asked::Read(key), Reply::State(_, store)) => read(&store, key),
             (Asked::Hash, Reply::State(_, store)) => hash(&store),
             (Asked::Compact, Reply::State(_, store)) => {
@@ -191,7 +197,8 @@ fn hash(store: &Store) -> Next {
     store.encode(&mut bytes);
     let (revision, compacted) = (store.revision(), store.compacted());
     let digest = crc32fast::hash(&bytes);
-    let state = json!([revision, compacted, digest]);
+    let (granted, ended) = store.lease_changes();
+    let state = json!([revision, compacted, granted, ended, digest]);
     Next::Answer(json!({"type": "hash_ok", "state": state}))
 }
 

@@ -4,11 +4,13 @@
 //! * `lists`: transactions are strictly serializable.
 //! * `revisions`: they never run backwards, from the end of one operation to the beginning of
 //!   another, and no two changes have the same.
-//! * `states`: servers that are at the same revision hold the same, the past included.
+//! * `states`: servers after the same changes hold the same, the past included.
+//! * `watches` and `leases`: see the modules of these names.
 
 use std::collections::BTreeMap;
 
 use super::load::REVISION;
+use super::{lease, watch};
 use crate::check::linear::check_lin_kv;
 use crate::check::txn::{self, Flavour};
 use crate::check::{CheckOptions, Outcome, Verdict};
@@ -35,6 +37,8 @@ pub(super) fn check(history: &[Op], options: &CheckOptions) -> Outcome {
     outcome.add("lists", lists);
     outcome.add("revisions", revisions(history));
     outcome.add("states", states(history));
+    outcome.add("watches", watch::check(history));
+    outcome.add("leases", lease::check(history));
     outcome
 }
 
@@ -96,20 +100,21 @@ fn revisions(history: &[Op]) -> Outcome {
 
 fn states(history: &[Op]) -> Outcome {
     let digests = history.iter().filter(|op| op.f == "hash" && op.kind == OpType::Ok);
-    let mut seen: BTreeMap<(i64, i64), (i64, usize)> = BTreeMap::new();
+    let mut seen: BTreeMap<Vec<i64>, (i64, usize)> = BTreeMap::new();
     let mut compared = 0;
     for op in digests {
         let parts = op.value.as_seq().unwrap_or_default().iter().map(Edn::as_int);
         let parts: Option<Vec<i64>> = parts.collect();
-        let Some(&[revision, compacted, digest]) = parts.as_deref() else {
+        // All changes that are counted, and the digest.
+        let Some((&digest, counts)) = parts.as_ref().and_then(|parts| parts.split_last()) else {
             return Outcome::unknown(format!("operation {} holds no digest", op.index));
         };
-        let (known, other) = *seen.entry((revision, compacted)).or_insert((digest, op.index));
+        let (known, other) = *seen.entry(counts.to_vec()).or_insert((digest, op.index));
         compared += i64::from(other != op.index);
         if known != digest {
             return Outcome::invalid(format!(
-                "operations {other} and {} were answered at revision {revision}, compacted at \
-                 {compacted}, by servers that hold different states",
+                "operations {other} and {} were answered after the same changes, {counts:?}, by \
+                 servers that hold different states",
                 op.index
             ));
         }

@@ -1,10 +1,12 @@
-//! The operations of clients of a served cluster: registers, transactions over lists, digests of
-//! whole servers, compactions.
+//! The operations of clients of a served cluster: registers, transactions over lists, watches,
+//! leases, digests of whole servers, compactions.
 
 use std::time::Duration;
 
 use serde_json::json;
 
+use super::lease::{LEASE, LeaseClient};
+use super::watch::{self, WATCH, WatchClient};
 use crate::config::RunConfig;
 use crate::edn::Edn;
 use crate::load::client::{Answer, Client, Completion, Errors, Step, json_from_edn};
@@ -20,6 +22,10 @@ pub(super) struct KvLoad {
     registers: LinKv,
     lists: Txn,
     patience: Duration,
+    /// How much faster than time a server's clock may run.
+    skew: f64,
+    /// The id of the last lease.
+    last_lease: i64,
     /// Digests that are still to be asked for at the end, for each worker.
     last: Vec<usize>,
 }
@@ -36,15 +42,25 @@ impl KvLoad {
         let (registers, lists) = (LinKv::new(config)?, Txn::new(config, Holds::Lists)?);
         let ms = PATIENCE_LATENCIES * config.args.farthest_ms();
         let patience = PATIENCE.max(Duration::from_secs_f64(ms / 1000.0));
-        Ok(KvLoad { registers, lists, patience, last: vec![LAST; config.concurrency] })
+        let skew = config.args.chaos.clock_skew;
+        let last = vec![LAST; config.concurrency];
+        Ok(KvLoad { registers, lists, patience, skew, last_lease: 0, last })
     }
 }
 
 impl Load for KvLoad {
     fn next(&mut self, ask: &mut Ask<'_>) -> Next {
-        match ask.draw.below(20) {
+        match ask.draw.below(26) {
             0 => Next::Invoke(ask.any(), Invocation::new("hash", Edn::Nil)),
             1 => Next::Invoke(ask.any(), Invocation::new("compact", Edn::Nil)),
+            20..=22 => {
+                let op = watch::invocation(ask.draw.below(8), ask.draw.below(30));
+                Next::Invoke(ask.any(), op)
+            }
+            23..=25 => {
+                self.last_lease += 1;
+                Next::Invoke(ask.any(), Invocation::new(LEASE, Edn::Int(self.last_lease)))
+            }
             2..=9 => self.lists.next(ask),
             _ => match self.registers.next(ask) {
                 // A deletion is a write too.
@@ -76,7 +92,12 @@ impl Load for KvLoad {
     }
 
     fn client(&self) -> Box<dyn Client> {
-        Box::new(KvClient { registers: self.registers.client(), lists: self.lists.client() })
+        Box::new(KvClient {
+            registers: self.registers.client(),
+            lists: self.lists.client(),
+            watch: WatchClient::default(),
+            lease: LeaseClient::new(self.skew),
+        })
     }
 }
 
@@ -85,6 +106,7 @@ pub(super) fn is_well_formed(op: &Invocation) -> bool {
     match op.f.as_str() {
         "read" | "write" | "cas" => lin_kv::pair(op).is_some(),
         "txn" => op.value.as_seq().is_some(),
+        WATCH | LEASE => op.value.as_int().is_some(),
         _ => true,
     }
 }
@@ -92,6 +114,8 @@ pub(super) fn is_well_formed(op: &Invocation) -> bool {
 struct KvClient {
     registers: Box<dyn Client>,
     lists: Box<dyn Client>,
+    watch: WatchClient,
+    lease: LeaseClient,
 }
 
 impl KvClient {
@@ -119,12 +143,16 @@ impl Client for KvClient {
         match op.f.as_str() {
             "read" | "write" | "cas" => self.registers.invoke(op),
             "txn" => self.lists.invoke(op),
+            WATCH => self.watch.invoke(op),
+            LEASE => self.lease.invoke(op),
             f => Step::request(&json!({ "type": f })),
         }
     }
 
     fn reply(&mut self, op: &Invocation, body: &Answer) -> Result<Step, String> {
         let value = match op.f.as_str() {
+            WATCH => return self.watch.reply(op, body),
+            LEASE => return self.lease.reply(op, body),
             "read" => Self::read(op, body)?,
             "txn" => self.txn(op, body)?,
             "hash" => {
@@ -149,6 +177,8 @@ impl Client for KvClient {
 
     fn errors(&self, op: &Invocation) -> Errors {
         match op.f.as_str() {
+            WATCH => self.watch.errors(op),
+            LEASE => self.lease.errors(op),
             "read" | "hash" => Errors::Idempotent,
             _ => Errors::Handled,
         }

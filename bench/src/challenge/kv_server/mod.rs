@@ -7,7 +7,9 @@
 //! In builds with the cargo feature `kv-server`.
 
 mod check;
+mod lease;
 mod load;
+mod watch;
 
 use std::sync::{Arc, Mutex};
 

@@ -49,7 +49,7 @@ impl Client for WatchClient {
         let revision = parts.get(3).and_then(Edn::as_int).ok_or("no revision")?;
         self.next = match parts[0].as_text() {
             Some("told") => revision + 1,
-            // From now on: of what is compacted nothing can be told.
+            // From now on: of compacted revisions nothing can be told.
             Some("compacted") => 0,
             _ => return Err("neither events nor a compaction".to_owned()),
         };
@@ -64,7 +64,7 @@ impl Client for WatchClient {
 /// A change as it is told: key and value, nil for a deletion.
 type Change = (String, Edn);
 
-/// What is known of each kind of keys at each revision that was claimed.
+/// The known changes of each kind of keys at each revision that was claimed.
 #[derive(Default)]
 struct Known {
     changes: BTreeMap<(usize, i64), (Vec<Change>, usize)>,
@@ -209,7 +209,7 @@ fn ends_with(told: &Edn, values: &[Edn], kind: usize) -> bool {
     }
 }
 
-/// What a watch is asked: to go on, to begin anew, or to go back.
+/// The requests to a watch: to go on, to begin anew, or to go back.
 pub(super) fn invocation(draw: usize, back: usize) -> Invocation {
     let value = match draw {
         0 => 1,

@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 
-use super::load::REVISION;
+use super::watch::REVISION;
 use super::{lease, watch};
 use crate::check::linear::check_lin_kv;
 use crate::check::txn::{self, Flavour};

@@ -6,16 +6,13 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::lease::{LEASE, LeaseClient};
-use super::watch::{self, WATCH, WatchClient};
+use super::watch::{self, REVISION, WATCH, WatchClient};
 use crate::config::RunConfig;
 use crate::edn::Edn;
 use crate::load::client::{Answer, Client, Completion, Errors, Step, json_from_edn};
 use crate::load::lin_kv::{self, LinKv};
 use crate::load::txn::{Holds, Txn};
 use crate::load::{Ask, Invocation, Load, Next, PATIENCE};
-
-/// The key of a completion that holds the revision of an answer.
-pub(super) const REVISION: &str = "revision";
 
 /// The load; see the module.
 pub(super) struct KvLoad {

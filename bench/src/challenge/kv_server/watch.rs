@@ -10,13 +10,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
-use super::load::REVISION;
 use crate::check::{Outcome, Verdict};
 use crate::edn::Edn;
 use crate::history::{Op, OpType};
 use crate::load::client::{Answer, Completion, Errors, Step};
 use crate::load::{Client, Invocation};
 
+/// The key of a completion that holds the revision of an answer.
+pub(super) const REVISION: &str = "revision";
 /// The name of the operations.
 pub(super) const WATCH: &str = "watch";
 /// The keys that are watched: all, or one kind of them.

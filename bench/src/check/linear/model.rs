@@ -6,6 +6,7 @@
 
 mod append_kv;
 mod contract;
+mod grow_only;
 mod multi_register;
 mod mutex;
 mod queue;

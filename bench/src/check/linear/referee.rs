@@ -23,8 +23,8 @@ use super::timeline::{CallId, Class, State, Timeline};
 /// Where the referee stops: situations remembered. A million takes about 250 MB.
 pub const MAX_SITUATIONS: usize = 2_000_000;
 
-/// Where it stops, too: bytes of the model's states.
-const MAX_WEIGHT: usize = 200_000_000;
+/// Where it stops, too: bytes of the situations, and of the model's states.
+const MAX_BYTES: usize = 160_000_000;
 
 /// The calls that took effect, and the state that they left.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,6 +62,7 @@ pub(super) fn judge(model: &mut dyn Model, timeline: &Timeline, max: usize) -> F
     let mut entered = BTreeSet::new();
     let mut furthest = Furthest::default();
     let mut open = vec![start];
+    let mut bytes = 0;
     while let Some(situation) = open.pop() {
         let Some(missing) = situation.first_missing(timeline, &returning) else {
             let pending = crashed.clone();
@@ -74,6 +75,7 @@ pub(super) fn judge(model: &mut dyn Model, timeline: &Timeline, max: usize) -> F
         if entered.contains(&situation) {
             continue;
         }
+        bytes += situation.bytes();
         furthest.note(timeline, missing, situation.state);
         let next = successors(model, timeline, &returning, &crashed, &situation);
         entered.insert(situation);
@@ -81,14 +83,21 @@ pub(super) fn judge(model: &mut dyn Model, timeline: &Timeline, max: usize) -> F
         if entered.len() + open.len() > max {
             return Finding::GaveUp { reason: format!("more than {max} situations") };
         }
-        if model.weight() > MAX_WEIGHT {
-            return Finding::GaveUp { reason: "the states of the object are too large".into() };
+        // Those that are open weigh about as much as the one that they follow.
+        let open_bytes = open.len() * open.last().map_or(0, Situation::bytes);
+        if bytes + open_bytes + model.weight() > MAX_BYTES {
+            return Finding::GaveUp { reason: "the situations take too much memory".into() };
         }
     }
     furthest.violation()
 }
 
 impl Situation {
+    /// About how many bytes it takes.
+    fn bytes(&self) -> usize {
+        150 + 8 * self.above.len() + 16 * self.crashed.len()
+    }
+
     /// The call among those that did not take effect which returns first.
     fn first_missing(&self, timeline: &Timeline, returning: &[CallId]) -> Option<CallId> {
         let mut first: Option<(usize, CallId)> = None;

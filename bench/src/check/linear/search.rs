@@ -26,7 +26,7 @@ use super::pass::{End, pass};
 use super::referee;
 use super::relevant::Crashed;
 use super::step::Capacity;
-use super::timeline::Timeline;
+use super::timeline::{Event, Timeline};
 
 /// Where to give up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +46,9 @@ impl Limits {
         Limits { max_per_state: 16_384, max_work: 500_000_000, max_situations: 800_000 };
 }
 
+/// Work of the search on an object that a model decides without it.
+const LITTLE_WORK: u64 = 1_000_000;
+
 /// Configurations of one state in the first pass: enough for nearly every correct history.
 const FIRST_MAX_PER_STATE: usize = 4;
 
@@ -55,6 +58,34 @@ const GROWTH: usize = 8;
 /// Whether the calls of `timeline` could have taken effect one by one, each
 /// between its invocation and its return, as `model` allows.
 pub fn search(model: &mut dyn Model, timeline: &Timeline, limits: Limits) -> Finding {
+    let Some(is_linearizable) = model.decides(timeline, timeline.events.len()) else {
+        return search_all(model, timeline, limits);
+    };
+    // The search tells more, if it comes to an end soon.
+    let max_work = limits.max_work.min(LITTLE_WORK);
+    let few = Limits { max_work, max_situations: 0, ..limits };
+    match search_all(model, timeline, few) {
+        Finding::GaveUp { .. } if is_linearizable => Finding::Linearizable(Vec::new()),
+        Finding::GaveUp { .. } => first_impossible(model, timeline),
+        finding => finding,
+    }
+}
+
+/// The violation of a timeline of which the model decided that there is one.
+fn first_impossible(model: &dyn Model, timeline: &Timeline) -> Finding {
+    let (mut good, mut bad) = (0, timeline.events.len());
+    while bad - good > 1 {
+        let middle = good.midpoint(bad);
+        match model.decides(timeline, middle) {
+            Some(false) => bad = middle,
+            _ => good = middle,
+        }
+    }
+    let (Event::Invoke(call) | Event::Return(call)) = timeline.events[bad - 1];
+    Finding::Violation { call, before: Vec::new(), precision: Precision::Some }
+}
+
+fn search_all(model: &mut dyn Model, timeline: &Timeline, limits: Limits) -> Finding {
     match timeline.peak() {
         0..=64 => deepen::<1>(model, timeline, limits),
         65..=256 => deepen::<4>(model, timeline, limits),

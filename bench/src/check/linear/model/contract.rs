@@ -1,6 +1,6 @@
 //! The contract between a model and the search.
 
-use crate::check::linear::timeline::{Class, State};
+use crate::check::linear::timeline::{Class, State, Timeline};
 use crate::edn::Edn;
 
 /// How a class of operations acts on states.
@@ -61,6 +61,12 @@ pub trait Model {
     /// Forgets all states but the initial one and those that operations name. Their numbers mean
     /// other states afterwards.
     fn forget(&mut self) {}
+
+    /// Whether some order of effects explains the first `events` of `timeline`, where that can be told
+    /// without a search. None if it cannot.
+    fn decides(&self, _timeline: &Timeline, _events: usize) -> Option<bool> {
+        None
+    }
 
     /// A state as Knossos prints it: `#knossos.model.CASRegister{:value 3}`.
     fn state(&self, state: State) -> Edn;

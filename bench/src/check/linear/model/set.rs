@@ -7,8 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::classes::Classes;
 use super::super::states::States;
+use super::grow_only::{Step, is_explained};
 use super::{Effect, Model, Observed, record};
-use crate::check::linear::timeline::{Class, State};
+use crate::check::linear::timeline::{CallId, Class, State, Timeline};
 use crate::check::linear::values::Values;
 use crate::edn::Edn;
 
@@ -178,6 +179,18 @@ impl Model for Set {
     fn forget(&mut self) {
         self.states.forget();
         self.after.clear();
+    }
+
+    fn decides(&self, timeline: &Timeline, events: usize) -> Option<bool> {
+        if self.is_removable {
+            return None;
+        }
+        let step = |call: CallId| match *self.classes.action(timeline.call(call).class) {
+            Action::Read(state) => Step::Read(state),
+            Action::Add(element) | Action::Remove(element) => Step::Add(element),
+        };
+        let (events, initial) = (&timeline.events[..events], self.states.contents(self.initial));
+        Some(is_explained(events, step, initial, |state| self.states.contents(state)))
     }
 
     fn state(&self, state: State) -> Edn {

@@ -8,6 +8,7 @@
 //! Histories are read from files in any notation that is in use, and written in Jepsen's
 //! and as JSON, one operation a line. Checkers get them as pairs of invocation and completion.
 
+mod bare;
 mod error;
 mod hints;
 mod pair;

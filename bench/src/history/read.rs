@@ -8,7 +8,8 @@
 //!
 //! Operations without `:index` or `:time` get their position. An index may leave gaps, as
 //! in a history that was filtered, but must increase; in memory the positions are
-//! without gaps. Operations without `:f` get the one of the workload, if it has only
+//! without gaps. A history without any invocation, as Elle's examples are, is given them
+//! ([`super::bare`]). Operations without `:f` get the one of the workload, if it has only
 //! one. If no operation names a `:process`, a completion belongs to the only open
 //! invocation that it fits ([`super::process`]).
 
@@ -19,7 +20,7 @@ use super::hints::Hints;
 use super::process::Processes;
 use super::record::{Parts, restored};
 use super::words::shortened;
-use super::{History, Op, OpType, text};
+use super::{History, Op, OpType, Process, bare, text};
 use crate::edn::{Edn, ParseError, Reader};
 
 /// Reads a history from a text in any of the formats.
@@ -260,6 +261,22 @@ impl Builder {
         Ok(())
     }
 
+    /// Gives each operation of a history without invocations its own.
+    fn invoke_all(&mut self) {
+        if !self.processes.are_named() {
+            let clients = self.ops.iter_mut().filter(|op| op.is_client());
+            (0..).zip(clients).for_each(|(id, op)| op.process = Process::Client(id));
+        }
+        let events = bare::woven(&self.ops);
+        let op = |(index, (at, kind)): (usize, &(usize, OpType))| {
+            let time = self.ops[*at].time;
+            Op { index, kind: *kind, time, ..self.ops[*at].clone() }
+        };
+        let ops = events.iter().enumerate().map(op).collect();
+        self.places = events.iter().map(|(at, _)| self.places[*at]).collect();
+        self.ops = ops;
+    }
+
     fn check_index(&mut self, index: Option<i64>) -> Result<(), String> {
         let Some(index) = index else { return Ok(()) };
         if let Some(last) = self.last_index.filter(|&last| last >= index) {
@@ -270,10 +287,14 @@ impl Builder {
     }
 
     fn finish(mut self, reader: &Reader<'_>) -> Result<(History, Option<Vec<Place>>), ReadError> {
-        self.processes.assign(&mut self.ops).map_err(|(index, what)| {
-            let start = self.places.get(index).map_or(0, |place| place.byte());
-            ReadError::from(reader.error_at(start, what))
-        })?;
+        if bare::is_bare(&self.ops) {
+            self.invoke_all();
+        } else {
+            self.processes.assign(&mut self.ops).map_err(|(index, what)| {
+                let start = self.places.get(index).map_or(0, |place| place.byte());
+                ReadError::from(reader.error_at(start, what))
+            })?;
+        }
         let is_lean = self.lean && self.processes.are_named();
         Ok((self.ops, is_lean.then_some(self.places)))
     }

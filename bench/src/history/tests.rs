@@ -338,3 +338,25 @@ fn a_tape_without_processes_holds_the_same_history() {
     assert!(Events::from(&tape).whole()[..] == history[..]);
     assert!(tape.heads() == history);
 }
+
+/// Elle's own first example: no transaction is invoked, and some have no process.
+#[test]
+fn completions_alone_are_a_history_without_real_time() {
+    let op = |process: &str, value: &str| format!("{{{process} :type :ok, :value {value}}}\n");
+    let cyclic = |processes: [&str; 3]| {
+        let values = ["[[:append :x 1] [:r :y [1]]]", "[[:append :x 2] [:append :y 1]]"];
+        let values = values.into_iter().chain(["[[:r :x [1 2]]]"]);
+        let text: String = processes.iter().zip(values).map(|(p, value)| op(p, value)).collect();
+        let hints = Hints { f: Some("txn") };
+        from_text_as(&text, hints).expect("a history")
+    };
+    for history in [cyclic([":process 0", ":process 1", ":process 2"]), cyclic(["", "", ""])] {
+        let kinds: Vec<OpType> = history.iter().map(|op| op.kind).collect();
+        assert_eq!(kinds, [[OpType::Invoke; 3], [OpType::Ok; 3]].concat());
+        assert_eq!(pairs(&history).expect("pairs").len(), 3);
+    }
+    let history = cyclic([":process 0", ":process 1", ":process 0"]);
+    let kinds: Vec<&str> = history.iter().map(|op| op.kind.name()).collect();
+    assert_eq!(kinds, ["invoke", "invoke", "ok", "invoke", "ok", "ok"]);
+    assert_eq!(history.iter().map(|op| op.index).collect::<Vec<_>>(), (0..6).collect::<Vec<_>>());
+}

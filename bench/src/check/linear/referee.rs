@@ -85,7 +85,7 @@ pub(super) fn judge(model: &mut dyn Model, timeline: &Timeline, max: usize) -> F
         }
         // Those that are open weigh about as much as the one that they follow.
         let open_bytes = open.len() * open.last().map_or(0, Situation::bytes);
-        if bytes + open_bytes + model.weight() > MAX_BYTES {
+        if model.weight().saturating_add(bytes + open_bytes) > MAX_BYTES {
             return Finding::GaveUp { reason: "the situations take too much memory".into() };
         }
     }

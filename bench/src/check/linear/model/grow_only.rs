@@ -4,7 +4,7 @@
 //! group, and the groups follow each other by inclusion. Number them from 1, and let an operation
 //! have a *place*: a read of group *i* has the place 2*i*, an add one of the odd places between groups.
 //! No add of an element takes effect before the last group that lacks it, and one does before the
-//! first group that has it. What remains is real time: an operation that begins after another
+//! first group that has it. Real time adds one rule: an operation that begins after another
 //! returned has no lower place. The lowest places that these rules allow are found in one pass over
 //! the events, for all operations at once, and the rules can be met if these meet them. So
 //! indeterminate adds, which are too many for any search where one read shows some of them, cost

@@ -35,6 +35,7 @@ pub struct CheckArgs {
     /// The value that the object of `--model` begins with, as EDN: `0`, `{x 1}`, `[a b]`.
     /// Without it, registers begin with nil, locks free, and the others empty.
     #[arg(long, value_name = "VALUE", requires = "model", value_parser = initial)]
+    #[arg(allow_negative_numbers = true)]
     pub initial: Option<Edn>,
     /// The histories: files, directories of runs (store/latest), or - for standard input.
     #[arg(required = true, value_name = "FILE")]

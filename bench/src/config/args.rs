@@ -27,13 +27,13 @@ pub struct RunArgs {
     #[arg(short, long, default_value = "1n")]
     pub concurrency: Concurrency,
     /// Seconds during which operations are issued
-    #[arg(long, default_value_t = 60.0)]
+    #[arg(long, default_value_t = 60.0, allow_negative_numbers = true)]
     pub time_limit: f64,
     /// Client operations a second, over all workers; 0 for none
-    #[arg(short, long, default_value_t = 5.0)]
+    #[arg(short, long, default_value_t = 5.0, allow_negative_numbers = true)]
     pub rate: f64,
     /// Mean latency of messages between servers, in milliseconds
-    #[arg(long, default_value_t = 0.0)]
+    #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
     pub latency: f64,
     /// Distribution of that latency
     #[arg(long, value_enum, default_value = "constant")]
@@ -88,7 +88,9 @@ pub struct RunArgs {
 
 /// The parts of a text between its commas, without the blanks around them.
 fn parts(text: &str) -> impl Iterator<Item = &str> {
-    text.split(',').map(str::trim).filter(move |_| !text.trim().is_empty())
+    // A comma behind the last one is a slip of the hand.
+    let text = text.trim().trim_end_matches(',');
+    text.split(',').map(str::trim).filter(move |_| !text.is_empty())
 }
 
 fn names(text: &str) -> Result<Vec<String>, String> {

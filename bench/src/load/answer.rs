@@ -118,13 +118,13 @@ impl Answer {
         let kind = self.kind().unwrap_or("message".into());
         let remedy = "must hold the msg_id of the request that it answers, an integer";
         Some(match self.field("in_reply_to") {
-            None => format!("a {kind} without in_reply_to, which {remedy}"),
+            None => format!("{kind} without in_reply_to, which {remedy}"),
             Some(text) if !is_integer(text) => {
-                format!("a {kind} whose in_reply_to is {text}; it {remedy}")
+                format!("{kind} whose in_reply_to is {text}; it {remedy}")
             }
             Some(text) if text.parse().is_ok_and(|id| (1..=last).contains(&id)) => return None,
             Some(text) => {
-                format!("a {kind} with in_reply_to {text}, but no request had that msg_id")
+                format!("{kind} with in_reply_to {text}, but no request had that msg_id")
             }
         })
     }
@@ -189,7 +189,7 @@ mod tests {
     #[test]
     fn what_goes_astray_is_explained() {
         let why = |body: &str| answer(body).astray(3);
-        assert!(why(r#"{"type":"echo_ok"}"#).unwrap().starts_with("a echo_ok without in_reply_to"));
+        assert!(why(r#"{"type":"echo_ok"}"#).unwrap().starts_with("echo_ok without in_reply_to"));
         assert!(why(r#"{"in_reply_to":"3"}"#).unwrap().contains("in_reply_to is \"3\""));
         assert!(why(r#"{"in_reply_to":3.0}"#).unwrap().contains("in_reply_to is 3.0"));
         assert!(why(r#"{"in_reply_to":0}"#).unwrap().contains("no request had that msg_id"));

@@ -57,7 +57,7 @@ pub(super) const ROWS: &[Row] = &[
         "init-without-reply-to",
         ECHO,
         255,
-        &["a init_ok without in_reply_to, which must hold the msg_id"],
+        &["init_ok without in_reply_to, which must hold the msg_id"],
     ),
     row("init-text-reply-to", ECHO, 255, &["whose in_reply_to is \"1\"; it must hold the msg_id"]),
     // A late reply mutes the node where clients close after a timeout, and only there.
@@ -115,7 +115,7 @@ pub(super) const ROWS: &[Row] = &[
     row("msg-id-text", ECHO, 1, &["msg_id \\\"x\\\""]),
     row("msg-id-float", ECHO, 1, &["msg_id 1.0"]),
     row("reply-to-text", ECHO, 1, &["whose in_reply_to is \"3\"", ":net-timeout"]),
-    row("without-reply-to", ECHO, 1, &["a echo_ok without in_reply_to", ":net-timeout"]),
+    row("without-reply-to", ECHO, 1, &["echo_ok without in_reply_to", ":net-timeout"]),
     // Stricter than the reference, to which most of a run may be malformed.
     row("mostly-malformed", IDS, 1, &[":malformed-count"]),
     row("mostly-malformed", LENIENT, 0, &[":malformed-count", "Everything looks good!"]),

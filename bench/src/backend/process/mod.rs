@@ -112,7 +112,7 @@ impl ProcessCluster {
             }
             child => child,
         };
-        let mut child = child.map_err(|e| format!("{}: {e}", bin.display()))?;
+        let mut child = child.map_err(|e| format!("{}: {}", bin.display(), reason(bin, &e)))?;
         self.lives += 1;
         let life = self.lives;
         let stdin = child.stdin.take().expect("stdin is piped");
@@ -211,6 +211,24 @@ fn wait_briefly(child: &mut Child) -> Option<ExitStatus> {
         thread::sleep(Duration::from_millis(2));
     }
     None
+}
+
+/// The reason why `bin` could not be started. The kernel's "No such file" about a script that is there means
+/// the interpreter that its first line names.
+fn reason(bin: &Path, error: &io::Error) -> String {
+    let is_missing = error.kind() == io::ErrorKind::NotFound && bin.exists();
+    let first = is_missing.then(|| fs::read(bin).ok()).flatten().unwrap_or_default();
+    let line = first.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    match line.strip_prefix(b"#!") {
+        Some(name) => {
+            let name = String::from_utf8_lossy(name);
+            format!(
+                "its first line names an interpreter that is not there: {}",
+                name.trim().escape_debug()
+            )
+        }
+        None => error.to_string(),
+    }
 }
 
 impl Cluster for ProcessCluster {
@@ -336,7 +354,13 @@ pub fn unix_millis() -> u64 {
 /// # Errors
 /// If there is no such file.
 pub fn resolve(bin: &Path) -> Result<PathBuf, String> {
-    let path = fs::canonicalize(bin).map_err(|e| format!("--bin {}: {e}", bin.display()))?;
+    let path = fs::canonicalize(bin).map_err(|e| {
+        let hint = match bin.components().count() {
+            1 if e.kind() == io::ErrorKind::NotFound => "; PATH is not searched, so give its path",
+            _ => "",
+        };
+        format!("--bin {}: {e}{hint}", bin.display())
+    })?;
     if path.is_dir() {
         return Err(format!("--bin {}: this is a directory", bin.display()));
     }

@@ -56,8 +56,8 @@ pub struct CheckArgs {
     #[arg(long, value_name = "MODELS", value_parser = parse_models)]
     // The whole path keeps clap from taking each model for a value of its own.
     pub consistency_models: Option<std::vec::Vec<Model>>,
-    /// Count only findings of the reference, and judge as it does where it differs from
-    /// Elle: a register history without dependencies is invalid, not unknown
+    /// Report findings under `:stricter` without counting them, and judge as Maelstrom does where it
+    /// differs from Elle: a register history without dependencies is invalid, not unknown
     #[arg(long)]
     pub maelstrom: bool,
     /// The accounts of a bank.

@@ -88,9 +88,7 @@ pub struct RunArgs {
 
 /// The parts of a text between its commas, without the blanks around them.
 fn parts(text: &str) -> impl Iterator<Item = &str> {
-    // A comma behind the last one is a slip of the hand.
-    let text = text.trim().trim_end_matches(',');
-    text.split(',').map(str::trim).filter(move |_| !text.is_empty())
+    text.split(',').map(str::trim).filter(move |_| !text.trim().is_empty())
 }
 
 fn names(text: &str) -> Result<Vec<String>, String> {
@@ -126,7 +124,11 @@ impl<T: ValueEnum + Send + Sync + 'static> TypedValueParser for Listed<T> {
                 clap::Error::raw(ErrorKind::InvalidValue, what).with_cmd(command)
             })
         };
-        if text.trim() == "none" { Ok(Vec::new()) } else { parts(&text).map(read).collect() }
+        // A comma behind the last name is a slip of the hand.
+        match text.trim().trim_end_matches(',') {
+            "none" => Ok(Vec::new()),
+            names => parts(names).map(read).collect(),
+        }
     }
 
     fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {

@@ -1,12 +1,14 @@
-//! Histories without invocations, as Elle's examples have them: completions alone.
+//! Histories of transactions without invocations, as Elle's examples have them.
 
 use std::collections::BTreeMap;
 
 use super::{Op, OpType, Process};
 
-/// Whether clients complete operations and invoke none.
+/// Whether clients complete transactions and invoke none. Of other operations the completion does not
+/// tell all that was asked for.
 pub(super) fn is_bare(ops: &[Op]) -> bool {
-    ops.iter().any(Op::is_client) && !ops.iter().any(|op| op.kind == OpType::Invoke)
+    let is_bare = |op: &Op| op.f == "txn" && op.kind != OpType::Invoke;
+    ops.iter().any(Op::is_client) && ops.iter().filter(|op| op.is_client()).all(is_bare)
 }
 
 /// The positions of a bare history's operations, each once for its invocation and once for its

@@ -8,7 +8,7 @@
 //!
 //! Operations without `:index` or `:time` get their position. An index may leave gaps, as
 //! in a history that was filtered, but must increase; in memory the positions are
-//! without gaps. A history without any invocation, as Elle's examples are, is given them
+//! without gaps. Transactions without any invocation, as in Elle's examples, are given them
 //! ([`super::bare`]). Operations without `:f` get the one of the workload, if it has only
 //! one. If no operation names a `:process`, a completion belongs to the only open
 //! invocation that it fits ([`super::process`]).

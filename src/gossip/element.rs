@@ -17,10 +17,10 @@ pub enum Element {
 impl Element {
     /// The element that was written as `raw`.
     pub fn from_raw(raw: &RawValue) -> Element {
-        let text = canonical(raw);
-        match text.parse::<i64>() {
-            Ok(int) if int != 0 || text == "0" => Element::Int(int),
-            _ => Element::Text(text),
+        // Most elements are integers, and an integer is its own canonical text.
+        match raw.get().parse::<i64>() {
+            Ok(int) if int != 0 || raw.get() == "0" => Element::Int(int),
+            _ => Element::Text(canonical(raw)),
         }
     }
 }

@@ -64,7 +64,7 @@ pub(super) fn judge(model: &mut dyn Model, timeline: &Timeline, max: usize) -> F
     let mut open = vec![start];
     let mut bytes = 0;
     while let Some(situation) = open.pop() {
-        let Some(missing) = situation.first_missing(timeline, &returning) else {
+        let Some((first_return, missing)) = situation.first_missing(timeline, &returning) else {
             let pending = crashed.clone();
             return Finding::Linearizable(vec![Possibility {
                 state: situation.state,
@@ -76,8 +76,8 @@ pub(super) fn judge(model: &mut dyn Model, timeline: &Timeline, max: usize) -> F
             continue;
         }
         bytes += situation.bytes();
-        furthest.note(timeline, missing, situation.state);
-        let next = successors(model, timeline, &returning, &crashed, &situation);
+        furthest.note(first_return, missing, situation.state);
+        let next = successors(model, timeline, [&returning, &crashed], &situation, first_return);
         entered.insert(situation);
         open.extend(next.into_iter().filter(|next| !entered.contains(next)));
         if entered.len() + open.len() > max {
@@ -98,8 +98,8 @@ impl Situation {
         150 + 8 * self.above.len() + 16 * self.crashed.len()
     }
 
-    /// The call among those that did not take effect which returns first.
-    fn first_missing(&self, timeline: &Timeline, returning: &[CallId]) -> Option<CallId> {
+    /// The first return of a call that did not take effect, and the call.
+    fn first_missing(&self, timeline: &Timeline, returning: &[CallId]) -> Option<(usize, CallId)> {
         let mut first: Option<(usize, CallId)> = None;
         for (at, id) in returning.iter().enumerate().skip(self.all_below) {
             let call = timeline.call(*id);
@@ -111,7 +111,7 @@ impl Situation {
                 first = Some((returned, *id));
             }
         }
-        first.map(|(_, call)| call)
+        first
     }
 }
 
@@ -124,8 +124,7 @@ struct Furthest {
 }
 
 impl Furthest {
-    fn note(&mut self, timeline: &Timeline, missing: CallId, state: State) {
-        let returned = timeline.call(missing).returned.unwrap_or(usize::MAX);
+    fn note(&mut self, returned: usize, missing: CallId, state: State) {
         if self.call.is_none() || returned > self.returned {
             (self.returned, self.call) = (returned, Some(missing));
             self.states.clear();
@@ -143,26 +142,20 @@ impl Furthest {
     }
 }
 
-/// The situations one call later, the most promising last.
+/// The situations one call later, the most promising last. Calls that begin after `first_return`, which
+/// is missing, have to wait for it.
 fn successors(
     model: &mut dyn Model,
     timeline: &Timeline,
-    returning: &[CallId],
-    crashed: &[CallId],
+    [returning, crashed]: [&[CallId]; 2],
     now: &Situation,
+    first_return: usize,
 ) -> Vec<Situation> {
+    // The calls come by invocation, so that the first one to begin too late ends the search.
+    let begins = |at: &usize| timeline.call(returning[*at]).invoked < first_return;
     let left = |at: &usize| now.above.binary_search(at).is_err();
-    // Calls that begin after a return that is missing have to wait for it. The calls
-    // come by invocation, so that the first one to begin too late ends the search.
-    let (mut first_return, mut candidates) = (usize::MAX, Vec::new());
-    for at in (now.all_below..returning.len()).filter(left) {
-        let call = timeline.call(returning[at]);
-        if call.invoked > first_return {
-            break;
-        }
-        first_return = first_return.min(call.returned.unwrap_or(usize::MAX));
-        candidates.push(at);
-    }
+    let mut candidates: Vec<usize> =
+        (now.all_below..returning.len()).take_while(begins).filter(left).collect();
     let mut next = Vec::new();
     let mut classes = Vec::new();
     for id in crashed {

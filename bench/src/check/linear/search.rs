@@ -58,21 +58,24 @@ const GROWTH: usize = 8;
 /// Whether the calls of `timeline` could have taken effect one by one, each
 /// between its invocation and its return, as `model` allows.
 pub fn search(model: &mut dyn Model, timeline: &Timeline, limits: Limits) -> Finding {
-    let Some(is_linearizable) = model.decides(timeline, timeline.events.len()) else {
+    if model.decides(timeline, 0).is_none() {
         return search_all(model, timeline, limits);
-    };
+    }
     // The search tells more, if it comes to an end soon.
     let max_work = limits.max_work.min(LITTLE_WORK);
     let few = Limits { max_work, max_situations: 0, ..limits };
     match search_all(model, timeline, few) {
-        Finding::GaveUp { .. } if is_linearizable => Finding::Linearizable(Vec::new()),
-        Finding::GaveUp { .. } => first_impossible(model, timeline),
+        Finding::GaveUp { .. } => decided(model, timeline),
         finding => finding,
     }
 }
 
-/// The violation of a timeline of which the model decided that there is one.
-fn first_impossible(model: &dyn Model, timeline: &Timeline) -> Finding {
+/// The finding of a model that decides without a search. Of a violation it is the first event that
+/// no order explains.
+fn decided(model: &dyn Model, timeline: &Timeline) -> Finding {
+    if model.decides(timeline, timeline.events.len()) == Some(true) {
+        return Finding::Linearizable(Vec::new());
+    }
     let (mut good, mut bad) = (0, timeline.events.len());
     while bad - good > 1 {
         let middle = good.midpoint(bad);

@@ -14,7 +14,7 @@ use rand_core::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use seaworthy_bench::check::{Verdict, linear};
 use seaworthy_bench::edn::Edn;
-use seaworthy_bench::history::{Op, OpType, Process, to_edn_lines};
+use seaworthy_bench::history::{Op, OpType, to_edn_lines};
 use seaworthy_server::proto::etcdserverpb as pb;
 use seaworthy_server::proto::etcdserverpb::compare::{CompareResult, CompareTarget, TargetUnion};
 use seaworthy_server::proto::etcdserverpb::kv_client::KvClient;
@@ -39,17 +39,8 @@ impl Recorder {
     fn note(&self, kind: OpType, process: u64, f: &str, value: Edn) {
         let mut history = self.history.lock().unwrap();
         let index = history.len();
-        history.push(Op {
-            index,
-            time: self.began.elapsed().as_nanos() as i64,
-            kind,
-            process: Process::Client(process),
-            f: f.into(),
-            value,
-            error: None,
-            is_final: false,
-            extra: Vec::new(),
-        });
+        let time = self.began.elapsed().as_nanos() as i64;
+        history.push(Op { index, time, ..Op::new(kind, process, f, value) });
     }
 
     fn process(&self) -> u64 {

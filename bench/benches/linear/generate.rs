@@ -3,7 +3,7 @@
 use rand_core::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use seaworthy_bench::edn::Edn;
-use seaworthy_bench::history::{History, Op, OpType, Process};
+use seaworthy_bench::history::{History, Op, OpType};
 
 /// The load of a test.
 #[derive(Clone, Copy, Debug)]
@@ -153,17 +153,9 @@ impl Simulation {
 
     fn record(&mut self, thread: usize, kind: OpType, f: &str, key: usize, value: Edn) {
         let index = self.history.len();
-        self.history.push(Op {
-            index,
-            time: index as i64 * 1000,
-            kind,
-            process: Process::Client(self.ids[thread]),
-            f: f.into(),
-            value: Edn::Vector(vec![Edn::Int(key as i64), value]),
-            error: None,
-            is_final: false,
-            extra: Vec::new(),
-        });
+        let value = Edn::Vector(vec![Edn::Int(key as i64), value]);
+        let time = index as i64 * 1000;
+        self.history.push(Op { index, time, ..Op::new(kind, self.ids[thread], f, value) });
     }
 }
 

@@ -12,7 +12,7 @@ use std::time::Instant;
 use seaworthy_bench::challenge::Challenges;
 use seaworthy_bench::check::{CheckOptions, Verdict};
 use seaworthy_bench::edn::Edn;
-use seaworthy_bench::history::{Op, OpType, Process};
+use seaworthy_bench::history::{Op, OpType};
 
 /// The first argument of a process that only writes the history.
 const WRITE: &str = "--write-to";
@@ -25,17 +25,8 @@ pub(crate) struct Sink {
 
 impl Sink {
     pub(crate) fn record(&mut self, process: u64, kind: OpType, f: &str, value: Edn) {
-        let op = Op {
-            index: self.written,
-            time: self.written as i64 * 1000,
-            kind,
-            process: Process::Client(process),
-            f: f.into(),
-            value,
-            error: None,
-            is_final: false,
-            extra: Vec::new(),
-        };
+        let (index, time) = (self.written, self.written as i64 * 1000);
+        let op = Op { index, time, ..Op::new(kind, process, f, value) };
         self.written += 1;
         writeln!(self.file, "{}", op.to_edn()).unwrap();
     }

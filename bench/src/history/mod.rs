@@ -112,6 +112,21 @@ impl Process {
 }
 
 impl Op {
+    /// An event of a client, with nothing besides; the first one, at time 0.
+    pub fn new(kind: OpType, client: u64, f: impl Into<CompactString>, value: Edn) -> Op {
+        Op {
+            index: 0,
+            time: 0,
+            kind,
+            process: Process::Client(client),
+            f: f.into(),
+            value,
+            error: None,
+            is_final: false,
+            extra: Vec::new(),
+        }
+    }
+
     /// Whether a client acts here.
     pub fn is_client(&self) -> bool {
         matches!(self.process, Process::Client(_))

@@ -15,7 +15,7 @@ use std::time::Instant;
 
 use seaworthy_bench::check::{Outcome, Verdict};
 use seaworthy_bench::edn::Edn;
-use seaworthy_bench::history::{Op, OpType, Process};
+use seaworthy_bench::history::{Op, OpType};
 use seaworthy_bench::report::{self, Material};
 
 use crate::browser::Browser;
@@ -32,16 +32,10 @@ fn scattered(n: u64) -> u64 {
 }
 
 fn history() -> Vec<Op> {
-    let op = |n: u64, time: u64, kind, value: i64| Op {
-        index: 0,
-        time: i64::try_from(time).unwrap(),
-        kind,
-        process: Process::Client(n % 50),
-        f: if n.is_multiple_of(2) { "write" } else { "read" }.into(),
-        value: Edn::vector([i64::try_from(n % 7).unwrap(), value]),
-        error: None,
-        is_final: false,
-        extra: Vec::new(),
+    let op = |n: u64, time: u64, kind, value: i64| {
+        let f = if n.is_multiple_of(2) { "write" } else { "read" };
+        let value = Edn::vector([i64::try_from(n % 7).unwrap(), value]);
+        Op { time: i64::try_from(time).unwrap(), ..Op::new(kind, n % 50, f, value) }
     };
     let gap = MESSAGES * EVERY / OPERATIONS;
     let each = |n: u64| {

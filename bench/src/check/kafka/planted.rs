@@ -7,7 +7,7 @@ use rand_core::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
 use super::*;
-use crate::history::{History, Op, Process, to_edn_lines};
+use crate::history::{History, Op, to_edn_lines};
 
 const CLIENTS: usize = 4;
 const KEYS: usize = 3;
@@ -192,17 +192,8 @@ impl Broker {
 
     fn record(&mut self, client: usize, kind: OpType, f: &str, mop: Edn) {
         let index = self.history.len();
-        self.history.push(Op {
-            index,
-            time: index as i64,
-            kind,
-            process: Process::Client(client as u64),
-            f: f.into(),
-            value: Edn::Vector(vec![mop]),
-            error: None,
-            is_final: false,
-            extra: Vec::new(),
-        });
+        let (time, value) = (index as i64, Edn::Vector(vec![mop]));
+        self.history.push(Op { index, time, ..Op::new(kind, client as u64, f, value) });
     }
 
     fn below(&mut self, n: usize) -> usize {

@@ -14,7 +14,7 @@ use rand_pcg::Pcg64Mcg;
 use super::{Flavour, Options, check, parse_models};
 use crate::check::Verdict;
 use crate::edn::Edn;
-use crate::history::{History, Op, OpType, Process, to_edn_lines};
+use crate::history::{History, Op, OpType, to_edn_lines};
 
 const KEYS: i64 = 2;
 
@@ -128,20 +128,14 @@ impl Case {
             events.push((txn.interval.1, t, false));
         }
         events.sort_unstable();
-        let op = |(index, (_, t, begins)): (usize, (usize, usize, bool))| Op {
-            index,
-            time: index as i64,
-            kind: match (begins, txns[t].ok) {
+        let op = |(index, (_, t, begins)): (usize, (usize, usize, bool))| {
+            let kind = match (begins, txns[t].ok) {
                 (true, _) => OpType::Invoke,
                 (false, true) => OpType::Ok,
                 (false, false) => OpType::Info,
-            },
-            process: Process::Client(t as u64),
-            f: "txn".into(),
-            value: self.value(&txns[t], begins || !txns[t].ok),
-            error: None,
-            is_final: false,
-            extra: Vec::new(),
+            };
+            let value = self.value(&txns[t], begins || !txns[t].ok);
+            Op { index, time: index as i64, ..Op::new(kind, t as u64, "txn", value) }
         };
         events.into_iter().enumerate().map(op).collect()
     }

@@ -372,33 +372,8 @@ fn six_mix_ups_are_six_refusals() {
     copy_dir(&cluster.data_dir(2), &older);
     cluster.start_one(2);
     cluster.wait_healthy();
-
-    // Two processes on one directory.
-    let running = cluster.servers[2].process.take().unwrap();
     let ports = (cluster.servers[2].port, cluster.servers[2].peer_port);
-    let log = {
-        cluster.move_to_free_ports(2);
-        refusal(&mut cluster, 2)
-    };
-    assert_says(&log, &["n2", "in use"]);
-
-    // A copy of the directory of a server that runs.
-    let data = cluster.data_dir(2);
-    let copy = cluster.dir.path().join("copy");
-    copy_dir(&data, &copy);
-    std::fs::remove_file(copy.join("log/lock")).unwrap();
-    cluster.set_data_dir(2, &copy);
-    cluster.start_one(2);
-    let copied = cluster.servers[2].process.take().unwrap();
-    let mut both = [running, copied];
-    wait_for("one of both ends", Duration::from_secs(15), || {
-        both.iter_mut().any(|process| process.0.try_wait().unwrap().is_some())
-    });
-    std::thread::sleep(Duration::from_millis(500));
-    let alive = both.iter_mut().map(|p| p.0.try_wait().unwrap()).filter(Option::is_none).count();
-    assert_eq!(alive, 1, "exactly one of both goes on");
-    assert_says(&cluster.log("n2"), &["n2", "copy", "directory"]);
-    drop(both);
+    two_on_one_directory_and_on_a_copy(&mut cluster);
 
     // An older copy.
     cluster.set_ports(2, ports);
@@ -419,8 +394,35 @@ fn six_mix_ups_are_six_refusals() {
     cluster.set_data_dir(2, &theirs);
     let log = refusal(&mut cluster, 2);
     assert_says(&log, &["\"n1\"", "\"n2\"", "--name"]);
+    a_directory_of_another_cluster(&mut cluster, &runtime);
+}
 
-    // Another cluster's.
+/// Starts a second process for n2: on the directory of the first, and on a copy of it.
+fn two_on_one_directory_and_on_a_copy(cluster: &mut Cluster) {
+    let running = cluster.servers[2].process.take().unwrap();
+    cluster.move_to_free_ports(2);
+    let log = refusal(cluster, 2);
+    assert_says(&log, &["n2", "in use"]);
+
+    let data = cluster.data_dir(2);
+    let copy = cluster.dir.path().join("copy");
+    copy_dir(&data, &copy);
+    std::fs::remove_file(copy.join("log/lock")).unwrap();
+    cluster.set_data_dir(2, &copy);
+    cluster.start_one(2);
+    let copied = cluster.servers[2].process.take().unwrap();
+    let mut both = [running, copied];
+    wait_for("one of both ends", Duration::from_secs(15), || {
+        both.iter_mut().any(|process| process.0.try_wait().unwrap().is_some())
+    });
+    std::thread::sleep(Duration::from_millis(500));
+    let alive = both.iter_mut().map(|p| p.0.try_wait().unwrap()).filter(Option::is_none).count();
+    assert_eq!(alive, 1, "exactly one of both goes on");
+    assert_says(&cluster.log("n2"), &["n2", "copy", "directory"]);
+}
+
+/// Starts n1 on the data of a server of the same name in another cluster.
+fn a_directory_of_another_cluster(cluster: &mut Cluster, runtime: &tokio::runtime::Runtime) {
     let foreign = Cluster::start_ours(3);
     wait_for("the identity of the other cluster", Duration::from_secs(10), || {
         let status = runtime.block_on(status(foreign.channel(1)));
@@ -428,8 +430,9 @@ fn six_mix_ups_are_six_refusals() {
     });
     // It is in the log with the flush after that.
     std::thread::sleep(Duration::from_millis(500));
-    cluster.set_data_dir(1, &foreign.dir.path().join("n1-copy"));
-    copy_dir(&foreign.data_dir(1), &foreign.dir.path().join("n1-copy"));
+    let copy = foreign.dir.path().join("n1-copy");
+    cluster.set_data_dir(1, &copy);
+    copy_dir(&foreign.data_dir(1), &copy);
     drop(foreign.servers);
     cluster.start_one(1);
     wait_for("a refusal", Duration::from_secs(10), || {

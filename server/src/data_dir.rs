@@ -5,6 +5,7 @@
 //! DIR/log/            the log: segments and a checkpoint (`seaworthy::storage`)
 //! DIR/states/         the state that the checkpoint goes on from (`crate::states`)
 //! DIR/log.durable     up to where the log is durable, once more
+//! DIR/reserve         space for a full disk (`crate::space`)
 //! ```
 //!
 //! The identity is written once, before anything else. Its name must agree with the
@@ -18,6 +19,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, anyhow, bail};
 use seaworthy::raft::Index;
@@ -26,6 +28,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::STREAM;
 use crate::node::state_before;
+use crate::space::Space;
 use crate::states::States;
 
 /// The layout that this version writes.
@@ -62,6 +65,8 @@ pub struct DataDir {
     pub states: States,
     /// The log as it was found.
     pub log: Log,
+    /// The space that is left for them.
+    pub space: Space,
 }
 
 impl DataDir {
@@ -73,6 +78,9 @@ impl DataDir {
     /// and the remedy.
     pub fn open(path: &Path, wanted: &Identity) -> anyhow::Result<DataDir> {
         fs::create_dir_all(path).with_context(|| format!("cannot make {}", path.display()))?;
+        let space = Space::open(path)
+            .with_context(|| format!("cannot look at the disk of {}", path.display()))?;
+        let room = Arc::new(space.clone());
         let found = read(path)?;
         let is_new = found.is_none();
         let identity = match found {
@@ -89,8 +97,9 @@ impl DataDir {
         })?;
         let states = States::open(path)
             .with_context(|| format!("cannot make states in {}", path.display()))?;
+        let (storage, states) = (storage.with_room(room.clone()), states.with_room(room));
         let log = with_state(recovered.take(STREAM), &states)?;
-        Ok(DataDir { path: path.to_owned(), identity, is_new, storage, states, log })
+        Ok(DataDir { path: path.to_owned(), identity, is_new, storage, states, log, space })
     }
 
     /// The directory's random number.

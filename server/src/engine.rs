@@ -99,6 +99,11 @@ impl Handle {
         let _ = self.queue.send(Arrival::Input(Input::Parcel(from, bytes))).await;
     }
 
+    /// Tells the node how much space is left on a disk that is full; `None` if it is not.
+    pub async fn space(&self, left: Option<u64>) {
+        let _ = self.queue.send(Arrival::Input(Input::Space(left))).await;
+    }
+
     /// Asks the node whether a server may be listened to.
     ///
     /// # Errors
@@ -396,8 +401,10 @@ impl<O: Outbox> Engine<O> {
                     // long as encoding it.
                     std::thread::spawn(move || {
                         let written = frozen.write();
-                        let arrival = match states.write(written.index, written.state.as_bytes()) {
-                            Ok(()) => Arrival::Input(Input::Written(written)),
+                        let state = written.state.as_bytes();
+                        let arrival = match states.write_if_it_fits(written.index, state) {
+                            Ok(true) => Arrival::Input(Input::Written(written)),
+                            Ok(false) => Arrival::Input(Input::Unwritten),
                             Err(error) => Arrival::End(Ended::Disk(error)),
                         };
                         let _ = sender.blocking_send(arrival);

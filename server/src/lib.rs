@@ -34,5 +34,7 @@ pub mod proto;
 pub mod server;
 pub mod simulated;
 #[cfg(feature = "serve")]
+pub mod space;
+#[cfg(feature = "serve")]
 pub mod states;
 pub mod watch;

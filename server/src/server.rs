@@ -22,6 +22,7 @@ use crate::data_dir::{DataDir, Identity};
 use crate::engine::{self, Ended, Handle, Setup};
 use crate::node::{Member, Node, Options, Start};
 use crate::peer::{Myself, Peers};
+use crate::space::Space;
 
 /// Runs a server until it is told to stop by `until`, or cannot go on.
 ///
@@ -34,6 +35,7 @@ pub async fn run(config: Config, until: impl Future<Output = ()>) -> anyhow::Res
     let directory = DataDir::open(&config.data_dir(), &wanted)?;
     let started = start(&config, directory, peers).await?;
     tokio::spawn(compactor::run(started.handle.clone(), retention));
+    tokio::spawn(started.space.clone().watch(started.handle.clone()));
     tokio::spawn(started.handle.watches.clone().run());
     serve(router(&config, &started), clients)?;
     wait(started, until).await
@@ -43,6 +45,7 @@ pub async fn run(config: Config, until: impl Future<Output = ()>) -> anyhow::Res
 struct Started {
     id: RaftId,
     handle: Handle,
+    space: Space,
     ended: oneshot::Receiver<Ended>,
 }
 
@@ -53,7 +56,7 @@ async fn start(
     listeners: Vec<TcpListener>,
 ) -> anyhow::Result<Started> {
     let incarnation = directory.incarnation()?;
-    let DataDir { path, identity, is_new, storage, states, log } = directory;
+    let DataDir { path, identity, is_new, storage, states, log, space } = directory;
     let id = RaftId(member_id(&identity.token, &config.name, &identity.founders[&config.name]));
     let member = Member {
         name: config.name.clone(),
@@ -88,7 +91,7 @@ async fn start(
         Myself { id, member: node.member().clone(), lineage: node.lineage().clone(), founding };
     let outbox = Peers::start(myself, handle.clone(), listeners, &node.machine().members);
     let ended = seat.start(Setup { node, storage, states, outbox, founding })?;
-    Ok(Started { id, handle, ended })
+    Ok(Started { id, handle, space, ended })
 }
 
 /// The members that the cluster began with.
@@ -114,6 +117,7 @@ fn router(config: &Config, started: &Started) -> Router {
     api::router(App {
         node: started.handle.clone(),
         id: started.id,
+        space: started.space.clone(),
         limits: Limits {
             max_request_bytes: config.max_request_bytes,
             max_txn_ops: config.max_txn_ops,

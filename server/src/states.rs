@@ -14,11 +14,12 @@
 #![allow(clippy::disallowed_methods)]
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use seaworthy::raft::Index;
-use seaworthy::storage::StorageError;
+use seaworthy::storage::{Room, StorageError};
 
 const MAGIC: &[u8; 8] = b"SWSTATE1";
 const HEADER_BYTES: usize = 20;
@@ -29,6 +30,7 @@ const PIECE_BYTES: usize = 16 << 20;
 #[derive(Clone, Debug)]
 pub struct States {
     dir: PathBuf,
+    room: Option<Arc<dyn Room>>,
 }
 
 impl States {
@@ -42,27 +44,55 @@ impl States {
             fs::create_dir(&dir)?;
             File::open(path)?.sync_all()?;
         }
-        Ok(States { dir })
+        Ok(States { dir, room: None })
+    }
+
+    /// Has states that find the disk full wait, as `room` decides.
+    #[must_use]
+    pub fn with_room(self, room: Arc<dyn Room>) -> States {
+        States { room: Some(room), ..self }
     }
 
     fn path(&self, index: Index) -> PathBuf {
         self.dir.join(index.0.to_string())
     }
 
-    /// Makes a state durable, unless it is already.
+    /// Makes a state durable, unless it is already. Waits if the disk is full.
     ///
     /// # Errors
     /// Those of the disk.
     pub fn write(&self, index: Index, state: &[u8]) -> Result<(), StorageError> {
+        while !self.write_if_it_fits(index, state)? {
+            if !self.room.as_ref().is_some_and(|room| room.make()) {
+                let place = self.path(index).display().to_string();
+                let reason = format!("no space is left for a state of {} bytes", state.len());
+                return Err(StorageError { place, reason });
+            }
+        }
+        Ok(())
+    }
+
+    /// The same; but on a full disk it leaves things as they are, and says so by `false`.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn write_if_it_fits(&self, index: Index, state: &[u8]) -> Result<bool, StorageError> {
         let path = self.path(index);
         let failed = |e: io::Error| StorageError {
             place: path.display().to_string(),
             reason: format!("cannot write a state of {} bytes: {e}", state.len()),
         };
         if path.exists() {
-            return Ok(());
+            return Ok(true);
         }
-        self.write_new(&path, index, state).map_err(failed)
+        match self.write_new(&path, index, state) {
+            Ok(()) => Ok(true),
+            Err(e) if matches!(e.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {
+                let _ = fs::remove_file(path.with_extension("tmp"));
+                Ok(false)
+            }
+            Err(e) => Err(failed(e)),
+        }
     }
 
     fn write_new(&self, path: &Path, index: Index, state: &[u8]) -> io::Result<()> {

@@ -136,7 +136,15 @@ impl Raft {
     /// # Panics
     /// If `index` is not applied, or older than the last snapshot.
     pub fn compact(&mut self, index: Index, data: Command) {
-        let keep = Index(index.0.saturating_sub(self.options.keep_entries));
+        self.compact_keeping(index, data, self.options.keep_entries);
+    }
+
+    /// The same; but so many entries before `index` stay for followers that are behind.
+    ///
+    /// # Panics
+    /// For the same reasons.
+    pub fn compact_keeping(&mut self, index: Index, data: Command, keep_entries: u64) {
+        let keep = Index(index.0.saturating_sub(keep_entries));
         self.log.compact(index, data, keep.min(self.droppable()));
     }
 

@@ -120,6 +120,16 @@ pub trait Storage: Send {
     async fn commit(&mut self, writes: Vec<Write>) -> Result<(), StorageError>;
 }
 
+/// The space on a disk, for commits that find it full.
+///
+/// Such a commit is no failure yet: nothing of it was kept, and everything before it is as it
+/// was. It may be tried again when there is space.
+pub trait Room: fmt::Debug + Send + Sync {
+    /// Frees space that was held in reserve, or waits a moment. The write that found none is tried
+    /// again if the answer is true, and fails otherwise. Called on a thread that may block.
+    fn make(&self) -> bool;
+}
+
 /// Stable storage failed, or holds something that cannot be trusted.
 #[derive(Debug)]
 pub struct StorageError {

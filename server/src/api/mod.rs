@@ -24,6 +24,7 @@ use crate::engine::Handle;
 use crate::kv::{self, Command, Response, Store};
 use crate::node::{Failure, Member, Reply, Request, View};
 use crate::proto::etcdserverpb as pb;
+use crate::space::Space;
 
 /// The version of etcd whose API is spoken. Clients compare it.
 pub const ETCD_VERSION: &str = "3.5.13";
@@ -57,6 +58,8 @@ pub struct App {
     pub node: Handle,
     /// Who answers.
     pub id: RaftId,
+    /// The space on its disk.
+    pub space: Space,
     /// The bounds.
     pub limits: Limits,
     /// How long this server may know no leader before streams that insist on one end.
@@ -179,6 +182,9 @@ impl App {
     }
 
     async fn write(&self, command: Command) -> Answer<Response> {
+        if self.space.is_full() && command.takes_space() {
+            return Err(status(kv::Error::NoSpace));
+        }
         let mut bytes = Vec::new();
         command.encode(&mut bytes);
         if bytes.len() + LOGGED_OVERHEAD_BYTES > self.limits.max_request_bytes {
@@ -232,6 +238,7 @@ fn status(error: kv::Error) -> Status {
         kv::Code::NotFound => tonic::Code::NotFound,
         kv::Code::FailedPrecondition => tonic::Code::FailedPrecondition,
         kv::Code::OutOfRange => tonic::Code::OutOfRange,
+        kv::Code::ResourceExhausted => tonic::Code::ResourceExhausted,
     };
     Status::new(code, error.message())
 }

@@ -5,10 +5,11 @@
 
 use prost::Message;
 
+use crate::proto::etcdserverpb::request_op::Request;
 use crate::proto::etcdserverpb::{
     CompactionRequest, CompactionResponse, DeleteRangeRequest, DeleteRangeResponse,
     LeaseGrantRequest, LeaseGrantResponse, LeaseRevokeRequest, LeaseRevokeResponse, PutRequest,
-    PutResponse, ResponseHeader, TxnRequest, TxnResponse,
+    PutResponse, RequestOp, ResponseHeader, TxnRequest, TxnResponse,
 };
 
 /// A change of the store.
@@ -70,6 +71,16 @@ impl Command {
         }
     }
 
+    /// Whether the store is larger after it, or may be. Everything else is carried out even if there is no
+    /// space left: deletions and compactions make some.
+    pub fn takes_space(&self) -> bool {
+        match self {
+            Command::Put(_) | Command::LeaseGrant(_) => true,
+            Command::Txn(txn) => puts(&txn.success) || puts(&txn.failure),
+            Command::DeleteRange(_) | Command::Compact(_) | Command::LeaseRevoke(_) => false,
+        }
+    }
+
     /// Undoes [`Command::encode`]; `None` if the bytes were not written by it.
     pub fn decode(bytes: &[u8]) -> Option<Command> {
         let (tag, body) = bytes.split_first()?;
@@ -83,6 +94,15 @@ impl Command {
             _ => None,
         }
     }
+}
+
+/// Whether one of these operations is a put.
+fn puts(ops: &[RequestOp]) -> bool {
+    ops.iter().any(|op| match &op.request {
+        Some(Request::RequestPut(_)) => true,
+        Some(Request::RequestTxn(nested)) => puts(&nested.success) || puts(&nested.failure),
+        _ => false,
+    })
 }
 
 impl Response {

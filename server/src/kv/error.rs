@@ -28,6 +28,8 @@ pub enum Error {
     Compacted,
     /// The revision is not there yet.
     FutureRevision,
+    /// The store has reached its quota, or the disk is full.
+    NoSpace,
 }
 
 /// The codes of gRPC that are used here.
@@ -37,6 +39,8 @@ pub enum Code {
     InvalidArgument,
     /// 5: an object of that name does not exist.
     NotFound,
+    /// 8: there is no space for it now.
+    ResourceExhausted,
     /// 9: the state does not allow it.
     FailedPrecondition,
     /// 11: it asks for a revision that is not kept, or for too much.
@@ -48,6 +52,7 @@ impl Error {
     pub fn code(self) -> Code {
         match self {
             Error::LeaseNotFound => Code::NotFound,
+            Error::NoSpace => Code::ResourceExhausted,
             Error::LeaseExists => Code::FailedPrecondition,
             Error::Compacted | Error::FutureRevision | Error::LeaseTooLong => Code::OutOfRange,
             _ => Code::InvalidArgument,
@@ -69,6 +74,7 @@ impl Error {
             Error::InvalidSort => "etcdserver: invalid sort option",
             Error::Compacted => "etcdserver: mvcc: required revision has been compacted",
             Error::FutureRevision => "etcdserver: mvcc: required revision is a future revision",
+            Error::NoSpace => "etcdserver: mvcc: database space exceeded",
         }
     }
 }

@@ -64,6 +64,9 @@ pub(super) struct Place {
 /// places in the maps. For the size that the server reports.
 const VERSION_BYTES: u64 = 240;
 
+/// The same in a snapshot.
+const ENCODED_VERSION_BYTES: u64 = 45;
+
 /// The multi-version store. A clone is a snapshot, and costs nothing.
 #[derive(Clone, Debug)]
 pub struct Store {
@@ -125,6 +128,11 @@ impl Store {
     /// The memory that the kept versions take, estimated, in bytes.
     pub fn size_bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// About how many bytes [`Store::encode`] gives.
+    pub fn encoded_bytes(&self) -> u64 {
+        self.bytes - self.log.len() as u64 * (VERSION_BYTES - ENCODED_VERSION_BYTES)
     }
 
     /// Puts a version into all views.

@@ -19,6 +19,9 @@ impl Node {
         while let Some(command) = self.inbox.pop_front() {
             let Some(envelope) = Envelope::decode(command.as_bytes()) else { continue };
             let key = envelope.key();
+            if !self.has_space_for(&envelope) {
+                continue;
+            }
             // Guard: a command in the log, or applied, is not appended again.
             if self.proposed.contains(&key) || self.is_applied(&envelope) {
                 continue;
@@ -55,6 +58,7 @@ impl Node {
         let Payload::Command(command) = &entry.payload else { return };
         let bytes = command.as_bytes();
         self.applied_bytes += bytes.len() as u64;
+        self.space.log_bytes += bytes.len() as u64;
         let envelope = Envelope::decode(bytes);
         let envelope = envelope.expect("the log holds a command of a later version of the program");
         self.proposed.remove(&envelope.key());

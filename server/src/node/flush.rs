@@ -138,7 +138,8 @@ impl Node {
     fn freeze(&mut self) {
         let threshold = self.options.snapshot_bytes.max(self.snapshot_size);
         let index = self.raft.status().applied;
-        if self.freezing || self.applied_bytes < threshold || index == Index::ZERO {
+        let is_due = self.applied_bytes >= threshold || self.snapshot_makes_space();
+        if self.freezing || !is_due || index == Index::ZERO {
             return;
         }
         (self.freezing, self.applied_bytes) = (true, 0);
@@ -155,7 +156,9 @@ impl Node {
             return;
         }
         self.snapshot_size = written.state.as_bytes().len() as u64;
-        self.raft.compact(written.index, written.state);
+        let keep = self.kept_entries();
+        self.raft.compact_keeping(written.index, written.state, keep);
+        self.space.log_bytes = self.applied_bytes;
         let ticket = self.next_ticket();
         let checkpoint = self.checkpoint();
         self.effects.push(Effect::Checkpoint(ticket, checkpoint));

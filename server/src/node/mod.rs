@@ -24,7 +24,7 @@
 //! # The files
 //!
 //! `admit` decides who is listened to, by `lineage`; `client` holds writes and reads that wait,
-//! `lease` questions about leases; `flush` the end of a turn, when the core's wishes become
+//! `lease` questions about leases; `space` what happens on a full disk; `flush` the end of a turn, when the core's wishes become
 //! effects; `apply` carries out entries of the log, `answer` keeps their results for a retry;
 //! `machine` the replicated state; `envelope`, `record` and `wire` are the bytes in the log, on
 //! disk and between servers.
@@ -41,6 +41,7 @@ mod lease_tests;
 mod lineage;
 mod machine;
 mod record;
+mod space;
 mod start;
 #[cfg(test)]
 mod tests;
@@ -82,6 +83,10 @@ pub enum Input {
     Durable(Ticket),
     /// A state that was handed out by [`Effect::Freeze`], as bytes.
     Written(Written),
+    /// There was no space for a state that was handed out.
+    Unwritten,
+    /// How many bytes are left on a disk that is full; `None` if it is not.
+    Space(Option<u64>),
     /// The process is to stop: leadership goes to another server.
     Stop,
 }
@@ -250,6 +255,7 @@ pub struct Node {
     applied_bytes: u64,
     snapshot_size: u64,
     freezing: bool,
+    space: space::Space,
     standing: record::Standing,
     standing_changed: bool,
     stopping: Option<Time>,
@@ -266,6 +272,8 @@ impl Node {
             Input::Parcel(from, bytes) => self.take_parcel(from, &bytes),
             Input::Durable(ticket) => self.durable(ticket),
             Input::Written(written) => self.written(written),
+            Input::Unwritten => self.unwritten(),
+            Input::Space(left) => self.set_space(left),
             Input::Stop => self.stop(),
         }
     }

@@ -94,6 +94,7 @@ impl Node {
             applied_bytes: 0,
             snapshot_size: size,
             freezing: false,
+            space: Default::default(),
             standing,
             standing_changed: false,
             stopping: None,

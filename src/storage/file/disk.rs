@@ -3,28 +3,40 @@
 //! Going through one type has a second use: a test can let the disk fail at the
 //! n-th change, for every n, and look at the recovered state; and it can look at the
 //! changes themselves, because no test without a power switch would miss a flush.
+//!
+//! A write that finds the disk full is undone, and tried again as often as the disk's [`Room`]
+//! says. That is safe where a second `fsync` after a failed one is not: the kernel has told of the
+//! lack of space before it took the data, and whatever was durable is not touched.
 
 use std::fs::{self, File};
-use std::io::{self, Seek, SeekFrom, Write};
+use std::io::{self, ErrorKind, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use crate::storage::StorageError;
+use crate::storage::{Room, StorageError};
 
 /// The real disk.
 #[derive(Debug, Default)]
 pub(super) struct Disk {
     /// How many changes still succeed; `None` on a disk that is not under test.
     changes_left: Option<u32>,
+    /// Whether the last change failed for lack of space.
+    is_full: bool,
+    /// Decides whether a write that found no space is tried again.
+    room: Option<Arc<dyn Room>>,
     /// Each change and its file.
     #[cfg(test)]
     pub(super) journal: Vec<String>,
+    /// After how many changes a write finds the disk full, and how often more.
+    #[cfg(test)]
+    shortage: Option<(u32, u32)>,
 }
 
 impl Disk {
     /// A disk whose change number `changes + 1` fails, and all after it.
     #[cfg(test)]
     pub(super) fn failing_after(changes: u32) -> Disk {
-        Disk { changes_left: Some(changes), journal: Vec::new() }
+        Disk { changes_left: Some(changes), ..Disk::default() }
     }
 
     /// Makes one change; `what` says which, to follow "cannot".
@@ -36,15 +48,49 @@ impl Disk {
     ) -> Result<T, StorageError> {
         #[cfg(test)]
         self.journal.push(format!("{what} {}", path.file_name().unwrap().display()));
+        #[cfg(test)]
+        let work = || match self.shortage.take_if(|(after, _)| *after == 0) {
+            Some((_, times)) if matches!(what, "write" | "create") => {
+                self.shortage = times.checked_sub(1).map(|left| (0, left));
+                Err(ErrorKind::StorageFull.into())
+            }
+            other => {
+                self.shortage = other.or(self.shortage.map(|(after, left)| (after - 1, left)));
+                work()
+            }
+        };
         let done = match &mut self.changes_left {
-            Some(0) => Err(io::Error::from(io::ErrorKind::StorageFull)),
+            Some(0) => Err(io::Error::other("the disk fails")),
             Some(left) => {
                 *left -= 1;
                 work()
             }
             None => work(),
         };
+        let full = [ErrorKind::StorageFull, ErrorKind::QuotaExceeded];
+        self.is_full = done.as_ref().is_err_and(|e| full.contains(&e.kind()));
         done.map_err(|e| failed(path, what, &e))
+    }
+
+    /// Lets writes find the disk full `times` times, after some changes.
+    #[cfg(test)]
+    pub(super) fn fill_after(&mut self, changes: u32, times: u32) {
+        self.shortage = times.checked_sub(1).map(|left| (changes, left));
+    }
+
+    /// Has `room` decide about writes that find the disk full.
+    pub(super) fn set_room(&mut self, room: Arc<dyn Room>) {
+        self.room = Some(room);
+    }
+
+    /// Whether the last change failed for lack of space.
+    pub(super) fn is_full(&self) -> bool {
+        self.is_full
+    }
+
+    /// Whether a write that has just failed is to be tried again. May wait for space.
+    fn makes_room(&self) -> bool {
+        self.is_full && self.room.as_ref().is_some_and(|room| room.make())
     }
 
     /// Makes `dir` and all missing directories above it, durably.
@@ -70,21 +116,48 @@ impl Disk {
     /// Puts a file with this content at `path`, durably and all at once: after a
     /// crash it is there completely or not at all. Returns it, positioned at its end.
     pub(super) fn create(&mut self, path: &Path, parts: &[&[u8]]) -> Result<File, StorageError> {
+        loop {
+            let created = self.try_create(path, parts);
+            if created.is_ok() || !self.is_full {
+                return created;
+            }
+            // An unfinished file is of no use, and holds space.
+            let _ = fs::remove_file(temporary(path));
+            if !self.makes_room() {
+                return created;
+            }
+        }
+    }
+
+    fn try_create(&mut self, path: &Path, parts: &[&[u8]]) -> Result<File, StorageError> {
         let temporary = temporary(path);
         let mut file = self.change("create", &temporary, || File::create(&temporary))?;
-        parts.iter().try_for_each(|part| self.append(&mut file, &temporary, part))?;
+        parts.iter().try_for_each(|part| self.write(&mut file, &temporary, part))?;
         self.sync(&file, &temporary)?;
         self.change("rename to", path, || fs::rename(&temporary, path))?;
         self.sync_dir(parent_of(path))?;
         Ok(file)
     }
 
+    /// Writes at the end of a file, which is at byte `end`.
     pub(super) fn append(
         &mut self,
         file: &mut File,
         path: &Path,
+        end: usize,
         bytes: &[u8],
     ) -> Result<(), StorageError> {
+        loop {
+            let written = self.write(file, path, bytes);
+            if written.is_ok() || !self.makes_room() {
+                return written;
+            }
+            let undo = file.set_len(end as u64).and_then(|()| file.seek(SeekFrom::End(0)));
+            undo.map_err(|e| failed(path, "take back a part of a write", &e))?;
+        }
+    }
+
+    fn write(&mut self, file: &mut File, path: &Path, bytes: &[u8]) -> Result<(), StorageError> {
         if self.changes_left == Some(0) {
             // As on a full disk, some of it still fits.
             file.write_all(&bytes[..bytes.len() / 2]).map_err(|e| failed(path, "write", &e))?;

@@ -10,7 +10,8 @@
 //! page may mark it clean all the same, so that a second `fsync` succeeds without
 //! anything having been written (Rebello et al., "Can applications recover from
 //! fsync failures?", USENIX ATC 2020). The way out is a restart, which reads the file
-//! and writes it anew: a flush of the same pages would succeed without effect.
+//! and writes it anew: a flush of the same pages would succeed without effect. The exception
+//! is a write that found the disk full: see [`Room`].
 //!
 //! A directory with an [`Owner`] knows the node that it belongs to, and up to where its
 //! streams were durable; see `witness`. That costs two writes a commit, and no flush.
@@ -41,7 +42,7 @@ use self::recover::Found;
 use self::stream::{Batch, Stream};
 pub use self::witness::Owner;
 use self::witness::{DURABLE, Testimony, Witness};
-use super::{Recovered, Storage, StorageError, Write, assert_stream_name, is_stream_name};
+use super::{Recovered, Room, Storage, StorageError, Write, assert_stream_name, is_stream_name};
 
 /// How a [`FileStorage`] lays out its files.
 #[derive(Clone, Copy, Debug)]
@@ -157,6 +158,15 @@ impl FileStorage {
         Ok((FileStorage { dir, state: State::Ready(Box::new(inner)), repairs }, recovered))
     }
 
+    /// Has commits that find the disk full wait and try again, as `room` decides.
+    #[must_use]
+    pub fn with_room(mut self, room: Arc<dyn Room>) -> FileStorage {
+        if let State::Ready(streams) = &mut self.state {
+            streams.disk.set_room(room);
+        }
+        self
+    }
+
     /// How many streams had a torn tail that was cut off when this was opened.
     pub fn repairs(&self) -> usize {
         self.repairs
@@ -167,6 +177,14 @@ impl FileStorage {
     pub(super) fn fail_after(&mut self, changes: u32) {
         if let State::Ready(streams) = &mut self.state {
             streams.disk = Disk::failing_after(changes);
+        }
+    }
+
+    /// Lets writes find the disk full `times` times, after some changes.
+    #[cfg(test)]
+    fn fill_after(&mut self, changes: u32, times: u32) {
+        if let State::Ready(streams) = &mut self.state {
+            streams.disk.fill_after(changes, times);
         }
     }
 

@@ -207,9 +207,24 @@ impl Found {
             );
         }
         let bytes = fs::read(&path).map_err(|e| failed(&path, "read", &e))?;
-        let file = disk.create(&path, &[&bytes[..last.end]])?;
+        let file = match disk.create(&path, &[&bytes[..last.end]]) {
+            // A full disk must not keep a node from starting.
+            Err(_) if disk.is_full() => rewrite_in_place(disk, &path, &bytes[..last.end])?,
+            created => created?,
+        };
         Ok(Active { first: last.first, file, len: last.end })
     }
+}
+
+/// Writes the same bytes over those that are there: takes no space, and a crash in the middle
+/// leaves the same.
+fn rewrite_in_place(disk: &mut Disk, path: &Path, bytes: &[u8]) -> Result<File, StorageError> {
+    let opened = File::options().read(true).write(true).open(path);
+    let mut file = opened.map_err(|e| failed(path, "open for writing", &e))?;
+    file.set_len(bytes.len() as u64).map_err(|e| failed(path, "cut off the tail of", &e))?;
+    disk.overwrite(&mut file, path, 0, bytes)?;
+    disk.sync(&file, path)?;
+    Ok(file)
 }
 
 fn damaged(path: &Path, damage: &Damage) -> StorageError {

@@ -147,7 +147,7 @@ impl Stream {
             encode_record(&self.name, place, record, &mut bytes);
         }
         let path = segment_path(&self.dir, active.first);
-        disk.append(&mut active.file, &path, &bytes)?;
+        disk.append(&mut active.file, &path, active.len, &bytes)?;
         disk.sync(&active.file, &path)?;
         active.len += bytes.len();
         self.next = self.next.plus(records.len());

@@ -193,7 +193,7 @@ fn a_full_disk_is_named_and_final() {
     std::os::unix::fs::symlink("/dev/full", &full).unwrap();
     let error = block_on(storage.commit(vec![record("s", "a")])).unwrap_err();
     assert!(error.reason.contains("No space left on device"), "{error}");
-    fs::remove_file(&full).unwrap();
+    assert!(!full.exists(), "it would keep the space");
     let error = block_on(storage.commit(vec![record("s", "b")])).unwrap_err();
     assert!(error.reason.contains("an earlier commit failed"), "{error}");
     assert!(error.reason.contains("No space left on device"), "the cause: {error}");
@@ -227,4 +227,45 @@ fn a_commit_that_is_given_up_is_the_last() {
     drop(runtime);
     let (found, _) = reopen(dir.path()).unwrap();
     assert!([log(None, &["a"]), Log::default()].contains(&found), "{found:?}");
+}
+
+/// Room that there is after a while.
+#[derive(Debug, Default)]
+struct Later(std::sync::atomic::AtomicU32);
+
+impl Room for Later {
+    fn make(&self) -> bool {
+        self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        true
+    }
+}
+
+#[test]
+fn a_full_disk_stops_no_commit_for_good_and_leaves_no_trace() {
+    for changes in 0..60 {
+        let (dir, room) = (scratch(), std::sync::Arc::new(Later::default()));
+        let (storage, _) = FileStorage::open_with(dir.path(), TINY).unwrap();
+        let mut storage = storage.with_room(room.clone());
+        storage.fill_after(changes, 3);
+        let mut model = Model::default();
+        for writes in eventful() {
+            block_on(storage.commit(writes.clone())).unwrap();
+            writes.iter().for_each(|write| model.apply(write));
+        }
+        drop(storage);
+        let (storage, recovered) = FileStorage::open_with(dir.path(), TINY).unwrap();
+        model.adopt(recovered, &[]);
+        assert_eq!(storage.repairs(), 0, "after {changes} changes");
+        let waits = room.0.load(std::sync::atomic::Ordering::Relaxed);
+        assert!(waits == 3 || changes > 20, "{waits} waits after {changes} changes");
+    }
+}
+
+#[test]
+fn without_room_a_full_disk_fails_the_commit() {
+    let dir = scratch();
+    let (mut storage, _) = FileStorage::open(dir.path()).unwrap();
+    storage.fill_after(3, 1);
+    block_on(storage.commit(vec![record("s", "a")])).unwrap_err();
+    block_on(storage.commit(vec![record("s", "a")])).unwrap_err();
 }

@@ -17,10 +17,10 @@
 //!   log with a hole would be a different history, told with confidence.
 //! * A tail that was durable and is gone is told to the engine ([`Log::lost`]).
 //!
-//! There are two: [`FileStorage`] on a real disk, and [`MemoryStorage`], the disk of
-//! the simulation, which loses and tears writes that were not flushed. Both write the same
-//! bytes and read them back by the same code, and one suite of tests holds
-//! both to the promises above.
+//! There are three: [`FileStorage`] on a real disk; [`MemoryStorage`], the disk of
+//! the simulation, which loses and tears writes that were not flushed (both write the same
+//! bytes and read them back by the same code); and with the cargo feature `postgres`
+//! `postgres::PostgresStorage` in a database. One suite of tests holds all to the promises above.
 //!
 //! Deliberately missing: reading other than at the start (an engine keeps its state in
 //! memory), repair from other nodes (an engine that is told of a loss may do that: see
@@ -29,6 +29,8 @@
 mod file;
 mod format;
 mod memory;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 mod scan;
 #[cfg(test)]
 mod suite;

@@ -1,7 +1,7 @@
-//! One suite of tests for both kinds of storage.
+//! One suite of tests for all kinds of storage.
 //!
 //! A [`Machine`] is a storage with a power switch. Each promise of the module's
-//! essay is tested on both machines, and a random history of commits, checkpoints
+//! essay is tested on all machines, and a random history of commits, checkpoints
 //! and crashes is compared with a model that is a plain map.
 
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ use tokio::runtime::{Builder, Runtime};
 use super::*;
 
 /// A storage that can be switched off.
-trait Machine {
+pub(super) trait Machine {
     fn commit(&mut self, writes: Vec<Write>) -> Result<(), StorageError>;
     /// The next commit fails, somewhere that `dice` decides.
     fn fail_commit(&mut self, writes: Vec<Write>, dice: u64) -> Result<(), StorageError>;
@@ -100,9 +100,22 @@ pub(super) fn scratch() -> TempDir {
     TempDir::new_in("/dev/shm").or_else(|_| TempDir::new()).unwrap()
 }
 
-fn on_both(test: impl Fn(&mut dyn Machine)) {
-    test(&mut *FileMachine::boxed());
-    test(&mut *MemoryMachine::boxed());
+/// A test that every kind of storage has to pass, on a machine that is new.
+pub(super) type Promise = fn(&mut dyn Machine);
+
+/// The promises, by name. The tests of `postgres` go through them too.
+pub(super) const PROMISES: [(&str, Promise); 6] = [
+    ("order", committed_records_come_back_in_order),
+    ("checkpoint", checkpoint_replaces),
+    ("streams", streams_are_apart),
+    ("empty", nothing_can_be_written),
+    ("long", records_may_be_long),
+    ("failure", failed_commit_is_final),
+];
+
+fn on_both(promise: Promise) {
+    promise(&mut *FileMachine::boxed());
+    promise(&mut *MemoryMachine::boxed());
 }
 
 pub(super) fn record(stream: &'static str, bytes: impl AsRef<[u8]>) -> Write {
@@ -123,86 +136,98 @@ pub(super) fn log(checkpoint: Option<&str>, records: &[&str]) -> Log {
 
 #[test]
 fn committed_records_come_back_in_order_and_the_log_goes_on() {
-    on_both(|machine| {
-        machine.commit(vec![record("s", "a"), record("s", "b")]).unwrap();
-        machine.commit(vec![record("s", "c")]).unwrap();
-        assert_eq!(machine.restart(1).take("s"), log(None, &["a", "b", "c"]));
-        machine.commit(vec![record("s", "d")]).unwrap();
-        assert_eq!(machine.restart(2).take("s"), log(None, &["a", "b", "c", "d"]));
-        assert_eq!(machine.restart(3).take("s"), log(None, &["a", "b", "c", "d"]));
-    });
+    on_both(committed_records_come_back_in_order);
+}
+
+fn committed_records_come_back_in_order(machine: &mut dyn Machine) {
+    machine.commit(vec![record("s", "a"), record("s", "b")]).unwrap();
+    machine.commit(vec![record("s", "c")]).unwrap();
+    assert_eq!(machine.restart(1).take("s"), log(None, &["a", "b", "c"]));
+    machine.commit(vec![record("s", "d")]).unwrap();
+    assert_eq!(machine.restart(2).take("s"), log(None, &["a", "b", "c", "d"]));
+    assert_eq!(machine.restart(3).take("s"), log(None, &["a", "b", "c", "d"]));
 }
 
 #[test]
 fn a_checkpoint_replaces_what_came_before_it() {
-    on_both(|machine| {
-        machine.commit(vec![record("s", "a")]).unwrap();
-        machine.commit(vec![checkpoint("s", "A")]).unwrap();
-        assert_eq!(machine.restart(1).take("s"), log(Some("A"), &[]));
-        machine.commit(vec![record("s", "b"), checkpoint("s", "B"), record("s", "c")]).unwrap();
-        assert_eq!(machine.restart(2).take("s"), log(Some("B"), &["c"]));
-        machine.commit(vec![checkpoint("s", "C"), checkpoint("s", "D")]).unwrap();
-        machine.commit(vec![record("s", "d")]).unwrap();
-        assert_eq!(machine.restart(3).take("s"), log(Some("D"), &["d"]));
-    });
+    on_both(checkpoint_replaces);
+}
+
+fn checkpoint_replaces(machine: &mut dyn Machine) {
+    machine.commit(vec![record("s", "a")]).unwrap();
+    machine.commit(vec![checkpoint("s", "A")]).unwrap();
+    assert_eq!(machine.restart(1).take("s"), log(Some("A"), &[]));
+    machine.commit(vec![record("s", "b"), checkpoint("s", "B"), record("s", "c")]).unwrap();
+    assert_eq!(machine.restart(2).take("s"), log(Some("B"), &["c"]));
+    machine.commit(vec![checkpoint("s", "C"), checkpoint("s", "D")]).unwrap();
+    machine.commit(vec![record("s", "d")]).unwrap();
+    assert_eq!(machine.restart(3).take("s"), log(Some("D"), &["d"]));
 }
 
 #[test]
 fn streams_know_nothing_of_each_other() {
-    on_both(|machine| {
-        let writes = vec![record("a", "1"), record("b", "2"), checkpoint("a", "A")];
-        machine.commit(writes).unwrap();
-        machine.commit(vec![record("b", "3")]).unwrap();
-        let mut recovered = machine.restart(1);
-        assert_eq!(recovered.streams().collect::<Vec<_>>(), ["a", "b"]);
-        assert_eq!(recovered.take("a"), log(Some("A"), &[]));
-        assert_eq!(recovered.take("b"), log(None, &["2", "3"]));
-        assert_eq!(recovered.take("c"), Log::default());
-    });
+    on_both(streams_are_apart);
+}
+
+fn streams_are_apart(machine: &mut dyn Machine) {
+    let writes = vec![record("a", "1"), record("b", "2"), checkpoint("a", "A")];
+    machine.commit(writes).unwrap();
+    machine.commit(vec![record("b", "3")]).unwrap();
+    let mut recovered = machine.restart(1);
+    assert_eq!(recovered.streams().collect::<Vec<_>>(), ["a", "b"]);
+    assert_eq!(recovered.take("a"), log(Some("A"), &[]));
+    assert_eq!(recovered.take("b"), log(None, &["2", "3"]));
+    assert_eq!(recovered.take("c"), Log::default());
 }
 
 #[test]
 fn nothing_is_something_to_write() {
-    on_both(|machine| {
-        machine.commit(vec![]).unwrap();
-        assert_eq!(machine.restart(1), Recovered::default());
-        machine.commit(vec![record("s", "")]).unwrap();
-        machine.commit(vec![record("s", "")]).unwrap();
-        machine.commit(vec![checkpoint("t", "")]).unwrap();
-        let mut recovered = machine.restart(2);
-        assert_eq!(recovered.take("s"), log(None, &["", ""]));
-        assert_eq!(recovered.take("t"), log(Some(""), &[]));
-    });
+    on_both(nothing_can_be_written);
+}
+
+fn nothing_can_be_written(machine: &mut dyn Machine) {
+    machine.commit(vec![]).unwrap();
+    assert_eq!(machine.restart(1), Recovered::default());
+    machine.commit(vec![record("s", "")]).unwrap();
+    machine.commit(vec![record("s", "")]).unwrap();
+    machine.commit(vec![checkpoint("t", "")]).unwrap();
+    let mut recovered = machine.restart(2);
+    assert_eq!(recovered.take("s"), log(None, &["", ""]));
+    assert_eq!(recovered.take("t"), log(Some(""), &[]));
 }
 
 #[test]
 fn records_may_be_longer_than_a_segment() {
-    on_both(|machine| {
-        let long: Vec<u8> = (0..3_000_000_u32).map(|i| (i >> 3) as u8).collect();
-        machine.commit(vec![record("s", "a"), record("s", &long), record("s", "b")]).unwrap();
-        machine.commit(vec![record("s", "c"), checkpoint("t", &long)]).unwrap();
-        let mut recovered = machine.restart(1);
-        let expected = vec![b"a".to_vec(), long.clone(), b"b".to_vec(), b"c".to_vec()];
-        assert_eq!(recovered.take("s").records, expected);
-        assert_eq!(recovered.take("t").checkpoint, Some(long));
-    });
+    on_both(records_may_be_long);
+}
+
+fn records_may_be_long(machine: &mut dyn Machine) {
+    let long: Vec<u8> = (0..3_000_000_u32).map(|i| (i >> 3) as u8).collect();
+    machine.commit(vec![record("s", "a"), record("s", &long), record("s", "b")]).unwrap();
+    machine.commit(vec![record("s", "c"), checkpoint("t", &long)]).unwrap();
+    let mut recovered = machine.restart(1);
+    let expected = vec![b"a".to_vec(), long.clone(), b"b".to_vec(), b"c".to_vec()];
+    assert_eq!(recovered.take("s").records, expected);
+    assert_eq!(recovered.take("t").checkpoint, Some(long));
 }
 
 #[test]
 fn after_a_failed_commit_all_later_ones_fail_until_a_restart() {
-    on_both(|machine| {
-        machine.commit(vec![record("s", "a")]).unwrap();
-        machine.fail_commit(vec![record("s", "b")], 0).unwrap_err();
-        for writes in [vec![record("s", "c")], vec![]] {
-            let refused = machine.commit(writes).unwrap_err();
-            assert!(refused.reason.contains("an earlier commit failed"), "{refused}");
-        }
-        let recovered = machine.restart(0).take("s");
-        assert_eq!(recovered.records[0], b"a");
-        assert!(!recovered.records.contains(&b"c".to_vec()));
-        machine.commit(vec![record("s", "d")]).unwrap();
-        assert_eq!(machine.restart(0).take("s").records.last().unwrap(), b"d");
-    });
+    on_both(failed_commit_is_final);
+}
+
+fn failed_commit_is_final(machine: &mut dyn Machine) {
+    machine.commit(vec![record("s", "a")]).unwrap();
+    machine.fail_commit(vec![record("s", "b")], 0).unwrap_err();
+    for writes in [vec![record("s", "c")], vec![]] {
+        let refused = machine.commit(writes).unwrap_err();
+        assert!(refused.reason.contains("an earlier commit failed"), "{refused}");
+    }
+    let recovered = machine.restart(0).take("s");
+    assert_eq!(recovered.records[0], b"a");
+    assert!(!recovered.records.contains(&b"c".to_vec()));
+    machine.commit(vec![record("s", "d")]).unwrap();
+    assert_eq!(machine.restart(0).take("s").records.last().unwrap(), b"d");
 }
 
 /// The content that a machine should hold.
@@ -245,7 +270,7 @@ impl Model {
 const STREAMS: [&str; 2] = ["a", "b"];
 
 #[derive(Clone, Debug)]
-enum Op {
+pub(super) enum Op {
     Commit(Vec<Write>),
     /// A commit that may fail in the middle, and then the power goes.
     Crash(Vec<Write>, u64),
@@ -261,7 +286,7 @@ pub(super) fn any_writes() -> impl Strategy<Value = Vec<Write>> {
     proptest::collection::vec(write, 0..6)
 }
 
-fn any_op() -> impl Strategy<Value = Op> {
+pub(super) fn any_op() -> impl Strategy<Value = Op> {
     prop_oneof![
         3 => any_writes().prop_map(Op::Commit),
         3 => (any_writes(), any::<u64>()).prop_map(|(writes, dice)| Op::Crash(writes, dice)),
@@ -269,7 +294,7 @@ fn any_op() -> impl Strategy<Value = Op> {
     ]
 }
 
-fn agrees_with_model(machine: &mut dyn Machine, ops: Vec<Op>) {
+pub(super) fn agrees_with_model(machine: &mut dyn Machine, ops: Vec<Op>) {
     let mut model = Model::default();
     for op in ops {
         match op {

@@ -1,0 +1,230 @@
+//! One group of writes, as one transaction.
+
+use std::collections::BTreeMap;
+
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Statement};
+
+use super::owner::Describe;
+use super::pieces::{STATEMENT_BYTES, crc, put_pieces};
+use super::recover::Stream;
+use super::session::Session;
+use crate::storage::{StorageError, Write, WriteData, assert_stream_name};
+
+/// The most bytes of a record: a message to the database has at most twice as many.
+const MAX_RECORD_BYTES: usize = 1 << 29;
+
+/// Appends records, and moves the stream's next number from the value that this process has left:
+/// if another one stands there, nothing is written. One statement is a transaction by itself.
+const APPEND: &str = "
+    WITH moved AS (
+        UPDATE stream SET next = $2::bigint + cardinality($4::bigint[])
+        WHERE name = $1 AND next = $3 RETURNING 1
+    )
+    INSERT INTO record (stream, number, crc, contents, bytes)
+    SELECT $1, $2::bigint + place - 1, crc, contents::json, bytes
+    FROM moved, unnest($4::bigint[], $5::text[], $6::bytea[])
+        WITH ORDINALITY AS new (crc, contents, bytes, place)";
+
+/// Everything a commit needs.
+#[derive(Debug)]
+pub(super) struct Writer {
+    pub(super) session: Session,
+    append: Statement,
+    streams: BTreeMap<String, Stream>,
+    describe: Describe,
+}
+
+/// The part of a commit that concerns one stream.
+#[derive(Debug, Default)]
+struct Batch {
+    /// With the number of writes of this commit before it, and itself.
+    checkpoint: Option<(i64, Vec<u8>)>,
+    writes: i64,
+    records: Vec<Vec<u8>>,
+}
+
+impl Batch {
+    /// A checkpoint makes earlier writes of the same commit superfluous.
+    fn push(&mut self, data: WriteData) {
+        self.writes += 1;
+        match data {
+            WriteData::Record(record) => self.records.push(record),
+            WriteData::Checkpoint(state) => {
+                self.checkpoint = Some((self.writes, state));
+                self.records.clear();
+            }
+        }
+    }
+}
+
+impl Writer {
+    pub(super) async fn new(
+        session: Session,
+        streams: BTreeMap<String, Stream>,
+        describe: Describe,
+    ) -> Result<Writer, StorageError> {
+        let append = session.client.prepare(APPEND).await;
+        let append = append.map_err(|e| session.failed("prepare a statement", &e))?;
+        Ok(Writer { session, append, streams, describe })
+    }
+
+    pub(super) async fn commit(&mut self, writes: Vec<Write>) -> Result<(), StorageError> {
+        let mut batches: BTreeMap<&'static str, Batch> = BTreeMap::new();
+        for write in writes {
+            assert_stream_name(write.stream);
+            batches.entry(write.stream).or_default().push(write.data);
+        }
+        let lens = batches.values().flat_map(|batch| batch.records.iter().map(Vec::len));
+        let (bytes, longest) = (lens.clone().sum::<usize>(), lens.max().unwrap_or(0));
+        if longest > MAX_RECORD_BYTES {
+            let most = MAX_RECORD_BYTES;
+            let why = format!("a record of {longest} bytes is over the limit of {most}");
+            return Err(self.session.error(why));
+        }
+        let has_checkpoint = batches.values().any(|batch| batch.checkpoint.is_some());
+        if has_checkpoint {
+            // The settings can be changed while the database runs.
+            self.session.demand_durability().await?;
+        }
+        let is_new = |name: &&str| !self.streams.contains_key(*name);
+        // Nothing to write is a transaction too: the others are single statements.
+        let is_plain = batches.len() == 1
+            && bytes <= STATEMENT_BYTES
+            && !has_checkpoint
+            && !batches.keys().any(is_new);
+        if batches.is_empty() {
+            return Ok(());
+        }
+        let done = match is_plain {
+            true => self.write(batches).await,
+            false => self.transaction(batches).await,
+        };
+        match done {
+            Ok(()) => Ok(()),
+            Err(Failure::Storage(error)) => Err(error),
+            Err(Failure::Database(error)) => {
+                Err(self.session.failed_with_end("commit", &error).await)
+            }
+        }
+    }
+
+    async fn transaction(&mut self, batches: BTreeMap<&'static str, Batch>) -> Result<(), Failure> {
+        self.session.client.batch_execute("BEGIN").await?;
+        // An error leaves the transaction open: the session ends with it.
+        self.write(batches).await?;
+        self.session.client.batch_execute("COMMIT").await?;
+        Ok(())
+    }
+
+    async fn write(&mut self, batches: BTreeMap<&'static str, Batch>) -> Result<(), Failure> {
+        let client = &self.session.client;
+        for (name, batch) in batches {
+            if !self.streams.contains_key(name) {
+                let sql = "INSERT INTO stream (name, next) VALUES ($1, 1)";
+                client.execute(sql, &[&name]).await?;
+                self.streams.insert(name.to_owned(), Stream { next: 1, recorded: 1 });
+            }
+            let stream = self.streams.get_mut(name).expect("it is there or was just made");
+            let mut first = stream.next;
+            if let Some((writes, state)) = batch.checkpoint {
+                let number = stream.next + writes - 1;
+                checkpoint(client, name, number, &state, self.describe).await?;
+                first = number + 1;
+                let sql = "UPDATE stream SET next = $2 WHERE name = $1 AND next = $3";
+                let moved = client.execute(sql, &[&name, &first, &stream.recorded]).await?;
+                if moved != 1 {
+                    return Err(Failure::Storage(self.session.error(another_writer(name, first))));
+                }
+                stream.recorded = first;
+            }
+            for records in groups(&batch.records) {
+                let append = &self.append;
+                let wrote = append_records(
+                    client,
+                    append,
+                    name,
+                    first,
+                    stream.recorded,
+                    records,
+                    self.describe,
+                )
+                .await?;
+                if wrote != records.len() as u64 {
+                    return Err(Failure::Storage(self.session.error(another_writer(name, first))));
+                }
+                first += records.len() as i64;
+                stream.recorded = first;
+            }
+            stream.next = first;
+        }
+        Ok(())
+    }
+}
+
+/// Why a commit failed.
+enum Failure {
+    Database(tokio_postgres::Error),
+    Storage(StorageError),
+}
+
+impl From<tokio_postgres::Error> for Failure {
+    fn from(error: tokio_postgres::Error) -> Failure {
+        Failure::Database(error)
+    }
+}
+
+fn another_writer(stream: &str, number: i64) -> String {
+    format!(
+        "another process has written to stream {stream}, of which this one was to write record \
+         {number}: stop one of them, and give each node a schema of its own"
+    )
+}
+
+/// Splits records so that no statement is too long.
+fn groups(records: &[Vec<u8>]) -> Vec<&[Vec<u8>]> {
+    let (mut found, mut from, mut bytes) = (Vec::new(), 0, 0);
+    for (i, record) in records.iter().enumerate() {
+        if i > from && bytes + record.len() > STATEMENT_BYTES {
+            found.push(&records[from..i]);
+            (from, bytes) = (i, 0);
+        }
+        bytes += record.len();
+    }
+    if from < records.len() {
+        found.push(&records[from..]);
+    }
+    found
+}
+
+async fn append_records(
+    client: &Client,
+    statement: &Statement,
+    stream: &str,
+    first: i64,
+    recorded: i64,
+    records: &[Vec<u8>],
+    describe: Describe,
+) -> Result<u64, tokio_postgres::Error> {
+    let crcs: Vec<i64> = (first..).zip(records).map(|(n, r)| crc(stream, n, 0, r)).collect();
+    let contents: Vec<Option<String>> = records.iter().map(|r| describe(r)).collect();
+    let bytes: Vec<&[u8]> = records.iter().map(Vec::as_slice).collect();
+    let parameters: [&(dyn ToSql + Sync); 6] =
+        [&stream, &first, &recorded, &crcs, &contents, &bytes];
+    client.execute(statement, &parameters).await
+}
+
+/// Puts a checkpoint in the place of everything below `number`.
+async fn checkpoint(
+    client: &Client,
+    stream: &str,
+    number: i64,
+    state: &[u8],
+    describe: Describe,
+) -> Result<(), tokio_postgres::Error> {
+    for table in ["record", "checkpoint", "piece"] {
+        let sql = format!("DELETE FROM {table} WHERE stream = $1");
+        client.execute(&sql, &[&stream]).await?;
+    }
+    put_pieces(client, stream, number, state, describe(state)).await
+}

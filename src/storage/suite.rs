@@ -104,6 +104,7 @@ pub(super) fn scratch() -> TempDir {
 pub(super) type Promise = fn(&mut dyn Machine);
 
 /// The promises, by name. The tests of `postgres` go through them too.
+#[cfg(feature = "postgres")]
 pub(super) const PROMISES: [(&str, Promise); 6] = [
     ("order", committed_records_come_back_in_order),
     ("checkpoint", checkpoint_replaces),

@@ -10,6 +10,10 @@ use clap::Args;
 
 use crate::compactor::Retention;
 use crate::data_dir;
+use crate::quota::Quota;
+
+/// The quota if none is given: etcd's.
+const DEFAULT_QUOTA_BYTES: u64 = 2 << 30;
 
 /// How to run a server. Without any flag: one server on loopback, which keeps its data in
 /// the working directory.
@@ -70,6 +74,11 @@ pub struct Config {
     /// At most this many revisions are kept in any mode; 0 is no limit
     #[arg(long, env = "SEAWORTHY_MAX_REVISIONS", default_value_t = 1_000_000)]
     pub max_revisions: u32,
+    /// The most bytes of the store; beyond it nothing but deletions and compactions is taken, until
+    /// there is space again. 0 is 2 GiB, a negative number is no limit
+    #[arg(long, env = "SEAWORTHY_QUOTA_BACKEND_BYTES", default_value_t = 0)]
+    #[arg(allow_negative_numbers = true)]
+    pub quota_backend_bytes: i64,
     /// How often a watch that asks for it hears how far it is, in seconds
     #[arg(long, env = "SEAWORTHY_WATCH_PROGRESS_NOTIFY_INTERVAL", default_value_t = 600)]
     pub watch_progress_notify_interval: u64,
@@ -100,6 +109,14 @@ impl Config {
     pub fn min_lease_seconds(&self) -> i64 {
         let ms = self.election_timeout.saturating_mul(3) / 2;
         i64::try_from(ms.div_ceil(1000)).unwrap_or(i64::MAX)
+    }
+
+    /// The most bytes of the store.
+    pub fn quota(&self) -> Quota {
+        Quota(match self.quota_backend_bytes {
+            0 => Some(DEFAULT_QUOTA_BYTES),
+            bytes => u64::try_from(bytes).ok(),
+        })
     }
 
     /// How much of the past is kept.

@@ -332,6 +332,7 @@ impl<O: Outbox> Engine<O> {
             self.node.flush(now, &mut effects);
             let cluster = self.node.cluster().unwrap_or(0);
             self.cluster.store(cluster, Ordering::Relaxed);
+            self.metrics.note_store(self.node.machine().store.size_bytes());
             // Before the answers: who was answered and watches then is not told of it.
             self.watches.publish(&self.node);
             if let Some(end) = self.carry_out(effects) {

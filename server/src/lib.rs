@@ -10,6 +10,8 @@
 #[cfg(feature = "serve")]
 pub mod api;
 #[cfg(feature = "serve")]
+pub mod backup;
+#[cfg(feature = "serve")]
 pub mod compactor;
 #[cfg(feature = "serve")]
 pub mod config;
@@ -30,6 +32,8 @@ pub mod node;
 #[cfg(feature = "serve")]
 pub mod peer;
 pub mod proto;
+#[cfg(feature = "serve")]
+pub mod quota;
 #[cfg(feature = "serve")]
 pub mod server;
 pub mod simulated;

@@ -19,6 +19,8 @@ pub struct Metrics {
     pub peer_received_bytes: AtomicU64,
     /// Parcels that were dropped, because a peer was slow or away.
     pub peer_dropped: AtomicU64,
+    /// The size of the store.
+    store_bytes: AtomicU64,
 }
 
 /// How long something took. The bounds are etcd's, 1 ms to 8 s, each twice the last.
@@ -59,6 +61,16 @@ impl Histogram {
 }
 
 impl Metrics {
+    /// Notes the size of the store, after each turn of the node.
+    pub fn note_store(&self, bytes: u64) {
+        self.store_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// The size of the store, as it was after the last turn of the node.
+    pub fn store_bytes(&self) -> u64 {
+        self.store_bytes.load(Ordering::Relaxed)
+    }
+
     /// Prints the counters, by etcd's names where they mean the same.
     pub fn print(&self, out: &mut String) {
         let fsync = "etcd_disk_wal_fsync_duration_seconds";

@@ -22,6 +22,7 @@ use crate::data_dir::{DataDir, Identity};
 use crate::engine::{self, Ended, Handle, Setup};
 use crate::node::{Member, Node, Options, Start};
 use crate::peer::{Myself, Peers};
+use crate::quota;
 use crate::space::Space;
 
 /// Runs a server until it is told to stop by `until`, or cannot go on.
@@ -35,6 +36,7 @@ pub async fn run(config: Config, until: impl Future<Output = ()>) -> anyhow::Res
     let directory = DataDir::open(&config.data_dir(), &wanted)?;
     let started = start(&config, directory, peers).await?;
     tokio::spawn(compactor::run(started.handle.clone(), retention));
+    tokio::spawn(quota::run(started.handle.clone(), config.quota()));
     tokio::spawn(started.space.clone().watch(started.handle.clone()));
     tokio::spawn(started.handle.watches.clone().run());
     serve(router(&config, &started), clients)?;
@@ -118,6 +120,7 @@ fn router(config: &Config, started: &Started) -> Router {
         node: started.handle.clone(),
         id: started.id,
         space: started.space.clone(),
+        quota: config.quota(),
         limits: Limits {
             max_request_bytes: config.max_request_bytes,
             max_txn_ops: config.max_txn_ops,

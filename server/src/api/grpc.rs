@@ -10,7 +10,7 @@ use crate::proto::etcdserverpb as pb;
 use crate::proto::etcdserverpb::cluster_server::{Cluster, ClusterServer};
 use crate::proto::etcdserverpb::kv_server::{Kv, KvServer};
 use crate::proto::etcdserverpb::lease_server::LeaseServer;
-use crate::proto::etcdserverpb::maintenance_server::{Maintenance, MaintenanceServer};
+use crate::proto::etcdserverpb::maintenance_server::MaintenanceServer;
 use crate::proto::etcdserverpb::watch_server::WatchServer;
 
 /// The services by their paths.
@@ -67,12 +67,5 @@ impl Cluster for App {
         request: Request<pb::MemberListRequest>,
     ) -> Answer<pb::MemberListResponse> {
         self.member_list(request.into_inner()).await.map(Response::new)
-    }
-}
-
-#[async_trait]
-impl Maintenance for App {
-    async fn status(&self, _: Request<pb::StatusRequest>) -> Answer<pb::StatusResponse> {
-        self.status().await.map(Response::new)
     }
 }

@@ -33,6 +33,9 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route("/v3/kv/lease/leases", post(lease_leases))
         .route("/v3/cluster/member/list", post(member_list))
         .route("/v3/maintenance/status", post(status))
+        .route("/v3/maintenance/alarm", post(alarm))
+        .route("/v3/maintenance/defragment", post(defragment))
+        .route("/v3/maintenance/hash", post(hash_kv))
         // Base64 is a third longer than its bytes; the store knows the real limit.
         .layer(DefaultBodyLimit::max(8 << 20))
 }
@@ -81,6 +84,22 @@ async fn lease_leases(State(app): Here, body: Bytes) -> Response {
 
 async fn member_list(State(app): Here, body: Bytes) -> Response {
     answer(async { app.member_list(parse(&body)?).await }.await)
+}
+
+async fn alarm(State(app): Here, body: Bytes) -> Response {
+    answer(async { app.alarm(parse(&body)?).await }.await)
+}
+
+async fn hash_kv(State(app): Here, body: Bytes) -> Response {
+    answer(async { app.hash_kv(parse(&body)?).await }.await)
+}
+
+async fn defragment(State(app): Here, body: Bytes) -> Response {
+    let done = async {
+        parse::<pb::DefragmentRequest>(&body).map(|_| ())?;
+        app.defragment().await
+    };
+    answer(done.await)
 }
 
 async fn status(State(app): Here, body: Bytes) -> Response {

@@ -7,6 +7,7 @@ mod grpc;
 mod json;
 mod leader;
 mod lease;
+mod maintenance;
 mod ops;
 mod rest;
 mod sse;
@@ -24,6 +25,7 @@ use crate::engine::Handle;
 use crate::kv::{self, Command, Response, Store};
 use crate::node::{Failure, Member, Reply, Request, View};
 use crate::proto::etcdserverpb as pb;
+use crate::quota::Quota;
 use crate::space::Space;
 
 /// The version of etcd whose API is spoken. Clients compare it.
@@ -60,6 +62,8 @@ pub struct App {
     pub id: RaftId,
     /// The space on its disk.
     pub space: Space,
+    /// The most bytes of its store.
+    pub quota: Quota,
     /// The bounds.
     pub limits: Limits,
     /// How long this server may know no leader before streams that insist on one end.
@@ -158,6 +162,10 @@ impl App {
         if status.leader.is_none() {
             answer.errors.push("etcdserver: no leader".to_owned());
         }
+        let alarms = store
+            .alarms()
+            .map(|(member, kind)| format!("memberID:{member} alarm:{} ", kind.as_str_name()));
+        answer.errors.extend(alarms);
         self.complete(&mut answer.header, term, &store);
         Ok(answer)
     }
@@ -182,14 +190,17 @@ impl App {
     }
 
     async fn write(&self, command: Command) -> Answer<Response> {
-        if self.space.is_full() && command.takes_space() {
-            return Err(status(kv::Error::NoSpace));
-        }
         let mut bytes = Vec::new();
         command.encode(&mut bytes);
         if bytes.len() + LOGGED_OVERHEAD_BYTES > self.limits.max_request_bytes {
             return Err(Status::invalid_argument("etcdserver: request is too large"));
         }
+        self.check_space(&command, bytes.len()).await?;
+        self.propose(bytes).await
+    }
+
+    /// Has the log carry out a command that was checked.
+    async fn propose(&self, bytes: Vec<u8>) -> Answer<Response> {
         match self.node.ask(Request::Write(bytes)).await {
             Reply::Done(term, answer) => {
                 let mut answer = answer.map_err(status)?;
@@ -239,6 +250,7 @@ fn status(error: kv::Error) -> Status {
         kv::Code::FailedPrecondition => tonic::Code::FailedPrecondition,
         kv::Code::OutOfRange => tonic::Code::OutOfRange,
         kv::Code::ResourceExhausted => tonic::Code::ResourceExhausted,
+        kv::Code::DataLoss => tonic::Code::DataLoss,
     };
     Status::new(code, error.message())
 }

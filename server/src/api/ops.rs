@@ -11,6 +11,7 @@ use axum::routing::get;
 
 use super::json::{json, refuse};
 use super::{App, ETCD_VERSION, OWN_VERSION};
+use crate::kv::Store;
 use crate::metrics;
 
 /// etcd's paths.
@@ -82,10 +83,10 @@ async fn health(State(app): Here, uri: Uri) -> Response {
         Ok(view) if view.status.leader.is_none() && !is_local => {
             Err(tonic::Status::unavailable("RAFT NO LEADER"))
         }
-        _ => app.state(is_local).await,
+        _ => app.state(is_local).await.and_then(|(_, store)| no_alarm(&store, uri.query())),
     };
     let (status, body) = match outcome {
-        Ok(_) => (StatusCode::OK, serde_json::json!({ "health": "true", "reason": "" })),
+        Ok(()) => (StatusCode::OK, serde_json::json!({ "health": "true", "reason": "" })),
         Err(error) => {
             let reason = error.message();
             let body = serde_json::json!({ "health": "false", "reason": reason });
@@ -93,6 +94,15 @@ async fn health(State(app): Here, uri: Uri) -> Response {
         }
     };
     json(status, body.to_string().into_bytes())
+}
+
+/// Refuses if an alarm is active that the query does not leave out of account (`exclude=NOSPACE`).
+fn no_alarm(store: &Store, query: Option<&str>) -> Result<(), tonic::Status> {
+    let is_counted = |name: &&str| !query.is_some_and(|q| q.contains(&format!("exclude={name}")));
+    match store.alarms().map(|(_, kind)| kind.as_str_name()).find(is_counted) {
+        None => Ok(()),
+        Some(name) => Err(tonic::Status::unavailable(format!("ALARM {name}"))),
+    }
 }
 
 /// Whether the node's thread answers.

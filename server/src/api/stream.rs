@@ -23,10 +23,13 @@ use tokio_stream::{Stream, StreamExt};
 use tonic::Status;
 
 use super::App;
-use super::json::http_status;
+use super::json::{http_status, refuse};
 
 pub(super) fn routes() -> Router<Arc<App>> {
-    Router::new().route("/v3/watch", post(watch)).route("/v3/lease/keepalive", post(keep_alive))
+    Router::new()
+        .route("/v3/watch", post(watch))
+        .route("/v3/lease/keepalive", post(keep_alive))
+        .route("/v3/maintenance/snapshot", post(snapshot))
 }
 
 async fn watch(State(app): State<Arc<App>>, body: Body) -> Response {
@@ -35,6 +38,13 @@ async fn watch(State(app): State<Arc<App>>, body: Body) -> Response {
 
 async fn keep_alive(State(app): State<Arc<App>>, body: Body) -> Response {
     lines((*app).clone().keep_alive_stream(values(body), false))
+}
+
+async fn snapshot(State(app): State<Arc<App>>) -> Response {
+    match app.snapshot().await {
+        Ok(pieces) => lines(pieces),
+        Err(status) => refuse(&status),
+    }
 }
 
 /// The most bytes of a request in a stream.

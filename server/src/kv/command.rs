@@ -7,9 +7,10 @@ use prost::Message;
 
 use crate::proto::etcdserverpb::request_op::Request;
 use crate::proto::etcdserverpb::{
-    CompactionRequest, CompactionResponse, DeleteRangeRequest, DeleteRangeResponse,
-    LeaseGrantRequest, LeaseGrantResponse, LeaseRevokeRequest, LeaseRevokeResponse, PutRequest,
-    PutResponse, RequestOp, ResponseHeader, TxnRequest, TxnResponse,
+    AlarmRequest, AlarmResponse, CompactionRequest, CompactionResponse, DeleteRangeRequest,
+    DeleteRangeResponse, LeaseGrantRequest, LeaseGrantResponse, LeaseRevokeRequest,
+    LeaseRevokeResponse, PutRequest, PutResponse, RequestOp, ResponseHeader, TxnRequest,
+    TxnResponse,
 };
 
 /// A change of the store.
@@ -27,6 +28,8 @@ pub enum Command {
     LeaseGrant(LeaseGrantRequest),
     /// Ends a lease, and deletes the keys attached to it.
     LeaseRevoke(LeaseRevokeRequest),
+    /// Raises or lifts an alarm.
+    Alarm(AlarmRequest),
 }
 
 /// The result of a command. The headers hold the revision and nothing else.
@@ -44,6 +47,8 @@ pub enum Response {
     LeaseGrant(LeaseGrantResponse),
     /// Answers the end of a lease.
     LeaseRevoke(LeaseRevokeResponse),
+    /// Answers an alarm.
+    Alarm(AlarmResponse),
 }
 
 const PUT: u8 = 1;
@@ -52,6 +57,7 @@ const TXN: u8 = 3;
 const COMPACT: u8 = 4;
 const LEASE_GRANT: u8 = 5;
 const LEASE_REVOKE: u8 = 6;
+const ALARM: u8 = 7;
 
 impl Command {
     /// Appends the command's bytes to `out`.
@@ -68,6 +74,7 @@ impl Command {
             Command::Compact(request) => put(out, COMPACT, request),
             Command::LeaseGrant(request) => put(out, LEASE_GRANT, request),
             Command::LeaseRevoke(request) => put(out, LEASE_REVOKE, request),
+            Command::Alarm(request) => put(out, ALARM, request),
         }
     }
 
@@ -77,7 +84,8 @@ impl Command {
         match self {
             Command::Put(_) | Command::LeaseGrant(_) => true,
             Command::Txn(txn) => puts(&txn.success) || puts(&txn.failure),
-            Command::DeleteRange(_) | Command::Compact(_) | Command::LeaseRevoke(_) => false,
+            Command::DeleteRange(_) | Command::Compact(_) => false,
+            Command::LeaseRevoke(_) | Command::Alarm(_) => false,
         }
     }
 
@@ -91,6 +99,7 @@ impl Command {
             COMPACT => CompactionRequest::decode(body).ok().map(Command::Compact),
             LEASE_GRANT => LeaseGrantRequest::decode(body).ok().map(Command::LeaseGrant),
             LEASE_REVOKE => LeaseRevokeRequest::decode(body).ok().map(Command::LeaseRevoke),
+            ALARM => AlarmRequest::decode(body).ok().map(Command::Alarm),
             _ => None,
         }
     }
@@ -115,6 +124,7 @@ impl Response {
             Response::Compact(answer) => answer.header.as_ref(),
             Response::LeaseGrant(answer) => answer.header.as_ref(),
             Response::LeaseRevoke(answer) => answer.header.as_ref(),
+            Response::Alarm(answer) => answer.header.as_ref(),
         }
     }
 
@@ -127,6 +137,7 @@ impl Response {
             Response::Compact(answer) => &mut answer.header,
             Response::LeaseGrant(answer) => &mut answer.header,
             Response::LeaseRevoke(answer) => &mut answer.header,
+            Response::Alarm(answer) => &mut answer.header,
         }
     }
 }

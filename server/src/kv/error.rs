@@ -30,6 +30,8 @@ pub enum Error {
     FutureRevision,
     /// The store has reached its quota, or the disk is full.
     NoSpace,
+    /// An alarm says that a server has other data than the others.
+    Corrupt,
 }
 
 /// The codes of gRPC that are used here.
@@ -43,6 +45,8 @@ pub enum Code {
     ResourceExhausted,
     /// 9: the state does not allow it.
     FailedPrecondition,
+    /// 15: data is lost or damaged.
+    DataLoss,
     /// 11: it asks for a revision that is not kept, or for too much.
     OutOfRange,
 }
@@ -53,6 +57,7 @@ impl Error {
         match self {
             Error::LeaseNotFound => Code::NotFound,
             Error::NoSpace => Code::ResourceExhausted,
+            Error::Corrupt => Code::DataLoss,
             Error::LeaseExists => Code::FailedPrecondition,
             Error::Compacted | Error::FutureRevision | Error::LeaseTooLong => Code::OutOfRange,
             _ => Code::InvalidArgument,
@@ -74,6 +79,7 @@ impl Error {
             Error::InvalidSort => "etcdserver: invalid sort option",
             Error::Compacted => "etcdserver: mvcc: required revision has been compacted",
             Error::FutureRevision => "etcdserver: mvcc: required revision is a future revision",
+            Error::Corrupt => "etcdserver: corrupt cluster",
             Error::NoSpace => "etcdserver: mvcc: database space exceeded",
         }
     }

@@ -11,9 +11,9 @@
 //! # The files
 //!
 //! `store` holds the maps and the changes to them; `range` reads; `write` carries out the commands;
-//! `txn` transactions; `lease` the leases and the keys attached to them; `history` tells the
+//! `txn` transactions; `lease` the leases and the keys attached to them; `alarm` the alarms; `history` tells the
 //! events, for watches; `check` refuses malformed requests before they reach a log; `command` and
-//! `snapshot` are the bytes.
+//! `snapshot` are the bytes, `hash` their checksum.
 //!
 //! # Deliberately missing
 //!
@@ -24,9 +24,11 @@
 //! The meaning of an operation, down to its errors and oddities, is etcd's decision;
 //! `tests/oracle.rs` compares answer by answer.
 
+mod alarm;
 mod check;
 mod command;
 mod error;
+mod hash;
 mod history;
 mod lease;
 mod range;

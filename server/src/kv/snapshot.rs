@@ -1,8 +1,9 @@
 //! The store as bytes.
 //!
 //! ```text
-//! revision i64 | compacted i64 | count u64 | version* | grants u64 | count u64 | lease*
+//! revision i64 | compacted i64 | count u64 | version* | grants u64 | count u64 | lease* | alarms
 //! lease     id i64 | seconds i64 | serial u64
+//! alarms    nothing, or: count u64 | (member u64 | kind i32)*
 //! version   main i64 | sub u32 | key length u32 | key | kind u8, and if it is 1:
 //!           create i64 | version i64 | lease i64 | value length u32 | value
 //! ```
@@ -22,20 +23,25 @@ use super::store::{Body, Revision, Store, Version};
 impl Store {
     /// Appends the whole store to `out`.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        out.reserve(usize::try_from(self.bytes).unwrap_or(0));
+        out.reserve(usize::try_from(self.encoded_bytes()).unwrap_or(0));
+        self.encode_pieces(out, usize::MAX, &mut |_| true);
+    }
+
+    /// The same, but whenever there are `most` bytes in `out`, they go to `give`, which leaves it
+    /// empty. Ends early, with false, when its answer is false. The last piece stays.
+    pub fn encode_pieces(
+        &self,
+        out: &mut Vec<u8>,
+        most: usize,
+        give: &mut dyn FnMut(&mut Vec<u8>) -> bool,
+    ) -> bool {
         out.extend_from_slice(&self.revision.to_le_bytes());
         out.extend_from_slice(&self.compacted.to_le_bytes());
         out.extend_from_slice(&(self.log.len() as u64).to_le_bytes());
         for version in self.log.values() {
-            out.extend_from_slice(&version.at.main.to_le_bytes());
-            out.extend_from_slice(&version.at.sub.to_le_bytes());
-            put_bytes(out, &version.key);
-            out.push(u8::from(version.body.is_some()));
-            if let Some(body) = &version.body {
-                out.extend_from_slice(&body.create_revision.to_le_bytes());
-                out.extend_from_slice(&body.version.to_le_bytes());
-                out.extend_from_slice(&body.lease.to_le_bytes());
-                put_bytes(out, &body.value);
+            put_version(out, version);
+            if out.len() >= most && !give(out) {
+                return false;
             }
         }
         out.extend_from_slice(&self.grants.to_le_bytes());
@@ -45,11 +51,29 @@ impl Store {
             out.extend_from_slice(&lease.seconds.to_le_bytes());
             out.extend_from_slice(&lease.serial.to_le_bytes());
         }
+        if !self.alarms.is_empty() {
+            out.extend_from_slice(&(self.alarms.len() as u64).to_le_bytes());
+            for (member, kind) in &self.alarms {
+                out.extend_from_slice(&member.to_le_bytes());
+                out.extend_from_slice(&kind.to_le_bytes());
+            }
+        }
+        true
     }
 
     /// Reads bytes of [`Store::encode`]; `None` if the bytes are anything else.
     pub fn decode(mut bytes: &[u8]) -> Option<Store> {
-        let input = &mut bytes;
+        let store = Store::take_from(&mut bytes)?;
+        bytes.is_empty().then_some(store)
+    }
+
+    /// The same, if nothing but zeros follows.
+    pub fn decode_before_padding(mut bytes: &[u8]) -> Option<Store> {
+        let store = Store::take_from(&mut bytes)?;
+        bytes.iter().all(|byte| *byte == 0).then_some(store)
+    }
+
+    fn take_from(input: &mut &[u8]) -> Option<Store> {
         let mut store = Store { revision: i64_of(input)?, ..Store::default() };
         store.compacted = i64_of(input)?;
         let count = u64::from_le_bytes(take(input)?);
@@ -68,8 +92,28 @@ impl Store {
                 store.leases.insert(id, Lease { seconds, serial, keys: OrdSet::new() });
             }
         }
+        if !input.is_empty() {
+            for _ in 0..u64::from_le_bytes(take(input)?) {
+                let alarm = (u64::from_le_bytes(take(input)?), i32::from_le_bytes(take(input)?));
+                store.alarms.insert(alarm);
+            }
+        }
         store.attach_all()?;
-        input.is_empty().then_some(store)
+        Some(store)
+    }
+}
+
+/// Appends one version.
+pub(super) fn put_version(out: &mut Vec<u8>, version: &Version) {
+    out.extend_from_slice(&version.at.main.to_le_bytes());
+    out.extend_from_slice(&version.at.sub.to_le_bytes());
+    put_bytes(out, &version.key);
+    out.push(u8::from(version.body.is_some()));
+    if let Some(body) = &version.body {
+        out.extend_from_slice(&body.create_revision.to_le_bytes());
+        out.extend_from_slice(&body.version.to_le_bytes());
+        out.extend_from_slice(&body.lease.to_le_bytes());
+        put_bytes(out, &body.value);
     }
 }
 

@@ -12,7 +12,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use imbl::OrdMap;
+use imbl::{OrdMap, OrdSet};
 
 use super::lease::Lease;
 use crate::proto::mvccpb::KeyValue;
@@ -81,6 +81,8 @@ pub struct Store {
     pub(super) leases: OrdMap<i64, Lease>,
     /// How many leases were ever granted.
     pub(super) grants: u64,
+    /// The active alarms: member and kind.
+    pub(super) alarms: OrdSet<(u64, i32)>,
     pub(super) bytes: u64,
 }
 
@@ -94,6 +96,7 @@ impl Default for Store {
             log: OrdMap::new(),
             leases: OrdMap::new(),
             grants: 0,
+            alarms: OrdSet::new(),
             bytes: 0,
         }
     }

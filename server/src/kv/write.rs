@@ -23,6 +23,7 @@ impl Store {
     /// # Errors
     /// [`Error`], which is an answer like any other: every server gets the same.
     pub fn apply(&mut self, command: &Command) -> Result<Response, Error> {
+        self.check_alarms(command)?;
         match command {
             Command::Put(put) => self.write(|w| w.put(put)).map(Response::Put),
             Command::DeleteRange(delete) => {
@@ -32,6 +33,7 @@ impl Store {
             Command::Compact(compact) => self.compaction(compact).map(Response::Compact),
             Command::LeaseGrant(grant) => self.grant(grant).map(Response::LeaseGrant),
             Command::LeaseRevoke(revoke) => self.revoke(revoke).map(Response::LeaseRevoke),
+            Command::Alarm(request) => Ok(Response::Alarm(self.alarm(request))),
         }
     }
 

@@ -20,6 +20,7 @@ const COMPACT: u8 = 4;
 const ERROR: u8 = 5;
 const LEASE_GRANT: u8 = 6;
 const LEASE_REVOKE: u8 = 7;
+const ALARM: u8 = 8;
 
 /// The answer to a write, if it is small.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -35,6 +36,7 @@ impl Answer {
             Err(error) => postcard::to_extend(error, vec![ERROR]).ok(),
             Ok(Response::LeaseGrant(answer)) => small(LEASE_GRANT, answer),
             Ok(Response::LeaseRevoke(answer)) => small(LEASE_REVOKE, answer),
+            Ok(Response::Alarm(answer)) => small(ALARM, answer),
         })
     }
 
@@ -48,6 +50,7 @@ impl Answer {
             COMPACT => Ok(Response::Compact(Message::decode(bytes).ok()?)),
             LEASE_GRANT => Ok(Response::LeaseGrant(Message::decode(bytes).ok()?)),
             LEASE_REVOKE => Ok(Response::LeaseRevoke(Message::decode(bytes).ok()?)),
+            ALARM => Ok(Response::Alarm(Message::decode(bytes).ok()?)),
             ERROR => Err(postcard::from_bytes(bytes).ok()?),
             _ => return None,
         })
@@ -94,6 +97,7 @@ mod tests {
         assert!(kept(Ok(Response::Compact(Default::default()))).is_some());
         assert!(kept(Ok(Response::LeaseGrant(Default::default()))).is_some());
         assert!(kept(Ok(Response::LeaseRevoke(Default::default()))).is_some());
+        assert!(kept(Ok(Response::Alarm(Default::default()))).is_some());
         assert!(kept(Err(Error::Compacted)).is_some());
     }
 }

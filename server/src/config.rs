@@ -11,6 +11,7 @@ use clap::Args;
 use crate::compactor::Retention;
 use crate::data_dir;
 use crate::quota::Quota;
+use crate::tls;
 
 /// The quota if none is given: etcd's.
 const DEFAULT_QUOTA_BYTES: u64 = 2 << 30;
@@ -82,6 +83,15 @@ pub struct Config {
     /// How often a watch that asks for it hears how far it is, in seconds
     #[arg(long, env = "SEAWORTHY_WATCH_PROGRESS_NOTIFY_INTERVAL", default_value_t = 600)]
     pub watch_progress_notify_interval: u64,
+    /// The most connections of clients; fewer, if the limit of open files asks for it
+    #[arg(long, env = "SEAWORTHY_MAX_CONNECTIONS", default_value_t = 20_000)]
+    pub max_connections: usize,
+    /// The most requests at once on one connection of HTTP/2
+    #[arg(long, env = "SEAWORTHY_MAX_CONCURRENT_STREAMS", default_value_t = 4096)]
+    pub max_concurrent_streams: u32,
+    /// Certificates and keys
+    #[command(flatten)]
+    pub tls: tls::TlsFlags,
     /// How lines of the log look
     #[arg(long, env = "SEAWORTHY_LOG_FORMAT", default_value = "text")]
     #[arg(value_parser = ["text", "json"])]
@@ -208,14 +218,17 @@ fn urls(text: &str) -> Vec<String> {
     text.split(',').map(|url| url.trim().to_owned()).filter(|url| !url.is_empty()).collect()
 }
 
-/// The addresses to listen at.
+/// The addresses to listen at, and whether with TLS.
 ///
 /// # Errors
 /// If one is no address of this machine: a name is not enough to listen at.
-pub fn listen_addresses(flag: &str, text: &str) -> anyhow::Result<Vec<SocketAddr>> {
+pub fn listen_addresses(flag: &str, text: &str) -> anyhow::Result<Vec<(SocketAddr, bool)>> {
     let address = |url: &String| {
         let host = host_and_port(url)?.replace("localhost:", "127.0.0.1:");
-        host.parse().with_context(|| format!("{flag}: {url:?} is no IP address with a port"))
+        let address = host.parse();
+        let address =
+            address.with_context(|| format!("{flag}: {url:?} is no IP address with a port"))?;
+        Ok((address, has_tls(url)))
     };
     urls(text).iter().map(address).collect()
 }
@@ -225,8 +238,9 @@ pub fn listen_addresses(flag: &str, text: &str) -> anyhow::Result<Vec<SocketAddr
 /// # Errors
 /// If it has another scheme, or no port.
 pub fn host_and_port(url: &str) -> anyhow::Result<String> {
-    let Some(rest) = url.strip_prefix("http://") else {
-        bail!("{url:?} does not begin with http://");
+    let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
+    let Some(rest) = rest else {
+        bail!("{url:?} does not begin with http:// or https://");
     };
     let rest = rest.trim_end_matches('/');
     match rest.rsplit_once(':') {
@@ -237,6 +251,11 @@ pub fn host_and_port(url: &str) -> anyhow::Result<String> {
     }
 }
 
+/// Whether a URL asks for TLS.
+pub fn has_tls(url: &str) -> bool {
+    url.starts_with("https://")
+}
+
 /// Refuses an address that means "any": others cannot dial it.
 fn can_be_advertised(flag: &str, url: &str) -> anyhow::Result<()> {
     let address = host_and_port(url)?;
@@ -245,7 +264,8 @@ fn can_be_advertised(flag: &str, url: &str) -> anyhow::Result<()> {
     if !ip.is_ok_and(|ip| ip.is_unspecified()) {
         return Ok(());
     }
-    let own = own_addresses().into_iter().map(|own| format!("http://{own}:{port}"));
+    let scheme = if has_tls(url) { "https" } else { "http" };
+    let own = own_addresses().into_iter().map(|own| format!("{scheme}://{own}:{port}"));
     bail!(
         "{url} cannot be advertised: it means any address of this machine, and others need one \
          that they can dial. Give {flag} one of {}, or a name that leads here",
@@ -341,7 +361,8 @@ mod tests {
     #[test]
     fn urls_have_a_scheme_and_a_port() {
         assert_eq!(host_and_port("http://a.b:1/").unwrap(), "a.b:1");
-        for url in ["a.b:1", "https://a.b:1", "http://a.b", "http://:1", "http://a:b"] {
+        assert_eq!(host_and_port("https://a.b:1").unwrap(), "a.b:1");
+        for url in ["a.b:1", "ftp://a.b:1", "http://a.b", "http://:1", "http://a:b"] {
             host_and_port(url).unwrap_err();
         }
     }

@@ -3,7 +3,8 @@
 //!
 //! `kv` is the state machine, `watch` tells its events, `lease` when leases end, and `node`
 //! is a server of the cluster: all pure. `engine` is the thread that a node lives in, `data_dir`
-//! and `states` its files, `peer` its connections to the others, `api` its services for clients.
+//! and `states` its files, `peer` its connections to the others, `api` its services for clients,
+//! which come in by `serve`; `gate` bounds connections, `tls` has the certificates.
 //! `simulated` is the same node over the messages of the bench's simulation; it needs none of
 //! these, nor the cargo feature `serve`. `docs/server.md` tells how to run it, and its promises.
 
@@ -23,6 +24,8 @@ pub mod data_dir;
 pub mod demo;
 #[cfg(feature = "serve")]
 pub mod engine;
+#[cfg(feature = "serve")]
+pub mod gate;
 pub mod kv;
 pub mod lease;
 #[cfg(feature = "serve")]
@@ -35,10 +38,14 @@ pub mod proto;
 #[cfg(feature = "serve")]
 pub mod quota;
 #[cfg(feature = "serve")]
+pub mod serve;
+#[cfg(feature = "serve")]
 pub mod server;
 pub mod simulated;
 #[cfg(feature = "serve")]
 pub mod space;
 #[cfg(feature = "serve")]
 pub mod states;
+#[cfg(feature = "serve")]
+pub mod tls;
 pub mod watch;

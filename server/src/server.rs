@@ -5,11 +5,11 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use axum::Router;
-use axum::serve::ListenerExt;
 use seaworthy::raft::RaftId;
 use seaworthy::storage::{Storage, Write, WriteData};
 use tokio::net::TcpListener;
@@ -20,10 +20,13 @@ use crate::compactor;
 use crate::config::{Config, founding_id, listen_addresses, member_id};
 use crate::data_dir::{DataDir, Identity};
 use crate::engine::{self, Ended, Handle, Setup};
+use crate::gate::{Gate, Seldom};
 use crate::node::{Member, Node, Options, Start};
-use crate::peer::{Myself, Peers};
+use crate::peer::{Myself, Peers, Way};
 use crate::quota;
+use crate::serve::Clients;
 use crate::space::Space;
+use crate::tls::{Files, Tls};
 
 /// Runs a server until it is told to stop by `until`, or cannot go on.
 ///
@@ -31,15 +34,26 @@ use crate::space::Space;
 /// Why it could not start, or had to end.
 pub async fn run(config: Config, until: impl Future<Output = ()>) -> anyhow::Result<()> {
     let (wanted, retention) = (config.identity()?, config.retention()?);
+    let client_tls = load(config.tls.for_clients(&config.listen_client_urls)?)?;
+    let peer_tls = load(config.tls.for_peers(&config.listen_peer_urls)?)?;
     let clients = listen("--listen-client-urls", &config.listen_client_urls).await?;
     let peers = listen("--listen-peer-urls", &config.listen_peer_urls).await?;
     let directory = DataDir::open(&config.data_dir(), &wanted)?;
-    let started = start(&config, directory, peers).await?;
+    let (client_gate, peer_gate) = gates(&config);
+    let way = Way { listeners: peers, tls: peer_tls, gate: peer_gate };
+    let started = start(&config, directory, way).await?;
     tokio::spawn(compactor::run(started.handle.clone(), retention));
     tokio::spawn(quota::run(started.handle.clone(), config.quota()));
     tokio::spawn(started.space.clone().watch(started.handle.clone()));
     tokio::spawn(started.handle.watches.clone().run());
-    serve(router(&config, &started), clients)?;
+    let serving = Clients {
+        router: router(&config, &started),
+        tls: client_tls,
+        gate: client_gate,
+        max_streams: config.max_concurrent_streams,
+        seldom: Seldom::default(),
+    };
+    serve(serving, clients)?;
     wait(started, until).await
 }
 
@@ -52,11 +66,7 @@ struct Started {
 }
 
 /// Starts the node on its data, and its connections to the others.
-async fn start(
-    config: &Config,
-    directory: DataDir,
-    listeners: Vec<TcpListener>,
-) -> anyhow::Result<Started> {
+async fn start(config: &Config, directory: DataDir, way: Way) -> anyhow::Result<Started> {
     let incarnation = directory.incarnation()?;
     let DataDir { path, identity, is_new, storage, states, log, space } = directory;
     let id = RaftId(member_id(&identity.token, &config.name, &identity.founders[&config.name]));
@@ -91,7 +101,7 @@ async fn start(
     let (handle, seat) = engine::prepare();
     let myself =
         Myself { id, member: node.member().clone(), lineage: node.lineage().clone(), founding };
-    let outbox = Peers::start(myself, handle.clone(), listeners, &node.machine().members);
+    let outbox = Peers::start(myself, handle.clone(), way, &node.machine().members);
     let ended = seat.start(Setup { node, storage, states, outbox, founding })?;
     Ok(Started { id, handle, space, ended })
 }
@@ -132,18 +142,33 @@ fn router(config: &Config, started: &Started) -> Router {
 }
 
 /// Begins to serve clients.
-fn serve(router: Router, listeners: Vec<TcpListener>) -> anyhow::Result<()> {
-    for listener in listeners {
-        tracing::info!("serving clients at {}", listener.local_addr()?);
-        // Left off, every answer would wait 40 ms for an acknowledgement.
-        let listener = listener.tap_io(|stream| {
-            if let Err(e) = stream.set_nodelay(true) {
-                tracing::debug!("a connection without TCP_NODELAY: {e}");
-            }
-        });
-        tokio::spawn(axum::serve(listener, router.clone()).into_future());
+fn serve(clients: Clients, listeners: Vec<(TcpListener, bool)>) -> anyhow::Result<()> {
+    let clients = Arc::new(clients);
+    for (listener, has_tls) in listeners {
+        let scheme = if has_tls { "https" } else { "http" };
+        tracing::info!("serving clients at {scheme}://{}", listener.local_addr()?);
+        tokio::spawn(clients.clone().listen(listener, has_tls));
     }
     Ok(())
+}
+
+fn load(files: Option<Files>) -> anyhow::Result<Option<Arc<Tls>>> {
+    files.map(|files| Tls::load(files).map(Arc::new)).transpose()
+}
+
+/// The places for clients and for other servers. They leave files for the data, and never take
+/// each other's.
+fn gates(config: &Config) -> (Arc<Gate>, Arc<Gate>) {
+    let files = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(1024);
+    let files = usize::try_from(files).unwrap_or(usize::MAX);
+    let (clients, peers) = (config.max_connections.min(files / 4 * 3), 1024.min(files / 8));
+    if clients < config.max_connections {
+        tracing::warn!(
+            "at most {clients} connections of clients, and not --max-connections ({}): this              process may open {files} files",
+            config.max_connections
+        );
+    }
+    (Gate::new(clients), Gate::new(peers))
 }
 
 /// Waits until the server is told to stop, or its node ends.
@@ -166,10 +191,11 @@ fn end(how: Ended) -> anyhow::Result<()> {
     }
 }
 
-async fn listen(flag: &str, urls: &str) -> anyhow::Result<Vec<TcpListener>> {
+/// Listens at the addresses in `urls`; each with whether it is to have TLS.
+async fn listen(flag: &str, urls: &str) -> anyhow::Result<Vec<(TcpListener, bool)>> {
     let mut listeners = Vec::new();
-    for address in listen_addresses(flag, urls)? {
-        listeners.push(bind(flag, address).await?);
+    for (address, has_tls) in listen_addresses(flag, urls)? {
+        listeners.push((bind(flag, address).await?, has_tls));
     }
     Ok(listeners)
 }

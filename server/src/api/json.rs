@@ -12,8 +12,9 @@ use axum::routing::post;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tonic::{Code, Status};
+use tower_http::timeout::RequestBodyTimeoutLayer;
 
-use super::App;
+use super::{App, BODY_PATIENCE};
 use crate::proto::etcdserverpb as pb;
 
 /// The paths of etcd 3.4 and later.
@@ -38,6 +39,7 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route("/v3/maintenance/hash", post(hash_kv))
         // Base64 is a third longer than its bytes; the store knows the real limit.
         .layer(DefaultBodyLimit::max(8 << 20))
+        .layer(RequestBodyTimeoutLayer::new(BODY_PATIENCE))
 }
 
 type Here = State<Arc<App>>;

@@ -53,6 +53,9 @@ impl Default for Limits {
 /// How much larger than `max_request_bytes` a message may be before it is not even read.
 const OVERHEAD_BYTES: usize = 512 << 10;
 
+/// A body that is read as a whole may not pause for longer.
+const BODY_PATIENCE: Duration = Duration::from_secs(30);
+
 /// The server, as its services see it. Cheap to clone.
 #[derive(Clone)]
 pub struct App {

@@ -25,9 +25,10 @@ use axum::routing::get;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use tonic::Status;
+use tower_http::timeout::RequestBodyTimeoutLayer;
 
 use super::json::{http_status, json};
-use super::{App, OVERHEAD_BYTES, sse};
+use super::{App, BODY_PATIENCE, OVERHEAD_BYTES, sse};
 use crate::proto::etcdserverpb as pb;
 use crate::proto::etcdserverpb::compare::{CompareResult, CompareTarget, TargetUnion};
 use crate::proto::etcdserverpb::request_op::Request;
@@ -41,6 +42,7 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route("/v1/", get(list))
         .route("/v1/{*key}", get(read).put(write).delete(delete))
         .layer(DefaultBodyLimit::max(2 * OVERHEAD_BYTES + (3 << 19)))
+        .layer(RequestBodyTimeoutLayer::new(BODY_PATIENCE))
 }
 
 type Here = State<Arc<App>>;

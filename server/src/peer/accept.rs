@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods)]
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,29 +12,52 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 
 use super::{MAGIC, Shared, VERSION, Welcome, frame};
+use crate::gate::Place;
 use crate::node::{Hello, Refusal};
+use crate::tls::{self, Stream};
 
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Accepts connections, for ever.
-pub(super) async fn listen(shared: Arc<Shared>, listener: TcpListener) {
+pub(super) async fn listen(shared: Arc<Shared>, listener: TcpListener, has_tls: bool) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => {
-                tokio::spawn(serve(shared.clone(), stream));
-            }
+            Ok((stream, from)) => match shared.gate.enter() {
+                Some(place) => {
+                    tokio::spawn(serve(shared.clone(), stream, from, place, has_tls));
+                }
+                None => shared.seldom.tell(|| format!("server {from} was turned away: too many")),
+            },
             Err(error) => {
                 // Too many open files, most likely: others may close some.
-                tracing::warn!("cannot accept a connection: {error}");
+                shared.seldom.tell(|| format!("cannot accept a connection: {error}"));
                 sleep(Duration::from_millis(100)).await;
             }
         }
     }
 }
 
-async fn serve(shared: Arc<Shared>, mut stream: TcpStream) {
-    let greeted = timeout(PATIENCE, greeted(&shared, &mut stream)).await;
-    let Ok(Ok(Some(hello))) = greeted else { return };
+async fn serve(
+    shared: Arc<Shared>,
+    stream: TcpStream,
+    from: SocketAddr,
+    mut place: Place,
+    has_tls: bool,
+) {
+    let opened = async {
+        let Some(mut stream) = opened(&shared, stream, from, has_tls).await? else {
+            return io::Result::Ok(None);
+        };
+        let hello = greeted(&shared, &mut stream).await?;
+        stream.flush().await?;
+        Ok(hello.map(|hello| (stream, hello)))
+    };
+    let opened = tokio::select! {
+        opened = timeout(PATIENCE, opened) => opened,
+        () = place.lost() => return,
+    };
+    let Ok(Ok(Some((stream, hello)))) = opened else { return };
+    place.speaks();
     let mut input = BufReader::with_capacity(64 << 10, stream);
     while let Ok(parcel) = frame::take(&mut input).await {
         // Guard: a server that lives on elsewhere is not heard here any more.
@@ -44,9 +68,52 @@ async fn serve(shared: Arc<Shared>, mut stream: TcpStream) {
     }
 }
 
-/// Hears the greeting and answers it; nothing if the other side is not listened to.
-async fn greeted(shared: &Shared, stream: &mut TcpStream) -> io::Result<Option<Hello>> {
+/// Makes sure that both sides agree about TLS; nothing if they do not.
+async fn opened(
+    shared: &Shared,
+    mut stream: TcpStream,
+    from: SocketAddr,
+    has_tls: bool,
+) -> io::Result<Option<Stream>> {
     stream.set_nodelay(true)?;
+    let mut first = [0];
+    stream.peek(&mut first).await?;
+    match (has_tls, first[0] == tls::HELLO, &shared.tls) {
+        (false, false, _) => Ok(Some(Stream::Plain(stream))),
+        (true, true, Some(tls)) => match Stream::accept(tls, stream).await {
+            Ok(stream) => Ok(Some(stream)),
+            Err(error) => {
+                let why = tls::explain(&error, "--peer-");
+                shared.seldom.tell(|| format!("no TLS with server {from}: {why}"));
+                Ok(None)
+            }
+        },
+        (false, true, _) => {
+            let name = &shared.myself.member.name;
+            shared.seldom.tell(|| {
+                format!(
+                    "server {from} comes with TLS, and {name} listens without: let the URL of \
+                     {name} begin with http://, or its --listen-peer-urls with https://"
+                )
+            });
+            Ok(None)
+        }
+        _ => {
+            let name = &shared.myself.member.name;
+            shared.seldom.tell(|| {
+                format!(
+                    "server {from} comes without TLS, and {name} listens with it: let the URL of \
+                     {name} begin with https://"
+                )
+            });
+            stream.shutdown().await?;
+            Ok(None)
+        }
+    }
+}
+
+/// Hears the greeting and answers it; nothing if the other side is not listened to.
+async fn greeted(shared: &Shared, stream: &mut Stream) -> io::Result<Option<Hello>> {
     let mut magic = [0; MAGIC.len()];
     stream.read_exact(&mut magic).await?;
     if magic != *MAGIC {
@@ -86,7 +153,7 @@ async fn greeted(shared: &Shared, stream: &mut TcpStream) -> io::Result<Option<H
 }
 
 /// Tells a browser or `curl` where it should have gone.
-async fn explain_to_http(shared: &Shared, stream: &mut TcpStream, first: &[u8]) -> io::Result<()> {
+async fn explain_to_http(shared: &Shared, stream: &mut Stream, first: &[u8]) -> io::Result<()> {
     let methods: [&[u8]; 7] = [b"GET ", b"PUT ", b"POST", b"HEAD", b"DELE", b"OPTI", b"PRI "];
     if !methods.iter().any(|method| first.starts_with(method)) {
         return Ok(());

@@ -14,8 +14,9 @@ use tokio::time::{sleep, timeout};
 
 use super::lane::{Address, LaneEnd};
 use super::{MAGIC, Shared, VERSION, Welcome, frame};
-use crate::config::host_and_port;
+use crate::config::{has_tls, host_and_port};
 use crate::node::{Class, Hello, Refusal};
+use crate::tls::{self, Stream};
 
 const PATIENCE: Duration = Duration::from_secs(3);
 const FIRST_WAIT: Duration = Duration::from_millis(50);
@@ -98,12 +99,16 @@ fn explain(address: &Address, trouble: &Trouble) -> String {
 }
 
 /// Sends the parcels that come until the connection breaks.
-async fn send_all(lane: &mut LaneEnd, stream: TcpStream) -> io::Error {
-    let (mut input, mut output) = stream.into_split();
+async fn send_all(lane: &mut LaneEnd, stream: Stream) -> io::Error {
+    let (mut input, mut output) = tokio::io::split(stream);
     let sending = async {
         let mut out = Vec::new();
         while lane.take(&mut out).await {
-            if let Err(error) = output.write_all(&out).await {
+            let sent = async {
+                output.write_all(&out).await?;
+                output.flush().await
+            };
+            if let Err(error) = sent.await {
                 return error;
             }
             out.clear();
@@ -125,12 +130,12 @@ async fn connect(
     to: RaftId,
     class: Class,
     address: &Address,
-) -> Result<TcpStream, Trouble> {
+) -> Result<Stream, Trouble> {
     let none = io::Error::new(io::ErrorKind::AddrNotAvailable, "no address is known");
     let mut last = Trouble::Io("cannot connect".to_owned(), none);
     for url in &address.urls {
         let hello = shared.hello(to);
-        let greeted = timeout(PATIENCE, greet(url, &hello, class));
+        let greeted = timeout(PATIENCE, greet(shared, url, &hello, class));
         let greeted = greeted.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
         match greeted {
             Err(error) => last = Trouble::Io(format!("cannot connect to {url}"), error),
@@ -177,13 +182,31 @@ fn elsewhere(shared: &Shared, url: &str, answer: &Hello, wanted: &str) -> String
 }
 
 /// Dials `url` and greets the server that answers.
-async fn greet(url: &str, hello: &Hello, class: Class) -> io::Result<(TcpStream, Welcome)> {
+async fn greet(
+    shared: &Shared,
+    url: &str,
+    hello: &Hello,
+    class: Class,
+) -> io::Result<(Stream, Welcome)> {
     let address = host_and_port(url).map_err(|e| frame::damaged(&e.to_string()))?;
     // The name is looked up at each attempt: servers move.
-    let mut stream = TcpStream::connect(address).await?;
+    let stream = TcpStream::connect(&address).await?;
     stream.set_nodelay(true)?;
     #[cfg(target_os = "linux")]
     socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
+    let explain = |error: io::Error| io::Error::new(error.kind(), tls::explain_dial(&error));
+    let mut stream = match (has_tls(url), &shared.tls) {
+        (false, _) => Stream::Plain(stream),
+        (true, Some(tls)) => {
+            let host = address.rsplit_once(':').map_or(&address[..], |(host, _)| host);
+            Stream::connect(tls, stream, host).await.map_err(explain)?
+        }
+        (true, None) => {
+            let why = "its URL begins with https://, and this server listens at http:// and has \
+                       no --peer-cert-file";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+        }
+    };
     let mut first = MAGIC.to_vec();
     first.extend_from_slice(&VERSION.to_le_bytes());
     frame::put(
@@ -191,7 +214,8 @@ async fn greet(url: &str, hello: &Hello, class: Class) -> io::Result<(TcpStream,
         &postcard::to_allocvec(&(class == Class::Bulk, hello)).expect("plain data"),
     );
     stream.write_all(&first).await?;
-    let welcome = frame::take_value(&mut stream).await?;
+    stream.flush().await?;
+    let welcome = frame::take_value(&mut stream).await.map_err(explain)?;
     Ok((stream, welcome))
 }
 
@@ -201,7 +225,7 @@ pub(super) async fn look_at_myself(shared: Arc<Shared>) {
     for url in &shared.myself.member.peer_urls {
         let hello = shared.hello(shared.myself.id);
         let name = &shared.myself.member.name;
-        match timeout(PATIENCE, greet(url, &hello, Class::Control)).await {
+        match timeout(PATIENCE, greet(&shared, url, &hello, Class::Control)).await {
             Ok(Ok((_, Welcome::Yes(answer) | Welcome::No(answer, _)))) => {
                 if answer.member.nonce != shared.myself.member.nonce {
                     let who = answer.member.name;

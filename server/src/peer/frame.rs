@@ -9,6 +9,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 /// A longer frame is a mistake, or no frame. A parcel holds at most the entries that may be on the
 /// way to a server, and one turn's commands.
 const MAX_BYTES: usize = 256 << 20;
+/// A greeting is short, and comes from strangers.
+const GREETING_BYTES: usize = 256 << 10;
 const HEADER_BYTES: usize = 8;
 
 /// Appends a frame of `payload` to `out`.
@@ -24,11 +26,18 @@ pub(super) fn put(out: &mut Vec<u8>, payload: &[u8]) {
 /// # Errors
 /// Also if the checksum is wrong, or the length absurd.
 pub(super) async fn take(input: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8>> {
+    take_at_most(input, MAX_BYTES).await
+}
+
+async fn take_at_most(
+    input: &mut (impl AsyncRead + Unpin),
+    max_bytes: usize,
+) -> io::Result<Vec<u8>> {
     let mut header = [0; HEADER_BYTES];
     input.read_exact(&mut header).await?;
     let [a, b, c, d, e, f, g, h] = header;
     let len = u32::from_le_bytes([a, b, c, d]) as usize;
-    if len > MAX_BYTES {
+    if len > max_bytes {
         return Err(damaged("a frame is too long"));
     }
     // The length is not trusted before its bytes are there.
@@ -56,14 +65,14 @@ pub(super) async fn put_value(
     output.write_all(&bytes).await
 }
 
-/// Reads a frame of a structure.
+/// Reads a frame of a structure: of a greeting, or its answer.
 ///
 /// # Errors
 /// Also if it is no such structure.
 pub(super) async fn take_value<T: DeserializeOwned>(
     input: &mut (impl AsyncRead + Unpin),
 ) -> io::Result<T> {
-    let bytes = take(input).await?;
+    let bytes = take_at_most(input, GREETING_BYTES).await?;
     postcard::from_bytes(&bytes).map_err(|_| damaged("a greeting does not parse"))
 }
 

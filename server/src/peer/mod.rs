@@ -1,4 +1,4 @@
-//! Connections to the other servers: plain TCP.
+//! Connections to the other servers: TCP, with TLS where their URLs say so.
 //!
 //! Each server dials each other one twice: once for control (votes, heartbeats, answers,
 //! short appends) and once for bulk, so that no snapshot is in the way of a heartbeat. A
@@ -36,7 +36,9 @@ use tokio::runtime::Handle as Runtime;
 
 use self::lane::Lane;
 use crate::engine::{Handle, Outbox};
+use crate::gate::{Gate, Seldom};
 use crate::node::{Class, Hello, Lineage, Member, Refusal};
+use crate::tls::Tls;
 
 const MAGIC: &[u8; 8] = b"SEAWPEER";
 /// The version of everything between servers: greeting, frames and parcels.
@@ -63,10 +65,24 @@ enum Welcome {
     No(Hello, Refusal),
 }
 
+/// How this server and the others reach each other.
+pub struct Way {
+    /// Where others are listened for, and whether with TLS.
+    pub listeners: Vec<(TcpListener, bool)>,
+    /// Certificates, if any URL asks for TLS.
+    pub tls: Option<Arc<Tls>>,
+    /// The places for connections of others.
+    pub gate: Arc<Gate>,
+}
+
 /// The state that the tasks of all connections share.
 struct Shared {
     myself: Myself,
     node: Handle,
+    tls: Option<Arc<Tls>>,
+    gate: Arc<Gate>,
+    /// Lines that strangers can cause.
+    seldom: Seldom,
     /// The life of each server that was admitted last.
     lives: Mutex<BTreeMap<RaftId, u64>>,
 }
@@ -91,13 +107,14 @@ impl Peers {
     pub fn start(
         myself: Myself,
         node: Handle,
-        listeners: Vec<TcpListener>,
+        Way { listeners, tls, gate }: Way,
         members: &BTreeMap<RaftId, Member>,
     ) -> Peers {
-        let shared = Arc::new(Shared { myself, node, lives: Mutex::default() });
+        let (lives, seldom) = (Mutex::default(), Seldom::default());
+        let shared = Arc::new(Shared { myself, node, tls, gate, seldom, lives });
         let runtime = Runtime::current();
-        for listener in listeners {
-            runtime.spawn(accept::listen(shared.clone(), listener));
+        for (listener, has_tls) in listeners {
+            runtime.spawn(accept::listen(shared.clone(), listener, has_tls));
         }
         if members.len() > 1 {
             runtime.spawn(dial::look_at_myself(shared.clone()));

@@ -28,7 +28,8 @@ pub struct Server {
     pub name: String,
     pub port: u16,
     pub peer_port: u16,
-    command: Vec<String>,
+    /// The program and its flags.
+    pub command: Vec<String>,
 }
 
 /// Servers of one cluster, and where their data is.
@@ -116,6 +117,12 @@ impl Cluster {
         for server in &mut self.servers {
             server.command.extend([flag.to_owned(), value.to_owned()]);
         }
+    }
+
+    /// Replaces a part of all flags, for when the servers are started next.
+    pub fn replace_in_flags(&mut self, from: &str, to: &str) {
+        let words = self.servers.iter_mut().flat_map(|server| server.command.iter_mut().skip(1));
+        words.for_each(|word| *word = word.replace(from, to));
     }
 
     fn set_flag(&mut self, i: usize, flag: &str, value: &str) {

@@ -177,7 +177,7 @@ impl MemoryStorage {
     }
 
     /// Reads the disk for a node that starts after a crash, or after a stop with everything
-    /// flushed. Torn records are cut off and counted.
+    /// flushed. Torn records are cut off and counted; the records that are returned are durable.
     ///
     /// # Panics
     /// If a staged write was not flushed: a crash has to decide about it.
@@ -194,12 +194,15 @@ impl MemoryStorage {
             if torn {
                 mark::hit(Mark::TornRecordRepaired);
             }
-            let durable = self.durable.get(stream).copied().unwrap_or(Sequence::FIRST);
-            if image.next < durable {
+            let durable = self.durable.entry(*stream).or_insert(Sequence::FIRST);
+            if image.next < *durable {
                 let (from, to) = (image.next.0, durable.0 - 1);
                 let why = format!("records {from} to {to}, which were durable, are gone");
-                self.lost.insert(stream, why);
+                self.lost.insert(*stream, why);
             }
+            // The node builds on the records that it is given, whether their flush was
+            // confirmed or not. The real disk flushes them and notes that before it returns.
+            *durable = image.next.max(*durable);
             let log = Log { lost: self.lost.get(stream).cloned(), ..log };
             if !log.is_empty() {
                 recovered.insert(*stream, log);

@@ -118,6 +118,27 @@ fn a_full_disk_and_a_failed_flush_last_until_the_next_start() {
 }
 
 #[test]
+fn a_record_is_durable_once_a_node_has_recovered_it() {
+    let kept = CrashModel { unsynced: Unsynced::Kept, tear_percent: 0 };
+    let mut lost = 0;
+    for seed in 0..16 {
+        let rng = &mut Pcg64Mcg::seed_from_u64(seed);
+        // No flush of this record was ever confirmed.
+        let (mut storage, _) = staged([record("s", "a")]);
+        storage.crash(rng, kept);
+        let mut unread = storage.clone();
+        assert_eq!(unread.roll_back(rng), 0, "a crash may take it");
+        assert_eq!(unread.recover().take("s").lost, None);
+
+        assert_eq!(storage.recover().take("s").records, [b"a"]);
+        let missing = storage.roll_back(rng);
+        assert_eq!(storage.recover().take("s").lost.is_some(), missing > 0);
+        lost += missing;
+    }
+    assert!(lost > 0);
+}
+
+#[test]
 #[should_panic(expected = "before its last incarnation has ended")]
 fn writes_in_flight_cannot_be_forgotten() {
     staged([record("s", "a")]).0.recover();

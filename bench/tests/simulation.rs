@@ -148,16 +148,34 @@ fn the_journal_and_the_counts_agree() {
 /// The node that has just succeeded with a cas knows the value before all others. It must not
 /// go on winning for as long as it has something to do.
 #[test]
-fn nobody_starves_where_all_want_the_same_key_of_a_service() {
-    let config = config(
-        "-w pn-counter --node-count 5 --concurrency 2n --rate 150 --latency 20 --time-limit 30 \
-         -- pn-counter --store seq-kv",
-    );
-    let ran = Run::of(builtin("pn-counter").unwrap(), &config).simulate().unwrap();
-    let (outcome, report) = (judge(&ran), &ran.report);
-    assert_eq!(outcome.verdict, Verdict::Valid, "{}", outcome.decide().why);
-    let waits = pairs(&report.history).unwrap().into_iter();
-    let waits = waits.filter_map(|pair| Some(pair.completion?.time - pair.invoke.time));
-    let longest_ms = waits.max().unwrap() / 1_000_000;
-    assert!(longest_ms < 4000, "a client waited for {longest_ms} ms");
+fn no_node_starves_where_all_want_the_same_key_of_a_service() {
+    for (latency_ms, at_most_ms) in [(20, 600), (100, 3000)] {
+        let config = config(&format!(
+            "-w pn-counter --node-count 5 --concurrency 2n --rate 150 --latency {latency_ms} \
+             --time-limit 30 -- pn-counter --store seq-kv"
+        ));
+        let ran = Run::of(builtin("pn-counter").unwrap(), &config).simulate().unwrap();
+        let (outcome, report) = (judge(&ran), &ran.report);
+        assert_eq!(outcome.verdict, Verdict::Valid, "{}", outcome.decide().why);
+        let waits = pairs(&report.history).unwrap().into_iter();
+        let waits = waits.filter_map(|pair| Some(pair.completion?.time - pair.invoke.time));
+        let longest_ms = waits.max().unwrap() / 1_000_000;
+        assert!(longest_ms < at_most_ms, "a client waited for {longest_ms} ms");
+    }
+}
+
+/// Nor may a node that was cut off from the one that combines, or had died: messages that take
+/// the same time each, and a service that shows the past, keep it one step behind.
+#[test]
+fn no_node_starves_at_a_service_when_faults_are_over() {
+    for seed in 500_880..500_920 {
+        let config = config(&format!(
+            "-w pn-counter --node-count 5 --concurrency 2n --rate 100 --latency 20 \
+             --time-limit 10 --nemesis partition,kill,pause --nemesis-interval 1 \
+             --quiet-phase 6 --seed {seed} -- pn-counter --store seq-kv"
+        ));
+        let ran = Run::of(builtin("pn-counter").unwrap(), &config).simulate().unwrap();
+        let outcome = judge(&ran);
+        assert_eq!(outcome.verdict, Verdict::Valid, "seed {seed}: {}", outcome.decide().why);
+    }
 }

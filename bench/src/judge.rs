@@ -49,20 +49,32 @@ pub fn slowness(farthest_ms: f64) -> f64 {
 
 /// Judges a run.
 pub fn judge(ran: &Ran<'_>) -> Outcome {
-    judge_nodes(ran.challenge, ran.config, &ran.report, true)
+    judge_nodes(
+        ran.challenge,
+        ran.config,
+        &ran.report,
+        CheckOptions { commits_are_shared: true, ..CheckOptions::default() },
+    )
 }
 
 /// Judges a run of any binary in the way of the reference, which does not demand that all
 /// nodes share one view of kafka's committed offsets: an older view is reported, and no more.
 pub fn judge_binary(ran: &Ran<'_>) -> Outcome {
-    judge_nodes(ran.challenge, ran.config, &ran.report, false)
+    judge_nodes(ran.challenge, ran.config, &ran.report, CheckOptions::default())
+}
+
+/// Judges a run of servers: as [`judge_binary`], but a run whose operations found no server that
+/// could carry them out says nothing about it.
+pub fn judge_servers(ran: &Ran<'_>) -> Outcome {
+    let options = CheckOptions { untested_is_unknown: true, ..CheckOptions::default() };
+    judge_nodes(ran.challenge, ran.config, &ran.report, options)
 }
 
 fn judge_nodes(
     challenge: &dyn Challenge,
     config: &RunConfig,
     report: &Report,
-    commits_are_shared: bool,
+    demands: CheckOptions,
 ) -> Outcome {
     let mut txn = txn::Options::default();
     txn.models.clone_from(&config.models);
@@ -70,8 +82,7 @@ fn judge_nodes(
         txn,
         availability: config.args.availability.0,
         net: Some(net_stats(report)),
-        commits_are_shared,
-        ..CheckOptions::default()
+        ..demands
     };
     let judged = challenge.check(&report.history, &options);
     let mut outcome = compose(judged, &report.history, &options);

@@ -94,14 +94,15 @@ impl RunDir {
         Ok(Box::new(BufWriter::new(File::create(self.path.join("jepsen.log"))?)))
     }
 
-    /// Writes the flags of the run, and whether real processes of a binary run in it, from
-    /// which it can be judged once more.
+    /// Writes the flags of the run, and whether real processes of a binary run in it, or servers,
+    /// from which it can be judged once more.
     ///
     /// # Errors
     /// If the file cannot be written.
-    pub fn write_test(&self, flags: &[String], is_binary: bool) -> io::Result<()> {
+    pub fn write_test(&self, flags: &[String], is_binary: bool, is_served: bool) -> io::Result<()> {
         let flags = Edn::vector(flags.iter().map(Edn::str));
-        let test = Edn::map([("flags", flags), ("binary?", is_binary.into())]);
+        let (binary, server) = (("binary?", is_binary.into()), ("server?", is_served.into()));
+        let test = Edn::map([("flags", flags), binary, server]);
         fs::write(self.path.join(TEST_FILE), test.pretty() + "\n")
     }
 

@@ -137,6 +137,29 @@ fn a_server_that_never_serves_is_told_so() {
     assert!(text.contains("not healthy in time"), "{text}");
 }
 
+#[test]
+fn a_run_in_which_nothing_succeeded_breaks_no_promise() {
+    if !has_python() {
+        return;
+    }
+    // Listens, so that it counts as started, and answers every request with an error.
+    let busy = "import http.server as h, sys
+class Busy(h.BaseHTTPRequestHandler):
+    def do_GET(self): self.send_error(503)
+    do_PUT = do_GET
+print('ready', flush=True)
+h.HTTPServer(('127.0.0.1', int(sys.argv[1])), Busy).serve_forever()";
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("busy.py"), busy).unwrap();
+    let text = "command = [\"/usr/bin/env\", \"python3\", \"{spec_dir}/busy.py\", \
+                \"{client_port}\"]\n[api]\nkind = \"rest\"";
+    let flags = "--node-count 1 --concurrency 2 --rate 30 --time-limit 1 --log-stderr";
+    let (status, text) = run(&spec(dir.path(), text), flags);
+    assert_eq!(status, Some(2), "{text}");
+    assert!(text.contains("No guarantee was seen broken, but no :cas succeeded"), "{text}");
+    assert!(text.contains("n0: ready"), "the server's output is shown: {text}");
+}
+
 /// The processes whose command line has `mark`, as `/proc` lists them.
 fn processes(mark: &str) -> Vec<String> {
     let lines = fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| {

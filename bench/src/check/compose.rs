@@ -18,7 +18,7 @@ pub fn compose<'h>(
         ("perf", perf()),
         ("timeline", Outcome::new(Verdict::Valid, [])),
         ("exceptions", exceptions::check(history)),
-        ("stats", stats::check(history)),
+        ("stats", stats::check(history, untested(options))),
         ("availability", availability::check(history, options.availability)),
         ("net", net::check(history, options.net.as_ref())),
         ("workload", judged),
@@ -32,6 +32,11 @@ pub fn compose<'h>(
     let mut outcome = Outcome { story, ..Outcome::new(Verdict::Valid, []) };
     parts.into_iter().for_each(|(name, part)| outcome.add(name, part));
     outcome
+}
+
+/// The verdict on a kind of operation that never succeeded.
+fn untested(options: &CheckOptions) -> Verdict {
+    if options.untested_is_unknown { Verdict::Unknown } else { Verdict::Invalid }
 }
 
 /// Jepsen reports here that it has drawn its graphs, which is all there is to say.

@@ -15,6 +15,9 @@ pub struct CheckOptions {
     pub txn: txn::Options,
     /// Whether the verdict is the reference's: our own findings are reported, and no more.
     pub reference: bool,
+    /// Whether an operation of a kind that never succeeded leaves the verdict open. Jepsen's
+    /// documentation says so, its code and Maelstrom's say invalid.
+    pub untested_is_unknown: bool,
     /// Whether all nodes share one view of kafka's committed offsets, so that an older one is an
     /// anomaly. Maelstrom's protocol does not promise it, our own nodes do.
     pub commits_are_shared: bool,

@@ -1,7 +1,8 @@
 //! How many operations of each kind succeeded, failed, or are in doubt.
 //!
-//! A kind of which no operation ever succeeded is invalid: an operation that was never observed was
-//! not tested. As in Maelstrom, `crash` and `debug-topic-partitions` are exempt, for they never
+//! A kind of which no operation ever succeeded was not tested. For Maelstrom that is invalid; of
+//! servers, whose clients may be without a quorum for a whole run, it is unknown: no promise was
+//! seen broken. As in Maelstrom, `crash` and `debug-topic-partitions` are exempt, for they never
 //! succeed.
 
 use std::collections::BTreeMap;
@@ -31,8 +32,8 @@ impl Counts {
         }
     }
 
-    fn verdict(self) -> Verdict {
-        if self.ok > 0 { Verdict::Valid } else { Verdict::Invalid }
+    fn verdict(self, untested: Verdict) -> Verdict {
+        if self.ok > 0 { Verdict::Valid } else { untested }
     }
 
     fn outcome(self, verdict: Verdict) -> Outcome {
@@ -48,8 +49,9 @@ impl Counts {
     }
 }
 
-/// Counts the completions of client operations, in all and by `f`.
-pub fn check(history: &[Op]) -> Outcome {
+/// Counts the completions of client operations, in all and by `f`. A kind that never succeeded has
+/// the verdict `untested`.
+pub fn check(history: &[Op], untested: Verdict) -> Outcome {
     let mut all = Counts::default();
     let mut by_f: BTreeMap<&str, Counts> = BTreeMap::new();
     for op in history.iter().filter(|op| op.is_client() && op.kind != OpType::Invoke) {
@@ -57,9 +59,10 @@ pub fn check(history: &[Op]) -> Outcome {
         by_f.entry(&op.f).or_default().add(op.kind);
     }
     let judged = by_f.iter().filter(|(f, _)| !EXEMPT.contains(*f));
-    let verdict = judged.map(|(_, counts)| counts.verdict()).max().unwrap_or(Verdict::Valid);
+    let verdict =
+        judged.map(|(_, counts)| counts.verdict(untested)).max().unwrap_or(Verdict::Valid);
     let of_f = |(f, counts): (&&str, &Counts)| {
-        (Edn::keyword(f), counts.outcome(counts.verdict()).to_edn())
+        (Edn::keyword(f), counts.outcome(counts.verdict(untested)).to_edn())
     };
     let mut outcome = all.outcome(verdict);
     let never = by_f.iter().filter(|(_, counts)| counts.ok == 0);

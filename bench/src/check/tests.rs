@@ -79,7 +79,7 @@ fn stats_and_availability_equal_maelstroms_for_the_other_workloads() {
             let theirs = fs::read_to_string(at.join("results.edn")).expect("fixture");
             let theirs = parse(&theirs).expect("results are EDN");
             let history = read(&at.join("history.edn")).expect("a history");
-            let stats = stats::check(&history).to_edn();
+            let stats = stats::check(&history, Verdict::Invalid).to_edn();
             let availability = availability::check(&history, None).to_edn();
             assert_eq!(Some(&stats), theirs.get("stats"), "{dir}/{name}");
             assert_eq!(Some(&availability), theirs.get("availability"), "{dir}/{name}");
@@ -151,14 +151,17 @@ fn history_of(kinds: &[(&str, &str)]) -> History {
 
 #[test]
 fn stats_demand_one_success_of_each_kind() {
-    let verdict = |kinds: &[(&str, &str)]| stats::check(&history_of(kinds)).verdict;
+    let verdict =
+        |kinds: &[(&str, &str)]| stats::check(&history_of(kinds), Verdict::Invalid).verdict;
     assert_eq!(verdict(&[]), Verdict::Valid);
     assert_eq!(verdict(&[("a", "fail"), ("a", "ok"), ("b", "ok")]), Verdict::Valid);
     assert_eq!(verdict(&[("a", "ok"), ("b", "fail"), ("b", "info")]), Verdict::Invalid);
     assert_eq!(verdict(&[("a", "ok"), ("crash", "info")]), Verdict::Valid);
     assert_eq!(verdict(&[("a", "ok"), ("debug-topic-partitions", "fail")]), Verdict::Valid);
     let nemesis = from_text("{:type :info, :process :nemesis, :f :kill}").expect("a history");
-    assert_eq!(stats::check(&nemesis).get("count"), Some(&Edn::Int(0)));
+    let untested = history_of(&[("a", "ok"), ("b", "fail")]);
+    assert_eq!(stats::check(&untested, Verdict::Unknown).verdict, Verdict::Unknown);
+    assert_eq!(stats::check(&nemesis, Verdict::Invalid).get("count"), Some(&Edn::Int(0)));
 }
 
 #[test]

@@ -104,6 +104,7 @@ fn described<'c>(
     let options = CheckOptions {
         availability: config.args.availability.0,
         txn,
+        untested_is_unknown: test.get("server?") == Some(&Edn::Bool(true)),
         // Of foreign binaries it is reported, and not demanded.
         commits_are_shared: test.get("binary?") != Some(&Edn::Bool(true)),
         ..CheckOptions::default()

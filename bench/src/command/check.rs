@@ -84,6 +84,7 @@ impl CheckArgs {
             net: None,
             txn,
             reference: self.maelstrom,
+            untested_is_unknown: false,
             commits_are_shared: true,
             bank: self.bank.clone(),
             long_fork: self.long_fork,

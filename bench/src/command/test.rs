@@ -12,10 +12,10 @@ use super::{Exit, Signs, crash, page, say, usage};
 use crate::backend::process::{Children, NodeCommand, resolve, unix_millis};
 use crate::backend::server::{self, ServerCommand, Spec};
 use crate::challenge::{Challenge, Challenges};
-use crate::check::{Outcome, Verdict, reasons, results};
+use crate::check::{Finding, Outcome, Verdict, reasons, results};
 use crate::config::{RunArgs, RunConfig, flags};
 use crate::edn::Edn;
-use crate::judge::{judge, judge_binary};
+use crate::judge::{judge, judge_binary, judge_servers};
 use crate::report::Card;
 use crate::run::{Ran, Run};
 use crate::seed::Seed;
@@ -227,15 +227,20 @@ fn test(
         Err(e) => return crash(&format!("{}: {e}", args.store.display())),
     };
     announce(subject, config, &dir);
-    if let Err(e) = dir.write_test(&flags(&config.flags_of_run()), subject.is_foreign()) {
+    let is_served = matches!(subject, Subject::Servers(_));
+    let flags = flags(&config.flags_of_run());
+    if let Err(e) = dir.write_test(&flags, subject.is_foreign(), is_served) {
         return crash(&format!("{}: {e}", dir.path().display()));
     }
     let ran = match execute(args, subject, challenge, config, &dir, children) {
         Ok(ran) => ran,
         Err(message) => return usage(&message),
     };
-    let judge = if subject.is_foreign() { judge_binary } else { judge };
-    let mut outcome = judge(&ran);
+    let mut outcome = match subject {
+        Subject::Simulation => judge(&ran),
+        Subject::Binary(_) => judge_binary(&ran),
+        Subject::Servers(_) => judge_servers(&ran),
+    };
     let report = &ran.report;
     report.blames.iter().for_each(|blame| print_blame(blame, &dir));
     report.hints.iter().for_each(|hint| say(format_args!("Node {} {}", hint.node, hint.text)));
@@ -257,6 +262,9 @@ fn test(
     say(format_args!("{}\n", results.pretty()));
     if let Some(story) = &outcome.story {
         say(format_args!("{story}"));
+    }
+    if let Some(untested) = untested(&outcome) {
+        say(untested);
     }
     if let Some(so_far) = so_far {
         say(so_far);
@@ -310,6 +318,16 @@ fn interrupt(outcome: &mut Outcome) -> String {
     outcome.push("interrupted", Edn::map(so_far));
     outcome.verdict = Verdict::Unknown;
     format!("Interrupted, so the verdict is unknown; {found}")
+}
+
+/// The sentence on a run whose only fault is that operations never succeeded.
+fn untested(outcome: &Outcome) -> Option<String> {
+    let is_of_stats = |finding: &&Finding| finding.part == "stats";
+    let (stats, others): (Vec<_>, Vec<_>) = outcome.findings.iter().partition(is_of_stats);
+    let is_all = others.iter().all(|finding| finding.verdict == Verdict::Unknown);
+    let missing: Vec<&str> = stats.iter().map(|finding| finding.text.as_str()).collect();
+    (is_all && !missing.is_empty())
+        .then(|| format!("No guarantee was seen broken, but {}: not tested.", missing.join(", ")))
 }
 
 /// Maelstrom's last line.
@@ -382,6 +400,7 @@ fn execute<'a>(
             args: args_of_nodes()?,
             data_dir: dir.path().join("data"),
             log_dir: dir.node_logs(),
+            echo_logs: args.log_stderr,
             children: children.clone(),
         }),
     };

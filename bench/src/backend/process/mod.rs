@@ -16,7 +16,7 @@ use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -304,8 +304,8 @@ fn write_all(stdin: ChildStdin, lines: &Receiver<(u64, Packet)>) {
 }
 
 /// Copies the log of a node to its file, and to the bench's stderr with the node's name.
-fn echo(stderr: ChildStderr, mut log: Option<File>, name: &NodeId) {
-    let mut lines = BufReader::new(stderr);
+pub(super) fn echo(output: impl Read, mut log: Option<File>, name: &NodeId) {
+    let mut lines = BufReader::new(output);
     let mut line = Vec::new();
     // A line of any length is copied in pieces.
     while lines.by_ref().take(ECHO_BYTES).read_until(b'\n', &mut line).is_ok_and(|n| n > 0) {

@@ -16,6 +16,8 @@ pub struct ServerCommand {
     pub data_dir: PathBuf,
     /// The directory for the nodes' logs.
     pub log_dir: PathBuf,
+    /// Whether to copy the nodes' output to the bench's own stderr.
+    pub echo_logs: bool,
     /// Where the children are entered while they live.
     pub children: Children,
 }

@@ -19,7 +19,7 @@ use super::ports::Ports;
 use super::proxy::Route;
 use super::spec::{Spec, Stop, Values, fill};
 use crate::backend::log;
-use crate::backend::process::{Children, tell_status};
+use crate::backend::process::{Children, echo, tell_status};
 
 /// How long nodes have to end in order when a run is over.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -132,7 +132,15 @@ impl Nodes {
         command.args(&words[1..]).args(&self.command.args).current_dir(&self.command.data_dir);
         command.envs(spec.env.iter().map(|(name, value)| (name, fill(value, values))));
         command.stdin(Stdio::null());
-        command.stdout(log.try_clone().map_err(named)?).stderr(log);
+        if self.command.echo_logs {
+            // Both of its outputs pass through the bench, in the order in which it wrote.
+            let (read, write) = io::pipe().map_err(named)?;
+            command.stdout(write.try_clone().map_err(named)?).stderr(write);
+            let name = self.nodes[node].name.clone();
+            thread::spawn(move || echo(read, Some(log), &name));
+        } else {
+            command.stdout(log.try_clone().map_err(named)?).stderr(log);
+        }
         let child = self.command.children.spawn(&mut command).map_err(named)?;
         self.groups.set(node, Some(child.id()));
         let watcher = watch(&child).ok();

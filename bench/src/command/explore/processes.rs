@@ -156,6 +156,7 @@ fn attempt(
             args,
             data_dir: log_dir.join("data"),
             log_dir: log_dir.clone(),
+            echo_logs: false,
             children,
         })?,
     };

@@ -14,6 +14,8 @@ pub mod builtin;
 mod contract;
 #[cfg(feature = "kv-server")]
 pub mod kv_server;
+pub mod lease;
+pub mod lock;
 mod table;
 pub mod watch;
 

@@ -8,6 +8,8 @@
 //! | `g-counter`, `pn-counter` | a Range, then a Txn that compares the modification revision |
 //! | `unique-ids` | a Put; its revision is the id |
 //! | `watch` | Puts, and watches that end after a moment |
+//! | `lock`, `lock-without-token` | a key with a lease, by a Txn that compares its create revision; see [`super::lock`] |
+//! | `lease` | all of the lease service, and keys that belong to leases; see [`super::lease`] |
 //!
 //! Source: etcd's `rpc.proto` and its gRPC gateway.
 
@@ -20,12 +22,14 @@ use ureq::http::Method;
 use super::contract::Speaker;
 use super::http::Http;
 use super::json::{bytes, encode, field, number};
+use super::lock::Fencing;
 use super::refused::{Refused, of_grpc};
 use super::transaction::{Outcome, Seen, Transaction};
 use super::watch::watch;
+use super::{lease, lock};
 
 /// The workloads; see the module.
-pub(super) const WORKLOADS: [&str; 8] = [
+pub(super) const WORKLOADS: [&str; 11] = [
     "lin-kv",
     "txn-list-append",
     "txn-rw-register",
@@ -34,6 +38,9 @@ pub(super) const WORKLOADS: [&str; 8] = [
     "pn-counter",
     "unique-ids",
     "watch",
+    "lock",
+    "lock-without-token",
+    "lease",
 ];
 
 /// The key of the counter, and of the writes that make ids.
@@ -58,11 +65,17 @@ impl Etcd {
         Etcd { http, workload: workload.to_owned(), is_serializable }
     }
 
-    fn call(&self, method: &str, request: &Value, until: Instant) -> Result<Value, Refused> {
+    /// Calls a method, such as `kv/range`.
+    pub(super) fn call(
+        &self,
+        method: &str,
+        request: &Value,
+        until: Instant,
+    ) -> Result<Value, Refused> {
         let headers = [("content-type", "application/json")];
         let body = request.to_string().into_bytes();
         let answer =
-            self.http.send(Method::POST, &format!("/v3/kv/{method}"), &headers, body, until)?;
+            self.http.send(Method::POST, &format!("/v3/{method}"), &headers, body, until)?;
         let text = String::from_utf8_lossy(&answer.body);
         let json: Value = serde_json::from_str(&text)
             .map_err(|_| Refused::odd(format!("status {}: {text}", answer.status)))?;
@@ -77,22 +90,22 @@ impl Etcd {
         })
     }
 
-    fn range(&self, key: &str) -> Value {
+    pub(super) fn range(&self, key: &str) -> Value {
         json!({"key": encode(key.as_bytes()), "serializable": self.is_serializable})
     }
 
     /// Reads a key.
-    fn get(&self, key: &str, until: Instant) -> Result<Seen, Refused> {
-        seen(&self.call("range", &self.range(key), until)?)
+    pub(super) fn get(&self, key: &str, until: Instant) -> Result<Seen, Refused> {
+        seen(&self.call("kv/range", &self.range(key), until)?)
     }
 
-    fn put(&self, key: &str, value: &str, until: Instant) -> Result<Value, Refused> {
+    pub(super) fn put(&self, key: &str, value: &str, until: Instant) -> Result<Value, Refused> {
         let put = json!({"key": encode(key.as_bytes()), "value": encode(value.as_bytes())});
-        self.call("put", &put, until)
+        self.call("kv/put", &put, until)
     }
 
     /// Puts if all compares hold; says whether they did.
-    fn put_if(
+    pub(super) fn put_if(
         &self,
         compares: Vec<Value>,
         puts: &[(String, String)],
@@ -103,7 +116,7 @@ impl Etcd {
                 "key": encode(key.as_bytes()), "value": encode(value.as_bytes())}})
         };
         let success: Vec<Value> = puts.iter().map(put).collect();
-        let txn = self.call("txn", &json!({"compare": compares, "success": success}), until)?;
+        let txn = self.call("kv/txn", &json!({"compare": compares, "success": success}), until)?;
         Ok(field(&txn, "succeeded").and_then(Value::as_bool).unwrap_or(false))
     }
 
@@ -138,7 +151,7 @@ impl Etcd {
             let keys = transaction.keys();
             let reads: Vec<Value> =
                 keys.iter().map(|key| json!({"request_range": self.range(key)})).collect();
-            let read = self.call("txn", &json!({ "success": reads }), until);
+            let read = self.call("kv/txn", &json!({ "success": reads }), until);
             let read = read.map_err(Refused::before_any_change)?;
             let all = field(&read, "responses").and_then(Value::as_array);
             let all = all.filter(|all| all.len() == keys.len());
@@ -173,7 +186,7 @@ impl Etcd {
     fn elements(&self, until: Instant) -> Result<Value, Refused> {
         let mut range = self.range(ELEMENTS);
         range["range_end"] = encode(ELEMENTS_END.as_bytes()).into();
-        let answer = self.call("range", &range, until)?;
+        let answer = self.call("kv/range", &range, until)?;
         let kvs = field(&answer, "kvs").and_then(Value::as_array).cloned().unwrap_or_default();
         let element = |kv: &Value| value_of(Some(text_of(kv)?));
         let elements: Vec<Value> = kvs.iter().map(element).collect::<Result<_, _>>()?;
@@ -181,7 +194,7 @@ impl Etcd {
     }
 
     /// The revision that a Put made.
-    fn revision_of(answer: &Value) -> Result<i64, Refused> {
+    pub(super) fn revision_of(answer: &Value) -> Result<i64, Refused> {
         match number(field(answer, "header").unwrap_or(&Value::Null), "revision")? {
             0 => Err(Refused::odd("a Put without a revision")),
             revision => Ok(revision),
@@ -232,6 +245,10 @@ impl Speaker for Etcd {
             }
             ("unique-ids", "generate") => self.make_id(until),
             ("watch", f) => self.watched(f, request, until),
+            ("lock" | "lock-without-token", "read") => lock::read(self, request, until),
+            ("lock", "add") => lock::add(self, Fencing::Token, request, until),
+            ("lock-without-token", "add") => lock::add(self, Fencing::Nothing, request, until),
+            ("lease", f) => lease::ask(self, f, request, until),
             (_, f) => Err(unknown(f)),
         }
     }
@@ -269,7 +286,7 @@ fn text_of(kv: &Value) -> Result<String, Refused> {
 }
 
 /// The JSON that a key holds; null without one.
-fn value_of(text: Option<String>) -> Result<Value, Refused> {
+pub(super) fn value_of(text: Option<String>) -> Result<Value, Refused> {
     let Some(text) = text else { return Ok(Value::Null) };
     serde_json::from_str(&text).map_err(|_| Refused::odd(format!("no client wrote {text:?}")))
 }

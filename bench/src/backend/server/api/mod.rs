@@ -10,6 +10,8 @@ pub(super) mod contract;
 mod etcd;
 mod http;
 mod json;
+mod lease;
+mod lock;
 pub(super) mod refused;
 mod rest;
 mod transaction;

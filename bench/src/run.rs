@@ -15,6 +15,7 @@
 //! ```
 
 use std::io;
+use std::time::Duration;
 
 use seaworthy::mark::{self, Marks};
 use seaworthy::mutant;
@@ -32,6 +33,9 @@ use crate::world::{Progress, Report, World};
 
 /// How often the simulation reports progress, in events.
 const EVENTS_PER_REPORT: u64 = 10_000;
+
+/// How often a run on the real clock reports progress.
+const DISPLAY: Duration = Duration::from_millis(50);
 
 /// A run that is about to be made. Unless told otherwise its nodes are those of the challenge,
 /// its course is drawn from its seed, and nothing is written down.
@@ -198,6 +202,7 @@ impl<'a, 'w> Run<'a, 'w> {
         children: &Children,
     ) -> Ran<'a> {
         let clock = clock();
+        let mut shown = clock();
         world.begin();
         while let Some(next) = world.next_time() {
             for heard in ears.listen(next - clock()) {
@@ -209,7 +214,10 @@ impl<'a, 'w> Run<'a, 'w> {
             while world.next_time().is_some_and(|at| at <= clock()) {
                 world.step(clock());
             }
-            self.show(world.progress());
+            if clock() - shown >= DISPLAY {
+                shown = clock();
+                self.show(world.progress());
+            }
             if (children.interrupted() || (self.stop)()) && !world.is_over() {
                 world.interrupt();
             }

@@ -27,7 +27,7 @@ mod proxy;
 pub mod spec;
 
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use seaworthy::message::{NodeId, Packet};
 use seaworthy::time::Time;
@@ -54,7 +54,13 @@ pub struct ServerCluster {
     /// How long a client waits for an answer, and the bench for the first start of a node.
     patience: Duration,
     init_timeout: Duration,
+    /// When the servers were last looked at.
+    seen: Instant,
 }
+
+/// How often it is looked at whether a server has ended by itself: a look is a call of the kernel
+/// for each.
+const GLANCE: Duration = Duration::from_millis(50);
 
 /// Checks that a run asks for nothing that this backend cannot do.
 ///
@@ -114,6 +120,7 @@ impl ServerCluster {
             workload: config.args.workload.clone(),
             patience,
             init_timeout: config.init_timeout,
+            seen: Instant::now(),
         };
         Ok((cluster, ears))
     }
@@ -201,6 +208,10 @@ impl Live for ServerCluster {
     }
 
     fn glance(&mut self) -> Outbox {
+        if self.seen.elapsed() < GLANCE {
+            return Outbox::default();
+        }
+        self.seen = Instant::now();
         self.quitters()
     }
 

@@ -6,9 +6,13 @@
 // The end of a request is on the real clock.
 #![allow(clippy::disallowed_methods)]
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use ureq::config::Config;
 use ureq::http::{Method, Request, Uri};
+use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 use ureq::{Agent, Body};
 
 use super::refused::{Refused, of_http};
@@ -41,7 +45,9 @@ impl Http {
             .max_redirects_will_error(false)
             .max_idle_connections_per_host(1)
             .proxy(None);
-        Http { agent: config.build().into(), base: format!("http://127.0.0.1:{port}") }
+        let known = Known(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+        let agent = Agent::with_parts(config.build(), DefaultConnector::default(), known);
+        Http { agent, base: format!("http://127.0.0.1:{port}") }
     }
 
     /// Sends a request and waits for all of its answer.
@@ -81,5 +87,23 @@ impl Http {
         let left = until.saturating_duration_since(Instant::now()).max(LEAST);
         let request = self.agent.configure_request(request).timeout_global(Some(left)).build();
         self.agent.run(request).map_err(|e| of_http(&e))
+    }
+}
+
+/// The address of a server, which nothing has to look up. The library's own resolver starts a thread
+/// for each request that has a time limit, even if its URI names an address.
+#[derive(Debug)]
+struct Known(SocketAddr);
+
+impl Resolver for Known {
+    fn resolve(
+        &self,
+        _uri: &Uri,
+        _config: &Config,
+        _timeout: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        let mut addresses = self.empty();
+        addresses.push(self.0);
+        Ok(addresses)
     }
 }

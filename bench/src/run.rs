@@ -26,6 +26,7 @@ use crate::backend::sim::{Factory, Inspector, SimCluster};
 use crate::backend::{Cluster, Ears, Live};
 use crate::challenge::Challenge;
 use crate::config::RunConfig;
+use crate::load::omitting;
 use crate::service::Services;
 use crate::world::journal::Journal;
 use crate::world::script::Course;
@@ -228,7 +229,7 @@ impl<'a, 'w> Run<'a, 'w> {
     }
 
     fn world<C: Cluster>(&mut self, cluster: C) -> Result<World<C>, String> {
-        let load = self.challenge.load(self.config)?;
+        let load = omitting(self.challenge.load(self.config)?, &self.config.args.omit);
         let services = Services::new(self.config.seed, self.challenge.services());
         let taken = services
             .names()

@@ -106,7 +106,7 @@ fn a_swarm_of_runs_goes_over_servers_and_prints_the_one_that_fails() {
 fn flags_that_no_server_can_follow_are_refused_with_a_reason() {
     for (server, flags, why) in [
         ("etcd", "--loss 0.1", "use partition, stall and slow"),
-        ("etcd", "--nemesis membership", "changes of members"),
+        (LOSSY, "--nemesis membership", "which only etcd-v3 has"),
         ("etcd", "--torn-writes 0.5", "need the simulation"),
         ("etcd", "-w kafka", "no kafka over the API of etcd; there are lin-kv"),
         ("etcd", "--bin x", "cannot be used with"),

@@ -67,6 +67,10 @@ pub struct RunArgs {
     /// Writes to a key before it is replaced by a new one
     #[arg(long, default_value_t = 16)]
     pub max_writes_per_key: usize,
+    /// Operations that clients leave out, separated by commas, such as cas
+    #[arg(long, value_name = "F", value_parser = names)]
+    #[arg(default_value = "", hide_default_value = true)]
+    pub omit: std::vec::Vec<String>,
     /// Judge as Maelstrom does when a reply has a structure that is not documented: the
     /// operation's fate is unknown, and that is all
     #[arg(long)]

@@ -35,6 +35,7 @@ pub fn flags(run: &RunArgs) -> Vec<String> {
     flag("key-count", run.key_count.to_string(), "10");
     flag("max-txn-length", run.max_txn_length.to_string(), "4");
     flag("max-writes-per-key", run.max_writes_per_key.to_string(), "16");
+    flag("omit", run.omit.join(","), "");
     flag("init-timeout", run.init_timeout.to_string(), "10");
     let chaos = &run.chaos;
     flag("loss", chaos.loss.to_string(), "0");

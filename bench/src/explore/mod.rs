@@ -141,6 +141,7 @@ pub fn derive(space: &Space, seed: Seed) -> RunArgs {
         key_count: *draw.pick(&[2, 5, 10]),
         max_txn_length: *draw.pick(&[2, 4, 6]),
         max_writes_per_key: *draw.pick(&[4, 16, 64]),
+        omit: Vec::new(),
         lenient_responses: false,
         init_timeout: 10.0,
         seed: Some(seed.0),

@@ -12,6 +12,7 @@ pub mod client;
 pub mod kafka;
 pub mod lin_kv;
 mod micro_ops;
+mod omit;
 mod op;
 pub mod simple;
 #[cfg(test)]
@@ -24,6 +25,7 @@ use std::time::Duration;
 use seaworthy::time::Time;
 
 pub use client::{Client, Completion, Reply, Step};
+pub use omit::omitting;
 pub use op::Invocation;
 
 use crate::seed::Draw;

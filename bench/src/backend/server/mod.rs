@@ -9,9 +9,12 @@
 //! a cluster that serves; a later one is answered at once, since a node that comes back into a
 //! partition may not be healthy for long.
 //!
-//! Deliberately missing: changes of members and wiped disks (a member that lost its disk has to
-//! be removed and added, which no spec can say yet), faults between clients and servers, and
-//! clocks. A run that asks for them is refused.
+//! A node that is removed ends, and one that is added again starts with an empty disk and the
+//! members that there are. `replace` puts an empty disk under a member that was not removed; servers
+//! may refuse to start then, and one that ends for that reason is no broken test.
+//!
+//! Deliberately missing: faults between clients and servers, and clocks. A run that asks for them
+//! is refused.
 
 // Real time, threads and signals are the business of this module.
 #![allow(clippy::disallowed_methods)]
@@ -26,7 +29,9 @@ mod ports;
 mod proxy;
 pub mod spec;
 
+use std::collections::BTreeSet;
 use std::io;
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Duration, Instant};
 
 use seaworthy::message::{NodeId, Packet};
@@ -37,12 +42,14 @@ use super::ears::{Ears, ears};
 use super::{Cluster, Live, NodeFault, Outbox, Output, Weather};
 use crate::config::{Fault, LatencyDist, RunConfig};
 use api::contract::Place;
+use api::members::{Change, Standing, Standings};
 pub use clients::Heard;
 use clients::{Clients, Errand, answer, reply};
 pub use command::ServerCommand;
 use nodes::Nodes;
 use owner::Groups;
 use proxy::Proxies;
+use spec::Api;
 pub use spec::Spec;
 
 /// Servers, one for each node.
@@ -56,6 +63,12 @@ pub struct ServerCluster {
     init_timeout: Duration,
     /// When the servers were last looked at.
     seen: Instant,
+    /// The changes of members.
+    standings: Standings,
+    change: Sender<Change>,
+    changes: Receiver<Change>,
+    /// The nodes that the nemesis keeps from running.
+    down: BTreeSet<usize>,
 }
 
 /// How often it is looked at whether a server has ended by itself: a look is a call of the kernel
@@ -89,11 +102,12 @@ pub fn check(spec: &Spec, config: &RunConfig) -> Result<(), String> {
     if chaos.clock_skew > 0.0 || disk || chaos.no_disk {
         return refuse("faults of clock and disk need the simulation");
     }
-    for (fault, name) in [(Fault::Membership, "membership"), (Fault::Replace, "replace")] {
-        if config.has(fault) {
-            return refuse(&format!(
-                "--nemesis {name} needs changes of members, which no API here has"
-            ));
+    if config.has(Fault::Membership) {
+        if !matches!(spec.api, Api::EtcdV3 { .. }) {
+            return refuse("--nemesis membership needs changes of members, which only etcd-v3 has");
+        }
+        if !spec.can_join() {
+            return refuse("--nemesis membership needs a command with {state}: new or existing");
         }
     }
     Ok(())
@@ -113,6 +127,7 @@ impl ServerCluster {
         let nodes = Nodes::new(command, &config.nodes, config.seed.0, groups.clone())?;
         let proxies = Proxies::open(&nodes.routes(), &groups)?;
         let (heard, ears) = ears();
+        let (change, changes) = mpsc::channel();
         let cluster = ServerCluster {
             nodes,
             proxies,
@@ -121,6 +136,10 @@ impl ServerCluster {
             patience,
             init_timeout: config.init_timeout,
             seen: Instant::now(),
+            standings: Standings::new(config.nodes.len()),
+            change,
+            changes,
+            down: BTreeSet::new(),
         };
         Ok((cluster, ears))
     }
@@ -128,6 +147,58 @@ impl ServerCluster {
     /// How many connections between peers were refused because no node had opened them.
     pub fn strangers(&self) -> u64 {
         self.proxies.strangers()
+    }
+
+    /// Lets the changes of members that were made take effect on processes.
+    fn follow_changes(&mut self) -> Vec<(usize, Output)> {
+        let mut outputs = Vec::new();
+        while let Ok(change) = self.changes.try_recv() {
+            match change {
+                Change::Left(node) => self.nodes.kill(node),
+                // Two requests may have seen that it was to be added.
+                Change::Joins { node, .. } if self.standings.get(node) == Standing::Member => {}
+                Change::Joins { node, cluster } => {
+                    self.nodes.kill(node);
+                    self.nodes.wipe(node);
+                    self.nodes.join(node, cluster);
+                    self.standings.set(node, Standing::Member);
+                    if !self.down.contains(&node) {
+                        outputs.extend(self.begin(node));
+                    }
+                }
+            }
+        }
+        outputs
+    }
+
+    /// Starts a node that is to run; its fault if it cannot be.
+    fn begin(&mut self, node: usize) -> Option<(usize, Output)> {
+        if self.standings.get(node) == Standing::Out {
+            return None;
+        }
+        let reason = self.nodes.start(node).err()?;
+        Some((node, Output::Fault(NodeFault::NotStarted { reason })))
+    }
+
+    /// Carries a change of members out in a thread of its own.
+    fn send_change(&mut self, now: Time, node: usize, packet: Packet) {
+        let (nodes, workload) = (&self.nodes, self.workload.as_str());
+        let errand = Errand::new(now, self.patience, node, packet);
+        let address: NodeId = errand.packet.src.clone();
+        let log = nodes.log_of(&address);
+        let place = Place {
+            spec: nodes.spec(),
+            workload,
+            port: nodes.client_port(node),
+            values: nodes.values(node),
+            children: nodes.children(),
+            log: &log,
+        };
+        let (standings, change) = (self.standings.clone(), self.change.clone());
+        // Runs that ask other APIs for this are refused.
+        if let Some(speaker) = api::members(place, nodes.peers(), standings, change) {
+            self.clients.send(errand, || speaker);
+        }
     }
 
     /// Carries a request out in the thread of its client.
@@ -150,17 +221,20 @@ impl ServerCluster {
 
 impl Cluster for ServerCluster {
     fn start(&mut self, _now: Time, node: usize, out: &mut Outbox) {
-        if let Err(reason) = self.nodes.start(node) {
-            out.outputs.push((node, Output::Fault(NodeFault::NotStarted { reason })));
-        }
+        self.down.remove(&node);
+        out.outputs.extend(self.begin(node));
     }
 
     fn deliver(&mut self, now: Time, node: usize, _id: u64, packet: Packet, out: &mut Outbox) {
         let request: Value = serde_json::from_str(&packet.body).unwrap_or_default();
-        if request["type"] != "init" {
-            return self.send(now, node, packet);
+        match request["type"].as_str() {
+            Some("init") => {}
+            Some("add_member" | "remove_member" | "change_members") => {
+                return self.send_change(now, node, packet);
+            }
+            _ => return self.send(now, node, packet),
         }
-        if self.nodes.lives(node) > 1 {
+        if self.nodes.lives(node) > 1 || self.standings.get(node) != Standing::Member {
             let body = answer(Ok(json!({"type": "init_ok"})), &request);
             return out.outputs.push((node, Output::Send(reply(packet, &body))));
         }
@@ -172,7 +246,13 @@ impl Cluster for ServerCluster {
     fn wake(&mut self, _now: Time, _node: usize, _out: &mut Outbox) {}
 
     fn kill(&mut self, _now: Time, node: usize) {
+        self.down.insert(node);
         self.nodes.kill(node);
+    }
+
+    fn wipe(&mut self, node: usize) {
+        self.nodes.wipe(node);
+        self.standings.set(node, Standing::Emptied);
     }
 
     fn pause(&mut self, _now: Time, node: usize) {
@@ -202,8 +282,11 @@ impl Live for ServerCluster {
     type Heard = Heard;
 
     fn take(&mut self, now: Time, Heard { node, packet, until }: Heard) -> Outbox {
+        let mut outputs = self.follow_changes();
         // Its client has given up, or does so in this moment.
-        let outputs = if now < until { vec![(node, Output::Send(packet))] } else { Vec::new() };
+        if now < until {
+            outputs.push((node, Output::Send(packet)));
+        }
         Outbox { outputs, wakes: Vec::new() }
     }
 
@@ -212,11 +295,15 @@ impl Live for ServerCluster {
             return Outbox::default();
         }
         self.seen = Instant::now();
-        self.quitters()
+        let mut out = self.quitters();
+        out.outputs.extend(self.follow_changes());
+        out
     }
 
     fn quitters(&mut self) -> Outbox {
-        let ended = self.nodes.ended().into_iter();
+        // A node that is no member any more ends, and one without its disk may refuse to start.
+        let is_member = |(node, _): &(usize, String)| self.standings.get(*node) == Standing::Member;
+        let ended = self.nodes.ended().into_iter().filter(is_member);
         let tell = |(node, status)| (node, Output::Fault(NodeFault::Exited { status }));
         Outbox { outputs: ended.map(tell).collect(), wakes: Vec::new() }
     }

@@ -13,11 +13,12 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use seaworthy::message::NodeId;
 
+use super::api::members::Peer;
 use super::command::ServerCommand;
 use super::owner::Groups;
 use super::ports::Ports;
 use super::proxy::Route;
-use super::spec::{Spec, Stop, Values, fill};
+use super::spec::{EXISTING, NEW, STATE, Spec, Stop, Values, fill};
 use crate::backend::log;
 use crate::backend::process::{Children, echo, tell_status};
 
@@ -82,6 +83,7 @@ impl Nodes {
         let cluster = members.join(&command.spec.separator);
         for node in &mut nodes {
             node.values.insert("cluster", cluster.clone());
+            node.values.insert(STATE, NEW.to_owned());
         }
         Ok(Nodes { command, groups, nodes, _ports: ports })
     }
@@ -106,6 +108,40 @@ impl Nodes {
         &self.nodes[node].values
     }
 
+    /// All nodes as they know each other.
+    pub(super) fn peers(&self) -> Vec<Peer> {
+        let peer = |node: &Node| Peer {
+            name: node.name.to_string(),
+            member: fill(&self.command.spec.member, &node.values),
+        };
+        self.nodes.iter().map(peer).collect()
+    }
+
+    /// The next start of a node is one into this cluster, which is there already.
+    pub(super) fn join(&mut self, node: usize, cluster: String) {
+        let values = &mut self.nodes[node].values;
+        values.insert("cluster", cluster);
+        values.insert(STATE, EXISTING.to_owned());
+    }
+
+    /// Takes the disk of a node that does not run away: everything in the directory of the data
+    /// that has its name.
+    pub(super) fn wipe(&self, node: usize) {
+        let name = self.nodes[node].name.as_str();
+        let entries = fs::read_dir(&self.command.data_dir).into_iter().flatten().flatten();
+        for path in entries.map(|entry| entry.path()) {
+            let own = path.file_name().and_then(|file| file.to_str()).is_some_and(|file| {
+                file.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+            });
+            // The server says what it thinks of files that could not be removed.
+            let _ = match own {
+                true if path.is_dir() => fs::remove_dir_all(&path),
+                true => fs::remove_file(&path),
+                false => Ok(()),
+            };
+        }
+    }
+
     /// How many times it was started.
     pub(super) fn lives(&self, node: usize) -> u64 {
         self.nodes[node].lives
@@ -122,6 +158,9 @@ impl Nodes {
 
     /// Starts a node that does not run; its directory is as it left it.
     pub(super) fn start(&mut self, node: usize) -> Result<(), String> {
+        if self.nodes[node].running.is_some() {
+            return Ok(());
+        }
         let spec = &self.command.spec;
         let values = &self.nodes[node].values;
         let words: Vec<String> = spec.command.iter().map(|word| fill(word, values)).collect();

@@ -113,11 +113,17 @@ fn rest_path() -> String {
     "/v1/{key}".to_owned()
 }
 
+/// The placeholder for whether a node begins a cluster or joins one.
+pub(super) const STATE: &str = "state";
+/// Its values.
+pub(super) const NEW: &str = "new";
+pub(super) const EXISTING: &str = "existing";
+
 /// Placeholders and their values.
 pub(super) type Values = BTreeMap<&'static str, String>;
 
 /// The placeholders that there are.
-const KNOWN: [&str; 10] = [
+const KNOWN: [&str; 11] = [
     "name",
     "index",
     "count",
@@ -126,6 +132,7 @@ const KNOWN: [&str; 10] = [
     "peer_port",
     "proxy_port",
     "cluster",
+    "state",
     "token",
     "spec_dir",
 ];
@@ -150,6 +157,11 @@ impl Spec {
         let path = fs::canonicalize(path).map_err(|e| format!("--server {name}: {e}"))?;
         spec.dir = path.parent().map(Path::to_owned);
         Ok(spec)
+    }
+
+    /// Whether a node can be told to join a cluster that is there.
+    pub(super) fn can_join(&self) -> bool {
+        self.command.iter().any(|word| placeholders(word).any(|name| name == STATE))
     }
 
     fn parse(name: &str, text: &str) -> Result<Spec, String> {

@@ -8,14 +8,25 @@ use crate::load::{Ask, Invocation, Load, Next};
 
 /// Locks that are in use at a time, and elements of a list before another one takes its place.
 const LOCKS: i64 = 2;
-const ELEMENTS: i64 = 40;
+const ELEMENTS: i64 = 100;
 /// How long a holder takes between its read and its write, at most, in milliseconds.
 const HOLD_MS: i64 = 100;
+/// How likely a holder is held up for longer than its lease of 2 s, where there are pauses: its
+/// garbage is collected, its machine is moved. And how long, in milliseconds.
+const HELD_UP: f64 = 0.03;
+const HELD_UP_MS: (i64, i64) = (2200, 3500);
 
 /// The load: mostly additions.
-#[derive(Default)]
 pub(super) struct LockLoad {
     elements: i64,
+    pauses: bool,
+}
+
+impl LockLoad {
+    /// The load of a run; `pauses` stop clients, too.
+    pub(super) fn new(pauses: bool) -> LockLoad {
+        LockLoad { elements: 0, pauses }
+    }
 }
 
 impl Load for LockLoad {
@@ -25,7 +36,11 @@ impl Load for LockLoad {
             return Next::Invoke(ask.any(), Invocation::new("read", Edn::vector([lock])));
         }
         let mut add = Invocation::new("add", Edn::vector([lock, self.elements]));
-        add.extra.push(("hold-ms".into(), Edn::Int(ask.draw.between(0, HOLD_MS))));
+        let hold_ms = match self.pauses && ask.draw.chance(HELD_UP) {
+            true => ask.draw.between(HELD_UP_MS.0, HELD_UP_MS.1),
+            false => ask.draw.between(0, HOLD_MS),
+        };
+        add.extra.push(("hold-ms".into(), Edn::Int(hold_ms)));
         self.elements += 1;
         Next::Invoke(ask.any(), add)
     }

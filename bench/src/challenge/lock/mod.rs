@@ -7,8 +7,9 @@
 //!
 //! * `lock` writes in a transaction that compares the create revision of the lock's key, the
 //!   *fencing token*: a deposed holder's write is refused. Every update must be there.
-//! * `lock-without-token` writes as if the lock were a mutex. Where servers are paused this loses
-//!   updates, whatever the store: the workload shows it.
+//! * `lock-without-token` writes as if the lock were a mutex. Where there are pauses (`--nemesis
+//!   pause`, which holds up servers, and here some of the holders) this loses updates, whatever
+//!   the store: the workload shows it.
 //!
 //! Source: etcd's concurrency package and its documentation on lock and fencing; Jepsen's analysis
 //! of etcd 3.4.3.
@@ -19,7 +20,7 @@ mod load;
 use super::contract::Challenge;
 use crate::backend::sim::Factory;
 use crate::check::{CheckOptions, Outcome};
-use crate::config::RunConfig;
+use crate::config::{Fault, RunConfig};
 use crate::history::Op;
 use crate::load::Load;
 
@@ -41,8 +42,8 @@ impl Challenge for Lock {
         self.name
     }
 
-    fn load(&self, _config: &RunConfig) -> Result<Box<dyn Load>, String> {
-        Ok(Box::new(load::LockLoad::default()))
+    fn load(&self, config: &RunConfig) -> Result<Box<dyn Load>, String> {
+        Ok(Box::new(load::LockLoad::new(config.has(Fault::Pause))))
     }
 
     fn check(&self, history: &[Op], _options: &CheckOptions) -> Outcome {

@@ -46,9 +46,15 @@ pub struct ExploreArgs {
     /// How many runs at a time; by default one for each core. The result is the same
     #[arg(short, long)]
     pub(super) jobs: Option<NonZero<usize>>,
-    /// How many runs shrinking may take; 0 for none
-    #[arg(long, default_value_t = 2000)]
-    pub(super) shrink: usize,
+    /// How many runs shrinking may take; 0 for none [default: 2000; of servers 40]
+    #[arg(long)]
+    pub(super) shrink: Option<usize>,
+    /// How often shrinking tries a smaller run of servers
+    #[arg(long, default_value_t = 3, requires = "server")]
+    pub(super) tries: u64,
+    /// How many of these tries must fail
+    #[arg(long, default_value_t = 1, requires = "server")]
+    pub(super) fails: u64,
     /// Where the plan of a run that failed goes [default: WORKLOAD-SEED.plan.edn]
     #[arg(long)]
     pub(super) plan: Option<PathBuf>,
@@ -59,9 +65,9 @@ pub struct ExploreArgs {
     /// nodes get no arguments but those after --
     #[arg(long, value_name = "PATH", conflicts_with_all = ["jobs", "shrink", "plan"])]
     pub(super) nodes_bin: Option<PathBuf>,
-    /// Explores these servers instead (docs/judging-a-server.md): not deterministic, not
-    /// shrunk, safety only; nodes get the arguments after -- behind the arguments of their spec
-    #[arg(long, value_name = "SPEC", conflicts_with_all = ["jobs", "shrink", "plan", "nodes_bin"])]
+    /// Explores these servers instead (docs/judging-a-server.md): not deterministic, shrunk by
+    /// repetition, safety only; nodes get the arguments after -- behind those of their spec
+    #[arg(long, value_name = "SPEC", conflicts_with_all = ["jobs", "plan", "nodes_bin"])]
     pub(super) server: Option<String>,
     /// Consistency models that transactions must satisfy, separated by commas
     #[arg(long, default_value = "strict-serializable")]

@@ -3,6 +3,7 @@
 mod args;
 mod file;
 mod processes;
+mod repeat;
 mod shard;
 mod simulated;
 

@@ -2,13 +2,15 @@
 //! processes.
 //!
 //! On the real clock a seed stands for a configuration, not for a run: a run that fails once may
-//! pass the next time. So there is nothing to shrink, runs are short, and they come one after the
-//! other, so that they do not take each other's processor. Faults of clock and disk are left out,
+//! pass the next time. So only repetition can shrink it ([`super::repeat`], of servers), runs are
+//! short, and they come one after the other, so that they do not take each other's processor. Faults of clock and disk are left out,
 //! which only the simulation has.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::args::{ExploreArgs, progress_bar, space};
+use super::repeat::{Repetition, shrink};
 use crate::backend::process::{Children, NodeCommand, resolve, unix_millis};
 use crate::backend::server::{ServerCommand, Spec};
 use crate::challenge::Challenge;
@@ -29,6 +31,8 @@ const LATENCY_MAX_MS: f64 = 20.0;
 const SERVERS_TIME_LIMIT_S: f64 = 8.0;
 const SERVERS_NODES_MAX: usize = 5;
 const SERVERS_RATE_MAX: f64 = 100.0;
+/// How many runs shrinking takes, at most: each takes ten seconds.
+const SERVERS_SHRINK: usize = 40;
 
 /// The processes that are explored.
 pub(super) enum Crew<'a> {
@@ -74,14 +78,34 @@ pub(super) fn run(args: &ExploreArgs, challenge: &dyn Challenge, crew: &Crew<'_>
         let mut run = derive(&space(args, challenge), Seed(seed));
         run.args.clone_from(&args.args);
         crew.tame(&mut run);
-        let exit = match attempt(challenge, &run, crew, &children) {
-            Ok(exit) => exit,
+        let (trial, fs) = match attempt(challenge, &run, crew, &children) {
+            Ok(made) => made,
             Err(message) => return usage(&message),
         };
+        let exit = Exit::of(&trial);
         let says_nothing =
             matches!(crew, Crew::Servers(_)) && exit == Exit::Verdict(Verdict::Unknown);
         if exit != Exit::Verdict(Verdict::Valid) && !says_nothing {
             bar.finish_and_clear();
+            if matches!(crew, Crew::Servers(_)) && args.shrink != Some(0) && !children.interrupted()
+            {
+                say(format_args!("Seed {seed} failed; trying smaller runs."));
+                let repetition = Repetition {
+                    tries: args.tries,
+                    fails: args.fails,
+                    runs: args.shrink.unwrap_or(SERVERS_SHRINK),
+                };
+                let mut again = |run: &RunArgs| {
+                    attempt(challenge, run, crew, &children).map(|(trial, _)| trial)
+                };
+                match shrink(run.clone(), &trial, &fs, repetition, &mut again) {
+                    Ok((smaller, made)) => {
+                        say(format_args!("{}", told(&run, &smaller, made)));
+                        run = smaller;
+                    }
+                    Err(message) => return usage(&message),
+                }
+            }
             say(format_args!("Seed {seed}. Try it again with:"));
             // Before the flags, as the last of them may be those of the nodes.
             let with_crew = format!("seaworthy test {}", crew.flag());
@@ -102,6 +126,23 @@ pub(super) fn run(args: &ExploreArgs, challenge: &dyn Challenge, crew: &Crew<'_>
         )),
     }
     Exit::Verdict(Verdict::Valid)
+}
+
+/// The parts that a smaller run lacks.
+fn told(run: &RunArgs, smaller: &RunArgs, made: usize) -> String {
+    let gone = run.nemesis.iter().filter(|fault| !smaller.nemesis.contains(fault));
+    let mut gone: Vec<String> = gone.map(|fault| format!("{fault:?}").to_lowercase()).collect();
+    gone.extend(smaller.omit.iter().map(|f| format!(":{f}")));
+    if smaller.latency < run.latency {
+        gone.push("latency".to_owned());
+    }
+    if let Some(nodes) = smaller.node_count.filter(|_| smaller.node_count != run.node_count) {
+        gone.push(format!("all but {nodes} nodes"));
+    }
+    match gone.is_empty() {
+        true => format!("{made} runs: no part of it could be left out."),
+        false => format!("{made} runs: it fails as well without {}.", gone.join(", ")),
+    }
 }
 
 /// Adapts a run to the real clock.
@@ -132,12 +173,13 @@ fn served(run: &mut RunArgs) {
     (chaos.quiet_phase, chaos.lasting_fault, chaos.no_disk) = (0.0, false, false);
 }
 
+/// Makes a run: its result, and the kinds of operations in its history.
 fn attempt(
     challenge: &dyn Challenge,
     run: &RunArgs,
     crew: &Crew<'_>,
     children: &Children,
-) -> Result<Exit, String> {
+) -> Result<(Trial, Vec<String>), String> {
     let config = RunConfig::new(run.clone(), Seed(0))?;
     let log_dir = std::env::temp_dir().join(format!("seaworthy-explore-{}", std::process::id()));
     std::fs::create_dir_all(&log_dir).map_err(|e| format!("{}: {e}", log_dir.display()))?;
@@ -170,5 +212,7 @@ fn attempt(
         // A file that cannot be removed from a directory for temporary files does no harm there.
         let _ = std::fs::remove_dir_all(&log_dir);
     }
-    Ok(Exit::of(&trial))
+    let clients = ran.report.history.iter().filter(|op| op.is_client());
+    let fs: BTreeSet<String> = clients.map(|op| op.f.to_string()).collect();
+    Ok((trial, fs.into_iter().collect()))
 }

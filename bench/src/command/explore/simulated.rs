@@ -20,6 +20,9 @@ use crate::explore::swarm::{Failure, Sums, Swarm, Tally};
 use crate::explore::{Space, derive};
 use crate::seed::Seed;
 
+/// How many runs shrinking may take unless told otherwise.
+const SHRINK: usize = 2000;
+
 /// Explores the nodes of a challenge.
 pub(super) fn run(args: &ExploreArgs, challenge: &dyn Challenge) -> Exit {
     let interrupted = Arc::new(AtomicBool::new(false));
@@ -80,7 +83,7 @@ fn run_on(args: &ExploreArgs, space: &Space<'_>, stop: &(dyn Fn() -> bool + Sync
             let run = derive(space, Seed(seed));
             say(format_args!("Seed {seed}: {:?}: {}", trial.verdict, trial.why));
             say(format_args!("Replay it with:\n  {}", command(&run)));
-            if trial.symptom.is_some() && args.shrink > 0 {
+            if trial.symptom.is_some() && args.shrink != Some(0) {
                 let config = RunConfig::new(run, Seed(seed));
                 if let Err(message) = config.and_then(|c| explain(args, &c, space, stop)) {
                     return crash(&message);
@@ -144,7 +147,7 @@ fn explain(
     stop: &dyn Fn() -> bool,
 ) -> Result<(), String> {
     // A number of runs, not of seconds: the same seed, the same smallest run.
-    let shrunk = smallest(config, space, &Budget { runs: args.shrink, stop })?;
+    let shrunk = smallest(config, space, &Budget { runs: args.shrink.unwrap_or(SHRINK), stop })?;
     if !shrunk.fails {
         say("As a plan it does not fail in this way, so it is not shrunk.");
         return Ok(());

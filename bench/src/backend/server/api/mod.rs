@@ -12,10 +12,14 @@ mod http;
 mod json;
 mod lease;
 mod lock;
+pub(super) mod members;
 pub(super) mod refused;
 mod rest;
 mod transaction;
 mod watch;
+mod workload;
+
+use std::sync::mpsc::Sender;
 
 use super::spec::{Api, Reads};
 use contract::{Place, Speaker};
@@ -24,10 +28,23 @@ pub(super) use http::Http;
 /// The workloads that can be asked over this API; none if the API itself decides.
 pub(super) fn workloads(api: &Api) -> Option<&'static [&'static str]> {
     match api {
-        Api::EtcdV3 { .. } => Some(&etcd::WORKLOADS),
+        Api::EtcdV3 { .. } => Some(&workload::WORKLOADS),
         Api::Rest { .. } => Some(&rest::WORKLOADS),
         Api::Command { .. } => None,
     }
+}
+
+/// The way of the nemesis to a server, if its API has changes of members.
+pub(super) fn members(
+    place: Place<'_>,
+    peers: Vec<members::Peer>,
+    standings: members::Standings,
+    changes: Sender<members::Change>,
+) -> Option<Box<dyn Speaker>> {
+    let Api::EtcdV3 { .. } = &place.spec.api else { return None };
+    let etcd = etcd::Etcd::new(Http::new(place.port), false);
+    let separator = &place.spec.separator;
+    Some(Box::new(members::Members::new(etcd, peers, separator, standings, changes)))
 }
 
 /// A client's way to a server.
@@ -35,7 +52,8 @@ pub(super) fn speaker(place: Place<'_>) -> Box<dyn Speaker> {
     match &place.spec.api {
         Api::EtcdV3 { reads } => {
             let is_serializable = *reads == Reads::Serializable;
-            Box::new(etcd::Etcd::new(Http::new(place.port), place.workload, is_serializable))
+            let etcd = etcd::Etcd::new(Http::new(place.port), is_serializable);
+            Box::new(workload::Workload::new(etcd, place.workload))
         }
         Api::Rest { path } => Box::new(rest::Rest::new(Http::new(place.port), path.clone())),
         Api::Command { command } => Box::new(command::Program::new(command, place)),

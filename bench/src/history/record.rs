@@ -29,10 +29,11 @@ impl Parts {
             index.as_int().ok_or_else(complaint)
         });
         let time = fields.known("time").map(|time| match time {
+            Edn::Int(time) => Ok(time),
             // A fraction of a nanosecond says nothing.
-            Edn::Float(time) => Ok(time as i64),
             time => {
-                time.as_int().ok_or_else(|| format!(":time is {}, not a number", shortened(&time)))
+                let whole = time.as_float().map(|time| time as i64);
+                whole.ok_or_else(|| format!(":time is {}, not a number", shortened(&time)))
             }
         });
         let (index, time) = (index.transpose()?, time.transpose()?);

@@ -95,6 +95,11 @@ fn complaints_name_line_and_reason() {
         let error = from_text(&format!("{good}  {record}")).map_err(|e| e.to_string());
         assert_eq!(error, Err(format!("line 2, column 3: {complaint}")), "{record}");
     }
+    // Times need not be whole.
+    for time in ["7", "7.5", "15/2", "7.5M"] {
+        let text = format!("{{:time {time}, :index 0, :type :invoke, :process 0, :f :read}}");
+        assert_eq!(from_text(&text).unwrap()[0].time, 7, "{time}");
+    }
     let whole = [
         ("{:type :ok, :process", "line 1, column 21: expected a value, found the end"),
         (

@@ -101,6 +101,10 @@ fn split<'h>(pairs: &[Pair<'h>]) -> Result<BTreeMap<&'h Edn, Vec<Pair<'h>>>, Str
 fn key_of(op: &Op) -> Result<&Edn, String> {
     match op.value.as_seq() {
         Some([key, _]) => Ok(key),
-        _ => Err(format!("malformed history: operation {} has no value [key value]", op.index)),
+        _ => Err(format!(
+            "malformed history: operation {} has no value [key value]. A history of one object is \
+             judged with --model, for instance --model cas-register",
+            op.index
+        )),
     }
 }

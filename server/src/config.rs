@@ -44,6 +44,14 @@ pub struct Config {
     /// The servers that begin the cluster, NAME=URL,... [default: this server alone]
     #[arg(long, env = "SEAWORTHY_INITIAL_CLUSTER")]
     pub initial_cluster: Option<String>,
+    /// Whether this server begins the cluster with the others, or was added to an existing one
+    #[arg(long, env = "SEAWORTHY_INITIAL_CLUSTER_STATE", default_value = "new")]
+    #[arg(value_parser = ["new", "existing"])]
+    pub initial_cluster_state: String,
+    /// Asks the cluster of this member, by its address for clients, to be added, and votes once it
+    /// has caught up
+    #[arg(long, env = "SEAWORTHY_JOIN", value_name = "URL", conflicts_with = "initial_cluster")]
+    pub join: Option<String>,
     /// Tells clusters apart that begin with the same servers
     #[arg(long, env = "SEAWORTHY_INITIAL_CLUSTER_TOKEN", default_value = "seaworthy-cluster")]
     pub initial_cluster_token: String,
@@ -209,6 +217,8 @@ impl Config {
             incarnation: String::new(),
             token: self.initial_cluster_token.clone(),
             founders,
+            id: None,
+            cluster: None,
         })
     }
 }
@@ -254,6 +264,11 @@ pub fn host_and_port(url: &str) -> anyhow::Result<String> {
 /// Whether a URL asks for TLS.
 pub fn has_tls(url: &str) -> bool {
     url.starts_with("https://")
+}
+
+/// Whether this is an address as etcd takes them: scheme, host, port, and no path.
+pub fn is_url(url: &str) -> bool {
+    host_and_port(url).is_ok_and(|address| !address.contains('/') && url.ends_with(&address))
 }
 
 /// Refuses an address that means "any": others cannot dial it.

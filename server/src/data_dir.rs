@@ -22,10 +22,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow, bail};
-use seaworthy::raft::Index;
+use seaworthy::raft::{Index, RaftId};
 use seaworthy::storage::{FileStorage, Log, Owner};
 use serde::{Deserialize, Serialize};
 
+use crate::config::member_id;
 use crate::engine::STREAM;
 use crate::node::state_before;
 use crate::space::Space;
@@ -48,6 +49,39 @@ pub struct Identity {
     pub token: String,
     /// The servers that founded the cluster, with the addresses they had then.
     pub founders: BTreeMap<String, Vec<String>>,
+    /// The id that the cluster gave to a server that was added later, in hexadecimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// The identity of the cluster that it was added to, in hexadecimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<String>,
+}
+
+impl Identity {
+    /// The server's id.
+    ///
+    /// # Errors
+    /// If the file was edited.
+    pub fn member_id(&self) -> anyhow::Result<RaftId> {
+        match (&self.id, self.founders.get(&self.name)) {
+            (Some(id), _) => Ok(RaftId(number(id)?)),
+            (None, Some(urls)) => Ok(RaftId(member_id(&self.token, &self.name, urls))),
+            (None, None) => bail!("{} is neither a founder nor has it an id", self.name),
+        }
+    }
+
+    /// The identity of the cluster that this server was added to, if it was.
+    ///
+    /// # Errors
+    /// If the file was edited.
+    pub fn joined(&self) -> anyhow::Result<Option<u64>> {
+        self.cluster.as_deref().map(number).transpose()
+    }
+}
+
+/// Whether there is a server's data in a directory.
+pub fn is_used(path: &Path) -> bool {
+    path.join(IDENTITY).exists()
 }
 
 /// An open data directory. The lock is held as long as the storage is there.
@@ -183,7 +217,8 @@ fn check(path: &Path, found: &Identity, wanted: &Identity) -> anyhow::Result<()>
             wanted.name
         );
     }
-    if (&found.founders, &found.token) != (&wanted.founders, &wanted.token) {
+    let is_founder = found.id.is_none();
+    if is_founder && (&found.founders, &found.token) != (&wanted.founders, &wanted.token) {
         tracing::warn!(
             "{dir} holds a server of an existing cluster: --initial-cluster and \
              --initial-cluster-token are ignored"

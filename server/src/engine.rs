@@ -7,7 +7,7 @@
 // The engine is the shell of the pure node: clock and threads are its business.
 #![allow(clippy::disallowed_methods)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::{Future, pending};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::metrics::Metrics;
 use crate::node::{
     Class, Effect, Event, Failure, Hello, Input, Member, Node, Refusal, Reply, Request, Ticket,
-    Token, Written,
+    Token, Verdict, Written,
 };
 use crate::states::States;
 use crate::watch::Watches;
@@ -40,8 +40,8 @@ pub const STREAM: &str = "raft";
 pub trait Outbox: Send + 'static {
     /// Takes a parcel.
     fn send(&mut self, to: RaftId, class: Class, bytes: Vec<u8>);
-    /// Learns how a server is reached from now on.
-    fn meet(&mut self, id: RaftId, member: &Member);
+    /// Learns who the others are from now on, and how they are reached.
+    fn set_members(&mut self, members: &BTreeMap<RaftId, Member>);
 }
 
 /// The messages to the node's thread.
@@ -74,6 +74,8 @@ pub enum Ended {
     Disk(StorageError),
     /// The cluster does not accept this server.
     Refused(String),
+    /// This server was removed from the cluster.
+    Removed,
 }
 
 impl Handle {
@@ -111,13 +113,18 @@ impl Handle {
     pub async fn admit(&self, hello: Hello) -> Result<(), Refusal> {
         let (answer, answered) = oneshot::channel();
         let _ = self.queue.send(Arrival::Hello(Box::new(hello), answer)).await;
-        let stopping = Refusal { why: "this server stops".to_owned(), is_final: false };
+        let stopping = Refusal { why: "this server stops".to_owned(), verdict: Verdict::NotNow };
         answered.await.unwrap_or(Err(stopping))
     }
 
     /// Tells the node that others will never accept it as it is: the engine ends.
-    pub async fn refused(&self, why: String) {
-        let _ = self.queue.send(Arrival::End(Ended::Refused(why))).await;
+    pub async fn refused(&self, who: &str, refusal: Refusal) {
+        let ended = match refusal.verdict {
+            Verdict::NotNow => return,
+            Verdict::Never => Ended::Refused(format!("{who} refuses it: {}", refusal.why)),
+            Verdict::Removed => Ended::Removed,
+        };
+        let _ = self.queue.send(Arrival::End(ended)).await;
     }
 
     /// Asks the node to stop; the engine ends soon after.
@@ -413,6 +420,12 @@ impl<O: Outbox> Engine<O> {
                 }
                 Effect::Event(Event::Superseded(why)) => return Some(Ended::Refused(why)),
                 Effect::Event(event) => self.tell(&event),
+                Effect::Members(members) => {
+                    let names = members.iter().map(|(id, member)| (*id, member.name.clone()));
+                    self.names.extend(names.filter(|(_, name)| !name.is_empty()));
+                    self.outbox.set_members(&members);
+                }
+                Effect::Removed => return Some(Ended::Removed),
                 Effect::Stopped => return Some(Ended::Stopped),
             }
         }
@@ -445,8 +458,17 @@ impl<O: Outbox> Engine<O> {
             Event::Joined(id, member) => {
                 let (life, urls) = (member.life, member.client_urls.join(" "));
                 self.names.insert(*id, member.name.clone());
-                self.outbox.meet(*id, member);
                 tracing::info!("{} takes part in life {life}, clients at {urls}", member.name);
+            }
+            Event::Changed(change) => tracing::info!("{}", change.told(&name(&change.id()))),
+            Event::Left(id, name) => tracing::info!("{name} ({:016x}) is no member any more", id.0),
+            Event::Configured(voters, learners) => {
+                let list = |ids: &BTreeSet<RaftId>| ids.iter().map(name).collect::<Vec<_>>();
+                let (voters, learners) = (list(voters).join(" "), list(learners).join(" "));
+                match learners.as_str() {
+                    "" => tracing::info!("voters are {voters}"),
+                    learners => tracing::info!("voters are {voters}; {learners} receive the log"),
+                }
             }
             Event::Readmitted => tracing::warn!("this server has caught up, and counts again"),
             Event::Restored(index) => {

@@ -26,6 +26,8 @@ pub mod demo;
 pub mod engine;
 #[cfg(feature = "serve")]
 pub mod gate;
+#[cfg(feature = "serve")]
+pub mod join;
 pub mod kv;
 pub mod lease;
 #[cfg(feature = "serve")]

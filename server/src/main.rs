@@ -44,10 +44,16 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");
-            ExitCode::FAILURE
+            match error.is::<server::Removed>() {
+                true => ExitCode::from(REMOVED),
+                false => ExitCode::FAILURE,
+            }
         }
     }
 }
+
+/// The status of a server that was removed from its cluster: to start it again is in vain.
+const REMOVED: u8 = 3;
 
 /// Reads the command line and the file that it names. The process ends if either is wrong.
 fn arguments() -> Arguments {

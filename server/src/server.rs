@@ -21,6 +21,7 @@ use crate::config::{Config, founding_id, listen_addresses, member_id};
 use crate::data_dir::{DataDir, Identity};
 use crate::engine::{self, Ended, Handle, Setup};
 use crate::gate::{Gate, Seldom};
+use crate::join;
 use crate::node::{Member, Node, Options, Start};
 use crate::peer::{Myself, Peers, Way};
 use crate::quota;
@@ -33,9 +34,11 @@ use crate::tls::{Files, Tls};
 /// # Errors
 /// Why it could not start, or had to end.
 pub async fn run(config: Config, until: impl Future<Output = ()>) -> anyhow::Result<()> {
-    let (wanted, retention) = (config.identity()?, config.retention()?);
+    let retention = config.retention()?;
     let client_tls = load(config.tls.for_clients(&config.listen_client_urls)?)?;
     let peer_tls = load(config.tls.for_peers(&config.listen_peer_urls)?)?;
+    let ways = join::Ways { clients: client_tls.as_deref(), peers: peer_tls.as_deref() };
+    let wanted = join::identity(&config, &ways).await?;
     let clients = listen("--listen-client-urls", &config.listen_client_urls).await?;
     let peers = listen("--listen-peer-urls", &config.listen_peer_urls).await?;
     let directory = DataDir::open(&config.data_dir(), &wanted)?;
@@ -46,6 +49,9 @@ pub async fn run(config: Config, until: impl Future<Output = ()>) -> anyhow::Res
     tokio::spawn(quota::run(started.handle.clone(), config.quota()));
     tokio::spawn(started.space.clone().watch(started.handle.clone()));
     tokio::spawn(started.handle.watches.clone().run());
+    if config.join.is_some() {
+        tokio::spawn(join::become_voter(started.handle.clone(), started.id));
+    }
     let serving = Clients {
         router: router(&config, &started),
         tls: client_tls,
@@ -69,7 +75,7 @@ struct Started {
 async fn start(config: &Config, directory: DataDir, way: Way) -> anyhow::Result<Started> {
     let incarnation = directory.incarnation()?;
     let DataDir { path, identity, is_new, storage, states, log, space } = directory;
-    let id = RaftId(member_id(&identity.token, &config.name, &identity.founders[&config.name]));
+    let id = identity.member_id()?;
     let member = Member {
         name: config.name.clone(),
         peer_urls: config.peer_urls(),
@@ -83,6 +89,7 @@ async fn start(config: &Config, directory: DataDir, way: Way) -> anyhow::Result<
         member,
         options: options(config),
         nonces: [getrandom::u64()?, getrandom::u64()?],
+        cluster: identity.joined()?,
         log,
     };
     let (node, first) =
@@ -99,9 +106,10 @@ async fn start(config: &Config, directory: DataDir, way: Way) -> anyhow::Result<
     let first = Write { stream: engine::STREAM, data: WriteData::Record(first) };
     storage.commit(vec![first]).await?;
     let (handle, seat) = engine::prepare();
-    let myself =
-        Myself { id, member: node.member().clone(), lineage: node.lineage().clone(), founding };
-    let outbox = Peers::start(myself, handle.clone(), way, &node.machine().members);
+    let (member, lineage) = (node.member().clone(), node.lineage().clone());
+    let Identity { token, founders, .. } = identity;
+    let myself = Myself { id, member, lineage, founding, token, founders };
+    let outbox = Peers::start(myself, handle.clone(), way, &node.addresses());
     let ended = seat.start(Setup { node, storage, states, outbox, founding })?;
     Ok(Started { id, handle, space, ended })
 }
@@ -183,10 +191,26 @@ async fn wait(mut started: Started, until: impl Future<Output = ()>) -> anyhow::
     }
 }
 
+/// The server was removed from its cluster: the process has a status of its own for it.
+#[derive(Debug)]
+pub struct Removed;
+
+impl std::fmt::Display for Removed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(
+            "this server was removed from its cluster, and will never take part again: to use the \
+             machine anew, add a member, and start it with an empty data directory",
+        )
+    }
+}
+
+impl std::error::Error for Removed {}
+
 fn end(how: Ended) -> anyhow::Result<()> {
     match how {
         Ended::Stopped => Ok(()),
         Ended::Disk(error) => Err(anyhow!("{error}")),
+        Ended::Removed => Err(Removed.into()),
         Ended::Refused(why) => Err(anyhow!("this server may not take part: {why}")),
     }
 }

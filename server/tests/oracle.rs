@@ -9,11 +9,15 @@
 mod oracle_scripts;
 mod support;
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use oracle_scripts::{Op, Side, compared, script};
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use seaworthy_server::proto::etcdserverpb as pb;
+use seaworthy_server::proto::etcdserverpb::cluster_client::ClusterClient;
 use seaworthy_server::proto::etcdserverpb::kv_client::KvClient;
+use seaworthy_server::proto::etcdserverpb::maintenance_client::MaintenanceClient;
 use support::{Cluster, etcdctl, has_program};
 
 fn has_etcd() -> bool {
@@ -231,6 +235,110 @@ fn three_servers_answer_as_etcd_does() {
     let (theirs, ours) = (Cluster::start("etcd", 1), Cluster::start_ours(3));
     compare_calls(&theirs, &ours);
     compare_scripts(&theirs, &ours, 100);
+}
+
+/// The answers to changes of members, one after the other, but for ids and ports.
+async fn change_members(cluster: &Cluster) -> Vec<String> {
+    let mut members = ClusterClient::new(cluster.channel(0));
+    let own = format!("http://127.0.0.1:{}", cluster.servers[0].peer_port);
+    let urls = |url: &str| vec![url.to_owned()];
+    let (mut answers, mut learner) = (Vec::new(), 0);
+    for (url, is_learner) in [
+        ("nonsense", true),
+        ("http://127.0.0.1", true),
+        ("http://127.0.0.1:1/path", true),
+        ("ftp://127.0.0.1:1", true),
+        (own.as_str(), false),
+        ("http://127.0.0.1:1", true),
+        ("http://127.0.0.1:1", true),
+        ("http://127.0.0.1:2", true),
+    ] {
+        // etcd makes an id of addresses and the second: in the next one it is another.
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+        let request = pb::MemberAddRequest { peer_ur_ls: urls(url), is_learner };
+        let added = members.member_add(request).await.map(|answer| answer.into_inner());
+        let id = added.as_ref().ok().and_then(|added| added.member.as_ref()).map(|m| m.id);
+        learner = id.unwrap_or(learner);
+        answers.push(told(cluster, added.map(|added| (added.member, added.members))));
+    }
+    let none = members.member_add(pb::MemberAddRequest::default()).await;
+    answers.push(told(cluster, none.map(|added| added.into_inner().members)));
+    let own_id = members.member_list(pb::MemberListRequest::default()).await.unwrap();
+    let own_id = own_id.into_inner().members.iter().find(|m| m.id != learner).unwrap().id;
+    for id in [7, learner, own_id] {
+        let promoted = members.member_promote(pb::MemberPromoteRequest { id }).await;
+        answers.push(told(cluster, promoted.map(|answer| answer.into_inner().members)));
+    }
+    // To a learner etcd 3.4 forgets at a change of its addresses that it is one.
+    for (id, url) in [(7, "http://127.0.0.1:3"), (learner, &own), (own_id, &own), (learner, "x")] {
+        let request = pb::MemberUpdateRequest { id, peer_ur_ls: urls(url) };
+        let updated = members.member_update(request).await;
+        answers.push(told(cluster, updated.map(|answer| answer.into_inner().members)));
+    }
+    for id in [7, own_id, learner, learner] {
+        let removed = members.member_remove(pb::MemberRemoveRequest { id }).await;
+        answers.push(told(cluster, removed.map(|answer| answer.into_inner().members)));
+    }
+    let mut leaders = MaintenanceClient::new(cluster.channel(0));
+    for target_id in [7, own_id] {
+        let moved = leaders.move_leader(pb::MoveLeaderRequest { target_id }).await;
+        answers.push(told(cluster, moved.map(|_| ())));
+    }
+    answers
+}
+
+/// An answer, without what is a cluster's own.
+fn told<T: Members>(cluster: &Cluster, answer: Result<T, tonic::Status>) -> String {
+    let (port, peer) = (cluster.servers[0].port, cluster.servers[0].peer_port);
+    let text = match answer {
+        Ok(answer) => answer.told(),
+        Err(status) => format!("{:?} {}", status.code(), status.message()),
+    };
+    text.replace(&port.to_string(), "PORT").replace(&peer.to_string(), "PEER")
+}
+
+trait Members {
+    fn told(&self) -> String;
+}
+
+impl Members for () {
+    fn told(&self) -> String {
+        "done".to_owned()
+    }
+}
+
+impl Members for pb::Member {
+    fn told(&self) -> String {
+        format!("{} {:?} {:?} {}", self.name, self.peer_ur_ls, self.client_ur_ls, self.is_learner)
+    }
+}
+
+/// In the order of their ids, which are random.
+impl Members for Vec<pb::Member> {
+    fn told(&self) -> String {
+        let mut all: Vec<String> = self.iter().map(Members::told).collect();
+        all.sort();
+        all.join("; ")
+    }
+}
+
+impl Members for (Option<pb::Member>, Vec<pb::Member>) {
+    fn told(&self) -> String {
+        format!("{:?} of {}", self.0.as_ref().map(Members::told), self.1.told())
+    }
+}
+
+#[test]
+fn members_are_changed_as_in_etcd() {
+    if !has_etcd() {
+        return;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let clusters = [Cluster::start("etcd", 1), Cluster::start_ours(1)];
+    let [theirs, ours] = clusters.each_ref().map(|c| runtime.block_on(change_members(c)));
+    for (place, (them, us)) in theirs.iter().zip(&ours).enumerate() {
+        assert_eq!(them, us, "answer {place}: etcd's, and ours");
+    }
 }
 
 /// Keys and values that shells, texts and limits have trouble with.

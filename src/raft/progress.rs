@@ -314,6 +314,11 @@ impl Progress {
         self.state = ProgressState::Probe { sent: false };
     }
 
+    /// Whether its last answer about its log was that it abstains.
+    pub fn abstains(&self) -> bool {
+        self.abstains
+    }
+
     /// How entries are sent, as one word.
     pub fn state_name(&self) -> &'static str {
         match self.state {

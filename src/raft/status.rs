@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::config::Config;
 use super::ids::{Index, LogId, RaftId, Term};
-use super::message::ReadContext;
+use super::message::{ReadContext, Round};
 use super::progress::Progress;
 use super::role::Role;
 use super::server::{Raft, Restored};
@@ -121,6 +121,15 @@ impl Raft {
             _ => None,
         };
         peers.into_iter().flatten().map(|(id, peer)| (*id, peer))
+    }
+
+    /// Whether this server leads, and has heard from another in the last `ticks`.
+    pub fn has_heard(&self, id: RaftId, ticks: u64) -> bool {
+        let mut peers = self.progress();
+        peers.any(|(peer, progress)| {
+            let has_answered = progress.acked > Round::default();
+            peer == id && has_answered && progress.last_heard + ticks > self.now
+        })
     }
 
     /// Reads that the leader was asked about.

@@ -228,7 +228,8 @@ impl RaftInvariants {
 
 /// The servers of a configuration, by the index of their nodes.
 fn members(config: &Config) -> Members {
-    let index = |id: &RaftId| usize::try_from(id.0).unwrap_or(usize::MAX).wrapping_sub(1);
+    // The bits above tell how often a node came back as another server (`seaworthy_server::simulated`).
+    let index = |id: &RaftId| usize::from(id.0 as u16).wrapping_sub(1);
     Members {
         voters: config.voters.iter().map(index).collect(),
         all: config.members().iter().map(index).collect(),

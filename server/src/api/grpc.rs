@@ -7,7 +7,7 @@ use tonic::{Request, Response, Status, async_trait};
 
 use super::{App, OVERHEAD_BYTES};
 use crate::proto::etcdserverpb as pb;
-use crate::proto::etcdserverpb::cluster_server::{Cluster, ClusterServer};
+use crate::proto::etcdserverpb::cluster_server::ClusterServer;
 use crate::proto::etcdserverpb::kv_server::{Kv, KvServer};
 use crate::proto::etcdserverpb::lease_server::LeaseServer;
 use crate::proto::etcdserverpb::maintenance_server::MaintenanceServer;
@@ -57,15 +57,5 @@ impl Kv for App {
         request: Request<pb::CompactionRequest>,
     ) -> Answer<pb::CompactionResponse> {
         self.compact(request.into_inner()).await.map(Response::new)
-    }
-}
-
-#[async_trait]
-impl Cluster for App {
-    async fn member_list(
-        &self,
-        request: Request<pb::MemberListRequest>,
-    ) -> Answer<pb::MemberListResponse> {
-        self.member_list(request.into_inner()).await.map(Response::new)
     }
 }

@@ -33,6 +33,11 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route("/v3/lease/leases", post(lease_leases))
         .route("/v3/kv/lease/leases", post(lease_leases))
         .route("/v3/cluster/member/list", post(member_list))
+        .route("/v3/cluster/member/add", post(member_add))
+        .route("/v3/cluster/member/remove", post(member_remove))
+        .route("/v3/cluster/member/update", post(member_update))
+        .route("/v3/cluster/member/promote", post(member_promote))
+        .route("/v3/maintenance/transfer-leadership", post(move_leader))
         .route("/v3/maintenance/status", post(status))
         .route("/v3/maintenance/alarm", post(alarm))
         .route("/v3/maintenance/defragment", post(defragment))
@@ -102,6 +107,26 @@ async fn defragment(State(app): Here, body: Bytes) -> Response {
         app.defragment().await
     };
     answer(done.await)
+}
+
+async fn member_add(State(app): Here, body: Bytes) -> Response {
+    answer(async { app.member_add(parse(&body)?).await }.await)
+}
+
+async fn member_remove(State(app): Here, body: Bytes) -> Response {
+    answer(async { app.member_remove(parse(&body)?).await }.await)
+}
+
+async fn member_update(State(app): Here, body: Bytes) -> Response {
+    answer(async { app.member_update(parse(&body)?).await }.await)
+}
+
+async fn member_promote(State(app): Here, body: Bytes) -> Response {
+    answer(async { app.member_promote(parse(&body)?).await }.await)
+}
+
+async fn move_leader(State(app): Here, body: Bytes) -> Response {
+    answer(async { app.move_leader(parse(&body)?).await }.await)
 }
 
 async fn status(State(app): Here, body: Bytes) -> Response {

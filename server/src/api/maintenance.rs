@@ -126,6 +126,13 @@ impl Maintenance for App {
         self.status().await.map(Response::new)
     }
 
+    async fn move_leader(
+        &self,
+        request: Request<pb::MoveLeaderRequest>,
+    ) -> Reply<pb::MoveLeaderResponse> {
+        self.move_leader(request.into_inner()).await.map(Response::new)
+    }
+
     async fn defragment(&self, _: Request<pb::DefragmentRequest>) -> Reply<pb::DefragmentResponse> {
         self.defragment().await.map(Response::new)
     }

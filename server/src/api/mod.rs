@@ -3,6 +3,7 @@
 //! The files here translate; `kv` and `node` decide on the meaning of a request. Every
 //! request for keys goes through [`App`], whichever way it came in.
 
+mod cluster;
 mod grpc;
 mod json;
 mod leader;
@@ -23,7 +24,7 @@ use tonic::Status;
 
 use crate::engine::Handle;
 use crate::kv::{self, Command, Response, Store};
-use crate::node::{Failure, Member, Reply, Request, View};
+use crate::node::{Failure, Reply, Request, View};
 use crate::proto::etcdserverpb as pb;
 use crate::quota::Quota;
 use crate::space::Space;
@@ -80,6 +81,7 @@ pub fn router(app: App) -> Router {
     let app = Arc::new(app);
     let json = json::routes().merge(stream::routes());
     let router = grpc::routes(&app).merge(json).merge(rest::routes()).merge(ops::routes());
+    let router = router.merge(cluster::routes());
     router.fallback(ops::not_found).with_state(app)
 }
 
@@ -134,20 +136,8 @@ impl App {
         }
     }
 
-    async fn member_list(&self, request: pb::MemberListRequest) -> Answer<pb::MemberListResponse> {
-        if request.linearizable {
-            self.state(false).await?;
-        }
-        let view = self.view().await?;
-        let members = view.members.iter().map(|(id, member)| member_of(*id, member)).collect();
-        let mut answer = pb::MemberListResponse { header: None, members };
-        // As in etcd, its header tells of no revision.
-        self.sign(&mut answer.header, view.status.hard_state.term);
-        Ok(answer)
-    }
-
     async fn status(&self) -> Answer<pb::StatusResponse> {
-        let View { status, store, .. } = *self.view().await?;
+        let View { status, store, roles, .. } = *self.view().await?;
         let term = status.hard_state.term;
         let size = store.size_bytes() as i64;
         let mut answer = pb::StatusResponse {
@@ -160,7 +150,7 @@ impl App {
             raft_applied_index: status.applied.0,
             errors: Vec::new(),
             db_size_in_use: size,
-            is_learner: false,
+            is_learner: roles.learners.contains(&self.id),
         };
         if status.leader.is_none() {
             answer.errors.push("etcdserver: no leader".to_owned());
@@ -234,16 +224,6 @@ impl App {
 
 /// The bytes that etcd counts beside the request itself: a header with an id, and two tags.
 const LOGGED_OVERHEAD_BYTES: usize = 17;
-
-fn member_of(id: RaftId, member: &Member) -> pb::Member {
-    pb::Member {
-        id: id.0,
-        name: member.name.clone(),
-        peer_ur_ls: member.peer_urls.clone(),
-        client_ur_ls: member.client_urls.clone(),
-        is_learner: false,
-    }
-}
 
 /// A refusal of the store, as gRPC has it.
 fn status(error: kv::Error) -> Status {

@@ -18,7 +18,6 @@ use crate::metrics;
 pub(super) fn routes() -> Router<Arc<App>> {
     Router::new()
         .route("/", get(page))
-        .route("/cluster", get(cluster))
         .route("/health", get(health))
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
@@ -32,47 +31,6 @@ type Here = State<Arc<App>>;
 async fn page() -> Response {
     let kind = HeaderValue::from_static("text/html; charset=utf-8");
     ([(CONTENT_TYPE, kind)], include_str!("page.html")).into_response()
-}
-
-/// The cluster as this server sees it. Only a leader knows how far the others are.
-async fn cluster(State(app): Here) -> Response {
-    let view = match app.view().await {
-        Ok(view) => view,
-        Err(error) => return refuse(&error),
-    };
-    let (status, store) = (view.status, view.store);
-    let leads = status.leader == Some(app.id);
-    let members = view.members.iter().map(|(id, member)| {
-        let index = match *id == app.id {
-            true => Some(status.durable.0),
-            false => view.matched.get(id).copied(),
-        };
-        let role = match status.leader {
-            Some(leader) if leader == *id => "leader",
-            Some(_) => "follower",
-            None => "no leader known",
-        };
-        serde_json::json!({
-            "id": format!("{:016x}", id.0), "name": member.name, "role": role, "index": index,
-            "peer_urls": member.peer_urls, "client_urls": member.client_urls,
-        })
-    });
-    let body = serde_json::json!({
-        "cluster": format!("{:016x}", app.node.cluster_id()),
-        "answered_by": view.members.get(&app.id).map(|member| &member.name),
-        "leads": leads,
-        "leader": status.leader.map(|id| format!("{:016x}", id.0)),
-        "term": status.hard_state.term.0,
-        "index": status.last.index.0,
-        "commit": status.commit.0,
-        "applied": status.applied.0,
-        "revision": store.revision(),
-        "keys": store.len(),
-        "versions": store.versions(),
-        "size_bytes": store.size_bytes(),
-        "members": members.collect::<Vec<_>>(),
-    });
-    json(StatusCode::OK, format!("{body}\n").into_bytes())
 }
 
 /// Whether this server can serve: it knows a leader, and a linearizable read works.

@@ -36,8 +36,19 @@ pub struct Hello {
 pub struct Refusal {
     /// For the people who run the server that is refused: both sides, and the remedy.
     pub why: String,
+    /// Whether the server that is refused may come back.
+    pub verdict: Verdict,
+}
+
+/// How final a refusal is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Verdict {
+    /// It may be listened to later.
+    NotNow,
     /// It can never take part as it is, and should stop.
-    pub is_final: bool,
+    Never,
+    /// It was removed from the cluster.
+    Removed,
 }
 
 impl Node {
@@ -46,7 +57,7 @@ impl Node {
     /// # Errors
     /// [`Refusal`], for the sender.
     pub fn admit(&mut self, founding: u64, hello: &Hello) -> Result<(), Refusal> {
-        let refuse = |why, is_final| Err(Refusal { why, is_final });
+        let refuse = |why, verdict| Err(Refusal { why, verdict });
         let (me, they) = (&self.member.name, &hello.member.name);
         let own = self.cluster().unwrap_or(0);
         let both_known = own != 0 && hello.cluster != 0;
@@ -55,20 +66,28 @@ impl Node {
             false => founding != hello.founding,
         };
         if is_foreign {
-            return refuse(foreign(me, own, founding, they, hello), false);
+            return refuse(foreign(me, own, founding, they, hello), Verdict::NotNow);
         }
         if hello.to != self.me {
             let wanted = self.machine.members.get(&hello.to).map_or("another", |m| &m.name);
-            return refuse(format!("this address reaches {me}, and not {wanted}"), false);
+            return refuse(format!("this address reaches {me}, and not {wanted}"), Verdict::NotNow);
         }
+        if self.has_left(hello.from) {
+            let why = format!("{they} was removed from cluster {own:016x}");
+            return refuse(why, Verdict::Removed);
+        }
+        // Only servers that were added know the cluster's identity, and how: this one's log does not
+        // tell of it yet.
+        let is_newer = both_known && !self.machine.members.contains_key(&hello.from);
         // Guard: other data, or older data, than it took part with: it has lost its promises.
-        if let Beginning::Refused(why) =
-            beginning(&self.machine, hello.from, &hello.member, &hello.lineage)
+        if !is_newer
+            && let Beginning::Refused(why) =
+                beginning(&self.machine, hello.from, &hello.member, &hello.lineage)
         {
-            return refuse(why, true);
+            return refuse(why, Verdict::Never);
         }
         if let Some(why) = self.newer_in_log(hello) {
-            return refuse(why, true);
+            return refuse(why, Verdict::Never);
         }
         // Guard: of two processes that live on copies of one directory, one is listened to.
         let trusts = mutant::is(Mutant::TrustEmptied) || mutant::is(Mutant::TrustOlder);
@@ -82,8 +101,10 @@ impl Node {
                  of them, and give each server a directory of its own",
                 known.member.life, hello.member.life
             );
-            return refuse(why, true);
+            return refuse(why, Verdict::Never);
         }
+        // It may have moved since the log was written.
+        self.members_changed |= self.contacts.get(&hello.from) != Some(hello);
         self.contacts.insert(hello.from, hello.clone());
         Ok(())
     }

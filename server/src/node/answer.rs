@@ -8,7 +8,17 @@
 use prost::Message;
 use serde::{Deserialize, Serialize};
 
+use super::members::NotChanged;
 use crate::kv::{Error, Response};
+
+/// The outcome of a write.
+#[derive(Debug, PartialEq)]
+pub(super) enum Outcome {
+    /// Of a command for the store.
+    Store(Result<Response, Error>),
+    /// Of a change of members.
+    Members(Result<(), NotChanged>),
+}
 
 /// A larger answer is not kept: sessions are in memory, and in every snapshot.
 const MAX_BYTES: usize = 256;
@@ -21,13 +31,20 @@ const ERROR: u8 = 5;
 const LEASE_GRANT: u8 = 6;
 const LEASE_REVOKE: u8 = 7;
 const ALARM: u8 = 8;
+const MEMBERS: u8 = 9;
 
 /// The answer to a write, if it is small.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Answer(Option<Vec<u8>>);
 
 impl Answer {
-    pub(super) fn of(result: &Result<Response, Error>) -> Answer {
+    pub(super) fn of(outcome: &Outcome) -> Answer {
+        let result = match outcome {
+            Outcome::Store(result) => result,
+            Outcome::Members(result) => {
+                return Answer(postcard::to_extend(result, vec![MEMBERS]).ok());
+            }
+        };
         Answer(match result {
             Ok(Response::Put(answer)) => small(PUT, answer),
             Ok(Response::DeleteRange(answer)) => small(DELETE_RANGE, answer),
@@ -41,9 +58,10 @@ impl Answer {
     }
 
     /// The answer; `None` if it was too large.
-    pub(super) fn result(&self) -> Option<Result<Response, Error>> {
+    pub(super) fn result(&self) -> Option<Outcome> {
         let (kind, bytes) = self.0.as_deref()?.split_first()?;
-        Some(match *kind {
+        Some(Outcome::Store(match *kind {
+            MEMBERS => return postcard::from_bytes(bytes).ok().map(Outcome::Members),
             PUT => Ok(Response::Put(Message::decode(bytes).ok()?)),
             DELETE_RANGE => Ok(Response::DeleteRange(Message::decode(bytes).ok()?)),
             TXN => Ok(Response::Txn(Message::decode(bytes).ok()?)),
@@ -53,7 +71,7 @@ impl Answer {
             ALARM => Ok(Response::Alarm(Message::decode(bytes).ok()?)),
             ERROR => Err(postcard::from_bytes(bytes).ok()?),
             _ => return None,
-        })
+        }))
     }
 }
 
@@ -74,10 +92,14 @@ mod tests {
     use super::*;
     use crate::proto::{etcdserverpb as pb, mvccpb};
 
-    fn kept(result: Result<Response, Error>) -> Option<Result<Response, Error>> {
-        let bytes = postcard::to_allocvec(&Answer::of(&result)).unwrap();
+    fn kept(result: Result<Response, Error>) -> Option<Outcome> {
+        kept_outcome(Outcome::Store(result))
+    }
+
+    fn kept_outcome(outcome: Outcome) -> Option<Outcome> {
+        let bytes = postcard::to_allocvec(&Answer::of(&outcome)).unwrap();
         let kept = postcard::from_bytes::<Answer>(&bytes).unwrap().result();
-        assert!(kept.as_ref().is_none_or(|kept| *kept == result));
+        assert!(kept.as_ref().is_none_or(|kept| *kept == outcome));
         kept
     }
 
@@ -99,5 +121,8 @@ mod tests {
         assert!(kept(Ok(Response::LeaseRevoke(Default::default()))).is_some());
         assert!(kept(Ok(Response::Alarm(Default::default()))).is_some());
         assert!(kept(Err(Error::Compacted)).is_some());
+        for outcome in [Ok(()), Err(NotChanged::NotInSync)] {
+            assert!(kept_outcome(Outcome::Members(outcome)).is_some());
+        }
     }
 }

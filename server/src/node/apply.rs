@@ -1,14 +1,16 @@
 //! The effects of the log's entries.
 
 use seaworthy::raft::{
-    ClientId, CommandStatus, Entry, Index, Payload, ProposeError, RaftId, Sequence,
+    ClientId, Command as Logged, CommandStatus, Entry, Index, Payload, ProposeError, RaftId,
+    Sequence,
 };
 
-use super::answer::Answer;
+use super::answer::{Answer, Outcome};
 use super::envelope::{Envelope, Open, Write};
 use super::lineage::Lineage;
 use super::machine::{Machine, Member};
-use super::{Effect, Event, Failure, Node, Reply};
+use super::members::{Change, Proposal};
+use super::{Effect, Event, Failure, Node, Reply, Token};
 use crate::kv::Command;
 use crate::mutant::{self, Mutant};
 
@@ -26,7 +28,7 @@ impl Node {
             if self.proposed.contains(&key) || self.is_applied(&envelope) {
                 continue;
             }
-            match self.raft.propose(command.clone()) {
+            match self.raft.propose(self.complete(&envelope, &command)) {
                 Ok(_) => {
                     self.proposed.insert(key);
                 }
@@ -55,7 +57,11 @@ impl Node {
     /// Carries out one committed entry.
     pub(super) fn apply(&mut self, entry: &Entry) {
         self.applied_term = entry.id.term;
-        let Payload::Command(command) = &entry.payload else { return };
+        let command = match &entry.payload {
+            Payload::Command(command) => command,
+            Payload::Config(config) => return self.apply_config(config),
+            Payload::Noop => return,
+        };
         let bytes = command.as_bytes();
         self.applied_bytes += bytes.len() as u64;
         self.space.log_bytes += bytes.len() as u64;
@@ -73,30 +79,53 @@ impl Node {
         let (client, number) = (ClientId(write.session), Sequence(write.number));
         let sessions = &mut self.machine.sessions;
         let outcome = sessions.check(client, number, Sequence(write.floor), entry.id.index);
-        let answer = match outcome {
+        let outcome = match outcome {
             // Guard: only a new command is applied.
             CommandStatus::New => {
-                let command = Command::decode(write.command);
-                let command = command.expect("the log holds a command of a later version");
-                let answer = self.machine.store.apply(&command);
-                if answer.is_ok() {
-                    self.follow_lease(&command);
-                }
-                self.machine.sessions.record(client, number, Answer::of(&answer));
-                Reply::Done(entry.id.term, answer)
+                let outcome = self.carry_out_write(write);
+                self.machine.sessions.record(client, number, Answer::of(&outcome));
+                Some(outcome)
             }
             // Guard: whether it was applied before its session ended, no state can tell.
-            CommandStatus::Expired => Reply::Failed(Failure::SessionLost),
+            CommandStatus::Expired => None,
             CommandStatus::Repeated(_) | CommandStatus::Settled | CommandStatus::TooFarAhead => {
                 return;
             }
         };
         if write.origin == self.me && self.client.session == Some(write.session) {
-            if let Some(token) = self.client.complete(write.number) {
-                self.reply(token, answer);
+            if let Some(done) = self.client.complete(write.number) {
+                self.answer_write(done, outcome, Failure::SessionLost);
             }
         } else if self.raft.is_leader() {
             self.hints.insert(write.origin, entry.id);
+        }
+    }
+
+    fn carry_out_write(&mut self, write: &Write<'_>) -> Outcome {
+        if let Some(proposal) = Proposal::decode(write.command) {
+            return Outcome::Members(self.apply_change(&proposal));
+        }
+        let command = Command::decode(write.command);
+        let command = command.expect("the log holds a command of a later version");
+        let answer = self.machine.store.apply(&command);
+        if answer.is_ok() {
+            self.follow_lease(&command);
+        }
+        Outcome::Store(answer)
+    }
+
+    /// Answers the client that asked for a write; `without` is the answer if there is no outcome.
+    fn answer_write(&mut self, done: (Token, Logged), outcome: Option<Outcome>, without: Failure) {
+        let (token, command) = done;
+        let term = self.applied_term;
+        match outcome {
+            None => self.reply(token, Reply::Failed(without)),
+            Some(Outcome::Store(answer)) => self.reply(token, Reply::Done(term, answer)),
+            Some(Outcome::Members(Err(why))) => self.reply(token, Reply::Members(term, Err(why))),
+            Some(Outcome::Members(Ok(()))) => match change_in(&command) {
+                Some(change) => self.settle(token, &change),
+                None => self.reply(token, Reply::Members(term, Ok(self.roster()))),
+            },
         }
     }
 
@@ -111,6 +140,8 @@ impl Node {
         let is_this_life = id == self.me && member.nonce == self.member.nonce;
         match beginning(&self.machine, id, &member, &lineage) {
             Beginning::Known => return,
+            // It has left, which it hears in its place.
+            Beginning::Refused(_) if !self.machine.members.contains_key(&id) => return,
             // A refusal of another life of this server has been heard there.
             Beginning::Refused(why) if is_this_life => {
                 return self.effects.push(Effect::Event(Event::Superseded(why)));
@@ -121,6 +152,7 @@ impl Node {
         let session = self.machine.sessions.open(entry.id.index).0;
         let member = Member { session, ..member };
         self.machine.members.insert(id, member.clone());
+        self.members_changed = true;
         if is_this_life {
             self.begin_session(session);
         } else if id == self.me
@@ -163,6 +195,7 @@ impl Node {
     pub(super) fn restore(&mut self, index: Index, data: &[u8]) {
         self.machine = Machine::decode(data).expect("a server of this cluster wrote the snapshot");
         self.effects.push(Effect::Event(Event::Restored(index.0)));
+        self.members_changed = true;
         self.remember_cluster();
         let Some(session) = self.client.session else {
             // The entry that accepted this life may be in the snapshot alone.
@@ -176,13 +209,17 @@ impl Node {
                 Some(CommandStatus::Repeated(answer)) => answer.result(),
                 Some(_) => None,
             };
-            let lost = Reply::Failed(Failure::AnswerLost);
-            let reply = result.map_or(lost, |result| Reply::Done(self.raft.term(), result));
-            if let Some(token) = self.client.complete(number) {
-                self.reply(token, reply);
+            if let Some(done) = self.client.complete(number) {
+                self.answer_write(done, result, Failure::AnswerLost);
             }
         }
     }
+}
+
+/// The change of members that a write asked for.
+fn change_in(command: &Logged) -> Option<Change> {
+    let Envelope::Write(write) = Envelope::decode(command.as_bytes())? else { return None };
+    Proposal::decode(write.command).map(|proposal| proposal.change)
 }
 
 /// The decision on a server that begins a life.

@@ -8,6 +8,7 @@ use seaworthy::time::Time;
 
 use super::envelope::Write;
 use super::machine::SESSION_WINDOW;
+use super::members::Proposal;
 use super::{Effect, Failure, Node, Reply, Request, Token};
 
 /// A write or read that got no answer goes out again after this long, in milliseconds; a
@@ -92,10 +93,10 @@ impl Client {
     }
 
     /// Takes out the write with this number, if it still waits.
-    pub(super) fn complete(&mut self, number: u64) -> Option<Token> {
+    pub(super) fn complete(&mut self, number: u64) -> Option<(Token, Command)> {
         let done = self.pending.remove(&number)?;
         self.pending_bytes -= done.command.as_bytes().len();
-        Some(done.token)
+        Some((done.token, done.command))
     }
 
     pub(super) fn pending_numbers(&self) -> Vec<u64> {
@@ -144,7 +145,9 @@ impl Client {
         let mut failed: Vec<Token> = Vec::new();
         let late: Vec<u64> =
             self.pending.iter().filter(|(_, p)| p.deadline <= now).map(|(n, _)| *n).collect();
-        failed.extend(late.into_iter().filter_map(|number| self.complete(number)));
+        failed.extend(
+            late.into_iter().filter_map(|number| self.complete(number)).map(|(token, _)| token),
+        );
         while let Some((token, bytes, _)) = self.queued.pop_front_if(|(.., at)| *at <= now) {
             self.queued_bytes -= bytes.len();
             failed.push(token);
@@ -181,6 +184,11 @@ impl Node {
             }
             Request::ReadLocal => self.show(token),
             Request::Lease(lease, question) => self.ask_leader(token, lease, question),
+            Request::Change(change) => {
+                let proposal = Proposal { change, seen: None };
+                self.ask(token, Request::Write(proposal.encode()));
+            }
+            Request::MoveLeader(to) => self.move_leader(token, to),
             Request::Inspect => self.reply(token, Reply::View(Box::new(self.view()))),
         }
     }

@@ -34,6 +34,7 @@ impl Node {
         self.propose_ends();
         self.confirm_reads();
         self.answer_questions();
+        self.steer();
         loop {
             let ready = self.raft.ready();
             if ready.is_empty() {
@@ -45,6 +46,7 @@ impl Node {
             self.propose_ends();
             self.confirm_reads();
             self.answer_questions();
+            self.steer();
         }
         if std::mem::take(&mut self.standing_changed) {
             let ticket = self.next_ticket();
@@ -63,8 +65,11 @@ impl Node {
         }
         self.set_check();
         self.notice_leader();
+        self.end_waits();
+        self.tell_members();
         self.freeze();
         self.finish_stop();
+        self.finish_leaving();
     }
 
     fn carry_out(&mut self, ready: Ready, outbox: &mut BTreeMap<RaftId, Parcel>) {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::answer::Answer;
 use super::lineage::Life;
+use super::members::Roles;
 use super::record::Written;
 use crate::kv::Store;
 
@@ -40,6 +41,11 @@ impl Member {
     pub(super) fn life(&self) -> Life {
         Life { number: self.life, nonce: self.nonce }
     }
+
+    /// Whether it ever took part.
+    pub fn has_started(&self) -> bool {
+        self.incarnation != 0
+    }
 }
 
 /// The replicated state, the same on every server.
@@ -51,6 +57,8 @@ pub struct Machine {
     pub cluster: Option<u64>,
     /// The members, by id.
     pub members: BTreeMap<RaftId, Member>,
+    /// Who of them does not vote, or is to leave; and who has left.
+    pub roles: Roles,
     /// The sessions, by which a repeated write happens once: for each, its answer.
     pub(super) sessions: Sessions<Answer>,
 }
@@ -67,24 +75,27 @@ pub struct Frozen {
 struct Head {
     cluster: Option<u64>,
     members: BTreeMap<RaftId, Member>,
+    roles: Roles,
     sessions: Sessions<Answer>,
 }
 
 impl Machine {
     /// The state before the first entry: `members` began the cluster.
     pub fn genesis(members: BTreeMap<RaftId, Member>) -> Machine {
+        let roles = Roles { configured: members.keys().copied().collect(), ..Roles::default() };
         Machine {
             store: Store::default(),
             cluster: None,
             members,
+            roles,
             sessions: Sessions::new(MAX_SESSIONS, SESSION_WINDOW),
         }
     }
 
     /// Appends the whole state: the length of the head, the head, the store.
     fn encode(&self, out: &mut Vec<u8>) {
-        let (cluster, members) = (self.cluster, self.members.clone());
-        let head = Head { cluster, members, sessions: self.sessions.clone() };
+        let Machine { store: _, cluster, members, roles, sessions } = self.clone();
+        let head = Head { cluster, members, roles, sessions };
         let head = postcard::to_allocvec(&head).expect("plain data");
         out.extend_from_slice(&(head.len() as u64).to_le_bytes());
         out.extend_from_slice(&head);
@@ -96,8 +107,8 @@ impl Machine {
         let (len, rest) = bytes.split_first_chunk::<8>()?;
         let (head, store) =
             rest.split_at_checked(usize::try_from(u64::from_le_bytes(*len)).ok()?)?;
-        let Head { cluster, members, sessions } = postcard::from_bytes(head).ok()?;
-        Some(Machine { store: Store::decode(store)?, cluster, members, sessions })
+        let Head { cluster, members, roles, sessions } = postcard::from_bytes(head).ok()?;
+        Some(Machine { store: Store::decode(store)?, cluster, members, roles, sessions })
     }
 }
 

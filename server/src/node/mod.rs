@@ -24,8 +24,9 @@
 //! # The files
 //!
 //! `admit` decides who is listened to, by `lineage`; `client` holds writes and reads that wait,
-//! `lease` questions about leases; `space` what happens on a full disk; `flush` the end of a turn, when the core's wishes become
-//! effects; `apply` carries out entries of the log, `answer` keeps their results for a retry;
+//! `lease` questions about leases; `space` what happens on a full disk; `flush` the end of a turn,
+//! when the core's wishes become effects; `members` decides on members that come and go, and `steer`
+//! has the core follow; `apply` carries out entries of the log, `answer` keeps their results for a retry;
 //! `machine` the replicated state; `envelope`, `record` and `wire` are the bytes in the log, on
 //! disk and between servers.
 
@@ -40,9 +41,13 @@ mod lease;
 mod lease_tests;
 mod lineage;
 mod machine;
+mod members;
+#[cfg(test)]
+mod members_tests;
 mod record;
 mod space;
 mod start;
+mod steer;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -54,13 +59,15 @@ use seaworthy::raft::{Command, LogId, PersistId, Raft, RaftId, Status, Term};
 use seaworthy::storage::Log;
 use seaworthy::time::Time;
 
-pub use self::admit::{Hello, Refusal};
+pub use self::admit::{Hello, Refusal, Verdict};
 use self::client::Client;
 pub use self::lease::Question;
 pub use self::lineage::{Life, Lineage};
 pub use self::machine::{Frozen, Machine, Member};
+pub use self::members::{Change, NotChanged, Roles};
 pub use self::record::{Checkpoint, Written, state_before};
 pub use self::start::{Start, StartError};
+pub use self::steer::Roster;
 pub use self::wire::{Class, votes};
 use crate::kv;
 
@@ -102,6 +109,10 @@ pub enum Request {
     ReadLocal,
     /// To ask the leader about a lease.
     Lease(i64, Question),
+    /// To change the members.
+    Change(Change),
+    /// To hand the leadership to a member, if this server leads.
+    MoveLeader(RaftId),
     /// To see the server itself.
     Inspect,
 }
@@ -115,6 +126,8 @@ pub enum Reply {
     State(Term, kv::Store),
     /// How long the lease has, as its leader answered; `None` if there is none of this id.
     Lease(Term, Option<Duration>),
+    /// The members after a change, or why there was none.
+    Members(Term, Result<Roster, NotChanged>),
     /// The server.
     View(Box<View>),
     /// It was not done, or it is not known whether it was.
@@ -134,6 +147,8 @@ pub struct View {
     pub store: kv::Store,
     /// The members.
     pub members: BTreeMap<RaftId, Member>,
+    /// Who of them does not vote, or is to leave.
+    pub roles: Roles,
 }
 
 /// Why there is no answer.
@@ -167,10 +182,14 @@ pub enum Effect {
     /// Encodes the state in another thread, makes it durable beside the log, and returns it as
     /// [`Input::Written`].
     Freeze(Box<Frozen>),
+    /// From now on these are the other servers, and this is how they are reached.
+    Members(BTreeMap<RaftId, Member>),
     /// Tells people.
     Event(Event),
     /// The node is ready to stop: another server leads, or none can.
     Stopped,
+    /// This server has left the cluster, and has nothing more to do.
+    Removed,
 }
 
 /// The events that people should hear of.
@@ -182,6 +201,12 @@ pub enum Event {
     Cluster(u64),
     /// A server took part for the first time in a life.
     Joined(RaftId, Box<Member>),
+    /// The members are to change.
+    Changed(Box<Change>),
+    /// A member has left, and this was its name.
+    Left(RaftId, String),
+    /// These servers vote, and these receive the log only.
+    Configured(BTreeSet<RaftId>, BTreeSet<RaftId>),
     /// This server had lost something, has caught up, and is counted again.
     Readmitted,
     /// The state came from another server, in the place of log entries.
@@ -259,6 +284,11 @@ pub struct Node {
     standing: record::Standing,
     standing_changed: bool,
     stopping: Option<Time>,
+    /// Requests that wait for a configuration or a leader.
+    settling: Vec<steer::Settling>,
+    members_changed: bool,
+    /// When this server learnt that it has left.
+    left_at: Option<Time>,
     contacts: admit::Contacts,
     effects: Vec<Effect>,
 }
@@ -289,7 +319,8 @@ impl Node {
     /// When something happens by itself.
     pub fn deadline(&self) -> Time {
         let raft = Time::from_millis(self.ticked_ms + self.raft.ticks_until_due().max(1));
-        raft.min(self.client.deadline()).min(self.leases.deadline())
+        let client = self.client.deadline().min(self.settling_deadline());
+        raft.min(client).min(self.leases.deadline())
     }
 
     /// The identity of the cluster, if it is known: also before the log is applied.
@@ -310,6 +341,7 @@ impl Node {
             waiting_writes: self.client.waiting_writes(),
             store: self.machine.store.clone(),
             members: self.machine.members.clone(),
+            roles: self.machine.roles.clone(),
         }
     }
 
@@ -346,6 +378,7 @@ impl Node {
     /// Hands leadership over, if there is a server to take it.
     fn stop(&mut self) {
         self.client.fail_all(Failure::Stopping, &mut self.effects);
+        self.fail_settling();
         for token in self.leases.fail_all() {
             self.reply(token, Reply::Failed(Failure::Stopping));
         }

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::lineage::Lineage;
 
-const FORMAT: u8 = 3;
+const FORMAT: u8 = 4;
 
 /// The facts that a node must remember of itself besides the core's state.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

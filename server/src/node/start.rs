@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use seaworthy::raft::{Config, Options as RaftOptions, Raft, RaftId};
+use seaworthy::raft::{Config, Options as RaftOptions, Payload, Raft, RaftId, Restored};
 use seaworthy::storage::Log;
 use seaworthy::time::Time;
 
@@ -19,7 +19,7 @@ use super::{Node, Options, Ticket};
 pub struct Start {
     /// Who it is.
     pub id: RaftId,
-    /// The servers that began the cluster, itself included.
+    /// The servers that began the cluster; without this one if it was added later.
     pub founders: BTreeMap<RaftId, Member>,
     /// How it is reached, and the incarnation of its data. Its life is counted here.
     pub member: Member,
@@ -27,6 +27,8 @@ pub struct Start {
     pub options: Options,
     /// Fresh random numbers: for this life, and for the cluster, if it has no identity.
     pub nonces: [u64; 2],
+    /// The cluster that this server was added to; `None` if it is one of the founders.
+    pub cluster: Option<u64>,
     /// The log as storage held it.
     pub log: Log,
 }
@@ -52,14 +54,15 @@ impl Node {
     /// If the log was written by another version; or if something durable is missing, and
     /// the other servers are no quorum that could bring it back.
     pub fn start(start: Start) -> Result<(Node, Vec<u8>), StartError> {
-        let Start { id, founders, mut member, options, nonces: [nonce, cluster], log } = start;
+        let Start { id, founders, mut member, options, nonces: [nonce, cluster], .. } = start;
+        let log = start.log;
         let (restored, mut standing) = record::decode(&log).map_err(StartError)?;
         standing.abstains |= log.lost.is_some();
         member.life = standing.lineage.begin(nonce).number;
         member.nonce = nonce;
-        let voters = founders.keys().copied();
-        let config = Config::of_voters(voters);
-        if standing.abstains && config.voters.len() < 3 {
+        standing.cluster = standing.cluster.or(start.cluster);
+        let config = Config::of_voters(founders.keys().copied());
+        if standing.abstains && newest(&restored, &config).voters.len() < 3 {
             let why = log.lost.unwrap_or_else(|| "it had lost data before".to_owned());
             return Err(StartError(alone(&why)));
         }
@@ -98,6 +101,9 @@ impl Node {
             standing,
             standing_changed: false,
             stopping: None,
+            settling: Vec::new(),
+            members_changed: true,
+            left_at: None,
             contacts: Default::default(),
             effects: Vec::new(),
         };
@@ -123,6 +129,16 @@ impl Node {
     pub fn lineage(&self) -> &Lineage {
         &self.standing.lineage
     }
+}
+
+/// The configuration in force at the end of a stored log that began with `initial`.
+fn newest<'a>(restored: &'a Restored, initial: &'a Config) -> &'a Config {
+    let mut entries = restored.entries.iter().rev();
+    let last = entries.find_map(|entry| match &entry.payload {
+        Payload::Config(config) => Some(&**config),
+        _ => None,
+    });
+    last.or(restored.base_config.as_deref()).unwrap_or(initial)
 }
 
 fn raft_options(options: &Options, standing: &Standing) -> RaftOptions {

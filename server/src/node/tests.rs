@@ -31,7 +31,9 @@ pub(super) struct Host {
     held: Vec<(Ticket, RaftId, Vec<u8>)>,
     durable: Ticket,
     life: u64,
-    refused: Option<String>,
+    pub(super) refused: Option<String>,
+    /// It was removed, and has stopped by itself.
+    pub(super) has_left: bool,
 }
 
 enum Write {
@@ -51,6 +53,10 @@ pub(super) struct World {
     pub(super) replies: BTreeMap<Token, Reply>,
     next_token: u64,
     options: Options,
+    /// The servers that began the cluster.
+    founders: BTreeSet<RaftId>,
+    /// The cluster, for servers that were added.
+    cluster: Option<u64>,
 }
 
 const DISK: Duration = Duration::from_millis(2);
@@ -71,34 +77,47 @@ impl World {
             replies: BTreeMap::new(),
             next_token: 0,
             options,
+            founders: (0..count).map(id).collect(),
+            cluster: None,
         };
-        for n in 0..count {
-            let host = Host {
-                node: None,
-                incarnation: 1000 + n,
-                since: Time::ZERO,
-                disk: Log::default(),
-                unflushed: Vec::new(),
-                held: Vec::new(),
-                durable: Ticket(0),
-                life: 0,
-                refused: None,
-            };
-            world.hosts.insert(id(n), host);
-        }
+        (0..count).for_each(|n| world.add_host(n));
         (0..count).for_each(|n| world.start(id(n)));
         world
     }
 
+    fn add_host(&mut self, n: u64) {
+        let host = Host {
+            node: None,
+            incarnation: 1000 + n,
+            since: Time::ZERO,
+            disk: Log::default(),
+            unflushed: Vec::new(),
+            held: Vec::new(),
+            durable: Ticket(0),
+            life: 0,
+            refused: None,
+            has_left: false,
+        };
+        self.hosts.insert(id(n), host);
+    }
+
+    /// Starts a server that the cluster was told of.
+    pub(super) fn join(&mut self, n: u64) {
+        self.cluster = self.hosts.values().find_map(|host| host.node.as_ref()?.cluster());
+        self.add_host(n);
+        self.start(id(n));
+    }
+
     pub(super) fn start(&mut self, id: RaftId) {
         let member = |n: &RaftId| Member { name: format!("n{}", n.0), ..Member::default() };
-        let founders = self.hosts.keys().map(|n| (*n, member(n))).collect();
+        let founders = self.founders.iter().map(|n| (*n, member(n))).collect();
+        let cluster = self.cluster.filter(|_| !self.founders.contains(&id));
         let nonces = [self.rng.next_u64(), self.rng.next_u64()];
         let (now, options) = (self.now, self.options);
         let host = self.hosts.get_mut(&id).unwrap();
         let member = Member { incarnation: host.incarnation, ..member(&id) };
         let log = host.disk.clone();
-        let start = Start { id, founders, member, options, nonces, log };
+        let start = Start { id, founders, member, options, nonces, cluster, log };
         let (node, first) = Node::start(start).unwrap();
         host.disk.records.push(first);
         (host.node, host.since, host.life) = (Some(node), now, host.life + 1);
@@ -119,7 +138,8 @@ impl World {
 
     fn step(&mut self, id: RaftId, input: Input) {
         let now = self.now;
-        let host = self.hosts.get_mut(&id).unwrap();
+        // A server may be told of before it is there.
+        let Some(host) = self.hosts.get_mut(&id) else { return };
         let since = host.since;
         if let Some(node) = &mut host.node {
             node.step(Time::ZERO + (now - since), input);
@@ -159,7 +179,11 @@ impl World {
                     (host.refused, host.node) = (Some(why), None);
                     return;
                 }
-                Effect::Event(_) | Effect::Stopped => {}
+                Effect::Removed => {
+                    (host.has_left, host.node) = (true, None);
+                    return;
+                }
+                Effect::Event(_) | Effect::Members(_) | Effect::Stopped => {}
             }
         }
     }
@@ -216,7 +240,7 @@ impl World {
     }
 
     /// Appends to the counter of how often `key` was written: its version tells.
-    fn put(&mut self, id: RaftId, key: &str) -> Token {
+    pub(super) fn put(&mut self, id: RaftId, key: &str) -> Token {
         let (key, value) = (Bytes::from(key.to_owned()), Bytes::from_static(b"v"));
         let mut bytes = Vec::new();
         Command::Put(pb::PutRequest { key, value, ..Default::default() }).encode(&mut bytes);

@@ -11,9 +11,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 
+use super::introduction::NEWCOMER;
 use super::{MAGIC, Shared, VERSION, Welcome, frame};
 use crate::gate::Place;
-use crate::node::{Hello, Refusal};
+use crate::node::{Hello, Refusal, Verdict};
 use crate::tls::{self, Stream};
 
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -128,11 +129,16 @@ async fn greeted(shared: &Shared, stream: &mut Stream) -> io::Result<Option<Hell
              use the same version of the program, or one between both, on all servers",
             shared.myself.member.name
         );
-        let no = Welcome::No(own(shared.myself.id), Refusal { why, is_final: false });
+        let no = Welcome::No(own(shared.myself.id), Refusal { why, verdict: Verdict::NotNow });
         frame::put_value(stream, &no).await?;
         return Ok(None);
     }
     let (_, hello): (bool, Hello) = frame::take_value(stream).await?;
+    if hello.from == NEWCOMER {
+        let introduced = Welcome::Introduced(shared.introduction().await);
+        frame::put_value(stream, &introduced).await?;
+        return Ok(None);
+    }
     // This server looks at its own address.
     if hello.from == shared.myself.id && hello.member.nonce == shared.myself.member.nonce {
         frame::put_value(stream, &Welcome::Yes(own(hello.from))).await?;

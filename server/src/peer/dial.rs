@@ -15,8 +15,8 @@ use tokio::time::{sleep, timeout};
 use super::lane::{Address, LaneEnd};
 use super::{MAGIC, Shared, VERSION, Welcome, frame};
 use crate::config::{has_tls, host_and_port};
-use crate::node::{Class, Hello, Refusal};
-use crate::tls::{self, Stream};
+use crate::node::{Class, Hello, Refusal, Verdict};
+use crate::tls::{self, Stream, Tls};
 
 const PATIENCE: Duration = Duration::from_secs(3);
 const FIRST_WAIT: Duration = Duration::from_millis(50);
@@ -74,8 +74,8 @@ pub(super) async fn keep_connected(
             }
             told = text;
         }
-        if let Trouble::Refused(who, Refusal { why, is_final: true }) = trouble {
-            shared.node.refused(format!("{who} refuses it: {why}")).await;
+        if let Trouble::Refused(who, refusal) = trouble {
+            shared.node.refused(&who, refusal).await;
         }
         // Another address may work at once.
         tokio::select! {
@@ -135,7 +135,7 @@ async fn connect(
     let mut last = Trouble::Io("cannot connect".to_owned(), none);
     for url in &address.urls {
         let hello = shared.hello(to);
-        let greeted = timeout(PATIENCE, greet(shared, url, &hello, class));
+        let greeted = timeout(PATIENCE, greet(shared.tls.as_deref(), url, &hello, class));
         let greeted = greeted.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
         match greeted {
             Err(error) => last = Trouble::Io(format!("cannot connect to {url}"), error),
@@ -146,7 +146,8 @@ async fn connect(
                     Ok(()) => return Ok(stream),
                     // It is for the other side to stop.
                     Err(refusal) => {
-                        last = Trouble::Refused(who, Refusal { is_final: false, ..refusal });
+                        let refusal = Refusal { verdict: Verdict::NotNow, ..refusal };
+                        last = Trouble::Refused(who, refusal);
                     }
                 }
             }
@@ -155,12 +156,12 @@ async fn connect(
             {
                 let (why, who) =
                     (elsewhere(shared, url, &answer, &address.name), answer.member.name);
-                last = Trouble::Refused(who, Refusal { why, is_final: false });
+                last = Trouble::Refused(who, Refusal { why, verdict: Verdict::NotNow });
             }
             Ok((_, Welcome::No(answer, refusal))) => {
                 last = Trouble::Refused(answer.member.name, refusal);
             }
-            Ok((_, Welcome::Yes(_))) => {
+            Ok((_, Welcome::Yes(_) | Welcome::Introduced(_))) => {
                 let error = frame::damaged("a server of another cluster is content");
                 last = Trouble::Io("a contradiction".to_owned(), error);
             }
@@ -182,8 +183,8 @@ fn elsewhere(shared: &Shared, url: &str, answer: &Hello, wanted: &str) -> String
 }
 
 /// Dials `url` and greets the server that answers.
-async fn greet(
-    shared: &Shared,
+pub(super) async fn greet(
+    tls: Option<&Tls>,
     url: &str,
     hello: &Hello,
     class: Class,
@@ -195,7 +196,7 @@ async fn greet(
     #[cfg(target_os = "linux")]
     socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
     let explain = |error: io::Error| io::Error::new(error.kind(), tls::explain_dial(&error));
-    let mut stream = match (has_tls(url), &shared.tls) {
+    let mut stream = match (has_tls(url), tls) {
         (false, _) => Stream::Plain(stream),
         (true, Some(tls)) => {
             let host = address.rsplit_once(':').map_or(&address[..], |(host, _)| host);
@@ -225,13 +226,14 @@ pub(super) async fn look_at_myself(shared: Arc<Shared>) {
     for url in &shared.myself.member.peer_urls {
         let hello = shared.hello(shared.myself.id);
         let name = &shared.myself.member.name;
-        match timeout(PATIENCE, greet(&shared, url, &hello, Class::Control)).await {
+        match timeout(PATIENCE, greet(shared.tls.as_deref(), url, &hello, Class::Control)).await {
             Ok(Ok((_, Welcome::Yes(answer) | Welcome::No(answer, _)))) => {
                 if answer.member.nonce != shared.myself.member.nonce {
                     let who = answer.member.name;
                     tracing::error!("{name} advertises {url}, which from here reaches {who}");
                 }
             }
+            Ok(Ok((_, Welcome::Introduced(_)))) => {}
             Ok(Err(error)) => {
                 tracing::warn!("{name} advertises {url}, which from here leads nowhere: {error}");
             }

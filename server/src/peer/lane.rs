@@ -70,6 +70,15 @@ impl Lane {
         self.queue.send(bytes).is_ok()
     }
 
+    pub(super) fn has_address(&self) -> bool {
+        !self.address.borrow().urls.is_empty()
+    }
+
+    /// The server is not dialled any more; a connection that there is goes on.
+    pub(super) fn forget_address(&self) {
+        self.address.send_modify(|address| address.urls.clear());
+    }
+
     pub(super) fn set_address(&self, name: &str, urls: &[String]) {
         let new = Address { name: name.to_owned(), urls: urls.to_vec() };
         self.address.send_if_modified(|address| {

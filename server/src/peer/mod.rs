@@ -24,6 +24,7 @@
 mod accept;
 mod dial;
 mod frame;
+mod introduction;
 mod lane;
 
 use std::collections::BTreeMap;
@@ -34,6 +35,7 @@ use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle as Runtime;
 
+pub use self::introduction::{Introduction, ask};
 use self::lane::Lane;
 use crate::engine::{Handle, Outbox};
 use crate::gate::{Gate, Seldom};
@@ -42,7 +44,7 @@ use crate::tls::Tls;
 
 const MAGIC: &[u8; 8] = b"SEAWPEER";
 /// The version of everything between servers: greeting, frames and parcels.
-const VERSION: u16 = 2;
+const VERSION: u16 = 3;
 
 /// This server, as it introduces itself.
 #[derive(Debug)]
@@ -55,6 +57,10 @@ pub struct Myself {
     pub lineage: Lineage,
     /// How its cluster was founded.
     pub founding: u64,
+    /// The token of that founding.
+    pub token: String,
+    /// Who founded it, with the addresses of then.
+    pub founders: BTreeMap<String, Vec<String>>,
 }
 
 /// The answer to a greeting.
@@ -63,6 +69,8 @@ enum Welcome {
     Yes(Hello),
     /// Who answered, and why not.
     No(Hello, Refusal),
+    /// To a server that does not know yet who it is.
+    Introduced(Introduction),
 }
 
 /// How this server and the others reach each other.
@@ -89,7 +97,7 @@ struct Shared {
 
 impl Shared {
     fn hello(&self, to: RaftId) -> Hello {
-        let Myself { id, member, lineage, founding } = &self.myself;
+        let Myself { id, member, lineage, founding, .. } = &self.myself;
         let (cluster, member, lineage) = (self.node.cluster_id(), member.clone(), lineage.clone());
         Hello { founding: *founding, cluster, from: *id, to, member, lineage }
     }
@@ -120,9 +128,7 @@ impl Peers {
             runtime.spawn(dial::look_at_myself(shared.clone()));
         }
         let mut peers = Peers { shared, runtime, lanes: BTreeMap::new() };
-        for (id, member) in members {
-            peers.meet(*id, member);
-        }
+        peers.set_members(members);
         peers
     }
 }
@@ -137,10 +143,23 @@ impl Outbox for Peers {
         }
     }
 
-    fn meet(&mut self, id: RaftId, member: &Member) {
-        if id == self.shared.myself.id {
-            return;
+    fn set_members(&mut self, members: &BTreeMap<RaftId, Member>) {
+        // One that has left may still have to be told: its lanes end with its connections, and are
+        // dropped at the next change.
+        self.lanes.retain(|id, lanes| members.contains_key(id) || lanes[0].has_address());
+        for lane in self.lanes.iter().filter(|(id, _)| !members.contains_key(id)) {
+            lane.1.iter().for_each(Lane::forget_address);
         }
+        let own = self.shared.myself.id;
+        for (id, member) in members.iter().filter(|(id, _)| **id != own) {
+            self.meet(*id, member);
+        }
+    }
+}
+
+impl Peers {
+    /// Begins to dial a server, if it is new, and learns where it is.
+    fn meet(&mut self, id: RaftId, member: &Member) {
         let (shared, runtime) = (&self.shared, &self.runtime);
         let lanes = self.lanes.entry(id).or_insert_with(|| {
             [Class::Control, Class::Bulk].map(|class| {

@@ -19,6 +19,8 @@ use seaworthy::raft::RaftId;
 use seaworthy::storage::{Log, WriteData};
 use serde::{Deserialize, Serialize};
 
+use super::members::Invitations;
+
 /// The stream of everything.
 pub(super) const STREAM: &str = "server";
 
@@ -105,9 +107,18 @@ pub struct Ledger {
     others: BTreeMap<RaftId, Log>,
     /// Servers whose own directory is being put back, and is not durable yet.
     restoring: BTreeSet<RaftId>,
+    /// Which server runs on which node.
+    pub(super) invitations: Invitations,
 }
 
 impl Ledger {
+    /// A server was added to the cluster: it is to begin with an empty directory.
+    pub(super) fn invite(&mut self, id: RaftId, cluster: u64) {
+        if self.invitations.invite(id, cluster) {
+            self.restoring.insert(id);
+        }
+    }
+
     pub(super) fn begin(&mut self, id: RaftId, life: u64, nonce: u64) {
         self.begun.insert(id, life);
         self.nonces.insert(id, nonce);
@@ -144,7 +155,11 @@ impl Ledger {
 
     /// Whether all others of `count` servers know of the last life of this one. So there is one
     /// such mishap at a time: a server that had one knows nothing until it is accepted.
+    /// With members that come and go that is not looked at: there are none then.
     fn is_known_everywhere(&self, id: RaftId, count: usize) -> bool {
+        if self.invitations.is_any() {
+            return false;
+        }
         let last = self.begun.get(&id).copied().unwrap_or(0);
         let others = self.known.iter().filter(|(other, _)| **other != id);
         let knowing = others.filter(|(_, lives)| lives.get(&id).is_some_and(|life| *life >= last));

@@ -6,10 +6,11 @@
 //! introduce themselves once a connection.
 //!
 //! `disk` is the data directory, and plays the operator who puts back the wrong one;
-//! `request` the clients' requests; `wire` the messages between servers.
+//! `request` the clients' requests; `members` those that change the members; `wire` the messages between servers.
 
 mod disk;
 mod lease;
+mod members;
 mod request;
 mod watch;
 mod wire;
@@ -27,8 +28,10 @@ use seaworthy::storage::Recovered;
 
 use crate::node::{
     Effect, Event as Told, Frozen, Input, Member, Node, Options, Reply, Start, Ticket, Token,
+    Verdict,
 };
 use disk::{Disk, Record};
+use members::{Changing, place_of};
 use request::{Asked, Next};
 use wire::{Parcel, Refused};
 
@@ -54,6 +57,9 @@ pub struct SimulatedServer {
     options: Options,
     ledger: Arc<Mutex<Ledger>>,
     state: State,
+    /// The server that was removed from the cluster: the operator does not start it again, but another
+    /// one in its place.
+    left: Option<RaftId>,
 }
 
 enum State {
@@ -67,7 +73,8 @@ enum State {
 
 struct Running {
     node: Node,
-    names: BTreeMap<RaftId, NodeId>,
+    nodes: Vec<NodeId>,
+    ledger: Arc<Mutex<Ledger>>,
     disk: Disk,
     /// The disk's name for each ticket, and the node's.
     tickets: VecDeque<(Written, Ticket)>,
@@ -82,28 +89,32 @@ struct Running {
 impl SimulatedServer {
     /// A server that will start with these options. All servers of a run share a ledger.
     pub fn new(options: Options, ledger: Arc<Mutex<Ledger>>) -> SimulatedServer {
-        SimulatedServer { options, ledger, state: State::New }
+        SimulatedServer { options, ledger, state: State::New, left: None }
     }
 
     /// Begins a life on the stored log; on the server's own directory, put back, if that is none.
     fn start(&mut self, cx: &mut Context<'_>, recovered: Option<Recovered>) {
-        let names = cx.node_ids().iter().enumerate();
-        let names: BTreeMap<_, _> = names.map(|(i, n)| (RaftId(i as u64 + 1), n.clone())).collect();
-        let id = names.iter().find(|(_, name)| *name == cx.id()).map(|(id, _)| *id);
-        let id = id.expect("init lists this node");
+        let nodes = cx.node_ids().to_vec();
+        let place = place(cx);
         let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        let (id, cluster) = ledger.invitations.server(place);
         let (mut disk, log) = match recovered {
             Some(mut recovered) => {
                 let log = recovered.take(disk::STREAM);
-                disk::open(cx, log, &mut ledger, id, names.len())
+                disk::open(cx, log, &mut ledger, id, nodes.len())
             }
             None => disk::reopen(cx, &mut ledger, id),
         };
-        let member = |name: &NodeId| Member { name: name.to_string(), ..Member::default() };
-        let founders = names.iter().map(|(id, name)| (*id, member(name))).collect();
+        let member = |name: &NodeId| {
+            let name = name.to_string();
+            Member { peer_urls: vec![name.clone()], name, ..Member::default() }
+        };
+        let founders = nodes.iter().enumerate();
+        let founders = founders.map(|(i, name)| (RaftId(i as u64 + 1), member(name))).collect();
         let member = Member { incarnation: disk.incarnation, ..member(cx.id()) };
         let nonces = [cx.rng().next_u64(), cx.rng().next_u64()];
-        let start = Start { id, founders, member, options: self.options, nonces, log };
+        let options = self.options;
+        let start = Start { id, founders, member, options, nonces, cluster, log };
         let (node, first) = match Node::start(start) {
             Ok(started) => started,
             Err(why) => {
@@ -115,7 +126,8 @@ impl SimulatedServer {
         let counted = disk.persist(cx, Record::Life(first));
         let running = Running {
             node,
-            names,
+            nodes,
+            ledger: Arc::clone(&self.ledger),
             disk,
             tickets: VecDeque::new(),
             asked: BTreeMap::new(),
@@ -156,6 +168,7 @@ impl SimulatedServer {
                 let refused = Refused::read(&message.body);
                 let mine = refused.filter(|refused| refused.nonce == running.node.member().nonce);
                 if let Some(refused) = mine {
+                    self.left = refused.has_left.then(|| running.node.id()).or(self.left);
                     self.end(cx, refused.why);
                 }
             }
@@ -166,10 +179,38 @@ impl SimulatedServer {
         }
     }
 
+    /// The operator starts a server again that has ended, or another one in its place.
+    fn remedy(&mut self, cx: &mut Context<'_>) {
+        let wanted = self.wanted(cx);
+        match self.left == Some(wanted) {
+            true => cx.set_timer(REMEDY, Duration::from_millis(REMEDY_MS)),
+            false => self.start(cx, None),
+        }
+    }
+
+    /// The server that is to run on this node.
+    fn wanted(&self, cx: &Context<'_>) -> RaftId {
+        let ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        ledger.invitations.server(place(cx)).0
+    }
+
+    /// The operator ends a server that has left, where another one is to run on its node.
+    fn make_room(&mut self, cx: &mut Context<'_>) {
+        let State::Running(running) = &self.state else { return };
+        if self.wanted(cx) != running.node.id() {
+            self.end(cx, "another server is to run here".to_owned());
+        }
+    }
+
     fn end(&mut self, cx: &mut Context<'_>, why: String) {
         self.state = State::Ended(why);
         cx.set_timer(REMEDY, Duration::from_millis(REMEDY_MS));
     }
+}
+
+/// The place of this node in the list of all.
+fn place(cx: &Context<'_>) -> usize {
+    cx.node_ids().iter().position(|name| name == cx.id()).expect("init lists this node")
 }
 
 fn unavailable(cx: &mut Context<'_>, asker: &Asker, why: &str) {
@@ -178,9 +219,10 @@ fn unavailable(cx: &mut Context<'_>, asker: &Asker, why: &str) {
 
 impl Workload for SimulatedServer {
     fn handle(&mut self, cx: &mut Context<'_>, event: Event) {
+        self.make_room(cx);
         match event {
             Event::Start(recovered) => self.start(cx, Some(recovered)),
-            Event::Timer(REMEDY) if matches!(self.state, State::Ended(_)) => self.start(cx, None),
+            Event::Timer(REMEDY) if matches!(self.state, State::Ended(_)) => self.remedy(cx),
             Event::Message(message) => self.take(cx, &message),
             Event::Durable(written) => self.durable(cx, written),
             Event::Timer(ENCODED) => {
@@ -195,6 +237,7 @@ impl Workload for SimulatedServer {
         if let State::Running(running) = &mut self.state
             && let Err(why) = running.end_turn(cx, &self.ledger)
         {
+            self.left = running.has_left().then(|| running.node.id()).or(self.left);
             self.end(cx, why);
         }
     }
@@ -213,6 +256,11 @@ impl Running {
         !self.disk.is_doubtful || self.has_joined()
     }
 
+    /// Whether this server knows that it was removed.
+    fn has_left(&self) -> bool {
+        self.node.machine().roles.removed.contains(&self.node.id())
+    }
+
     /// Whether the log has opened the session of this life.
     fn has_joined(&self) -> bool {
         let known = self.node.machine().members.get(&self.node.id());
@@ -226,9 +274,10 @@ impl Running {
                 let from = parcel.hello.from;
                 self.node.step(cx.now(), Input::Parcel(from, parcel.bytes));
             }
-            Err(refusal) if refusal.is_final => {
+            Err(refusal) if refusal.verdict != Verdict::NotNow => {
                 let nonce = parcel.hello.member.nonce;
-                cx.send(&message.src, &Refused::packed(nonce, refusal.why));
+                let has_left = refusal.verdict == Verdict::Removed;
+                cx.send(&message.src, &Refused::packed(nonce, has_left, refusal.why));
             }
             Err(_) => {}
         }
@@ -243,6 +292,13 @@ impl Running {
                 Err(error) => cx.error(&asker, &error),
             }
             return;
+        }
+        match Changing::begin(&message.body, &self.nodes) {
+            Ok(None) => {}
+            Ok(Some((changing, request))) => {
+                return self.wait(cx, asker, Asked::Members(changing), request);
+            }
+            Err(error) => return cx.error(&asker, &error),
         }
         match Asked::begin(&message.body) {
             Ok((asked, request)) => self.wait(cx, asker, asked, request),
@@ -265,7 +321,13 @@ impl Running {
 
     fn answer(&mut self, cx: &mut Context<'_>, token: Token, reply: Reply) {
         let Some((asker, mut asked)) = self.asked.remove(&token) else { return };
-        match asked.proceed(reply) {
+        let next = match &mut asked {
+            Asked::Members(changing) => {
+                changing.proceed(&reply, &self.node, &self.ledger, &self.nodes)
+            }
+            asked => asked.proceed(reply),
+        };
+        match next {
             Next::Ask(request) => self.wait(cx, asker, asked, request),
             Next::Answer(body) => cx.reply(&asker, &body),
             Next::Refuse(error) => cx.error(&asker, &error),
@@ -327,14 +389,15 @@ impl Running {
                 cx.set_timer(ENCODED, Duration::from_millis(ms));
             }
             Effect::Event(Told::Superseded(why)) => return Err(why),
-            Effect::Event(_) => {}
+            Effect::Event(_) | Effect::Members(_) => {}
+            Effect::Removed => return Err("it was removed".to_owned()),
             Effect::Stopped => return Err("it was stopped".to_owned()),
         }
         Ok(())
     }
 
     fn send(&self, cx: &mut Context<'_>, after: Option<Written>, to: RaftId, bytes: Vec<u8>) {
-        let Some(name) = self.names.get(&to) else { return };
+        let Some(name) = self.nodes.get(place_of(to)) else { return };
         let parcel = Parcel::packed(&self.node, FOUNDING, to, bytes);
         let parcel = if self.is_counted() { parcel } else { parcel.without_votes() };
         match after {

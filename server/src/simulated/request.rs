@@ -18,6 +18,7 @@ use seaworthy::message::{Body, ErrorCode, RpcError};
 use serde_json::{Value, json};
 
 use super::lease::Held;
+use super::members::Changing;
 use crate::kv::{Command, Response, Store};
 use crate::node::{Failure, Reply, Request};
 use crate::proto::etcdserverpb as pb;
@@ -40,6 +41,7 @@ pub(super) enum Asked {
     Hash,
     Compact,
     Held(Held),
+    Members(Changing),
 }
 
 /// A transaction over lists.

@@ -24,6 +24,8 @@ pub(super) struct Parcel {
 pub(super) struct Refused {
     /// The random number of the life that was refused.
     pub(super) nonce: u64,
+    /// It was removed from the cluster.
+    pub(super) has_left: bool,
     pub(super) why: String,
 }
 
@@ -66,13 +68,14 @@ impl Packed {
 }
 
 impl Refused {
-    pub(super) fn packed(nonce: u64, why: String) -> Packed {
-        Packed { kind: REFUSED, data: pack(&nonce), why, m: Vec::new() }
+    pub(super) fn packed(nonce: u64, has_left: bool, why: String) -> Packed {
+        Packed { kind: REFUSED, data: pack(&(nonce, has_left)), why, m: Vec::new() }
     }
 
     pub(super) fn read(body: &Body) -> Option<Refused> {
         let why = serde_json::from_str(body.field("why")?.get()).ok()?;
-        Some(Refused { nonce: unpack(body)?, why })
+        let (nonce, has_left) = unpack(body)?;
+        Some(Refused { nonce, has_left, why })
     }
 }
 

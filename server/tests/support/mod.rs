@@ -125,6 +125,46 @@ impl Cluster {
         words.for_each(|word| *word = word.replace(from, to));
     }
 
+    /// Prepares one more server, which is to be added; `how` are the flags that say so.
+    pub fn add_server(&mut self, name: &str, how: &[(&str, &str)]) -> usize {
+        let (port, peer_port) = (free_port(), free_port());
+        let client = format!("http://127.0.0.1:{port}");
+        let peer = format!("http://127.0.0.1:{peer_port}");
+        let data = self.dir.path().join(name).display().to_string();
+        let flags = [
+            ("--name", name),
+            ("--data-dir", &data),
+            ("--listen-client-urls", &client),
+            ("--advertise-client-urls", &client),
+            ("--listen-peer-urls", &peer),
+            ("--initial-advertise-peer-urls", &peer),
+        ];
+        let mut command = vec![self.servers[0].command[0].clone()];
+        command
+            .extend(flags.iter().chain(how).flat_map(|(k, v)| [(*k).to_owned(), (*v).to_owned()]));
+        let name = name.to_owned();
+        self.servers.push(Server { process: None, name, port, peer_port, command });
+        self.servers.len() - 1
+    }
+
+    /// Lets a server be reached elsewhere by the others.
+    pub fn set_peer_port(&mut self, i: usize, peer_port: u16) {
+        self.servers[i].peer_port = peer_port;
+        self.set_flag(i, "--listen-peer-urls", &format!("http://127.0.0.1:{peer_port}"));
+        self.set_flag(i, "--initial-advertise-peer-urls", &format!("http://127.0.0.1:{peer_port}"));
+    }
+
+    /// Waits until a server ends by itself; its status.
+    pub fn wait_for_end(&mut self, i: usize) -> Option<i32> {
+        let mut process = self.servers[i].process.take().expect("it was started");
+        let mut code = None;
+        wait_for("the end of a server", Duration::from_secs(20), || {
+            code = process.0.try_wait().expect("it is our child");
+            code.is_some()
+        });
+        code.and_then(|status| status.code())
+    }
+
     fn set_flag(&mut self, i: usize, flag: &str, value: &str) {
         let command = &mut self.servers[i].command;
         let at = command.iter().position(|word| word == flag).expect("the flag is there");

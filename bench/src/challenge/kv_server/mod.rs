@@ -19,7 +19,7 @@ use seaworthy_server::simulated::{Ledger, SimulatedServer};
 use super::contract::{Challenge, Knob};
 use crate::backend::sim::{Factory, Inspector};
 use crate::check::{CheckOptions, Outcome};
-use crate::config::{RunArgs, RunConfig};
+use crate::config::{Fault, RunArgs, RunConfig};
 use crate::history::Op;
 use crate::invariant::RaftInvariants;
 use crate::load::{Invocation, Load};
@@ -83,11 +83,12 @@ impl Challenge for KvServer {
         KNOBS
     }
 
-    /// Disks forget in half of all runs, but not where a majority may be gone for good.
+    /// Disks forget in half of all runs, but not where a majority may be gone for good, or members come
+    /// and go: a change may leave no server to spare.
     fn tame(&self, run: &mut RunArgs) {
         let mut draw = Seed(run.seed.unwrap_or(0)).stream("kv-server", 0);
         let strength = *draw.pick(&[0.0, 0.0, 0.0, 0.1, 0.3, 1.0]);
-        if !run.chaos.lasting_fault {
+        if !run.chaos.lasting_fault && !run.nemesis.contains(&Fault::Membership) {
             run.chaos.roll_back = strength;
         }
     }

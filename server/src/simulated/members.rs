@@ -1,0 +1,180 @@
+//! Requests that change the members, in the words of the bench: `add_member`, `remove_member`, and
+//! `change_members` for several at once.
+//!
+//! A node that is added anew is another server: it gets an id of its own, and an empty directory.
+//! The id tells the node, so that parcels find it, and how often the node was added.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Mutex, PoisonError};
+
+use seaworthy::message::{Body, ErrorCode, NodeId, RpcError};
+use seaworthy::raft::RaftId;
+use serde_json::json;
+
+use super::Ledger;
+use super::request::{Next, field, refuse};
+use crate::node::{Change, Node, Reply, Request};
+
+/// The bits of an id that tell the node; the rest tells how often it was added.
+const PLACE_BITS: u32 = 16;
+
+/// The node of a server, by its place in the list of all.
+pub(super) fn place_of(id: RaftId) -> usize {
+    (id.0 & ((1 << PLACE_BITS) - 1)) as usize - 1
+}
+
+/// The servers that run on the nodes, for the operator's eyes alone.
+#[derive(Debug, Default)]
+pub(super) struct Invitations {
+    /// The last server of each node that was told of to the cluster, and the cluster.
+    servers: BTreeMap<usize, (RaftId, u64)>,
+    /// How often each node was added.
+    additions: BTreeMap<usize, u64>,
+}
+
+impl Invitations {
+    /// The server that is to run on a node, and the cluster it was added to, unless it is a founder.
+    pub(super) fn server(&self, place: usize) -> (RaftId, Option<u64>) {
+        match self.servers.get(&place) {
+            Some((id, cluster)) => (*id, Some(*cluster)),
+            None => (RaftId(place as u64 + 1), None),
+        }
+    }
+
+    /// Whether a change was ever asked for.
+    pub(super) fn is_any(&self) -> bool {
+        !self.additions.is_empty()
+    }
+
+    fn next_id(&mut self, place: usize) -> RaftId {
+        let additions = self.additions.entry(place).or_default();
+        *additions += 1;
+        RaftId((*additions << PLACE_BITS) | (place as u64 + 1))
+    }
+
+    /// A server was added: it is to be started. False if it was, or a later one.
+    pub(super) fn invite(&mut self, id: RaftId, cluster: u64) -> bool {
+        let place = place_of(id);
+        let is_later = self.server(place).0 < id;
+        if is_later {
+            self.servers.insert(place, (id, cluster));
+        }
+        is_later
+    }
+}
+
+/// A request to change the members, as far as it has come.
+#[derive(Debug)]
+pub(super) struct Changing {
+    kind: String,
+    add: Vec<usize>,
+    remove: Vec<usize>,
+    /// The nodes that are still to be changed, and whether each is to be a member.
+    steps: VecDeque<(usize, bool)>,
+    asked: Option<Change>,
+    /// Something was changed, or may have been.
+    has_begun: bool,
+}
+
+impl Changing {
+    /// Reads a request. `None` if it is about something else.
+    ///
+    /// # Errors
+    /// If it lacks a field, or names a node that does not exist.
+    pub(super) fn begin(
+        body: &Body,
+        nodes: &[NodeId],
+    ) -> Result<Option<(Changing, Request)>, RpcError> {
+        let wrong = || refuse(ErrorCode::MALFORMED_REQUEST, "no such node");
+        let place = |name: &serde_json::Value| {
+            nodes.iter().position(|node| name == node.as_str()).ok_or_else(wrong)
+        };
+        let list = |name| {
+            let names = field(body, name)?;
+            names.as_array().ok_or_else(wrong)?.iter().map(place).collect::<Result<Vec<_>, _>>()
+        };
+        let (add, remove) = match body.kind.as_str() {
+            "add_member" => (vec![place(&field(body, "node_id")?)?], vec![]),
+            "remove_member" => (vec![], vec![place(&field(body, "node_id")?)?]),
+            "change_members" => (list("add")?, list("remove")?),
+            _ => return Ok(None),
+        };
+        let steps = add.iter().map(|node| (*node, true));
+        let steps = steps.chain(remove.iter().map(|node| (*node, false))).collect();
+        let kind = body.kind.to_string();
+        let changing = Changing { kind, add, remove, steps, asked: None, has_begun: false };
+        // This server must know everything from before the request.
+        Ok(Some((changing, Request::Read)))
+    }
+
+    /// Takes the node's answer.
+    pub(super) fn proceed(
+        &mut self,
+        reply: &Reply,
+        node: &Node,
+        ledger: &Mutex<Ledger>,
+        nodes: &[NodeId],
+    ) -> Next {
+        let mut ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        match (self.asked.take(), reply) {
+            (None, Reply::State(..)) => {}
+            (Some(change), Reply::Members(_, Ok(_))) => {
+                self.has_begun = true;
+                if let Change::Add { id, .. } = change {
+                    ledger.invite(id, node.cluster().unwrap_or(0));
+                }
+            }
+            (Some(_), Reply::Members(_, Err(why))) => {
+                return self.fail(ErrorCode::ABORT, &format!("{why:?}"));
+            }
+            (asked, reply) => {
+                self.has_begun |= asked.is_some();
+                let code = ErrorCode::TEMPORARILY_UNAVAILABLE;
+                return self.fail(code, &format!("answered {reply:?}"));
+            }
+        }
+        while let Some((place, is_wanted)) = self.steps.pop_front() {
+            let roles = &node.machine().roles;
+            let members = node.machine().members.iter();
+            let mut here = members.filter(|(id, _)| place_of(**id) == place);
+            let known = here.find(|(id, _)| !roles.leaving.contains(id));
+            let change = match (known, is_wanted) {
+                (Some((id, _)), false) => Change::Remove(*id),
+                (None, true) => {
+                    let id = ledger.invitations.next_id(place);
+                    let peer_urls = vec![nodes[place].to_string()];
+                    Change::Add { id, peer_urls, is_learner: false }
+                }
+                (Some((id, member)), true) => {
+                    // The answer to the one who added it may have been lost.
+                    if !member.has_started() {
+                        ledger.invite(*id, node.cluster().unwrap_or(0));
+                    }
+                    continue;
+                }
+                (None, false) => continue,
+            };
+            self.asked = Some(change.clone());
+            return Next::Ask(Request::Change(change));
+        }
+        match self.is_met(node) {
+            true => Next::Answer(json!({ "type": format!("{}_ok", self.kind) })),
+            // Those that were added vote when they have caught up.
+            false => Next::Refuse(refuse(ErrorCode::CRASH, "it takes longer")),
+        }
+    }
+
+    /// A promise that nothing happened is only made where nothing can have.
+    fn fail(&self, code: ErrorCode, text: &str) -> Next {
+        let code = if self.has_begun { ErrorCode::CRASH } else { code };
+        Next::Refuse(refuse(code, text))
+    }
+
+    fn is_met(&self, node: &Node) -> bool {
+        let (index, config) = node.raft().configuration();
+        let is_decided = index <= node.raft().status().applied && !config.is_joint();
+        let votes = |place: &usize| config.voters.iter().any(|id| place_of(*id) == *place);
+        let is_gone = |place: &usize| !config.members().iter().any(|id| place_of(*id) == *place);
+        is_decided && self.add.iter().all(votes) && self.remove.iter().all(is_gone)
+    }
+}

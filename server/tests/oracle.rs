@@ -269,8 +269,8 @@ async fn change_members(cluster: &Cluster) -> Vec<String> {
         let promoted = members.member_promote(pb::MemberPromoteRequest { id }).await;
         answers.push(told(cluster, promoted.map(|answer| answer.into_inner().members)));
     }
-    // To a learner etcd 3.4 forgets at a change of its addresses that it is one.
-    for (id, url) in [(7, "http://127.0.0.1:3"), (learner, &own), (own_id, &own), (learner, "x")] {
+    // An update makes etcd 3.4 forget that a member is a learner, and a bad address in one panic.
+    for (id, url) in [(7, "http://127.0.0.1:3"), (learner, &own), (own_id, &own)] {
         let request = pb::MemberUpdateRequest { id, peer_ur_ls: urls(url) };
         let updated = members.member_update(request).await;
         answers.push(told(cluster, updated.map(|answer| answer.into_inner().members)));
@@ -294,7 +294,9 @@ fn told<T: Members>(cluster: &Cluster, answer: Result<T, tonic::Status>) -> Stri
         Ok(answer) => answer.told(),
         Err(status) => format!("{:?} {}", status.code(), status.message()),
     };
-    text.replace(&port.to_string(), "PORT").replace(&peer.to_string(), "PEER")
+    let text = text.replace(&port.to_string(), "PORT").replace(&peer.to_string(), "PEER");
+    // etcd 3.4 has a code for it, and forgets to send it.
+    text.replace("Unknown etcdserver: re-conf", "FailedPrecondition etcdserver: re-conf")
 }
 
 trait Members {

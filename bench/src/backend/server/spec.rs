@@ -82,12 +82,26 @@ pub enum Api {
         /// The path of a key, with `{key}`.
         #[serde(default = "rest_path")]
         path: String,
+        /// How values are written.
+        #[serde(default)]
+        texts: Texts,
     },
     /// A program that reads requests as JSON lines on its stdin and answers on its stdout.
     Command {
         /// The program and its arguments, with placeholders.
         command: Vec<String>,
     },
+}
+
+/// How values are written where they are plain bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Texts {
+    /// In digits.
+    #[default]
+    Plain,
+    /// As bytes that stores stumble over, and keys with blanks.
+    Odd,
 }
 
 /// Which reads clients of etcd's API ask for.
@@ -180,7 +194,7 @@ impl Spec {
         for text in texts.chain(in_api) {
             check(text, &KNOWN).map_err(|e| format!("--server {name}: {text:?}: {e}"))?;
         }
-        if let Api::Rest { path } = &spec.api {
+        if let Api::Rest { path, .. } = &spec.api {
             check(path, &KNOWN_IN_PATH).map_err(|e| format!("--server {name}: {path:?}: {e}"))?;
         }
         Ok(Spec { name: name.to_owned(), ..spec })

@@ -55,7 +55,9 @@ pub(super) fn speaker(place: Place<'_>) -> Box<dyn Speaker> {
             let etcd = etcd::Etcd::new(Http::new(place.port), is_serializable);
             Box::new(workload::Workload::new(etcd, place.workload))
         }
-        Api::Rest { path } => Box::new(rest::Rest::new(Http::new(place.port), path.clone())),
+        Api::Rest { path, texts } => {
+            Box::new(rest::Rest::new(Http::new(place.port), path.clone(), *texts))
+        }
         Api::Command { command } => Box::new(command::Program::new(command, place)),
     }
 }

@@ -15,6 +15,8 @@ use ureq::http::Method;
 use super::contract::Speaker;
 use super::http::{Answer, Http};
 use super::refused::Refused;
+use crate::backend::server::spec::Texts;
+use crate::backend::shorten;
 
 /// The workloads; see the module.
 pub(super) const WORKLOADS: [&str; 1] = ["lin-kv"];
@@ -23,6 +25,33 @@ pub(super) const WORKLOADS: [&str; 1] = ["lin-kv"];
 pub(super) struct Rest {
     http: Http,
     path: String,
+    texts: Texts,
+}
+
+/// The first values where texts are odd: nothing, blanks, more than a buffer of 64 KiB, no UTF-8,
+/// no JSON.
+const ODD: [&[u8]; 5] =
+    [b"", b"two words\tand a tab", &[b'x'; 70_000], b"\xff\xfe\xfd", b"{\"no\": JSON"];
+
+/// A value as bytes.
+fn written(value: &Value, texts: Texts) -> Vec<u8> {
+    let odd = value.as_u64().and_then(|place| ODD.get(usize::try_from(place).ok()?));
+    match odd.filter(|_| texts == Texts::Odd) {
+        Some(bytes) => bytes.to_vec(),
+        None => value.to_string().into_bytes(),
+    }
+}
+
+/// The value of bytes.
+fn read(bytes: &[u8], texts: Texts) -> Result<Value, Refused> {
+    let odd = ODD.iter().position(|known| *known == bytes);
+    if let Some(place) = odd.filter(|_| texts == Texts::Odd) {
+        return Ok(json!(place));
+    }
+    serde_json::from_slice(bytes).map_err(|_| {
+        let text = String::from_utf8_lossy(bytes);
+        Refused::odd(format!("no client wrote {:?}", shorten(&text, 80)))
+    })
 }
 
 /// The value of a resource, and its entity tag.
@@ -32,22 +61,21 @@ struct Found {
 }
 
 impl Rest {
-    pub(super) fn new(http: Http, path: String) -> Rest {
-        Rest { http, path }
+    pub(super) fn new(http: Http, path: String, texts: Texts) -> Rest {
+        Rest { http, path, texts }
     }
 
     fn path_of(&self, key: &Value) -> String {
-        // Keys are numbers: nothing in them needs an escape.
-        self.path.replace("{key}", &format!("register-{key}"))
+        // A blank and a tab, as a path escapes them.
+        let between = if self.texts == Texts::Odd { "%20%09" } else { "-" };
+        self.path.replace("{key}", &format!("register{between}{key}"))
     }
 
     fn get(&self, key: &Value, until: Instant) -> Result<Found, Refused> {
         let answer = self.http.send(Method::GET, &self.path_of(key), &[], Vec::new(), until)?;
         match answer.status {
             200 => {
-                let text = String::from_utf8_lossy(&answer.body);
-                let value = serde_json::from_str(&text)
-                    .map_err(|_| Refused::odd(format!("no client wrote {text:?}")))?;
+                let value = read(&answer.body, self.texts)?;
                 Ok(Found { value, tag: answer.etag })
             }
             404 => Ok(Found { value: Value::Null, tag: None }),
@@ -63,7 +91,7 @@ impl Rest {
         until: Instant,
     ) -> Result<(), Refused> {
         let headers: Vec<(&str, &str)> = tag.map(|tag| ("if-match", tag)).into_iter().collect();
-        let body = value.to_string().into_bytes();
+        let body = written(value, self.texts);
         let answer = self.http.send(Method::PUT, &self.path_of(key), &headers, body, until)?;
         if answer.status < 300 { Ok(()) } else { Err(refusal(&answer)) }
     }
@@ -119,6 +147,16 @@ fn refusal(answer: &Answer) -> Refused {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn odd_texts_are_read_as_they_were_written() {
+        for value in (0..8).map(|value| json!(value)) {
+            for texts in [Texts::Odd, Texts::Plain] {
+                assert_eq!(read(&written(&value, texts), texts), Ok(value.clone()));
+            }
+        }
+        assert!(read(b"", Texts::Plain).is_err() && read(b"oops", Texts::Odd).is_err());
+    }
 
     #[test]
     fn a_server_that_failed_promises_nothing() {

@@ -9,9 +9,8 @@ use anyhow::{Context, bail};
 use clap::Args;
 
 use crate::compactor::Retention;
-use crate::data_dir;
 use crate::quota::Quota;
-use crate::tls;
+use crate::{data_dir, store, tls};
 
 /// The quota if none is given: etcd's.
 const DEFAULT_QUOTA_BYTES: u64 = 2 << 30;
@@ -29,6 +28,11 @@ pub struct Config {
     /// Where the data is kept [default: NAME.seaworthy]
     #[arg(long, env = "SEAWORTHY_DATA_DIR")]
     pub data_dir: Option<PathBuf>,
+    /// Where log, votes and snapshots are kept: "file", in the data directory; or in a schema of a
+    /// database, postgres://USER@HOST:PORT/DATABASE?schema=NAME
+    #[arg(long, env = "SEAWORTHY_STORE", default_value = "file", value_name = "STORE")]
+    #[arg(value_parser = store::Kind::parse, hide_env_values = true)]
+    pub store: store::Kind,
     /// Where to listen for clients
     #[arg(long, env = "SEAWORTHY_LISTEN_CLIENT_URLS", default_value = "http://127.0.0.1:2379")]
     pub listen_client_urls: String,

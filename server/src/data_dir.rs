@@ -30,7 +30,7 @@ use crate::config::member_id;
 use crate::engine::STREAM;
 use crate::node::state_before;
 use crate::space::Space;
-use crate::states::States;
+use crate::states::{Beside, States};
 
 /// The layout that this version writes.
 pub const FORMAT: u32 = 1;
@@ -121,7 +121,7 @@ impl DataDir {
             Some(identity) => identity,
             None => create(path, wanted)?,
         };
-        check(path, &identity, wanted)?;
+        check(&path.display().to_string(), &identity, wanted)?;
         let beside = path.join("log.durable");
         let fresh = number(&identity.incarnation)?;
         let owner = Owner { node: identity.name.clone(), fresh, beside };
@@ -135,18 +135,10 @@ impl DataDir {
         let log = with_state(recovered.take(STREAM), &states)?;
         Ok(DataDir { path: path.to_owned(), identity, is_new, storage, states, log, space })
     }
-
-    /// The directory's random number.
-    ///
-    /// # Errors
-    /// If the file was edited.
-    pub fn incarnation(&self) -> anyhow::Result<u64> {
-        number(&self.identity.incarnation)
-    }
 }
 
 /// Puts the state before the checkpoint that goes on from it.
-fn with_state(mut log: Log, states: &States) -> anyhow::Result<Log> {
+pub(crate) fn with_state(mut log: Log, states: &dyn Beside) -> anyhow::Result<Log> {
     let mut index = Index::ZERO;
     if let Some(tail) = log.checkpoint.take() {
         index = state_before(&tail).context("the log was written by another version")?;
@@ -182,7 +174,8 @@ fn read(path: &Path) -> anyhow::Result<Option<Identity>> {
     Ok(Some(identity.with_context(|| format!("{} does not parse", file.display()))?))
 }
 
-fn number(hex: &str) -> anyhow::Result<u64> {
+/// Reads the random number of a directory.
+pub(crate) fn number(hex: &str) -> anyhow::Result<u64> {
     u64::from_str_radix(hex, 16).with_context(|| format!("{hex:?} is no incarnation"))
 }
 
@@ -198,8 +191,8 @@ fn create(path: &Path, wanted: &Identity) -> anyhow::Result<Identity> {
     Ok(identity)
 }
 
-fn check(path: &Path, found: &Identity, wanted: &Identity) -> anyhow::Result<()> {
-    let dir = path.display();
+/// Refuses data of another format or server.
+pub(crate) fn check(dir: &str, found: &Identity, wanted: &Identity) -> anyhow::Result<()> {
     if found.format != FORMAT {
         bail!(
             "{dir} has format {}, and this program writes {FORMAT}: use the version of the \

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use seaworthy::raft::{Command, Index, RaftId};
-use seaworthy::storage::{FileStorage, Storage, StorageError, Write, WriteData};
+use seaworthy::storage::{Storage, StorageError, Write, WriteData};
 use seaworthy::time::Time;
 use tokio::sync::{mpsc, oneshot};
 
@@ -24,7 +24,7 @@ use crate::node::{
     Class, Effect, Event, Failure, Hello, Input, Member, Node, Refusal, Reply, Request, Ticket,
     Token, Verdict, Written,
 };
-use crate::states::States;
+use crate::states::Beside;
 use crate::watch::Watches;
 
 /// How many requests and parcels may wait for the node.
@@ -127,6 +127,11 @@ impl Handle {
         let _ = self.queue.send(Arrival::End(ended)).await;
     }
 
+    /// Tells the node that nothing can be made durable any more: the engine ends.
+    pub async fn storage_lost(&self, error: StorageError) {
+        let _ = self.queue.send(Arrival::End(Ended::Disk(error))).await;
+    }
+
     /// Asks the node to stop; the engine ends soon after.
     pub async fn stop(&self) {
         let _ = self.queue.send(Arrival::Input(Input::Stop)).await;
@@ -138,9 +143,9 @@ pub struct Setup<O> {
     /// The server.
     pub node: Node,
     /// Its log.
-    pub storage: FileStorage,
+    pub storage: Box<dyn Storage>,
     /// The states beside the log.
-    pub states: States,
+    pub states: Arc<dyn Beside>,
     /// The way to the others.
     pub outbox: O,
     /// How the cluster was founded.
@@ -214,16 +219,16 @@ struct Engine<O> {
     ended: Option<Ended>,
 }
 
-type Flush = Pin<Box<dyn Future<Output = (FileStorage, Result<(), StorageError>)> + Send>>;
+type Flush = Pin<Box<dyn Future<Output = (Box<dyn Storage>, Result<(), StorageError>)> + Send>>;
 
 /// Group commit: the records that wait for the disk, and the one flush that is under way.
 struct Disk {
-    idle: Option<FileStorage>,
+    idle: Option<Box<dyn Storage>>,
     flush: Option<(Ticket, Instant, Flush)>,
     group: Vec<Write>,
     last: Ticket,
     durable: Ticket,
-    states: States,
+    states: Arc<dyn Beside>,
     /// A state that has to be on disk before the group is.
     state: Option<Written>,
     /// The state that the log goes on from. To give a gigabyte back takes so long that another
@@ -232,7 +237,7 @@ struct Disk {
 }
 
 impl Disk {
-    fn new(storage: FileStorage, states: States, kept: Option<Command>) -> Disk {
+    fn new(storage: Box<dyn Storage>, states: Arc<dyn Beside>, kept: Option<Command>) -> Disk {
         let (idle, group) = (Some(storage), Vec::new());
         let (last, durable) = (Ticket(0), Ticket(0));
         Disk { idle, flush: None, group, last, durable, states, state: None, kept }
@@ -260,7 +265,7 @@ impl Disk {
         let flush = Box::pin(async move {
             let result = match state {
                 None => storage.commit(writes).await,
-                Some(state) => commit_checkpoint(&mut storage, writes, states, state, old).await,
+                Some(state) => commit_checkpoint(&mut *storage, writes, states, state, old).await,
             };
             (storage, result)
         });
@@ -286,9 +291,9 @@ impl Disk {
 
 /// Commits a group with a checkpoint, whose state comes first.
 async fn commit_checkpoint(
-    storage: &mut FileStorage,
+    storage: &mut dyn Storage,
     writes: Vec<Write>,
-    states: States,
+    states: Arc<dyn Beside>,
     written: Written,
     old: Option<Command>,
 ) -> Result<(), StorageError> {

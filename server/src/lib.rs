@@ -49,5 +49,7 @@ pub mod space;
 #[cfg(feature = "serve")]
 pub mod states;
 #[cfg(feature = "serve")]
+pub mod store;
+#[cfg(feature = "serve")]
 pub mod tls;
 pub mod watch;

@@ -11,14 +11,14 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use axum::Router;
 use seaworthy::raft::RaftId;
-use seaworthy::storage::{Storage, Write, WriteData};
+use seaworthy::storage::{Write, WriteData};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use crate::api::{self, App, Limits};
 use crate::compactor;
 use crate::config::{Config, founding_id, listen_addresses, member_id};
-use crate::data_dir::{DataDir, Identity};
+use crate::data_dir::Identity;
 use crate::engine::{self, Ended, Handle, Setup};
 use crate::gate::{Gate, Seldom};
 use crate::join;
@@ -27,6 +27,7 @@ use crate::peer::{Myself, Peers, Way};
 use crate::quota;
 use crate::serve::Clients;
 use crate::space::Space;
+use crate::store::{self, Store};
 use crate::tls::{Files, Tls};
 
 /// Runs a server until it is told to stop by `until`, or cannot go on.
@@ -41,13 +42,15 @@ pub async fn run(config: Config, until: impl Future<Output = ()>) -> anyhow::Res
     let wanted = join::identity(&config, &ways).await?;
     let clients = listen("--listen-client-urls", &config.listen_client_urls).await?;
     let peers = listen("--listen-peer-urls", &config.listen_peer_urls).await?;
-    let directory = DataDir::open(&config.data_dir(), &wanted)?;
+    let store = store::open(&config, &wanted).await?;
     let (client_gate, peer_gate) = gates(&config);
     let way = Way { listeners: peers, tls: peer_tls, gate: peer_gate };
-    let started = start(&config, directory, way).await?;
+    let started = start(&config, store, way).await?;
     tokio::spawn(compactor::run(started.handle.clone(), retention));
     tokio::spawn(quota::run(started.handle.clone(), config.quota()));
-    tokio::spawn(started.space.clone().watch(started.handle.clone()));
+    if let Some(space) = &started.space {
+        tokio::spawn(space.clone().watch(started.handle.clone()));
+    }
     tokio::spawn(started.handle.watches.clone().run());
     if config.join.is_some() {
         tokio::spawn(join::become_voter(started.handle.clone(), started.id));
@@ -67,14 +70,14 @@ pub async fn run(config: Config, until: impl Future<Output = ()>) -> anyhow::Res
 struct Started {
     id: RaftId,
     handle: Handle,
-    space: Space,
+    space: Option<Space>,
     ended: oneshot::Receiver<Ended>,
 }
 
 /// Starts the node on its data, and its connections to the others.
-async fn start(config: &Config, directory: DataDir, way: Way) -> anyhow::Result<Started> {
-    let incarnation = directory.incarnation()?;
-    let DataDir { path, identity, is_new, storage, states, log, space } = directory;
+async fn start(config: &Config, store: Store, way: Way) -> anyhow::Result<Started> {
+    let incarnation = store.incarnation()?;
+    let Store { place, identity, is_new, storage, states, log, space, lost } = store;
     let id = identity.member_id()?;
     let member = Member {
         name: config.name.clone(),
@@ -92,20 +95,22 @@ async fn start(config: &Config, directory: DataDir, way: Way) -> anyhow::Result<
         cluster: identity.joined()?,
         log,
     };
-    let (node, first) =
-        Node::start(start).with_context(|| format!("cannot use {}", path.display()))?;
+    let (node, first) = Node::start(start).with_context(|| format!("cannot use {place}"))?;
     let founding = founding_id(&identity.token, &identity.founders);
     tracing::info!(
-        "{} is member {:016x} of the cluster founded as {founding:016x}; {} data in {}",
+        "{} is member {:016x} of the cluster founded as {founding:016x}; {} data in {place}",
         config.name,
         id.0,
         if is_new { "new" } else { "its" },
-        path.display()
     );
     let mut storage = storage;
     let first = Write { stream: engine::STREAM, data: WriteData::Record(first) };
     storage.commit(vec![first]).await?;
     let (handle, seat) = engine::prepare();
+    if let Some(lost) = lost {
+        let node = handle.clone();
+        tokio::spawn(async move { node.storage_lost(lost.await).await });
+    }
     let (member, lineage) = (node.member().clone(), node.lineage().clone());
     let Identity { token, founders, .. } = identity;
     let myself = Myself { id, member, lineage, founding, token, founders };

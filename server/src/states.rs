@@ -13,6 +13,7 @@
 // Files are this module's business.
 #![allow(clippy::disallowed_methods)]
 
+use std::fmt::Debug;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
@@ -31,6 +32,31 @@ const PIECE_BYTES: usize = 16 << 20;
 pub struct States {
     dir: PathBuf,
     room: Option<Arc<dyn Room>>,
+}
+
+/// States of the machine, kept beside the log. The calls block.
+pub trait Beside: Debug + Send + Sync {
+    /// Makes a state durable, unless it is already. Waits if the disk is full.
+    ///
+    /// # Errors
+    /// Those of the disk or database.
+    fn write(&self, index: Index, state: &[u8]) -> Result<(), StorageError>;
+
+    /// The same; but on a full disk it leaves things as they are, and says so by `false`.
+    ///
+    /// # Errors
+    /// Those of the disk or database.
+    fn write_if_it_fits(&self, index: Index, state: &[u8]) -> Result<bool, StorageError>;
+
+    /// Reads a state that the log names.
+    ///
+    /// # Errors
+    /// If it is missing or damaged.
+    fn read(&self, index: Index) -> Result<Vec<u8>, StorageError>;
+
+    /// Removes states older than the one that the log names, and with `unfinished` all others that
+    /// it does not name. One that cannot be removed is left for the next time.
+    fn remove_older(&self, index: Index, unfinished: bool);
 }
 
 impl States {
@@ -57,11 +83,25 @@ impl States {
         self.dir.join(index.0.to_string())
     }
 
-    /// Makes a state durable, unless it is already. Waits if the disk is full.
-    ///
-    /// # Errors
-    /// Those of the disk.
-    pub fn write(&self, index: Index, state: &[u8]) -> Result<(), StorageError> {
+    fn write_new(&self, path: &Path, index: Index, state: &[u8]) -> io::Result<()> {
+        let temporary = path.with_extension("tmp");
+        let mut file = File::create(&temporary)?;
+        let mut header = MAGIC.to_vec();
+        header.extend_from_slice(&index.0.to_le_bytes());
+        header.extend_from_slice(&checksum(index, state).to_le_bytes());
+        file.write_all(&header)?;
+        for piece in state.chunks(PIECE_BYTES) {
+            file.write_all(piece)?;
+            file.sync_data()?;
+        }
+        file.sync_all()?;
+        fs::rename(&temporary, path)?;
+        File::open(&self.dir)?.sync_all()
+    }
+}
+
+impl Beside for States {
+    fn write(&self, index: Index, state: &[u8]) -> Result<(), StorageError> {
         while !self.write_if_it_fits(index, state)? {
             if !self.room.as_ref().is_some_and(|room| room.make()) {
                 let place = self.path(index).display().to_string();
@@ -72,11 +112,7 @@ impl States {
         Ok(())
     }
 
-    /// The same; but on a full disk it leaves things as they are, and says so by `false`.
-    ///
-    /// # Errors
-    /// Those of the disk.
-    pub fn write_if_it_fits(&self, index: Index, state: &[u8]) -> Result<bool, StorageError> {
+    fn write_if_it_fits(&self, index: Index, state: &[u8]) -> Result<bool, StorageError> {
         let path = self.path(index);
         let failed = |e: io::Error| StorageError {
             place: path.display().to_string(),
@@ -95,27 +131,7 @@ impl States {
         }
     }
 
-    fn write_new(&self, path: &Path, index: Index, state: &[u8]) -> io::Result<()> {
-        let temporary = path.with_extension("tmp");
-        let mut file = File::create(&temporary)?;
-        let mut header = MAGIC.to_vec();
-        header.extend_from_slice(&index.0.to_le_bytes());
-        header.extend_from_slice(&checksum(index, state).to_le_bytes());
-        file.write_all(&header)?;
-        for piece in state.chunks(PIECE_BYTES) {
-            file.write_all(piece)?;
-            file.sync_data()?;
-        }
-        file.sync_all()?;
-        fs::rename(&temporary, path)?;
-        File::open(&self.dir)?.sync_all()
-    }
-
-    /// Reads a state that the log names.
-    ///
-    /// # Errors
-    /// If it is missing or damaged.
-    pub fn read(&self, index: Index) -> Result<Vec<u8>, StorageError> {
+    fn read(&self, index: Index) -> Result<Vec<u8>, StorageError> {
         let path = self.path(index);
         let failed = |reason: String| StorageError { place: path.display().to_string(), reason };
         let missing = |e: io::Error| failed(format!("the log goes on from this state: {e}"));
@@ -129,9 +145,7 @@ impl States {
         }
     }
 
-    /// Removes states older than the one that the log names, and with `unfinished` all others that
-    /// it does not name. A file that cannot be removed is left for the next time.
-    pub fn remove_older(&self, index: Index, unfinished: bool) {
+    fn remove_older(&self, index: Index, unfinished: bool) {
         let Ok(entries) = fs::read_dir(&self.dir) else { return };
         for path in entries.filter_map(Result::ok).map(|entry| entry.path()) {
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();

@@ -41,6 +41,8 @@ use std::hash::{BuildHasher, RandomState};
 use crate::node::{Node, Workload};
 
 pub use event_loop::run;
+#[cfg(feature = "postgres")]
+pub use open::Database;
 pub use open::{DataDir, Opener, Volatile};
 pub use stdio::Stdio;
 pub use transport::{Arrival, DriverError, Transport};

@@ -67,6 +67,48 @@ impl Opener for DataDir {
     }
 }
 
+/// A database in which every node has a schema of its own, named by its id.
+#[cfg(feature = "postgres")]
+#[derive(Clone, Debug)]
+pub struct Database {
+    url: crate::storage::postgres::PostgresUrl,
+}
+
+#[cfg(feature = "postgres")]
+impl Database {
+    /// The nodes' storage in the database that `url` names.
+    pub fn new(url: crate::storage::postgres::PostgresUrl) -> Database {
+        Database { url }
+    }
+}
+
+#[cfg(feature = "postgres")]
+#[async_trait]
+impl Opener for Database {
+    async fn open(&mut self, id: &NodeId) -> Result<(Box<dyn Storage>, Recovered), StorageError> {
+        use crate::storage::postgres::{Owner, PostgresStorage};
+        let url = self.url.of_node(id.as_str());
+        let url = url.map_err(|reason| StorageError { place: self.url.place(), reason })?;
+        let owner = Owner {
+            node: id.as_str().to_owned(),
+            cluster: String::new(),
+            fresh: super::entropy(),
+            about: "{}".to_owned(),
+            describe: record_as_json,
+        };
+        let opened = PostgresStorage::open(&url, &owner).await?;
+        Ok((Box::new(opened.storage), opened.recovered))
+    }
+}
+
+/// Engines of nodes write JSON, which needs no translation; what follows the JSON of a checkpoint
+/// does.
+#[cfg(feature = "postgres")]
+fn record_as_json(bytes: &[u8]) -> Option<String> {
+    let json: &serde_json::value::RawValue = serde_json::from_slice(bytes).ok()?;
+    Some(json.get().to_owned())
+}
+
 /// Whether a name stays in the directory it is joined to. Ids come from outside.
 fn is_file_name(name: &str) -> bool {
     let mut components = Path::new(name).components();

@@ -29,6 +29,9 @@ pub struct Cli {
     /// --data-dir {run}. Maelstrom has no such thing, and its --test-count starts several
     /// runs with the same options: call it once a run instead, with a new directory each
     /// time, as in --data-dir "$(mktemp -d)".
+    ///
+    /// Built with the cargo feature postgres: postgres://USER@HOST/DATABASE keeps state in that
+    /// database, in the schema seaworthy_NODE-ID.
     #[arg(long, value_name = "DIR", env = "SEAWORTHY_DATA")]
     pub data_dir: Option<PathBuf>,
 

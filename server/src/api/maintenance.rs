@@ -17,6 +17,7 @@ use crate::proto::etcdserverpb as pb;
 use crate::proto::etcdserverpb::alarm_request::AlarmAction;
 use crate::proto::etcdserverpb::maintenance_server::Maintenance;
 use crate::quota;
+use crate::space::Space;
 
 /// Pieces of a backup that wait for their client.
 const PIECES: usize = 4;
@@ -42,7 +43,7 @@ impl App {
             return Ok(());
         }
         let refused = || status(crate::kv::Error::NoSpace);
-        if self.space.is_full() {
+        if self.space.as_ref().is_some_and(Space::is_full) {
             return Err(refused());
         }
         if self.quota.is_exceeded(self.node.metrics.store_bytes(), len) {

@@ -64,8 +64,8 @@ pub struct App {
     pub node: Handle,
     /// Who answers.
     pub id: RaftId,
-    /// The space on its disk.
-    pub space: Space,
+    /// The space on its disk; none if the disk is another program's business.
+    pub space: Option<Space>,
     /// The most bytes of its store.
     pub quota: Quota,
     /// The bounds.

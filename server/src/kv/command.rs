@@ -89,6 +89,30 @@ impl Command {
         }
     }
 
+    /// The kind of the command for people, and the key that it is about: the first one of a range
+    /// or transaction.
+    pub fn title(self) -> (&'static str, Vec<u8>) {
+        match self {
+            Command::Put(put) => ("put", put.key.into()),
+            Command::DeleteRange(delete) => ("delete", delete.key.into()),
+            Command::Txn(txn) => {
+                let compared = txn.compare.into_iter().map(|compare| compare.key);
+                let ops = txn.success.into_iter().chain(txn.failure).filter_map(|op| op.request);
+                let mut keys = compared.chain(ops.filter_map(|request| match request {
+                    Request::RequestPut(put) => Some(put.key),
+                    Request::RequestRange(range) => Some(range.key),
+                    Request::RequestDeleteRange(delete) => Some(delete.key),
+                    Request::RequestTxn(_) => None,
+                }));
+                ("txn", keys.next().unwrap_or_default().into())
+            }
+            Command::Compact(compact) => ("compact", compact.revision.to_string().into()),
+            Command::LeaseGrant(grant) => ("grant", format!("{:x}", grant.id).into()),
+            Command::LeaseRevoke(revoke) => ("revoke", format!("{:x}", revoke.id).into()),
+            Command::Alarm(alarm) => ("alarm", alarm.alarm().as_str_name().into()),
+        }
+    }
+
     /// Undoes [`Command::encode`]; `None` if the bytes were not written by it.
     pub fn decode(bytes: &[u8]) -> Option<Command> {
         let (tag, body) = bytes.split_first()?;

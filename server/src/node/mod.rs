@@ -48,6 +48,7 @@ mod record;
 mod space;
 mod start;
 mod steer;
+mod tell;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -68,6 +69,7 @@ pub use self::members::{Change, NotChanged, Roles};
 pub use self::record::{Checkpoint, Written, state_before};
 pub use self::start::{Start, StartError};
 pub use self::steer::Roster;
+pub use self::tell::{Line, Told, tell};
 pub use self::wire::{Class, votes};
 use crate::kv;
 

@@ -136,6 +136,18 @@ pub(super) fn decode(log: &Log) -> Result<(Restored, Standing), String> {
     Ok((state, standing))
 }
 
+/// The term, vote and entries of a record, or of the checkpoint that follows a state; `None` if
+/// another version wrote it.
+pub(super) fn decode_any(bytes: &[u8]) -> Option<(Option<HardState>, Vec<Entry>)> {
+    let (body, len) = bytes.split_last_chunk::<8>()?;
+    let is_checkpoint = u64::from_le_bytes(*len) == body.len() as u64;
+    if is_checkpoint && let Some((state, _)) = decode_checkpoint(bytes) {
+        return Some((Some(state.hard_state), state.entries));
+    }
+    let record: Record<Vec<Entry>, Standing> = decode_body(bytes)?;
+    Some((record.hard_state, record.entries))
+}
+
 fn decode_checkpoint(bytes: &[u8]) -> Option<(Restored, Standing)> {
     let (rest, len) = bytes.split_last_chunk::<8>()?;
     let len = usize::try_from(u64::from_le_bytes(*len)).ok()?;

@@ -165,7 +165,12 @@ impl Cluster {
         code.and_then(|status| status.code())
     }
 
-    fn set_flag(&mut self, i: usize, flag: &str, value: &str) {
+    /// Gives one server a further flag.
+    pub fn add_flag_to(&mut self, i: usize, flag: &str, value: &str) {
+        self.servers[i].command.extend([flag.to_owned(), value.to_owned()]);
+    }
+
+    pub fn set_flag(&mut self, i: usize, flag: &str, value: &str) {
         let command = &mut self.servers[i].command;
         let at = command.iter().position(|word| word == flag).expect("the flag is there");
         value.clone_into(&mut command[at + 1]);

@@ -301,3 +301,31 @@ fn a_schema_that_is_not_its_own_is_refused_with_both_names() {
     let last = end_of(&mut cluster, 0);
     assert!(last.contains("seaworthy-cluster") && last.contains("another"), "{last}");
 }
+
+/// Copies a schema, as a backup would.
+fn copy_schema(database: &PrivateCluster, from: &str, to: &str) {
+    let tables = ["node", "stream", "record", "checkpoint", "piece"].map(|table| {
+        format!(
+            "CREATE TABLE {to}.{table} (LIKE {from}.{table} INCLUDING ALL);
+             INSERT INTO {to}.{table} SELECT * FROM {from}.{table};"
+        )
+    });
+    database.sql("postgres", &format!("CREATE SCHEMA {to}; {}", tables.concat()));
+}
+
+#[test]
+fn an_older_backup_of_a_schema_is_refused_by_the_others() {
+    let Some(database) = database() else { return };
+    let mut cluster = cluster(|i| database.url("postgres", &format!("n{i}")), &[]);
+    start_all(&mut cluster);
+    cluster.kill(2);
+    copy_schema(&database, "n2", "older");
+    cluster.start_one(2);
+    cluster.wait_healthy();
+    assert!(put(&cluster, 2, "a", "1"));
+    cluster.kill(2);
+    database.sql("postgres", "DROP SCHEMA n2 CASCADE; ALTER SCHEMA older RENAME TO n2");
+    cluster.start_one(2);
+    let last = end_of(&mut cluster, 2);
+    assert!(last.contains("older copy") && last.contains("remove it from the cluster"), "{last}");
+}

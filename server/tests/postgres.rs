@@ -138,7 +138,7 @@ fn assert_kept(cluster: &Cluster, told: &BTreeMap<String, u64>) {
 #[test]
 fn a_killed_database_stops_its_server_loudly_and_nothing_acknowledged_is_lost() {
     let Some(first) = database() else { return };
-    let mut databases = vec![first, database().unwrap(), database().unwrap()];
+    let mut databases = [first, database().unwrap(), database().unwrap()];
     let mut cluster = cluster(|i| databases[i].url("postgres", "seaworthy"), &[]);
     start_all(&mut cluster);
     let mut told = BTreeMap::new();

@@ -50,7 +50,7 @@ pub enum Kind {
     Files,
     /// In a database.
     #[cfg(feature = "postgres")]
-    Postgres(seaworthy::storage::postgres::PostgresUrl),
+    Postgres(Box<seaworthy::storage::postgres::PostgresUrl>),
 }
 
 impl Kind {
@@ -64,7 +64,8 @@ impl Kind {
             "file" => Ok(Kind::Files),
             #[cfg(feature = "postgres")]
             url if is_url => {
-                seaworthy::storage::postgres::PostgresUrl::parse(url).map(Kind::Postgres)
+                let url = seaworthy::storage::postgres::PostgresUrl::parse(url)?;
+                Ok(Kind::Postgres(Box::new(url)))
             }
             _ if is_url => {
                 Err("this program was built without the cargo feature postgres".to_owned())

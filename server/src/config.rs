@@ -208,6 +208,13 @@ impl Config {
         ] {
             urls.iter().try_for_each(|url| can_be_advertised(flag, url))?;
         }
+        let joins = self.join.is_some() || self.initial_cluster_state == "existing";
+        if joins && !matches!(self.store, store::Kind::Files) {
+            bail!(
+                "a server whose log is in PostgreSQL can found a cluster, and not join one: give this \
+                 one --store file"
+            );
+        }
         if self.election_timeout <= 2 * self.heartbeat_interval {
             bail!(
                 "--election-timeout ({} ms) must be more than twice --heartbeat-interval ({} ms)",

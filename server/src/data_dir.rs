@@ -23,18 +23,20 @@ use std::sync::Arc;
 
 use anyhow::{Context, anyhow, bail};
 use seaworthy::raft::{Index, RaftId};
-use seaworthy::storage::{FileStorage, Log, Owner};
+use seaworthy::storage::{self, FileStorage, Log, Owner, Storage, WriteData};
 use serde::{Deserialize, Serialize};
 
 use crate::config::member_id;
 use crate::engine::STREAM;
-use crate::node::state_before;
+use crate::node::{Checkpoint, state_before};
 use crate::space::Space;
 use crate::states::{Beside, States};
 
 /// The layout that this version writes.
 pub const FORMAT: u32 = 1;
 const IDENTITY: &str = "identity.json";
+const LOG: &str = "log";
+const BESIDE: &str = "log.durable";
 
 /// Whose a data directory is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -119,13 +121,13 @@ impl DataDir {
         let is_new = found.is_none();
         let identity = match found {
             Some(identity) => identity,
-            None => create(path, wanted)?,
+            None => create(path, wanted, getrandom::u64()?.max(1))?,
         };
         check(&path.display().to_string(), &identity, wanted)?;
-        let beside = path.join("log.durable");
+        let beside = path.join(BESIDE);
         let fresh = number(&identity.incarnation)?;
         let owner = Owner { node: identity.name.clone(), fresh, beside };
-        let opened = FileStorage::open_owned(path.join("log"), &owner);
+        let opened = FileStorage::open_owned(path.join(LOG), &owner);
         let (storage, mut recovered) = opened.with_context(|| {
             format!("cannot use the data directory {} of {}", path.display(), identity.name)
         })?;
@@ -138,7 +140,14 @@ impl DataDir {
 }
 
 /// Puts the state before the checkpoint that goes on from it.
-pub(crate) fn with_state(mut log: Log, states: &dyn Beside) -> anyhow::Result<Log> {
+pub(crate) fn with_state(log: Log, states: &dyn Beside) -> anyhow::Result<Log> {
+    let (log, index) = join_state(log, states)?;
+    states.remove_older(index, true);
+    Ok(log)
+}
+
+/// The same, and nothing is changed on disk; also the last entry in the state.
+fn join_state(mut log: Log, states: &dyn Beside) -> anyhow::Result<(Log, Index)> {
     let mut index = Index::ZERO;
     if let Some(tail) = log.checkpoint.take() {
         index = state_before(&tail).context("the log was written by another version")?;
@@ -149,8 +158,132 @@ pub(crate) fn with_state(mut log: Log, states: &dyn Beside) -> anyhow::Result<Lo
         bytes.extend_from_slice(&tail);
         log.checkpoint = Some(bytes);
     }
-    states.remove_older(index, true);
-    Ok(log)
+    Ok((log, index))
+}
+
+/// A data directory that was read.
+#[derive(Debug)]
+pub struct Found {
+    /// Whose it is.
+    pub identity: Identity,
+    /// Its log, with the state that it goes on from.
+    pub log: Log,
+}
+
+/// Reads a data directory, and changes nothing.
+///
+/// # Errors
+/// If it is none, or cannot be trusted.
+pub fn look(path: &Path) -> anyhow::Result<Found> {
+    let Some(identity) = read(path)? else {
+        bail!("{} is no data directory of seaworthy-server: it has no {IDENTITY}", path.display());
+    };
+    if identity.format != FORMAT {
+        bail!("{} has format {}, and this program reads {FORMAT}", path.display(), identity.format);
+    }
+    let mut recovered = FileStorage::read(path.join(LOG))?;
+    let (log, _) = join_state(recovered.take(STREAM), &States::at(path))?;
+    Ok(Found { identity, log })
+}
+
+/// Holds a data directory, so that no server starts on it. Let go with the answer.
+///
+/// # Errors
+/// If there is none, or a server runs on it.
+pub fn lock(path: &Path) -> anyhow::Result<File> {
+    let file = path.join(LOG).join("lock");
+    let lock = File::options().write(true).open(&file);
+    let lock = lock
+        .with_context(|| format!("{} is no data directory of seaworthy-server", path.display()))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(_) => bail!("a server runs on {}: stop it first", path.display()),
+    }
+}
+
+/// Makes a data directory that begins a cluster.
+///
+/// # Errors
+/// If there is something at `path` already.
+pub async fn found(path: &Path, identity: &Identity, first: Checkpoint) -> anyhow::Result<()> {
+    if fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some()) {
+        bail!("{} is not empty: nothing was changed there", path.display());
+    }
+    fs::create_dir_all(path).with_context(|| format!("cannot make {}", path.display()))?;
+    let states = States::open(path)?;
+    states.write(first.written.index, first.written.state.as_bytes())?;
+    let fresh = getrandom::u64()?.max(1);
+    let owner = Owner { node: identity.name.clone(), fresh, beside: path.join(BESIDE) };
+    let (mut storage, _) = FileStorage::open_owned(path.join(LOG), &owner)?;
+    let data = WriteData::Checkpoint(first.tail);
+    storage.commit(vec![storage::Write { stream: STREAM, data }]).await?;
+    // Last, so that no server starts on half of it.
+    create(path, identity, fresh)?;
+    Ok(())
+}
+
+/// The directory in which a recovery is prepared, and that for the data before it.
+const RECOVERED: &str = "recovered";
+/// Where the data is that a directory had before a recovery.
+pub const BEFORE: &str = "before-recovery";
+
+/// Puts new data in the place of that in a directory, which stays in [`BEFORE`].
+///
+/// # Errors
+/// Those of the disk: before the first move nothing has changed, and later [`finish_recovery`] helps.
+pub async fn replace(path: &Path, identity: &Identity, first: Checkpoint) -> anyhow::Result<()> {
+    prepare(path, identity, first).await?;
+    move_all(path)
+}
+
+async fn prepare(path: &Path, identity: &Identity, first: Checkpoint) -> anyhow::Result<()> {
+    if path.join(BEFORE).join(IDENTITY).exists() {
+        bail!("{} is there already: move it elsewhere", path.join(BEFORE).display());
+    }
+    // An attempt that did not come as far as its first move counts for nothing.
+    let new = path.join(RECOVERED);
+    if new.exists() {
+        fs::remove_dir_all(&new)?;
+    }
+    found(&new, identity, first).await?;
+    fs::create_dir_all(path.join(BEFORE))?;
+    Ok(())
+}
+
+/// The moves that are left to be made. The identity goes first and comes last: without it no
+/// server starts on what is there.
+fn moves(path: &Path) -> Vec<(PathBuf, PathBuf)> {
+    let (new, old) = (path.join(RECOVERED), path.join(BEFORE));
+    let away = [IDENTITY, BESIDE, "states", LOG].map(|name| (path.join(name), old.join(name)));
+    let home = [LOG, "states", BESIDE, IDENTITY].map(|name| (new.join(name), path.join(name)));
+    let away = away.into_iter().filter(|(from, to)| from.exists() && !to.exists());
+    let home = home.into_iter().filter(|(from, _)| from.exists());
+    away.chain(home).collect()
+}
+
+fn move_all(path: &Path) -> anyhow::Result<()> {
+    for (from, to) in moves(path) {
+        fs::rename(from, to)?;
+    }
+    for dir in [&path.join(BEFORE), path] {
+        File::open(dir)?.sync_all()?;
+    }
+    fs::remove_dir_all(path.join(RECOVERED))?;
+    Ok(())
+}
+
+/// Finishes a replacement that was interrupted after its first move: before that a server may
+/// have run on the directory again. The answer is whether there was one. Can be repeated until it succeeds;
+/// meanwhile no server starts on the directory.
+///
+/// # Errors
+/// Those of the disk.
+pub fn finish_recovery(path: &Path) -> anyhow::Result<bool> {
+    let is_begun = path.join(RECOVERED).exists() && path.join(BEFORE).join(IDENTITY).exists();
+    if is_begun {
+        move_all(path)?;
+    }
+    Ok(is_begun)
 }
 
 fn read(path: &Path) -> anyhow::Result<Option<Identity>> {
@@ -158,7 +291,13 @@ fn read(path: &Path) -> anyhow::Result<Option<Identity>> {
     let text = match fs::read(&file) {
         Ok(text) => text,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-            if path.join("log").exists() {
+            if path.join(RECOVERED).exists() {
+                bail!(
+                    "a recovery of {0} was interrupted: finish it with `seaworthy-server recover {0}`",
+                    path.display()
+                );
+            }
+            if path.join(LOG).exists() {
                 bail!(
                     "{} is missing, but there is a log beside it: put the file back, or empty \
                      {} and let the server join anew",
@@ -179,8 +318,8 @@ pub(crate) fn number(hex: &str) -> anyhow::Result<u64> {
     u64::from_str_radix(hex, 16).with_context(|| format!("{hex:?} is no incarnation"))
 }
 
-fn create(path: &Path, wanted: &Identity) -> anyhow::Result<Identity> {
-    let incarnation = format!("{:016x}", getrandom::u64()?.max(1));
+fn create(path: &Path, wanted: &Identity, fresh: u64) -> anyhow::Result<Identity> {
+    let incarnation = format!("{fresh:016x}");
     let identity = Identity { incarnation, ..wanted.clone() };
     let (temporary, file) = (path.join("identity.json.new"), path.join(IDENTITY));
     let mut new = File::create(&temporary)?;
@@ -218,4 +357,55 @@ pub(crate) fn check(dir: &str, found: &Identity, wanted: &Identity) -> anyhow::R
         );
     }
     Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::kv::Store;
+    use crate::node::{Member, offline};
+    use seaworthy::raft::{LogId, RaftId, Term};
+
+    fn identity(token: &str) -> Identity {
+        let founders = BTreeMap::from([("n1".to_owned(), vec!["http://127.0.0.1:1".to_owned()])]);
+        let (name, token) = ("n1".to_owned(), token.to_owned());
+        let incarnation = String::new();
+        Identity { format: FORMAT, name, incarnation, token, founders, id: None, cluster: None }
+    }
+
+    fn first() -> Checkpoint {
+        let members = BTreeMap::from([(RaftId(1), Member::default())]);
+        offline::found(Store::default(), members, LogId { index: Index(1), term: Term(1) })
+    }
+
+    #[test]
+    fn a_recovery_that_is_interrupted_anywhere_is_finished_and_no_server_starts_meanwhile() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        for done in 0..=8 {
+            let dir = tempfile::TempDir::new().unwrap();
+            let path = &dir.path().join("data");
+            runtime.block_on(found(path, &identity("old"), first())).unwrap();
+            assert!(!finish_recovery(path).unwrap(), "there is none");
+            runtime.block_on(prepare(path, &identity("new"), first())).unwrap();
+            let moves = moves(path);
+            assert_eq!(moves.len(), 8);
+            for (from, to) in &moves[..done] {
+                fs::rename(from, to).unwrap();
+            }
+            match (done, read(path)) {
+                (0, Ok(Some(found))) => assert_eq!(found.token, "old"),
+                (8, Ok(Some(found))) => assert_eq!(found.token, "new"),
+                (1..8, Err(why)) => assert!(why.to_string().contains("finish it"), "{why}"),
+                (_, other) => panic!("after {done} moves: {other:?}"),
+            }
+            assert_eq!(finish_recovery(path).unwrap(), done > 0);
+            if done == 0 {
+                runtime.block_on(replace(path, &identity("new"), first())).unwrap();
+            }
+            assert_eq!(look(path).unwrap().identity.token, "new");
+            assert_eq!(look(&path.join(BEFORE)).unwrap().identity.token, "old");
+            assert!(!finish_recovery(path).unwrap());
+        }
+    }
 }

@@ -35,6 +35,8 @@ pub mod metrics;
 pub mod mutant;
 pub mod node;
 #[cfg(feature = "serve")]
+pub mod offline;
+#[cfg(feature = "serve")]
 pub mod peer;
 pub mod proto;
 #[cfg(feature = "serve")]

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use seaworthy_server::config::Config;
+use seaworthy_server::offline::{self, Backup};
 use seaworthy_server::{config_file, demo, server};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -24,6 +25,16 @@ enum Command {
     /// Run three servers on this machine, with their data in a temporary directory, and print
     /// the commands to type next
     Demo,
+    /// Print the log of a data directory, a line an entry: index, term, type, key, value
+    Log {
+        /// The data directory
+        dir: PathBuf,
+    },
+    /// Look at backups that `etcdctl snapshot save` wrote, and make new clusters of them
+    #[command(subcommand)]
+    Snapshot(offline::Backup),
+    /// Make a new cluster out of the last server of one that lost its quorum
+    Recover(offline::Recover),
 }
 
 fn main() -> ExitCode {
@@ -38,6 +49,12 @@ fn main() -> ExitCode {
     };
     let result = match command {
         Some(Command::Demo) => runtime.block_on(demo::run(interrupted())),
+        Some(Command::Log { dir }) => offline::print(&dir),
+        Some(Command::Snapshot(Backup::Status { file })) => offline::status(&file),
+        Some(Command::Snapshot(Backup::Restore(wanted))) => {
+            runtime.block_on(offline::restore(&wanted))
+        }
+        Some(Command::Recover(wanted)) => runtime.block_on(offline::recover(&wanted)),
         None => runtime.block_on(server::run(config, interrupted())),
     };
     match result {

@@ -73,6 +73,11 @@ impl States {
         Ok(States { dir, room: None })
     }
 
+    /// The same, to be read only: nothing is made.
+    pub fn at(path: &Path) -> States {
+        States { dir: path.join("states"), room: None }
+    }
+
     /// Has states that find the disk full wait, as `room` decides.
     #[must_use]
     pub fn with_room(self, room: Arc<dyn Room>) -> States {

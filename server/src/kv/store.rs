@@ -138,6 +138,22 @@ impl Store {
         self.bytes - self.log.len() as u64 * (VERSION_BYTES - ENCODED_VERSION_BYTES)
     }
 
+    /// Lets a new cluster begin with this state: without alarms, and, if revisions are to be raised,
+    /// without a past, so that a client that has seen a later revision of the old cluster is told
+    /// that it is gone.
+    pub fn begin_anew(&mut self, raise: i64) {
+        assert!(raise >= 0, "revisions do not go back");
+        self.alarms.clear();
+        if raise == 0 {
+            return;
+        }
+        if self.compacted < self.revision {
+            self.compact(self.revision);
+        }
+        self.revision += raise;
+        self.compacted = self.revision;
+    }
+
     /// Puts a version into all views.
     pub(super) fn insert(&mut self, version: Arc<Version>) {
         self.bytes += version.size_bytes();

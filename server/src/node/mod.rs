@@ -24,10 +24,10 @@
 //! # The files
 //!
 //! `admit` decides who is listened to, by `lineage`; `client` holds writes and reads that wait,
-//! `lease` questions about leases; `space` what happens on a full disk; `flush` the end of a turn,
+//! `lease` questions about leases; `space` a full disk; `flush` the end of a turn,
 //! when the core's wishes become effects; `members` decides on members that come and go, and `steer`
 //! has the core follow; `apply` carries out entries of the log, `answer` keeps their results for a retry;
-//! `machine` the replicated state; `envelope`, `record` and `wire` are the bytes in the log, on
+//! `machine` the replicated state; `offline` a log without a server; `envelope`, `record` and `wire` are the bytes in the log, on
 //! disk and between servers.
 
 mod admit;
@@ -44,6 +44,8 @@ mod machine;
 mod members;
 #[cfg(test)]
 mod members_tests;
+#[cfg(feature = "serve")]
+pub mod offline;
 mod record;
 mod space;
 mod start;

@@ -158,6 +158,19 @@ impl FileStorage {
         Ok((FileStorage { dir, state: State::Ready(Box::new(inner)), repairs }, recovered))
     }
 
+    /// Reads what is in `dir`, and changes nothing. It may belong to a process that runs: then a
+    /// write that is under way may be missing. Blocks.
+    ///
+    /// # Errors
+    /// If it cannot be read, or holds something that an interrupted write does not explain.
+    pub fn read(dir: impl AsRef<Path>) -> Result<Recovered, StorageError> {
+        let mut recovered = Recovered::default();
+        for found in read_streams(dir.as_ref())? {
+            recovered.insert(found.name, found.log);
+        }
+        Ok(recovered)
+    }
+
     /// Has commits that find the disk full wait and try again, as `room` decides.
     #[must_use]
     pub fn with_room(mut self, room: Arc<dyn Room>) -> FileStorage {

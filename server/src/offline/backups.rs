@@ -1,0 +1,78 @@
+//! `seaworthy-server snapshot restore` and `snapshot status`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, anyhow};
+use seaworthy::raft::{Index, LogId, RaftId, Term};
+use sha2::{Digest, Sha256};
+
+use super::{Restore, say};
+use crate::backup::{self, About};
+use crate::config::member_id;
+use crate::data_dir::{self, Identity};
+use crate::kv::Store;
+use crate::node::{Member, offline};
+
+/// The place in the log of a state that begins a cluster.
+const FIRST: LogId = LogId { index: Index(1), term: Term(1) };
+
+fn read(file: &Path) -> anyhow::Result<(About, Store, Vec<u8>)> {
+    let bytes = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let (about, store) =
+        backup::read(&bytes).map_err(|why| anyhow!("{}: {why}", file.display()))?;
+    Ok((about, store, bytes))
+}
+
+/// Prints what a backup holds, as JSON.
+///
+/// # Errors
+/// If it is damaged, or no backup.
+pub fn status(file: &Path) -> anyhow::Result<()> {
+    let (about, _, bytes) = read(file)?;
+    let mut text = serde_json::to_value(about)?;
+    text["size_bytes"] = bytes.len().into();
+    say(&format!("{text:#}\n"))?;
+    Ok(())
+}
+
+/// Makes the data directory of one server.
+///
+/// # Errors
+/// If the backup is damaged, the flags contradict each other, or there is data already.
+pub async fn restore(restore: &Restore) -> anyhow::Result<()> {
+    let Restore { file, bump_revision, config } = restore;
+    let (about, mut store, bytes) = read(file)?;
+    let mut identity = config.identity()?;
+    // The same for all servers that are made of this backup, and no other.
+    let hash = Sha256::digest(&bytes);
+    identity.token = format!("{} restored from {}", identity.token, hex(&hash[..8]));
+    store.begin_anew(i64::from(*bump_revision));
+    let revision = store.revision();
+    let first = offline::found(store, founders(&identity), FIRST);
+    let dir = config.data_dir();
+    data_dir::found(&dir, &identity, first).await?;
+    tracing::info!(
+        "{} holds {} keys at revision {revision}, of cluster {}, for {}. Start it with the same \
+         flags when the directories of all servers are made",
+        dir.display(),
+        about.keys,
+        about.cluster,
+        identity.name
+    );
+    Ok(())
+}
+
+/// The members that a new cluster begins with.
+pub(super) fn founders(identity: &Identity) -> BTreeMap<RaftId, Member> {
+    let founders = identity.founders.iter().map(|(name, urls)| {
+        let id = RaftId(member_id(&identity.token, name, urls));
+        (id, Member { name: name.clone(), peer_urls: urls.clone(), ..Member::default() })
+    });
+    founders.collect()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,111 @@
+//! `seaworthy-server log DIR`: the log as text, a line an entry.
+//!
+//! ```text
+//! index TAB term TAB type TAB key TAB value
+//! ```
+//!
+//! Keys and values are escaped (`\t`, `\n`, `\\`, `\xff`). Nothing in the directory is changed, so a
+//! server may run on it meanwhile; the line that it is writing may be missing.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use seaworthy::raft::Entry;
+
+use super::{escaped, say};
+use crate::data_dir;
+use crate::kv::Command;
+use crate::node::offline::{self, Content};
+use crate::proto::etcdserverpb as pb;
+use crate::proto::etcdserverpb::request_op::Request;
+
+/// Prints the log in a data directory.
+///
+/// # Errors
+/// If it is no data directory, or its log cannot be read.
+pub fn print(dir: &Path) -> anyhow::Result<()> {
+    let found = data_dir::look(dir)?;
+    let reading = offline::look(&found.log).map_err(anyhow::Error::msg)?;
+    if reading.state.0 > 0 {
+        tracing::info!(
+            "what the entries up to {} did is in the state beside the log",
+            reading.state
+        );
+    }
+    if let Some(lost) = &found.log.lost {
+        tracing::warn!("{lost}");
+    }
+    reading.entries.iter().try_for_each(|entry| say(&line(entry)))?;
+    tracing::info!(
+        "{}: term {}, last entry {} of term {}",
+        found.identity.name,
+        reading.term,
+        reading.last.index,
+        reading.last.term
+    );
+    Ok(())
+}
+
+fn line(entry: &Entry) -> String {
+    let content = offline::content(entry);
+    let (kind, key, value) = match &content {
+        Content::Blank => ("blank", String::new(), String::new()),
+        Content::Members(text) => ("members", String::new(), text.clone()),
+        Content::Open(text) => ("start", String::new(), text.clone()),
+        Content::Expired(ids) => {
+            let ids: Vec<String> = ids.iter().map(|id| format!("{id:x}")).collect();
+            ("lease-expire", ids.join(" "), String::new())
+        }
+        Content::Command(Some(command)) => describe(command),
+        Content::Command(None) => ("unknown", String::new(), String::new()),
+        Content::Unknown(bytes) => ("unknown", String::new(), escaped(bytes)),
+    };
+    format!("{}\t{}\t{kind}\t{key}\t{value}\n", entry.id.index, entry.id.term)
+}
+
+fn describe(command: &Command) -> (&'static str, String, String) {
+    match command {
+        Command::Put(put) => ("put", escaped(&put.key), escaped(&put.value)),
+        Command::DeleteRange(delete) => {
+            ("delete", escaped(&delete.key), escaped(&delete.range_end))
+        }
+        Command::Txn(txn) => ("txn", String::new(), describe_txn(txn)),
+        Command::Compact(compact) => ("compact", String::new(), compact.revision.to_string()),
+        Command::LeaseGrant(lease) => {
+            ("lease-grant", format!("{:x}", lease.id), format!("{} s", lease.ttl))
+        }
+        Command::LeaseRevoke(lease) => ("lease-revoke", format!("{:x}", lease.id), String::new()),
+        Command::Alarm(alarm) => {
+            let what = (alarm.action().as_str_name(), alarm.alarm().as_str_name());
+            ("alarm", format!("{:x}", alarm.member_id), format!("{} {}", what.0, what.1))
+        }
+    }
+}
+
+/// The operations of a transaction, on one line.
+fn describe_txn(txn: &pb::TxnRequest) -> String {
+    let mut text = format!("if {} conditions hold:", txn.compare.len());
+    describe_ops(&txn.success, &mut text);
+    if !txn.failure.is_empty() {
+        text.push_str(" else:");
+        describe_ops(&txn.failure, &mut text);
+    }
+    text
+}
+
+fn describe_ops(ops: &[pb::RequestOp], text: &mut String) {
+    for op in ops {
+        let _ = match &op.request {
+            Some(Request::RequestPut(put)) => {
+                write!(text, " put {} {};", escaped(&put.key), escaped(&put.value))
+            }
+            Some(Request::RequestDeleteRange(delete)) => {
+                let (key, end) = (escaped(&delete.key), escaped(&delete.range_end));
+                write!(text, " delete {key} {end};")
+            }
+            Some(Request::RequestRange(range)) => write!(text, " get {};", escaped(&range.key)),
+            Some(Request::RequestTxn(nested)) => write!(text, " ({});", describe_txn(nested)),
+            None => Ok(()),
+        };
+    }
+}

@@ -251,7 +251,7 @@ async fn prepare(path: &Path, identity: &Identity, first: Checkpoint) -> anyhow:
 }
 
 /// The moves that are left to be made. The identity goes first and comes last: without it no
-/// server starts on what is there.
+/// server starts on the rest.
 fn moves(path: &Path) -> Vec<(PathBuf, PathBuf)> {
     let (new, old) = (path.join(RECOVERED), path.join(BEFORE));
     let away = [IDENTITY, BESIDE, "states", LOG].map(|name| (path.join(name), old.join(name)));

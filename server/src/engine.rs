@@ -1,8 +1,7 @@
 //! The one thread that a node lives in: it waits, steps, flushes and carries out.
 //!
-//! Everything that has arrived is handled in one turn. Its records go to the disk in one
-//! group, with one flush, while the loop goes on; so the size of a group follows the load.
-//! Requests come over a bounded channel, and each brings the place for its answer.
+//! Everything that has arrived is handled in one turn, and made durable with one flush, while the
+//! loop goes on: groups grow with the load. Each request brings the place for its answer.
 
 // The engine is the shell of the pure node: clock and threads are its business.
 #![allow(clippy::disallowed_methods)]
@@ -24,6 +23,7 @@ use crate::node::{
     Class, Effect, Event, Failure, Hello, Input, Member, Node, Refusal, Reply, Request, Ticket,
     Token, Verdict, Written,
 };
+use crate::slow::Kind;
 use crate::states::Beside;
 use crate::watch::Watches;
 
@@ -46,7 +46,7 @@ pub trait Outbox: Send + 'static {
 
 /// The messages to the node's thread.
 enum Arrival {
-    Request(Request, oneshot::Sender<Reply>),
+    Request(Request, oneshot::Sender<Reply>, Instant),
     Input(Input),
     Hello(Box<Hello>, oneshot::Sender<Result<(), Refusal>>),
     /// The server has to end.
@@ -88,14 +88,16 @@ impl Handle {
     pub async fn ask(&self, request: Request) -> Reply {
         let (answer, answered) = oneshot::channel();
         let gone = Reply::Failed(Failure::Stopping);
-        match self.queue.send(Arrival::Request(request, answer)).await {
+        let (kind, began) = (Kind::of(&request), Instant::now());
+        let reply = match self.queue.send(Arrival::Request(request, answer, began)).await {
             Ok(()) => answered.await.unwrap_or(gone),
             Err(_) => gone,
-        }
+        };
+        self.metrics.slow.answered(kind, began);
+        reply
     }
 
-    /// Hands a parcel of another server to the node. Waits if the node is busy, so that a
-    /// connection is read no faster than its parcels are handled.
+    /// Hands a parcel of another server to the node, and waits if that is busy.
     pub async fn parcel(&self, from: RaftId, bytes: Vec<u8>) {
         self.metrics.peer_received_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         let _ = self.queue.send(Arrival::Input(Input::Parcel(from, bytes))).await;
@@ -181,6 +183,7 @@ impl Seat {
             node,
             outbox,
             founding,
+            leaderless_since: Some(Instant::now()),
             names,
             metrics: self.handle.metrics.clone(),
             watches: self.handle.watches.clone(),
@@ -204,7 +207,7 @@ struct Engine<O> {
     node: Node,
     outbox: O,
     founding: u64,
-    /// For the log that people read.
+    leaderless_since: Option<Instant>,
     names: BTreeMap<RaftId, String>,
     metrics: Arc<Metrics>,
     watches: Arc<Watches>,
@@ -213,7 +216,6 @@ struct Engine<O> {
     disk: Disk,
     waiting: BTreeMap<Token, oneshot::Sender<Reply>>,
     next_token: u64,
-    /// Parcels that wait for the disk.
     held: BTreeMap<Ticket, Vec<(RaftId, Class, Vec<u8>)>>,
     sender: mpsc::Sender<Arrival>,
     ended: Option<Ended>,
@@ -231,8 +233,7 @@ struct Disk {
     states: Arc<dyn Beside>,
     /// A state that has to be on disk before the group is.
     state: Option<Written>,
-    /// The state that the log goes on from. To give a gigabyte back takes so long that another
-    /// thread has to do it: so the core must not be the last to hold it.
+    /// The state that the log goes on from, held so that another thread is the last to let it go.
     kept: Option<Command>,
 }
 
@@ -280,6 +281,7 @@ impl Disk {
         self.flush = None;
         result?;
         metrics.fsync.observe(took);
+        metrics.slow.flushed(took);
         if took > SLOW_FLUSH {
             tracing::warn!(took_ms = took.as_millis() as u64, "the disk is slow");
         }
@@ -310,7 +312,6 @@ async fn commit_checkpoint(
     Ok(())
 }
 
-/// The end of a wait.
 enum Woken {
     Arrivals,
     Deadline,
@@ -363,7 +364,8 @@ impl<O: Outbox> Engine<O> {
 
     fn take(&mut self, now: Time, arrival: Arrival) {
         match arrival {
-            Arrival::Request(request, answer) => {
+            Arrival::Request(request, answer, sent) => {
+                self.metrics.slow.queued(sent.elapsed());
                 let token = Token(self.next_token);
                 self.next_token += 1;
                 self.waiting.insert(token, answer);
@@ -410,8 +412,7 @@ impl<O: Outbox> Engine<O> {
                 Effect::Reply(token, reply) => self.reply(token, reply),
                 Effect::Freeze(frozen) => {
                     let (sender, states) = (self.sender.clone(), self.disk.states.clone());
-                    // A thread of its own: the state is let go there too, and that can take as
-                    // long as encoding it.
+                    // A thread of its own: to let the state go can take as long as encoding it.
                     std::thread::spawn(move || {
                         let written = frozen.write();
                         let state = written.state.as_bytes();
@@ -442,7 +443,6 @@ impl<O: Outbox> Engine<O> {
             self.metrics.proposals_failed.fetch_add(1, Ordering::Relaxed);
         }
         if let Some(waiting) = self.waiting.remove(&token) {
-            // The client may have gone.
             let _ = waiting.send(reply);
         }
     }
@@ -456,9 +456,15 @@ impl<O: Outbox> Engine<O> {
         match event {
             Event::Leader(term, Some(leader)) => {
                 self.metrics.leader_changes.fetch_add(1, Ordering::Relaxed);
+                if let Some(since) = self.leaderless_since.take() {
+                    self.metrics.slow.elected(since.elapsed());
+                }
                 tracing::info!("{} leads in term {term}", name(leader));
             }
-            Event::Leader(term, None) => tracing::info!("no leader is known in term {term}"),
+            Event::Leader(term, None) => {
+                self.leaderless_since = Some(Instant::now());
+                tracing::info!("no leader is known in term {term}");
+            }
             Event::Cluster(id) => tracing::info!("this is cluster {id:016x}"),
             Event::Joined(id, member) => {
                 let (life, urls) = (member.life, member.client_urls.join(" "));
@@ -484,7 +490,6 @@ impl<O: Outbox> Engine<O> {
     }
 }
 
-/// Waits until `deadline`.
 async fn reaches(start: Instant, deadline: Time) {
     match start.checked_add(Duration::from_nanos(deadline.as_nanos())) {
         // tokio's timers round up to whole milliseconds; a deadline in the past must not wait.

@@ -47,6 +47,8 @@ pub mod serve;
 pub mod server;
 pub mod simulated;
 #[cfg(feature = "serve")]
+pub mod slow;
+#[cfg(feature = "serve")]
 pub mod space;
 #[cfg(feature = "serve")]
 pub mod states;

@@ -4,6 +4,8 @@ use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::slow::Slow;
+
 /// The counters of the engine.
 #[derive(Debug, Default)]
 pub struct Metrics {
@@ -21,6 +23,8 @@ pub struct Metrics {
     pub peer_dropped: AtomicU64,
     /// The size of the store.
     store_bytes: AtomicU64,
+    /// Slow requests.
+    pub slow: Slow,
 }
 
 /// How long something took. The bounds are etcd's, 1 ms to 8 s, each twice the last.
@@ -87,6 +91,22 @@ impl Metrics {
         }
     }
 }
+
+/// Prints the kernel's numbers of this process, by Prometheus' usual names.
+pub fn print_process(out: &mut String) {
+    // The second number is that of resident pages.
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages = statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok());
+    if let Some(pages) = pages {
+        print(out, "process_resident_memory_bytes", "gauge", pages * PAGE_BYTES);
+    }
+    if let Ok(open) = std::fs::read_dir("/proc/self/fd") {
+        print(out, "process_open_fds", "gauge", open.count() as u64);
+    }
+}
+
+/// The size of a page, on all machines that this is likely to run on.
+const PAGE_BYTES: u64 = 4096;
 
 /// Prints one number.
 pub fn print(out: &mut String, name: &str, kind: &str, value: u64) {

@@ -153,7 +153,7 @@ fn a_full_disk_stops_writes_and_nothing_else() {
         let mut kv = KvClient::new(cluster.channel(0));
         assert_eq!(count(&mut kv).await, told, "reads go on");
         assert_eq!(put(&mut kv, "more").await.unwrap_err().code(), Code::ResourceExhausted);
-        // Not a block is free but for the reserve; what follows needs several.
+        // Not a block is free but for the reserve; the deletions need several.
         for n in 0..DELETED {
             assert_eq!(delete(&mut kv, &format!("k{n:04}"), "").await, 1);
         }
@@ -271,6 +271,8 @@ fn a_disk_that_stands_still_for_two_seconds_costs_the_leader_nothing() {
         (before, status(&cluster, led).await)
     });
     assert!(after.raft_term <= before.raft_term + 1, "terms {before:?} {after:?}");
+    let logs = ["n0", "n1", "n2"].map(|name| cluster.log(name)).concat();
+    assert!(logs.contains("the disk is slow"), "{logs}");
     // Also after a crash of all.
     (0..3).for_each(|i| cluster.kill(i));
     (0..3).for_each(|i| cluster.start_one(i));

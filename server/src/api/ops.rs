@@ -13,6 +13,7 @@ use super::json::{json, refuse};
 use super::{App, ETCD_VERSION, OWN_VERSION};
 use crate::kv::Store;
 use crate::metrics;
+use crate::space::Space;
 
 /// etcd's paths.
 pub(super) fn routes() -> Router<Arc<App>> {
@@ -98,6 +99,7 @@ async fn print_metrics(State(app): Here) -> Response {
     let status = view.status;
     let mut out = String::new();
     app.node.metrics.print(&mut out);
+    let compacted = u64::try_from(view.store.compacted()).unwrap_or(0);
     let gauges = [
         ("etcd_server_has_leader", u64::from(status.leader.is_some())),
         ("etcd_server_is_leader", u64::from(status.leader == Some(app.id))),
@@ -109,10 +111,18 @@ async fn print_metrics(State(app): Here) -> Response {
         ("etcd_mvcc_db_total_size_in_bytes", view.store.size_bytes()),
         ("etcd_mvcc_db_total_size_in_use_in_bytes", view.store.size_bytes()),
         ("seaworthy_raft_term", status.hard_state.term.0),
+        ("etcd_debugging_mvcc_compact_revision", compacted),
+        ("etcd_debugging_mvcc_db_total_size_in_bytes", view.store.size_bytes()),
+        ("etcd_server_quota_backend_bytes", app.quota.0.unwrap_or(0)),
+        ("seaworthy_disk_full", u64::from(app.space.as_ref().is_some_and(Space::is_full))),
+        ("seaworthy_alarms", view.store.alarms().count() as u64),
     ];
     for (name, value) in gauges {
         metrics::print(&mut out, name, "gauge", value);
     }
+    let version = format!("etcd_server_version{{server_version=\"{ETCD_VERSION}\"}}");
+    out.push_str(&format!("# TYPE etcd_server_version gauge\n{version} 1\n"));
+    metrics::print_process(&mut out);
     ([(CONTENT_TYPE, "text/plain; version=0.0.4")], out).into_response()
 }
 

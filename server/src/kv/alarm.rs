@@ -1,4 +1,4 @@
-//! Alarms: what a server has told the cluster is wrong, until it is put right.
+//! Alarms: troubles that a server has told the cluster, until they are put right.
 //!
 //! While one of them says that there is no space, nothing that takes space is carried out, on any
 //! server; deletions and compactions are. Who raises and lifts alarms is not the store's
@@ -29,7 +29,7 @@ impl Store {
         wanted.map(|(member_id, alarm)| member_of(member_id, alarm)).collect()
     }
 
-    /// Refuses what an active alarm forbids.
+    /// Refuses a command that an active alarm forbids.
     pub(super) fn check_alarms(&self, command: &Command) -> Result<(), Error> {
         if matches!(command, Command::Alarm(_)) || self.alarms.is_empty() {
             Ok(())

@@ -51,6 +51,9 @@ pub enum Content<'a> {
     Unknown(&'a [u8]),
 }
 
+/// A server that is alone carries its log out in far less than this, by its own clock.
+const PATIENCE: Time = Time::from_millis(600_000);
+
 /// Decodes a stored log.
 ///
 /// # Errors
@@ -93,7 +96,7 @@ pub fn content(entry: &Entry) -> Content<'_> {
     }
 }
 
-/// Carries out everything that a log holds, whether or not it is known to be committed: what a
+/// Carries out everything that a log holds, whether or not it is known to be committed: a write that a
 /// majority acknowledged may be in this log alone. `members` began the cluster; `id` is the server
 /// of the log. Returns the state, and the id after the last entry.
 ///
@@ -132,6 +135,9 @@ pub fn carry_out(
     let mut effects = Vec::new();
     let mut now = Time::ZERO;
     while node.raft().status().applied < last.index {
+        if now > PATIENCE {
+            return Err(format!("{} is not reached, though the server is alone", last.index));
+        }
         now = now.max(node.deadline());
         node.flush(now, &mut effects);
         for effect in effects.drain(..) {

@@ -1,4 +1,4 @@
-//! A full disk: what a server still does, and how it makes space by itself.
+//! A full disk: a server's work on it, and how it makes space by itself.
 //!
 //! The server's own clients are refused elsewhere (`crate::api`). Here are the commands that other
 //! servers forward to their leader, the leadership itself, and the log, which a snapshot may make

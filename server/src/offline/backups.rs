@@ -25,7 +25,7 @@ fn read(file: &Path) -> anyhow::Result<(About, Store, Vec<u8>)> {
     Ok((about, store, bytes))
 }
 
-/// Prints what a backup holds, as JSON.
+/// Prints the facts about a backup, as JSON.
 ///
 /// # Errors
 /// If it is damaged, or no backup.

@@ -24,7 +24,7 @@ pub enum Backup {
     /// Make the data directory of one server of a new cluster out of a backup. To be repeated
     /// with the same backup, --initial-cluster and --initial-cluster-token for each of its servers
     Restore(Box<Restore>),
-    /// Tell what a backup holds
+    /// Tell the revision, keys and origin of a backup
     Status {
         /// The file that `etcdctl snapshot save` wrote
         file: PathBuf,
@@ -45,7 +45,7 @@ pub struct Restore {
     pub config: Config,
 }
 
-/// How to save what the last server of a cluster has.
+/// How to save the data of the last server of a cluster.
 #[derive(Args, Debug)]
 pub struct Recover {
     /// Its data directory

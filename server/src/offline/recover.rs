@@ -1,6 +1,6 @@
 //! `seaworthy-server recover`: a new cluster out of the last server of one that lost its quorum.
 //!
-//! Everything in the server's log is carried out, also what was not known to be committed. The
+//! Everything in the server's log is carried out, also entries not known to be committed. The
 //! directory that it had before is kept, as `before-recovery` in the new one.
 
 use std::collections::BTreeMap;

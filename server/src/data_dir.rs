@@ -26,8 +26,8 @@ use seaworthy::raft::{Index, RaftId};
 use seaworthy::storage::{self, FileStorage, Log, Owner, Storage, WriteData};
 use serde::{Deserialize, Serialize};
 
-use crate::config::member_id;
 use crate::engine::STREAM;
+use crate::founding::member_id;
 use crate::node::{Checkpoint, state_before};
 use crate::space::Space;
 use crate::states::{Beside, States};

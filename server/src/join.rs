@@ -20,12 +20,13 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
-use crate::config::{Config, has_tls, host_and_port};
+use crate::config::Config;
 use crate::data_dir::{self, FORMAT, Identity};
 use crate::engine::Handle;
 use crate::node::{Change, NotChanged, Reply, Request};
 use crate::peer::{self, Introduction};
 use crate::tls::{Stream, Tls};
+use crate::url::{has_tls, host_and_port};
 
 /// How long a cluster may be busy with other members, or have no leader.
 const PATIENCE: Duration = Duration::from_secs(60);

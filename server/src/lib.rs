@@ -25,6 +25,8 @@ pub mod demo;
 #[cfg(feature = "serve")]
 pub mod engine;
 #[cfg(feature = "serve")]
+pub mod founding;
+#[cfg(feature = "serve")]
 pub mod gate;
 #[cfg(feature = "serve")]
 pub mod join;
@@ -56,4 +58,6 @@ pub mod states;
 pub mod store;
 #[cfg(feature = "serve")]
 pub mod tls;
+#[cfg(feature = "serve")]
+pub mod url;
 pub mod watch;

@@ -17,9 +17,10 @@ use tokio::sync::oneshot;
 
 use crate::api::{self, App, Limits};
 use crate::compactor;
-use crate::config::{Config, founding_id, listen_addresses, member_id};
+use crate::config::Config;
 use crate::data_dir::Identity;
 use crate::engine::{self, Ended, Handle, Setup};
+use crate::founding::{founding_id, member_id};
 use crate::gate::{Gate, Seldom};
 use crate::join;
 use crate::node::{Member, Node, Options, Start};
@@ -29,6 +30,7 @@ use crate::serve::Clients;
 use crate::space::Space;
 use crate::store::{self, Store};
 use crate::tls::{Files, Tls};
+use crate::url::listen_addresses;
 
 /// Runs a server until it is told to stop by `until`, or cannot go on.
 ///
@@ -42,7 +44,7 @@ pub async fn run(config: Config, until: impl Future<Output = ()>) -> anyhow::Res
     let wanted = join::identity(&config, &ways).await?;
     let clients = listen("--listen-client-urls", &config.listen_client_urls).await?;
     let peers = listen("--listen-peer-urls", &config.listen_peer_urls).await?;
-    let store = store::open(&config, &wanted).await?;
+    let store = store::open(&config.store, &config.data_dir(), &wanted).await?;
     let (client_gate, peer_gate) = gates(&config);
     let way = Way { listeners: peers, tls: peer_tls, gate: peer_gate };
     let started = start(&config, store, way).await?;

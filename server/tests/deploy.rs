@@ -4,7 +4,8 @@
 #![allow(clippy::unwrap_used)]
 
 use clap::{CommandFactory, Parser};
-use seaworthy_server::config::{Config, listen_addresses};
+use seaworthy_server::config::Config;
+use seaworthy_server::url::listen_addresses;
 
 #[derive(Parser)]
 struct Flags {

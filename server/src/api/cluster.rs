@@ -24,10 +24,10 @@ use tonic::{Code, Request as Grpc, Response as Answered, Status, async_trait};
 
 use super::json::{json as body, refuse};
 use super::{Answer, App, failed};
-use crate::config::is_url;
 use crate::node::{Change, Failure, Member, NotChanged, Reply, Request, Roster};
 use crate::proto::etcdserverpb as pb;
 use crate::proto::etcdserverpb::cluster_server::Cluster;
+use crate::url::is_url;
 
 /// The paths of plain REST.
 pub(super) fn routes() -> Router<Arc<App>> {

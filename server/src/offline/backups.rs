@@ -10,8 +10,8 @@ use sha2::{Digest, Sha256};
 
 use super::{Restore, say};
 use crate::backup::{self, About};
-use crate::config::member_id;
 use crate::data_dir::{self, Identity};
+use crate::founding::member_id;
 use crate::kv::Store;
 use crate::node::{Member, offline};
 

@@ -14,9 +14,9 @@ use tokio::time::{sleep, timeout};
 
 use super::lane::{Address, LaneEnd};
 use super::{MAGIC, Shared, VERSION, Welcome, frame};
-use crate::config::{has_tls, host_and_port};
 use crate::node::{Class, Hello, Refusal, Verdict};
 use crate::tls::{self, Stream, Tls};
+use crate::url::{has_tls, host_and_port};
 
 const PATIENCE: Duration = Duration::from_secs(3);
 const FIRST_WAIT: Duration = Duration::from_millis(50);

@@ -10,12 +10,12 @@ mod describe;
 mod postgres;
 
 use std::fmt;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use seaworthy::storage::{Log, Storage, StorageError};
 
-use crate::config::Config;
 use crate::data_dir::{DataDir, Identity, number};
 use crate::space::Space;
 use crate::states::Beside;
@@ -108,14 +108,15 @@ impl From<DataDir> for Store {
     }
 }
 
-/// Opens the store of the server that `wanted` describes, and makes it if it does not exist.
+/// Opens the store of the server that `wanted` describes, and makes it if it does not exist. Only
+/// files are in `data_dir`.
 ///
 /// # Errors
 /// If it is another server's, in use, or cannot be trusted. The text names both sides and the
 /// remedy.
-pub async fn open(config: &Config, wanted: &Identity) -> anyhow::Result<Store> {
-    match &config.store {
-        Kind::Files => Ok(DataDir::open(&config.data_dir(), wanted)?.into()),
+pub async fn open(kind: &Kind, data_dir: &Path, wanted: &Identity) -> anyhow::Result<Store> {
+    match kind {
+        Kind::Files => Ok(DataDir::open(data_dir, wanted)?.into()),
         #[cfg(feature = "postgres")]
         Kind::Postgres(url) => postgres::open(url, wanted).await,
     }

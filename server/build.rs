@@ -10,7 +10,8 @@ use prost::Message;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");
-    let descriptors = protox::compile(["etcdserverpb.proto", "mvccpb.proto"], ["proto"])?;
+    let descriptors =
+        protox::compile(["authpb.proto", "etcdserverpb.proto", "mvccpb.proto"], ["proto"])?;
     // Without the feature `serve` there are the messages alone.
     let serves = std::env::var_os("CARGO_FEATURE_SERVE").is_some();
     let rust = tonic_prost_build::configure().build_client(serves).build_server(serves);
@@ -24,6 +25,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .preserve_proto_field_names()
         .ignore_unknown_fields()
         .out_dir(out)
-        .build(&[".etcdserverpb", ".mvccpb"])?;
+        .build(&[".authpb", ".etcdserverpb", ".mvccpb"])?;
     Ok(())
 }

@@ -101,6 +101,13 @@ pub struct Config {
     /// The most requests at once on one connection of HTTP/2
     #[arg(long, env = "SEAWORTHY_MAX_CONCURRENT_STREAMS", default_value_t = 4096)]
     pub max_concurrent_streams: u32,
+    /// A token ends after this long without use, in seconds
+    #[arg(long, env = "SEAWORTHY_AUTH_TOKEN_TTL", default_value_t = 300)]
+    pub auth_token_ttl: u64,
+    /// The work that the hash of a password takes: two to the power of it
+    #[arg(long, env = "SEAWORTHY_BCRYPT_COST", default_value_t = 10)]
+    #[arg(value_parser = clap::value_parser!(u32).range(4..=31))]
+    pub bcrypt_cost: u32,
     /// Certificates and keys
     #[command(flatten)]
     pub tls: tls::TlsFlags,

@@ -13,6 +13,13 @@ pub mod etcdserverpb {
     include!(concat!(env!("OUT_DIR"), "/etcdserverpb.serde.rs"));
 }
 
+/// Permissions.
+pub mod authpb {
+    include!(concat!(env!("OUT_DIR"), "/authpb.rs"));
+    #[cfg(feature = "serve")]
+    include!(concat!(env!("OUT_DIR"), "/authpb.serde.rs"));
+}
+
 /// The stored pair.
 pub mod mvccpb {
     include!(concat!(env!("OUT_DIR"), "/mvccpb.rs"));

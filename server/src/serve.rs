@@ -14,17 +14,16 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use axum::Router;
 use axum::http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
+use crate::api::Services;
 use crate::gate::{Gate, Place, Seldom};
 use crate::tls::{self, Stream, Tls};
 
@@ -39,14 +38,10 @@ const SILENCE: Duration = Duration::from_secs(90);
 /// The most bytes of headers: any key that fits into a URI does.
 const HEADER_BYTES: usize = 96 << 10;
 
-/// The user that a client's certificate names.
-#[derive(Clone, Debug)]
-pub struct CommonName(pub Arc<str>);
-
 /// Everything that the connections of clients share.
 pub struct Clients {
     /// The services.
-    pub router: Router,
+    pub services: Arc<Services>,
     /// Certificates, for listeners with TLS.
     pub tls: Option<Arc<Tls>>,
     /// The places for connections.
@@ -147,14 +142,12 @@ impl Clients {
     /// Serves the requests of a connection. It ends with an error or a deadline: either is the
     /// client's affair.
     async fn speak(self: Arc<Clients>, stream: Stream, is_http2: bool) {
-        let name = stream.common_name().map(|name| CommonName(name.into()));
+        let name = stream.common_name().map(Arc::from);
         let name = name.filter(|_| self.tls.as_ref().is_some_and(|tls| tls.names_users()));
-        let router = TowerToHyperService::new(self.router.clone());
-        let service = service_fn(move |mut request: Request<Incoming>| {
-            if let Some(name) = &name {
-                request.extensions_mut().insert(name.clone());
-            }
-            hyper::service::Service::call(&router, request)
+        let services = self.services.clone();
+        let service = service_fn(move |request: Request<Incoming>| {
+            let (services, name) = (services.clone(), name.clone());
+            async move { services.call(name, request).await }
         });
         let ended = match is_http2 {
             true => {

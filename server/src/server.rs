@@ -9,13 +9,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use axum::Router;
 use seaworthy::raft::RaftId;
 use seaworthy::storage::{Write, WriteData};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
-use crate::api::{self, App, Limits};
+use crate::api::{self, App, Guard, Limits, Services};
 use crate::compactor;
 use crate::config::Config;
 use crate::data_dir::Identity;
@@ -58,7 +57,7 @@ pub async fn run(config: Config, until: impl Future<Output = ()>) -> anyhow::Res
         tokio::spawn(join::become_voter(started.handle.clone(), started.id));
     }
     let serving = Clients {
-        router: router(&config, &started),
+        services: Arc::new(services(&config, &started)),
         tls: client_tls,
         gate: client_gate,
         max_streams: config.max_concurrent_streams,
@@ -140,8 +139,10 @@ fn options(config: &Config) -> Options {
 }
 
 /// The services for clients.
-fn router(config: &Config, started: &Started) -> Router {
-    api::router(App {
+fn services(config: &Config, started: &Started) -> Services {
+    let lifetime = Duration::from_secs(config.auth_token_ttl);
+    api::services(App {
+        guard: Arc::new(Guard::new(lifetime, config.bcrypt_cost)),
         node: started.handle.clone(),
         id: started.id,
         space: started.space.clone(),

@@ -1,5 +1,5 @@
-//! TLS, for clients and between servers: it works, it is asked for, and whoever does it wrong is
-//! told how to do it right.
+//! TLS, for clients and between servers: it works, it is asked for, and a client or server that does it
+//! wrong is told how to do it right.
 
 #![allow(clippy::disallowed_methods, clippy::print_stdout, clippy::unwrap_used)]
 

@@ -7,6 +7,7 @@ use tonic::{Request, Response, Status, async_trait};
 
 use super::{App, OVERHEAD_BYTES};
 use crate::proto::etcdserverpb as pb;
+use crate::proto::etcdserverpb::auth_server::AuthServer;
 use crate::proto::etcdserverpb::cluster_server::ClusterServer;
 use crate::proto::etcdserverpb::kv_server::{Kv, KvServer};
 use crate::proto::etcdserverpb::lease_server::LeaseServer;
@@ -21,6 +22,7 @@ pub(super) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
     Router::new()
         .route_service("/etcdserverpb.KV/{method}", kv.max_encoding_message_size(usize::MAX))
         .route_service("/etcdserverpb.Watch/{method}", watch)
+        .route_service("/etcdserverpb.Auth/{method}", AuthServer::from_arc(app.clone()))
         .route_service("/etcdserverpb.Lease/{method}", LeaseServer::from_arc(app.clone()))
         .route_service("/etcdserverpb.Cluster/{method}", ClusterServer::from_arc(app.clone()))
         .route_service(

@@ -139,14 +139,14 @@ async fn status(State(app): Here, body: Bytes) -> Response {
     )
 }
 
-fn parse<T: DeserializeOwned + Default>(body: &[u8]) -> Result<T, Status> {
+pub(super) fn parse<T: DeserializeOwned + Default>(body: &[u8]) -> Result<T, Status> {
     if body.is_empty() {
         return Ok(T::default());
     }
     serde_json::from_slice(body).map_err(|e| Status::invalid_argument(e.to_string()))
 }
 
-fn answer<T: Serialize>(result: Result<T, Status>) -> Response {
+pub(super) fn answer<T: Serialize>(result: Result<T, Status>) -> Response {
     match result
         .and_then(|answer| serde_json::to_vec(&answer).map_err(|e| Status::internal(e.to_string())))
     {
@@ -175,6 +175,8 @@ pub(super) fn http_status(code: Code) -> StatusCode {
             StatusCode::BAD_REQUEST
         }
         Code::NotFound => StatusCode::NOT_FOUND,
+        Code::PermissionDenied => StatusCode::FORBIDDEN,
+        Code::Unauthenticated => StatusCode::UNAUTHORIZED,
         Code::ResourceExhausted => StatusCode::TOO_MANY_REQUESTS,
         Code::Unimplemented => StatusCode::NOT_IMPLEMENTED,
         Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,

@@ -57,6 +57,7 @@ impl App {
         // The revision is read first: a lease that was revoked at a revision must not be told
         // to live at a later one.
         let (term, store) = self.state(true).await?;
+        self.permit(&store, |auth, who| auth.check_user(who))?;
         let mut answer = pb::LeaseKeepAliveResponse { header: None, id: request.id, ttl: 0 };
         self.complete(&mut answer.header, term, &store);
         drop(store);
@@ -74,7 +75,13 @@ impl App {
         let mut answer =
             pb::LeaseTimeToLiveResponse { id: request.id, ttl: -1, ..Default::default() };
         self.complete(&mut answer.header, term, &store);
+        self.permit(&store, |auth, who| auth.check_user(who))?;
         let Some(lease) = store.lease(request.id) else { return Ok(answer) };
+        if request.keys {
+            for key in lease.keys() {
+                self.permit(&store, |auth, who| auth.check_read(who, key, b""))?;
+            }
+        }
         if let Some(left) = self.ask_lease(request.id, Question::Left).await? {
             (answer.ttl, answer.granted_ttl) = (left, lease.seconds());
             if request.keys {
@@ -86,6 +93,7 @@ impl App {
 
     pub(super) async fn lease_leases(&self) -> Answer<pb::LeaseLeasesResponse> {
         let (term, store) = self.state(false).await?;
+        self.permit(&store, |auth, who| auth.check_user(who))?;
         let leases = store.leases().map(|(id, _)| pb::LeaseStatus { id }).collect();
         let mut answer = pb::LeaseLeasesResponse { header: None, leases };
         self.complete(&mut answer.header, term, &store);
@@ -165,7 +173,7 @@ impl App {
     ) -> ReceiverStream<Result<pb::LeaseKeepAliveResponse, Status>> {
         let (answers, stream) = mpsc::channel(STREAM_QUEUE);
         let this = Arc::new(self);
-        tokio::spawn(async move {
+        tokio::spawn(App::in_the_same_name(async move {
             let mut requests = Box::pin(requests);
             let serve = async {
                 while let Some(request) = requests.next().await {
@@ -184,7 +192,7 @@ impl App {
                 () = answers.closed() => {}
                 status = this.leader_lost(needs_leader) => drop(answers.send(Err(status)).await),
             }
-        });
+        }));
         ReceiverStream::new(stream)
     }
 }

@@ -3,6 +3,8 @@
 //! The files here translate; `kv` and `node` decide on the meaning of a request. Every
 //! request for keys goes through [`App`], whichever way it came in.
 
+mod auth;
+mod caller;
 mod cluster;
 mod grpc;
 mod json;
@@ -13,15 +15,17 @@ mod ops;
 mod rest;
 mod sse;
 mod stream;
+mod token;
 mod watch;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use seaworthy::raft::{RaftId, Term};
 use tonic::Status;
 
+pub use self::auth::Guard;
+pub use self::caller::Services;
 use crate::engine::Handle;
 use crate::kv::{self, Command, Response, Store};
 use crate::node::{Failure, Reply, Request, View};
@@ -54,6 +58,9 @@ impl Default for Limits {
 /// How much larger than `max_request_bytes` a message may be before it is not even read.
 const OVERHEAD_BYTES: usize = 512 << 10;
 
+/// How often a command sets out anew because users or roles have changed meanwhile.
+const OLD_REVISIONS_MAX: usize = 10;
+
 /// A body that is read as a whole may not pause for longer.
 const BODY_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -68,6 +75,8 @@ pub struct App {
     pub space: Option<Space>,
     /// The most bytes of its store.
     pub quota: Quota,
+    /// Tokens and passwords.
+    pub guard: Arc<Guard>,
     /// The bounds.
     pub limits: Limits,
     /// How long this server may know no leader before streams that insist on one end.
@@ -77,12 +86,14 @@ pub struct App {
 }
 
 /// Everything that is served, as one service for one port.
-pub fn router(app: App) -> Router {
+pub fn services(app: App) -> Services {
     let app = Arc::new(app);
     let json = json::routes().merge(stream::routes());
+    let json = json.merge(auth::routes());
     let router = grpc::routes(&app).merge(json).merge(rest::routes()).merge(ops::routes());
     let router = router.merge(cluster::routes());
-    router.fallback(ops::not_found).with_state(app)
+    let router = router.fallback(ops::not_found).with_state(app.clone());
+    Services::new(app, router)
 }
 
 type Answer<T> = Result<T, Status>;
@@ -91,6 +102,7 @@ impl App {
     async fn range(&self, request: pb::RangeRequest) -> Answer<pb::RangeResponse> {
         kv::check_range(&request).map_err(status)?;
         let (term, store) = self.state(request.serializable).await?;
+        self.permit(&store, |auth, who| auth.check_read(who, &request.key, &request.range_end))?;
         let mut answer = store.range(&request).map_err(status)?;
         self.complete(&mut answer.header, term, &store);
         Ok(answer)
@@ -119,6 +131,7 @@ impl App {
         kv::check_txn(&request, self.limits.max_txn_ops).map_err(status)?;
         if kv::is_readonly(&request) {
             let (term, store) = self.state(kv::is_serializable(&request)).await?;
+            self.permit(&store, |_, who| store.permit_txn(who, &request))?;
             let mut answer = store.read_txn(&request).map_err(status)?;
             self.complete(&mut answer.header, term, &store);
             return Ok(answer);
@@ -182,14 +195,39 @@ impl App {
         }
     }
 
-    async fn write(&self, command: Command) -> Answer<Response> {
-        let mut bytes = Vec::new();
-        command.encode(&mut bytes);
-        if bytes.len() + LOGGED_OVERHEAD_BYTES > self.limits.max_request_bytes {
-            return Err(Status::invalid_argument("etcdserver: request is too large"));
+    /// Has the log carry out a command, in the name of the user who asks.
+    async fn write(&self, mut command: Command) -> Answer<Response> {
+        let old = kv::auth::Error::OldRevision.message();
+        for _ in 0..OLD_REVISIONS_MAX {
+            command = self.in_the_name_of_its_user(command)?;
+            let mut bytes = Vec::new();
+            command.encode(&mut bytes);
+            if bytes.len() + LOGGED_OVERHEAD_BYTES > self.limits.max_request_bytes {
+                return Err(Status::invalid_argument("etcdserver: request is too large"));
+            }
+            self.check_space(&command, bytes.len()).await?;
+            match self.propose(bytes).await {
+                // It was not carried out, and this server knows the new users by now.
+                Err(status) if status.message() == old => {}
+                other => return other,
+            }
         }
-        self.check_space(&command, bytes.len()).await?;
-        self.propose(bytes).await
+        Err(status(kv::auth::Error::OldRevision.into()))
+    }
+
+    /// Adds the user who asks to a command, or puts it in the place of the one before.
+    fn in_the_name_of_its_user(&self, command: Command) -> Answer<Command> {
+        let auth = self.node.watches.auth();
+        let command = match command {
+            Command::By(by) => by.command,
+            bare => bare,
+        };
+        let who = self.who(&auth)?;
+        auth.check_user(who.as_ref()).map_err(|error| status(error.into()))?;
+        Ok(match who {
+            Some(who) => Command::By(Box::new(kv::By { who, command })),
+            None => command,
+        })
     }
 
     /// Has the log carry out a command that was checked.
@@ -234,6 +272,8 @@ fn status(error: kv::Error) -> Status {
         kv::Code::OutOfRange => tonic::Code::OutOfRange,
         kv::Code::ResourceExhausted => tonic::Code::ResourceExhausted,
         kv::Code::DataLoss => tonic::Code::DataLoss,
+        kv::Code::PermissionDenied => tonic::Code::PermissionDenied,
+        kv::Code::Unauthenticated => tonic::Code::Unauthenticated,
     };
     Status::new(code, error.message())
 }

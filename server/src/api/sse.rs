@@ -7,16 +7,19 @@
 
 use std::convert::Infallible;
 use std::fmt::Write;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 
 use axum::body::{Body, Bytes};
 use axum::http::HeaderValue;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
-use tokio_stream::StreamExt;
+use tokio_stream::Stream;
 use tonic::Status;
 
 use super::App;
 use super::rest::pair;
+use super::watch::Responses;
 use crate::proto::etcdserverpb as pb;
 use crate::proto::etcdserverpb::watch_request::RequestUnion;
 use crate::proto::mvccpb::Event;
@@ -31,18 +34,33 @@ pub(super) fn watch(app: &App, (key, range_end): (Bytes, Bytes), start_revision:
     };
     let request = pb::WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) };
     let responses = app.clone().watch_stream(tokio_stream::once(Ok(request)), false);
-    let mut is_over = false;
-    let texts = responses.map_while(move |response| {
-        if is_over {
-            return None;
-        }
-        is_over = response.as_ref().map_or(true, |response| response.canceled);
-        Some(Ok::<_, Infallible>(Bytes::from(text(response))))
-    });
+    let texts = Texts { responses, is_over: false };
     let kind = HeaderValue::from_static("text/event-stream");
     let fresh = HeaderValue::from_static("no-store");
     let headers = [(CONTENT_TYPE, kind), (CACHE_CONTROL, fresh)];
     (headers, Body::from_stream(texts)).into_response()
+}
+
+/// Responses as text. The end follows the last one at once: the stream of responses stays open for
+/// further requests, of which there are none here.
+struct Texts {
+    responses: Responses,
+    is_over: bool,
+}
+
+impl Stream for Texts {
+    type Item = Result<Bytes, Infallible>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.is_over {
+            return Poll::Ready(None);
+        }
+        let response = ready!(self.responses.as_mut().poll_next(cx));
+        self.is_over = response
+            .as_ref()
+            .is_none_or(|response| response.as_ref().map_or(true, |response| response.canceled));
+        Poll::Ready(response.map(|response| Ok(Bytes::from(text(response)))))
+    }
 }
 
 fn text(response: Result<pb::WatchResponse, Status>) -> String {

@@ -15,7 +15,7 @@ use crate::proto::etcdserverpb as pb;
 use crate::proto::etcdserverpb::watch_server::Watch;
 use crate::watch::Session;
 
-type Responses = Pin<Box<dyn Stream<Item = Result<pb::WatchResponse, Status>> + Send>>;
+pub(super) type Responses = Pin<Box<dyn Stream<Item = Result<pb::WatchResponse, Status>> + Send>>;
 
 #[async_trait]
 impl Watch for App {
@@ -40,14 +40,22 @@ impl App {
         // One response waits while another is sent; everything else waits in the history.
         let (sender, responses) = mpsc::channel(1);
         let max_bytes = self.limits.max_request_bytes + OVERHEAD_BYTES;
-        let session = Session::open(&self.node.watches, max_bytes, self.progress_interval, sender);
+        let guard = self.clone();
+        let permit = move |request: &pb::WatchCreateRequest| guard.permit_watch(request);
+        let session = Session::open(
+            &self.node.watches,
+            max_bytes,
+            self.progress_interval,
+            sender,
+            Box::new(permit),
+        );
         let this = self.clone();
-        tokio::spawn(async move {
+        tokio::spawn(App::in_the_same_name(async move {
             // Guard: the node publishes its state with the next answer; without it a new watch
             // would begin at an old one.
             let _ = this.state(true).await;
             session.serve(requests, this.leader_lost(needs_leader)).await;
-        });
+        }));
         let responses = ReceiverStream::new(responses).map(move |response| {
             let term = self.node.watches.led().borrow().term;
             response.map(|mut response| {
@@ -56,5 +64,14 @@ impl App {
             })
         });
         Box::pin(responses)
+    }
+
+    /// Whether the user of a stream may watch those keys.
+    fn permit_watch(&self, request: &pb::WatchCreateRequest) -> Result<(), Status> {
+        let auth = self.node.watches.auth();
+        let who = self.who(&auth)?;
+        let key = if request.key.is_empty() { &b"\0"[..] } else { &request.key };
+        let checked = auth.check_read(who.as_ref(), key, &request.range_end);
+        checked.map_err(|error| super::status(error.into()))
     }
 }

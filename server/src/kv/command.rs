@@ -5,12 +5,13 @@
 
 use prost::Message;
 
+use super::auth::{Change, Who};
 use crate::proto::etcdserverpb::request_op::Request;
 use crate::proto::etcdserverpb::{
-    AlarmRequest, AlarmResponse, CompactionRequest, CompactionResponse, DeleteRangeRequest,
-    DeleteRangeResponse, LeaseGrantRequest, LeaseGrantResponse, LeaseRevokeRequest,
-    LeaseRevokeResponse, PutRequest, PutResponse, RequestOp, ResponseHeader, TxnRequest,
-    TxnResponse,
+    AlarmRequest, AlarmResponse, AuthEnableResponse, CompactionRequest, CompactionResponse,
+    DeleteRangeRequest, DeleteRangeResponse, LeaseGrantRequest, LeaseGrantResponse,
+    LeaseRevokeRequest, LeaseRevokeResponse, PutRequest, PutResponse, RequestOp, ResponseHeader,
+    TxnRequest, TxnResponse,
 };
 
 /// A change of the store.
@@ -30,6 +31,19 @@ pub enum Command {
     LeaseRevoke(LeaseRevokeRequest),
     /// Raises or lifts an alarm.
     Alarm(AlarmRequest),
+    /// Changes users or roles.
+    Auth(Change),
+    /// Another command, in the name of a user.
+    By(Box<By>),
+}
+
+/// A command, and the user who wants it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct By {
+    /// The user.
+    pub who: Who,
+    /// Any command but another of these.
+    pub command: Command,
 }
 
 /// The result of a command. The headers hold the revision and nothing else.
@@ -49,6 +63,8 @@ pub enum Response {
     LeaseRevoke(LeaseRevokeResponse),
     /// Answers an alarm.
     Alarm(AlarmResponse),
+    /// Answers a change of users or roles: all of these answers are alike.
+    Auth(AuthEnableResponse),
 }
 
 const PUT: u8 = 1;
@@ -58,6 +74,9 @@ const COMPACT: u8 = 4;
 const LEASE_GRANT: u8 = 5;
 const LEASE_REVOKE: u8 = 6;
 const ALARM: u8 = 7;
+const AUTH: u8 = 20;
+/// Followed by: length of the name u16 | name | revision u64 | the other command.
+const BY: u8 = 21;
 
 impl Command {
     /// Appends the command's bytes to `out`.
@@ -75,6 +94,19 @@ impl Command {
             Command::LeaseGrant(request) => put(out, LEASE_GRANT, request),
             Command::LeaseRevoke(request) => put(out, LEASE_REVOKE, request),
             Command::Alarm(request) => put(out, ALARM, request),
+            Command::Auth(change) => {
+                out.push(AUTH);
+                change.encode(out);
+            }
+            Command::By(by) => {
+                let Who { name, revision } = &by.who;
+                let len = u16::try_from(name.len()).expect("names are checked when they are made");
+                out.push(BY);
+                out.extend_from_slice(&len.to_le_bytes());
+                out.extend_from_slice(name.as_bytes());
+                out.extend_from_slice(&revision.to_le_bytes());
+                by.command.encode(out);
+            }
         }
     }
 
@@ -85,7 +117,16 @@ impl Command {
             Command::Put(_) | Command::LeaseGrant(_) => true,
             Command::Txn(txn) => puts(&txn.success) || puts(&txn.failure),
             Command::DeleteRange(_) | Command::Compact(_) => false,
-            Command::LeaseRevoke(_) | Command::Alarm(_) => false,
+            Command::LeaseRevoke(_) | Command::Alarm(_) | Command::Auth(_) => false,
+            Command::By(by) => by.command.takes_space(),
+        }
+    }
+
+    /// The command itself, without the user who wants it.
+    pub fn bare(&self) -> &Command {
+        match self {
+            Command::By(by) => &by.command,
+            other => other,
         }
     }
 
@@ -110,6 +151,11 @@ impl Command {
             Command::LeaseGrant(grant) => ("grant", format!("{:x}", grant.id).into()),
             Command::LeaseRevoke(revoke) => ("revoke", format!("{:x}", revoke.id).into()),
             Command::Alarm(alarm) => ("alarm", alarm.alarm().as_str_name().into()),
+            Command::Auth(change) => {
+                let (kind, name) = change.title();
+                (kind, name.into())
+            }
+            Command::By(by) => by.command.title(),
         }
     }
 
@@ -124,9 +170,23 @@ impl Command {
             LEASE_GRANT => LeaseGrantRequest::decode(body).ok().map(Command::LeaseGrant),
             LEASE_REVOKE => LeaseRevokeRequest::decode(body).ok().map(Command::LeaseRevoke),
             ALARM => AlarmRequest::decode(body).ok().map(Command::Alarm),
+            AUTH => Change::decode(body).map(Command::Auth),
+            BY => decode_by(body),
             _ => None,
         }
     }
+}
+
+fn decode_by(body: &[u8]) -> Option<Command> {
+    let (len, rest) = body.split_first_chunk()?;
+    let (name, rest) = rest.split_at_checked(usize::from(u16::from_le_bytes(*len)))?;
+    let (revision, rest) = rest.split_first_chunk()?;
+    let name = String::from_utf8(name.to_vec()).ok()?;
+    let who = Who { name, revision: u64::from_le_bytes(*revision) };
+    // One within the other has no meaning, and could go on without end.
+    let command = Some(rest).filter(|rest| rest.first() != Some(&BY));
+    let command = Command::decode(command?)?;
+    Some(Command::By(Box::new(By { who, command })))
 }
 
 /// Whether one of these operations is a put.
@@ -149,6 +209,7 @@ impl Response {
             Response::LeaseGrant(answer) => answer.header.as_ref(),
             Response::LeaseRevoke(answer) => answer.header.as_ref(),
             Response::Alarm(answer) => answer.header.as_ref(),
+            Response::Auth(answer) => answer.header.as_ref(),
         }
     }
 
@@ -162,6 +223,7 @@ impl Response {
             Response::LeaseGrant(answer) => &mut answer.header,
             Response::LeaseRevoke(answer) => &mut answer.header,
             Response::Alarm(answer) => &mut answer.header,
+            Response::Auth(answer) => &mut answer.header,
         }
     }
 }

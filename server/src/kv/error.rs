@@ -32,6 +32,8 @@ pub enum Error {
     NoSpace,
     /// An alarm says that a server has other data than the others.
     Corrupt,
+    /// Users, roles and permissions do not allow it.
+    Auth(super::auth::Error),
 }
 
 /// The codes of gRPC that are used here.
@@ -47,6 +49,10 @@ pub enum Code {
     FailedPrecondition,
     /// 15: data is lost or damaged.
     DataLoss,
+    /// 7: the user may not do this.
+    PermissionDenied,
+    /// 16: it is not known who asks.
+    Unauthenticated,
     /// 11: it asks for a revision that is not kept, or for too much.
     OutOfRange,
 }
@@ -58,6 +64,7 @@ impl Error {
             Error::LeaseNotFound => Code::NotFound,
             Error::NoSpace => Code::ResourceExhausted,
             Error::Corrupt => Code::DataLoss,
+            Error::Auth(error) => error.code(),
             Error::LeaseExists => Code::FailedPrecondition,
             Error::Compacted | Error::FutureRevision | Error::LeaseTooLong => Code::OutOfRange,
             _ => Code::InvalidArgument,
@@ -79,6 +86,7 @@ impl Error {
             Error::InvalidSort => "etcdserver: invalid sort option",
             Error::Compacted => "etcdserver: mvcc: required revision has been compacted",
             Error::FutureRevision => "etcdserver: mvcc: required revision is a future revision",
+            Error::Auth(error) => error.message(),
             Error::Corrupt => "etcdserver: corrupt cluster",
             Error::NoSpace => "etcdserver: mvcc: database space exceeded",
         }

@@ -11,7 +11,7 @@
 //! # The files
 //!
 //! `store` holds the maps and the changes to them; `range` reads; `write` carries out the commands;
-//! `txn` transactions; `lease` the leases and the keys attached to them; `alarm` the alarms; `history` tells the
+//! `txn` transactions; `auth` users and roles; `lease` the leases and the keys attached to them; `alarm` the alarms; `history` tells the
 //! events, for watches; `check` refuses malformed requests before they reach a log; `command` and
 //! `snapshot` are the bytes, `hash` their checksum.
 //!
@@ -25,6 +25,7 @@
 //! `tests/oracle.rs` compares answer by answer.
 
 mod alarm;
+pub mod auth;
 mod check;
 mod command;
 mod error;
@@ -41,7 +42,7 @@ mod write;
 mod tests;
 
 pub use check::{check_delete, check_put, check_range, check_txn};
-pub use command::{Command, Response};
+pub use command::{By, Command, Response};
 pub use error::{Code, Error};
 pub use history::{Changes, KeyRange, TooOld, Wanted};
 pub use lease::{Lease, MAX_LEASE_SECONDS};

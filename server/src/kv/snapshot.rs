@@ -1,9 +1,10 @@
 //! The store as bytes.
 //!
 //! ```text
-//! revision i64 | compacted i64 | count u64 | version* | grants u64 | count u64 | lease* | alarms
+//! revision i64 | compacted i64 | count u64 | version* | grants u64 | count u64 | lease* | alarms | auth
 //! lease     id i64 | seconds i64 | serial u64
 //! alarms    nothing, or: count u64 | (member u64 | kind i32)*
+//! auth      nothing, or: 1 u8 | length u32 | users and roles in postcard
 //! version   main i64 | sub u32 | key length u32 | key | kind u8, and if it is 1:
 //!           create i64 | version i64 | lease i64 | value length u32 | value
 //! ```
@@ -17,6 +18,7 @@ use std::sync::Arc;
 
 use imbl::OrdSet;
 
+use super::auth::Auth;
 use super::lease::Lease;
 use super::store::{Body, Revision, Store, Version};
 
@@ -51,12 +53,17 @@ impl Store {
             out.extend_from_slice(&lease.seconds.to_le_bytes());
             out.extend_from_slice(&lease.serial.to_le_bytes());
         }
-        if !self.alarms.is_empty() {
+        let has_auth = *self.auth != Auth::default();
+        if !self.alarms.is_empty() || has_auth {
             out.extend_from_slice(&(self.alarms.len() as u64).to_le_bytes());
             for (member, kind) in &self.alarms {
                 out.extend_from_slice(&member.to_le_bytes());
                 out.extend_from_slice(&kind.to_le_bytes());
             }
+        }
+        if has_auth {
+            out.push(1);
+            put_bytes(out, &postcard::to_allocvec(&*self.auth).expect("plain data"));
         }
         true
     }
@@ -92,11 +99,16 @@ impl Store {
                 store.leases.insert(id, Lease { seconds, serial, keys: OrdSet::new() });
             }
         }
-        if !input.is_empty() {
+        // Fewer bytes are no part, but padding.
+        if input.len() >= 8 {
             for _ in 0..u64::from_le_bytes(take(input)?) {
                 let alarm = (u64::from_le_bytes(take(input)?), i32::from_le_bytes(take(input)?));
                 store.alarms.insert(alarm);
             }
+        }
+        if input.first() == Some(&1) {
+            let [_] = take(input)?;
+            store.auth = Arc::new(postcard::from_bytes(bytes_of(input)?).ok()?);
         }
         store.attach_all()?;
         Some(store)

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use imbl::{OrdMap, OrdSet};
 
+use super::auth::Auth;
 use super::lease::Lease;
 use crate::proto::mvccpb::KeyValue;
 
@@ -83,6 +84,8 @@ pub struct Store {
     pub(super) grants: u64,
     /// The active alarms: member and kind.
     pub(super) alarms: OrdSet<(u64, i32)>,
+    /// Users and roles.
+    pub(super) auth: Arc<Auth>,
     pub(super) bytes: u64,
 }
 
@@ -97,6 +100,7 @@ impl Default for Store {
             leases: OrdMap::new(),
             grants: 0,
             alarms: OrdSet::new(),
+            auth: Arc::default(),
             bytes: 0,
         }
     }
@@ -111,6 +115,11 @@ impl Store {
     /// The revision below which the past is gone; -1 if nothing was ever compacted.
     pub fn compacted(&self) -> i64 {
         self.compacted
+    }
+
+    /// Users, roles and their permissions.
+    pub fn auth(&self) -> &Arc<Auth> {
+        &self.auth
     }
 
     /// How many keys exist.

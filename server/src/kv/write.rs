@@ -7,8 +7,8 @@ use super::error::Error;
 use super::range::Keys;
 use super::store::{Body, Key, Revision, Store, Version};
 use crate::proto::etcdserverpb::{
-    CompactionRequest, CompactionResponse, DeleteRangeRequest, DeleteRangeResponse, PutRequest,
-    PutResponse, ResponseHeader,
+    AuthEnableResponse, CompactionRequest, CompactionResponse, DeleteRangeRequest,
+    DeleteRangeResponse, PutRequest, PutResponse, ResponseHeader,
 };
 
 /// The changes that one command makes: they share a revision.
@@ -23,6 +23,8 @@ impl Store {
     /// # Errors
     /// [`Error`], which is an answer like any other: every server gets the same.
     pub fn apply(&mut self, command: &Command) -> Result<Response, Error> {
+        self.permit(None, command)?;
+        let command = command.bare();
         self.check_alarms(command)?;
         match command {
             Command::Put(put) => self.write(|w| w.put(put)).map(Response::Put),
@@ -34,6 +36,12 @@ impl Store {
             Command::LeaseGrant(grant) => self.grant(grant).map(Response::LeaseGrant),
             Command::LeaseRevoke(revoke) => self.revoke(revoke).map(Response::LeaseRevoke),
             Command::Alarm(request) => Ok(Response::Alarm(self.alarm(request))),
+            Command::Auth(change) => {
+                Arc::make_mut(&mut self.auth).apply(change)?;
+                let header = header(self.revision);
+                Ok(Response::Auth(AuthEnableResponse { header }))
+            }
+            Command::By(_) => unreachable!("a command is of one user"),
         }
     }
 

@@ -32,6 +32,7 @@ const LEASE_GRANT: u8 = 6;
 const LEASE_REVOKE: u8 = 7;
 const ALARM: u8 = 8;
 const MEMBERS: u8 = 9;
+const AUTH: u8 = 20;
 
 /// The answer to a write, if it is small.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -54,6 +55,7 @@ impl Answer {
             Ok(Response::LeaseGrant(answer)) => small(LEASE_GRANT, answer),
             Ok(Response::LeaseRevoke(answer)) => small(LEASE_REVOKE, answer),
             Ok(Response::Alarm(answer)) => small(ALARM, answer),
+            Ok(Response::Auth(answer)) => small(AUTH, answer),
         })
     }
 
@@ -69,6 +71,7 @@ impl Answer {
             LEASE_GRANT => Ok(Response::LeaseGrant(Message::decode(bytes).ok()?)),
             LEASE_REVOKE => Ok(Response::LeaseRevoke(Message::decode(bytes).ok()?)),
             ALARM => Ok(Response::Alarm(Message::decode(bytes).ok()?)),
+            AUTH => Ok(Response::Auth(Message::decode(bytes).ok()?)),
             ERROR => Err(postcard::from_bytes(bytes).ok()?),
             _ => return None,
         }))

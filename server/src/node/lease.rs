@@ -216,7 +216,7 @@ impl Node {
     /// Follows the log's decisions about leases.
     pub(super) fn follow_lease(&mut self, command: &Command) {
         let Some((_, deadlines)) = &mut self.leases.reign else { return };
-        match command {
+        match command.bare() {
             Command::LeaseGrant(grant) => {
                 let lease = self.machine.store.lease(grant.id).expect("it was granted");
                 deadlines.grant(self.now, grant.id, lease);

@@ -79,6 +79,15 @@ fn describe(command: &Command) -> (&'static str, String, String) {
             let what = (alarm.action().as_str_name(), alarm.alarm().as_str_name());
             ("alarm", format!("{:x}", alarm.member_id), format!("{} {}", what.0, what.1))
         }
+        // Neither secrets nor hashes of passwords are printed.
+        Command::Auth(change) => {
+            let (kind, name) = change.title();
+            (kind, escaped(name.as_bytes()), String::new())
+        }
+        Command::By(by) => {
+            let (kind, key, value) = describe(&by.command);
+            (kind, key, format!("{value} (by {})", escaped(by.who.name.as_bytes())))
+        }
     }
 }
 

@@ -21,6 +21,7 @@ use tonic::Status;
 use super::stream::Outgoing;
 use super::{Hub, Stream, WatcherId};
 use crate::kv::Store;
+use crate::kv::auth::Auth;
 use crate::node::Node;
 use crate::proto::etcdserverpb as pb;
 use crate::proto::etcdserverpb::watch_request::RequestUnion;
@@ -38,6 +39,8 @@ pub struct Led {
 #[derive(Debug)]
 pub struct Watches {
     led: watch::Sender<Led>,
+    /// Users and roles, as this server knows them.
+    auth: watch::Sender<Arc<Auth>>,
     store: watch::Sender<Store>,
     /// How far the hub has looked; every stream has its marks up to there.
     examined: watch::Sender<i64>,
@@ -69,6 +72,7 @@ impl Default for Watches {
     fn default() -> Watches {
         Watches {
             led: watch::Sender::new(Led::default()),
+            auth: watch::Sender::new(Arc::default()),
             store: watch::Sender::new(Store::default()),
             examined: watch::Sender::new(0),
             open: AtomicUsize::new(0),
@@ -83,6 +87,14 @@ impl Watches {
     pub fn publish(&self, node: &Node) {
         let led = Led { term: node.raft().term(), leader: node.raft().leader() };
         self.led.send_if_modified(|known| std::mem::replace(known, led) != led);
+        self.auth.send_if_modified(|known| {
+            let auth = node.machine().store.auth();
+            let is_new = !Arc::ptr_eq(known, auth);
+            if is_new {
+                *known = auth.clone();
+            }
+            is_new
+        });
         if self.open.load(Ordering::SeqCst) == 0 {
             return;
         }
@@ -100,6 +112,11 @@ impl Watches {
     /// Who leads.
     pub fn led(&self) -> watch::Receiver<Led> {
         self.led.subscribe()
+    }
+
+    /// Users and roles, as this server knows them.
+    pub fn auth(&self) -> Arc<Auth> {
+        self.auth.borrow().clone()
     }
 
     /// Looks at new events, for ever, and wakes the streams that they concern.
@@ -143,8 +160,12 @@ impl Watches {
     }
 }
 
+/// Tells whether the client of a stream may watch, or why not.
+type Permit = Box<dyn Fn(&pb::WatchCreateRequest) -> Result<(), Status> + Send + Sync>;
+
 /// A stream of watches, and its end.
 pub struct Session {
+    permit: Permit,
     watches: Arc<Watches>,
     number: u64,
     mailbox: Arc<Mailbox>,
@@ -159,6 +180,17 @@ pub struct Session {
 impl Drop for Session {
     fn drop(&mut self) {
         self.watches.leave(self.number);
+    }
+}
+
+/// A refusal of a watch, in etcd's form.
+fn denied(status: &Status) -> pb::WatchResponse {
+    pb::WatchResponse {
+        watch_id: -1,
+        created: true,
+        canceled: true,
+        cancel_reason: format!("rpc error: code = {:?} desc = {}", status.code(), status.message()),
+        ..Default::default()
     }
 }
 
@@ -179,9 +211,11 @@ impl Session {
         max_bytes: usize,
         progress_interval: Duration,
         responses: mpsc::Sender<Result<pb::WatchResponse, Status>>,
+        permit: Permit,
     ) -> Session {
         let (number, mailbox) = watches.enter();
         Session {
+            permit,
             watches: watches.clone(),
             number,
             mailbox,
@@ -273,7 +307,8 @@ impl Session {
     }
 
     async fn create(&mut self, request: &pb::WatchCreateRequest) -> Result<(), Gone> {
-        let response = match self.stream.admit(request) {
+        let permitted = (self.permit)(request).map_err(|status| denied(&status));
+        let response = match permitted.and_then(|()| self.stream.admit(request)) {
             Ok((id, keys)) => {
                 let watcher = WatcherId { stream: self.number, watch: id };
                 // Guard: the hub knows of the watch before the state is read, so that it looks at

@@ -149,6 +149,11 @@ fn etcdctl_gets_the_same_answers_from_etcd() {
 
 /// A server with the users root and alice, who may read and write a and keys below `a/`.
 fn guarded(count: usize) -> Cluster {
+    guarded_while(count, |_, _| {})
+}
+
+/// The same; before each call `before` gets its path.
+fn guarded_while(count: usize, before: impl Fn(&Cluster, &str)) -> Cluster {
     let mut cluster = Cluster::new(env!("CARGO_BIN_EXE_seaworthy-server"), count);
     cluster.add_flag("--bcrypt-cost", "4");
     (0..count).for_each(|i| cluster.start_one(i));
@@ -168,6 +173,7 @@ fn guarded(count: usize) -> Cluster {
         ("user/grant", r#"{"user": "alice", "role": "r"}"#),
         ("enable", ""),
     ] {
+        before(&cluster, path);
         let (status, body) = call(&cluster, 0, "POST", &format!("/v3/auth/{path}"), "", body);
         assert_eq!(status, 200, "{path}: {body}");
     }
@@ -194,6 +200,26 @@ fn token(cluster: &Cluster, i: usize, name: &str) -> String {
     assert_eq!(status, 200, "{body}");
     let body: serde_json::Value = serde_json::from_str(&body).unwrap();
     body["token"].as_str().unwrap().to_owned()
+}
+
+fn signal(cluster: &Cluster, i: usize, signal: &str) {
+    let id = cluster.servers[i].process.as_ref().unwrap().0.id().to_string();
+    assert!(std::process::Command::new("kill").args([signal, &id]).status().unwrap().success());
+}
+
+/// A server that has not heard that users count learns it before it refuses one for having no
+/// name.
+#[test]
+fn a_server_that_was_away_knows_users_by_their_tokens() {
+    let cluster = guarded_while(3, |cluster, path| {
+        if path == "enable" {
+            signal(cluster, 2, "-STOP");
+        }
+    });
+    let (alice, root) = (token(&cluster, 0, "alice"), token(&cluster, 1, "root"));
+    signal(&cluster, 2, "-CONT");
+    assert_eq!(call(&cluster, 2, "PUT", "/v1/a", &alice, "x").0, 201);
+    assert_eq!(call(&cluster, 2, "PUT", "/v1/b", &root, "x").0, 201);
 }
 
 #[test]

@@ -131,6 +131,14 @@ impl App {
         Ok(Some(Who { name, revision: auth.revision() }))
     }
 
+    /// Whether a client names itself, and this server does not know it: users may have been made, or
+    /// enabled, and this server may not have heard of it yet.
+    pub(super) fn may_be_behind(&self) -> bool {
+        let is_named =
+            CALLER.try_with(|caller| caller.token.is_some() || caller.common_name.is_some());
+        is_named.unwrap_or(false) && !matches!(self.who(&self.node.watches.auth()), Ok(Some(_)))
+    }
+
     /// Refuses a read of a state that its user may not do.
     pub(super) fn permit(
         &self,

@@ -197,6 +197,9 @@ impl App {
 
     /// Has the log carry out a command, in the name of the user who asks.
     async fn write(&self, mut command: Command) -> Answer<Response> {
+        if self.may_be_behind() {
+            self.state(false).await?;
+        }
         let old = kv::auth::Error::OldRevision.message();
         for _ in 0..OLD_REVISIONS_MAX {
             command = self.in_the_name_of_its_user(command)?;

@@ -109,7 +109,7 @@ pub fn carry_out(
 ) -> Result<(Machine, LogId), String> {
     let (mut restored, _) = record::decode(log)?;
     let last = last_of(&restored);
-    // Alone it needs nobody's vote.
+    // A server alone needs no other vote.
     let alone = Arc::new(Config::of_voters([id]));
     restored.snapshot = restored
         .snapshot

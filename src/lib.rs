@@ -11,7 +11,7 @@
 //! * The outside: [`storage`], on a real disk or in memory, and [`driver`], which runs a
 //!   node as a process.
 //! * [`canonical`]: one text for all spellings of a JSON value.
-//! * For tests: [`mark`] names rare events, [`mutant`] plants bugs, with the cargo feature
+//! * For tests: [`coverage`] names rare events, [`planted`] plants bugs, with the cargo feature
 //!   `mutants` only.
 //!
 //! Dependencies point one way: `driver -> node -> message`, and the engines know
@@ -19,12 +19,12 @@
 //! prints, except [`driver`] and the files of [`storage`].
 
 pub mod canonical;
+pub mod coverage;
 pub mod driver;
 pub mod gossip;
-pub mod mark;
 pub mod message;
-pub mod mutant;
 pub mod node;
+pub mod planted;
 pub mod raft;
 pub mod shell;
 pub mod storage;

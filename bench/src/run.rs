@@ -17,8 +17,8 @@
 use std::io;
 use std::time::Duration;
 
-use seaworthy::mark::{self, Marks};
-use seaworthy::mutant;
+use seaworthy::coverage::{self, Marks};
+use seaworthy::planted;
 
 use crate::backend::process::{Children, NodeCommand, ProcessCluster, clock};
 use crate::backend::server::{self, ServerCluster, ServerCommand};
@@ -148,7 +148,7 @@ impl<'a, 'w> Run<'a, 'w> {
             cluster.inspect(inspector);
         }
         // Whatever this thread did before is not of this run.
-        mark::take();
+        coverage::take();
         let mut world = self.world(cluster)?;
         world.begin();
         let mut events = 0;
@@ -251,7 +251,7 @@ impl<'a, 'w> Run<'a, 'w> {
 
     fn end<C: Cluster>(&self, world: World<C>) -> Ran<'a> {
         let (report, journal) = world.into_report();
-        let marks = mark::take();
+        let marks = coverage::take();
         Ran { challenge: self.challenge, config: self.config, report, marks, journal }
     }
 }
@@ -260,6 +260,6 @@ impl<'a, 'w> Run<'a, 'w> {
 /// acknowledged write, and nothing can be demanded; nor where a planted bug is to be found by the
 /// histories of clients.
 fn inspector(challenge: &dyn Challenge, config: &RunConfig) -> Option<Inspector> {
-    let demands = !config.args.chaos.no_disk && !mutant::spares_assertions();
+    let demands = !config.args.chaos.no_disk && !planted::spares_assertions();
     if demands { challenge.inspector() } else { None }
 }

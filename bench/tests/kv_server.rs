@@ -86,7 +86,7 @@ fn seeds_that_broke_a_promise_keep_it() {
 mod planted {
     use seaworthy_bench::challenge::Challenge;
     use seaworthy_bench::check::CheckOptions;
-    use seaworthy_server::mutant::{Mutant, plant};
+    use seaworthy_server::planted::{Mutant, plant};
 
     use super::*;
 

@@ -34,12 +34,12 @@ pub mod kv;
 pub mod lease;
 #[cfg(feature = "serve")]
 pub mod metrics;
-pub mod mutant;
 pub mod node;
 #[cfg(feature = "serve")]
 pub mod offline;
 #[cfg(feature = "serve")]
 pub mod peer;
+pub mod planted;
 pub mod proto;
 #[cfg(feature = "serve")]
 pub mod quota;

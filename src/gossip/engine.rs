@@ -15,7 +15,7 @@ use super::send_mode::SendMode;
 use super::store::Store;
 use super::version::{Author, Boot, Rank, Versions};
 use super::wire::Message;
-use crate::mark::{self, Mark};
+use crate::coverage::{self, Mark};
 use crate::time::Time;
 
 /// How an engine behaves.
@@ -292,7 +292,7 @@ impl<L: Lattice> Engine<L> {
         self.peer_mut(rank).suspect();
         if self.hub() != before {
             if lacks {
-                mark::hit(Mark::HubGivenUp);
+                coverage::hit(Mark::HubGivenUp);
             }
             self.beat = None;
             self.plant_forgetting();

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use super::version::{Boot, Rank, Versions};
 use super::wire::Echo;
-use crate::mutant::invariant;
+use crate::planted::invariant;
 use crate::time::Time;
 
 /// How many messages to remember while they wait for their echo.

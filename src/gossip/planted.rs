@@ -1,10 +1,10 @@
-//! The bugs that can be planted in the engine (see [`mutant`](crate::mutant)). Each function
+//! The bugs that can be planted in the engine (see [`crate::planted`]). Each function
 //! returns its first argument, and each method does nothing, unless a mutant is active.
 
 use super::engine::Engine;
 use super::lattice::Lattice;
 use super::peer::Peer;
-use crate::mutant::{Mutant, is};
+use crate::planted::{Mutant, is};
 
 /// A total after a merge of `own` and `other`.
 pub(super) fn merged_total(highest: u64, own: u64, other: u64) -> u64 {

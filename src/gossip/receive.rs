@@ -9,7 +9,7 @@ use super::send_mode::SendMode;
 use super::store::Learned;
 use super::version::Rank;
 use super::wire::Message;
-use crate::mark::{self, Mark};
+use crate::coverage::{self, Mark};
 use crate::time::Time;
 
 impl<L: Lattice> Engine<L> {
@@ -24,7 +24,7 @@ impl<L: Lattice> Engine<L> {
         if newest {
             self.peer_mut(from).hub = Some(message.hub);
             if message.hub == from && before == self.rank {
-                mark::hit(Mark::TwoHubs);
+                coverage::hit(Mark::TwoHubs);
             }
         }
         let waiting = self.take_echo(now, from, &message);
@@ -85,10 +85,10 @@ impl<L: Lattice> Engine<L> {
         };
         let learned = self.store.learn(std::mem::take(&mut message.deltas));
         if jumped {
-            mark::hit(Mark::WholeState);
+            coverage::hit(Mark::WholeState);
         }
         if learned.gap {
-            mark::hit(Mark::DeltaGap);
+            coverage::hit(Mark::DeltaGap);
         }
         Learned { news: learned.news || jumped, ..learned }
     }

@@ -1,8 +1,8 @@
-//! The bug that can be planted in a node (see [`mutant`](crate::mutant)).
+//! The bug that can be planted in a node (see [`crate::planted`]).
 
 use super::core::Core;
 use crate::message::NodeId;
-use crate::mutant::{Mutant, is};
+use crate::planted::{Mutant, is};
 
 impl Core {
     /// The request that a reply by `src` is matched with, where it names `msg_id`.

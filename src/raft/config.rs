@@ -17,7 +17,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::ids::RaftId;
-use crate::mutant::guard;
+use crate::planted::guard;
 
 /// A configuration. Joint while `outgoing` is not empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

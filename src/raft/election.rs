@@ -21,8 +21,8 @@ use super::quorum::{self, VoteResult};
 use super::role::{Role, Votes};
 use super::server::Raft;
 use super::types::HardState;
-use crate::mark::{self, Mark};
-use crate::mutant::guard;
+use crate::coverage::{self, Mark};
+use crate::planted::guard;
 
 /// The reason for an election.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -226,7 +226,7 @@ impl Raft {
         let own = self.log.last();
         let up_to_date = guard!(last >= own, VoteByLengthOnly if last.index >= own.index);
         if may_vote && !up_to_date {
-            mark::hit(Mark::ShortLogRefused);
+            coverage::hit(Mark::ShortLogRefused);
         }
         let granted = may_vote && up_to_date;
         if pre {
@@ -304,7 +304,7 @@ impl Raft {
             (_, Some(VoteResult::Won)) => self.become_candidate(Reason::Silence),
             (Some(VoteResult::Pending), Some(VoteResult::Lost)) => self.stop_asking(),
             (_, Some(VoteResult::Lost)) | (Some(VoteResult::Lost), None) => {
-                mark::hit(Mark::ElectionLost);
+                coverage::hit(Mark::ElectionLost);
                 self.become_follower(self.hard.term, None);
             }
             _ => {}
@@ -314,7 +314,7 @@ impl Raft {
     pub(super) fn handle_timeout_now(&mut self, from: RaftId) {
         // Only the leader may ask, and only a voter can follow it.
         if self.leader == Some(from) && self.is_promotable() {
-            mark::hit(Mark::LeaderTransfer);
+            coverage::hit(Mark::LeaderTransfer);
             self.become_candidate(Reason::Transfer);
         }
     }

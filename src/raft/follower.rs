@@ -22,8 +22,8 @@ use super::message::{MessageKind, Round};
 use super::planted;
 use super::server::Raft;
 use super::types::{Command, Entry, Snapshot, SnapshotMeta};
-use crate::mark::{self, Mark};
-use crate::mutant::{guard, invariant};
+use crate::coverage::{self, Mark};
+use crate::planted::{guard, invariant};
 
 impl Raft {
     pub(super) fn handle_append(&mut self, from: RaftId, append: Append) {
@@ -48,7 +48,7 @@ impl Raft {
         }
         self.take_append(from, append);
         while let Some(early) = self.early.take(self.hard.term, &self.log) {
-            mark::hit(Mark::EarlyAppend);
+            coverage::hit(Mark::EarlyAppend);
             self.take_append(from, early);
         }
     }
@@ -87,7 +87,7 @@ impl Raft {
                     continue;
                 }
                 // Guard: an entry that does not match goes, with everything after it.
-                mark::hit(Mark::LogOverwritten);
+                coverage::hit(Mark::LogOverwritten);
                 self.log.truncate(index);
             }
             self.log.append(entry);
@@ -207,7 +207,7 @@ impl Raft {
             let (last_index, offset, round) = (last.index, 0, self.confirmed(round));
             return self.send(from, MessageKind::SnapshotProgress { last_index, offset, round });
         }
-        mark::hit(Mark::SnapshotInstalled);
+        coverage::hit(Mark::SnapshotInstalled);
         self.log.install(snapshot.clone());
         self.pending_snapshot = Some(snapshot);
         self.verified = last.index;

@@ -17,8 +17,8 @@ use super::role::{Leader, Role};
 use super::server::Raft;
 use super::types::{Entry, Payload};
 use super::{planted, quorum};
-use crate::mark::{self, Mark};
-use crate::mutant::{guard, invariant};
+use crate::coverage::{self, Mark};
+use crate::planted::{guard, invariant};
 
 /// For how many election timeouts the log is kept for a follower that does not answer.
 const KEPT_FOR_TIMEOUTS: u64 = 4;
@@ -74,7 +74,7 @@ impl Raft {
         leader.uncommitted_bytes += entry.size_bytes();
         self.log.append(entry);
         if is_config {
-            mark::hit(Mark::MembersChanged);
+            coverage::hit(Mark::MembersChanged);
             self.update_peers();
         }
         self.plant_own_copy();
@@ -104,7 +104,7 @@ impl Raft {
         // keeps its clients from one who could (thesis §6.2).
         let is_followed = guard!(quorum::has_quorum(&config, heard), NoCheckQuorum);
         if self.options.check_quorum && !is_followed {
-            mark::hit(Mark::QuorumLost);
+            coverage::hit(Mark::QuorumLost);
             self.become_follower(self.hard.term, None);
             // It has waited for a whole timeout already. And those who still take it for
             // their leader, because its last words reached them late, vote for no other.

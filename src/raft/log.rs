@@ -21,7 +21,7 @@ use super::ids::{Index, LogId, Term};
 use super::planted;
 use super::ready::PersistId;
 use super::types::{Entry, Payload, Snapshot};
-use crate::mutant::invariant;
+use crate::planted::invariant;
 
 /// The diagnosis if others contradict the certain knowledge of this server. It must not go on:
 /// the others are a majority, and they agree on something else than clients were told.

@@ -21,7 +21,7 @@ use super::quorum;
 use super::role::{Role, Transfer};
 use super::server::{ProposeError, Raft};
 use super::types::Payload;
-use crate::mutant::guard;
+use crate::planted::guard;
 
 /// Why a change of configuration was not begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

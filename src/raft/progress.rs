@@ -14,7 +14,7 @@ use super::ids::{Index, LogId};
 use super::message::Round;
 use super::options::Options;
 use super::types::{Snapshot, SnapshotMeta};
-use crate::mark::{self, Mark};
+use crate::coverage::{self, Mark};
 
 /// A leader's knowledge of one follower.
 #[derive(Clone, Debug)]
@@ -268,7 +268,7 @@ impl Progress {
         // here, and another append overtook the question. All this leader can do is to begin again
         // with it; commits because of it are not taken back.
         if hint.index < self.matched && round > self.matched_in {
-            mark::hit(Mark::MemoryLost);
+            coverage::hit(Mark::MemoryLost);
             self.reset(next);
         }
         self.reject(prev, candidate);

@@ -25,7 +25,7 @@ use super::ready::Read;
 use super::role::{Leader, Role};
 use super::server::Raft;
 use super::{planted, quorum};
-use crate::mutant::{guard, invariant};
+use crate::planted::{guard, invariant};
 
 /// Why a read was not taken up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -17,8 +17,8 @@ use super::planted;
 use super::ready::{Persist, PersistId, Read, Ready};
 use super::role::Role;
 use super::types::{Command, Entry, HardState, Payload, Snapshot};
-use crate::mark::{self, Mark};
-use crate::mutant::invariant;
+use crate::coverage::{self, Mark};
+use crate::planted::invariant;
 
 /// The content of stable storage when the server started. The default is a server that
 /// has never run.
@@ -395,7 +395,7 @@ impl Raft {
             self.ack = None;
             self.owed = Owed { took: self.owed.took, ..Owed::default() };
             if self.incoming.is_some() {
-                mark::hit(Mark::ElectionDuringInstall);
+                coverage::hit(Mark::ElectionDuringInstall);
             }
         }
         if let Role::Leader(led) = std::mem::replace(&mut self.role, Role::Follower) {

@@ -9,7 +9,7 @@
 
 mod arrows;
 mod layers;
-mod mutants;
+mod planted;
 mod prose;
 mod readme;
 

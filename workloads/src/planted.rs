@@ -1,8 +1,8 @@
-//! The bugs that can be planted in short workloads (see [`seaworthy::mutant`]). Each function
+//! The bugs that can be planted in short workloads (see [`seaworthy::planted`]). Each function
 //! returns its argument unless its mutant is active.
 
 use seaworthy::gossip::{Author, Boot};
-use seaworthy::mutant::{Mutant, is};
+use seaworthy::planted::{Mutant, is};
 
 /// The random part of ids.
 pub(crate) fn nonce(drawn: u64) -> u64 {

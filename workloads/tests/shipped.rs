@@ -6,10 +6,10 @@
 use std::fs;
 use std::process::Command;
 
-use seaworthy::mutant::{self, Mutant};
+use seaworthy::planted::{self, Mutant};
 
 // Known when this is compiled, so nothing is left of it in the guards.
-const _: () = assert!(!mutant::is(Mutant::LocalReadAtLeader) && !mutant::spares_assertions());
+const _: () = assert!(!planted::is(Mutant::LocalReadAtLeader) && !planted::spares_assertions());
 
 const NODE: &str = env!("CARGO_BIN_EXE_seaworthy-node");
 

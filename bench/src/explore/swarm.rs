@@ -2,7 +2,7 @@
 
 use std::panic::{self, AssertUnwindSafe};
 
-use seaworthy::mark::{Mark, Marks};
+use seaworthy::coverage::{Mark, Marks};
 
 use super::Space;
 use super::ordered::Ordered;

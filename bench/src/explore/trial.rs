@@ -1,6 +1,6 @@
 //! The result of one explored run.
 
-use seaworthy::mark::Marks;
+use seaworthy::coverage::Marks;
 
 use crate::check::{Decision, Symptom, Verdict};
 use crate::history::OpType;

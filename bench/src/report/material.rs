@@ -58,7 +58,7 @@ impl<'a> Material<'a> {
     /// A run.
     pub fn of_run(ran: &'a Ran<'_>, outcome: &'a Outcome) -> Material<'a> {
         let (config, report) = (ran.config, &ran.report);
-        let marks = seaworthy::mark::Mark::ALL.into_iter().filter(|mark| ran.marks.has(*mark));
+        let marks = seaworthy::coverage::Mark::ALL.into_iter().filter(|mark| ran.marks.has(*mark));
         Material {
             facts: facts(config, report),
             reproduce: Some(command(&config.flags_of_run())),

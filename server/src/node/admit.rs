@@ -12,7 +12,7 @@ use super::apply::{Beginning, beginning, refusal};
 use super::envelope::Envelope;
 use super::lineage::Lineage;
 use super::machine::Member;
-use crate::mutant::{self, Mutant};
+use crate::planted::{self, Mutant};
 
 /// How a server introduces itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,7 +90,7 @@ impl Node {
             return refuse(why, Verdict::Never);
         }
         // Guard: of two processes that live on copies of one directory, one is listened to.
-        let trusts = mutant::is(Mutant::TrustEmptied) || mutant::is(Mutant::TrustOlder);
+        let trusts = planted::is(Mutant::TrustEmptied) || planted::is(Mutant::TrustOlder);
         if !trusts
             && let Some(known) = self.contacts.get(&hello.from)
             && self.is_second(hello, known)

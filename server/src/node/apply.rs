@@ -12,7 +12,7 @@ use super::machine::{Machine, Member};
 use super::members::{Change, Proposal};
 use super::{Effect, Event, Failure, Node, Reply, Token};
 use crate::kv::Command;
-use crate::mutant::{self, Mutant};
+use crate::planted::{self, Mutant};
 
 impl Node {
     /// Proposes the commands that have come in. A command that the core refuses because
@@ -262,7 +262,7 @@ pub(super) fn refusal(known: &Member, member: &Member, lineage: &Lineage) -> Opt
              back; or remove it from the cluster, and add it under an id of its own",
             member.name, known.incarnation, member.incarnation
         );
-        return Some(why).filter(|_| !mutant::is(Mutant::TrustEmptied));
+        return Some(why).filter(|_| !planted::is(Mutant::TrustEmptied));
     }
     // Guard: a life that is over, or that another process lives.
     if lineage.follows(known.life()) {
@@ -275,5 +275,5 @@ pub(super) fn refusal(known: &Member, member: &Member, lineage: &Lineage) -> Opt
          of its own",
         member.name, member.life, known.life
     );
-    Some(why).filter(|_| !mutant::is(Mutant::TrustOlder))
+    Some(why).filter(|_| !planted::is(Mutant::TrustOlder))
 }

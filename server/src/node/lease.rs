@@ -20,7 +20,7 @@ use super::envelope::Expire;
 use super::{Failure, Node, Reply, Token};
 use crate::kv::Command;
 use crate::lease::Deadlines;
-use crate::mutant::{self, Mutant};
+use crate::planted::{self, Mutant};
 
 /// A question that got no answer goes out again after this long.
 const RETRY: Duration = Duration::from_millis(400);
@@ -281,7 +281,7 @@ impl Node {
         let context = ReadContext(self.leases.next_context);
         self.leases.next_context += 1;
         // Guard: the confirmation begins after the renewal.
-        if mutant::is(Mutant::RenewUnconfirmed) {
+        if planted::is(Mutant::RenewUnconfirmed) {
             self.leases.confirming = Some((context, answers));
             return self.confirmed_leases(context);
         }

@@ -5,7 +5,7 @@ use super::super::message::{MessageKind, ReadContext};
 use super::super::ready::Read;
 use super::super::role::Role;
 use super::super::server::Raft;
-use crate::mutant::{Mutant, is};
+use crate::planted::{Mutant, is};
 
 impl Raft {
     /// The term that a message counts as; `None` if it is not heard at all.

@@ -1,4 +1,4 @@
-//! The bugs that can be planted in the core (see [`mutant`](crate::mutant)).
+//! The bugs that can be planted in the core (see [`crate::planted`]).
 //!
 //! Each function returns its first argument, unless its mutant is active. Behaviour that
 //! needs a whole server is in `hooks`.
@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::config::Config;
 use super::ids::{Index, RaftId};
-use crate::mutant::{Mutant, is};
+use crate::planted::{Mutant, is};
 
 /// The number of voters, of `n`, that are a quorum.
 pub(super) fn quorum_size(majority: usize, n: usize) -> usize {

@@ -1,7 +1,7 @@
-//! The bug that can be planted in the shell (see [`mutant`](crate::mutant)).
+//! The bug that can be planted in the shell (see [`crate::planted`]).
 
-use crate::mutant::{Mutant, is};
 use crate::node::Ticket;
+use crate::planted::{Mutant, is};
 
 /// The ticket that an answer waits for.
 pub(super) fn awaited(pending: Option<Ticket>) -> Option<Ticket> {

@@ -14,9 +14,9 @@ use super::record::{join, split};
 use super::standing::ClusterId;
 use super::state::{Proposal, Reader, Replica, Wanted};
 use super::wire::{ChangeRequest, CommandAnswer, Query, QueryResult, Requests};
-use crate::mark::{self, Mark};
-use crate::mutant::guard;
+use crate::coverage::{self, Mark};
 use crate::node::Context;
+use crate::planted::guard;
 use crate::raft::{
     ClientId, Command, CommandStatus, Entry, LogId, Payload, ProposeError, RaftId, Read,
     ReadContext, Sequence, Sessions, Term,
@@ -118,7 +118,7 @@ impl<S: StateMachine> Replica<S> {
             Some(CommandStatus::Repeated(answer)) => answer,
             Some(_) => None,
         };
-        mark::hit(Mark::CommandRepeated);
+        coverage::hit(Mark::CommandRepeated);
         // A node that wants to read its own writes answers when it has applied them.
         if let Some(answer) = answer.filter(|_| !self.options.read_your_writes)
             && origin != started.id
@@ -175,7 +175,7 @@ impl<S: StateMachine> Replica<S> {
                 answer.0
             }
             CommandStatus::Repeated(answer) => {
-                mark::hit(Mark::CommandRepeated);
+                coverage::hit(Mark::CommandRepeated);
                 match answer {
                     Some(answer) => answer.0,
                     // Its node has the answer from its own copy of the log, or has given up.

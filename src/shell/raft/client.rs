@@ -13,7 +13,7 @@ use super::envelope::Envelope;
 use super::pace::Pace;
 use super::pending::{Ask, Pending};
 use super::route::Route;
-use crate::mark::{self, Mark};
+use crate::coverage::{self, Mark};
 use crate::raft::{RaftId, Term};
 use crate::time::Time;
 
@@ -82,7 +82,7 @@ impl Client {
     /// Has everything sent again, because there is another leader or another route.
     pub(super) fn resend_all(&mut self) {
         if self.commands.values().any(|pending| pending.sent.is_some()) {
-            mark::hit(Mark::CommandRetried);
+            coverage::hit(Mark::CommandRetried);
         }
         self.plant_new_numbers();
         self.commands.values_mut().for_each(|pending| pending.leave(&mut self.pace));

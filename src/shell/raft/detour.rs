@@ -27,7 +27,7 @@ use super::machine::StateMachine;
 use super::route::{Asked, Route};
 use super::state::{RETRY, Replica, Started};
 use super::wire::{OnBehalf, Replies, Requests, entry};
-use crate::mark::{self, Mark};
+use crate::coverage::{self, Mark};
 use crate::raft::{RaftId, Term};
 use crate::time::Time;
 
@@ -111,7 +111,7 @@ impl Started {
     }
 
     fn take_detour(&mut self, now: Time, by: RaftId) {
-        mark::hit(Mark::Detour);
+        coverage::hit(Mark::Detour);
         let (term, leader) = self.leader_seen();
         self.detour.avoid = leader.map(|leader| (term, leader));
         self.detour.by = Some((by, now + LASTS));

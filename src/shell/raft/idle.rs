@@ -23,9 +23,9 @@ use super::machine::{Answer, StateMachine};
 use super::outcome::Via;
 use super::state::{Proposal, Reader, Replica, Started, Wanted};
 use super::wire::IdleAnswer;
-use crate::mark::{self, Mark};
-use crate::mutant::{guard, invariant};
+use crate::coverage::{self, Mark};
 use crate::node::Context;
+use crate::planted::{guard, invariant};
 use crate::raft::Term;
 
 impl<S: StateMachine> Replica<S> {
@@ -85,7 +85,7 @@ impl<S: StateMachine> Replica<S> {
         }
         match self.machine.idle_answer(command) {
             Some(answer) => {
-                mark::hit(Mark::IdleCommand);
+                coverage::hit(Mark::IdleCommand);
                 if let Some(started) = &mut self.started {
                     started.idle.remember(session, number, answer.clone());
                 }

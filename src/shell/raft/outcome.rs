@@ -12,8 +12,8 @@ use super::pending::{Ask, Certainty, Pending};
 use super::planted;
 use super::state::{Replica, Started, Wanted};
 use crate::message::{ErrorCode, RpcError};
-use crate::mutant::guard;
 use crate::node::Context;
+use crate::planted::guard;
 use crate::raft::{ClientId, CommandStatus, ReadContext, Sequence, Term};
 
 /// How long a request is kept, unless the options say otherwise: longer than any client of the

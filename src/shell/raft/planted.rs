@@ -1,4 +1,4 @@
-//! The bugs that can be planted in the shell (see [`mutant`](crate::mutant)). Each function
+//! The bugs that can be planted in the shell (see [`crate::planted`]). Each function
 //! returns its first argument, and each method does nothing, unless a mutant is active.
 
 use serde_json::value::RawValue;
@@ -8,8 +8,8 @@ use super::envelope::Envelope;
 use super::idle_answers::IdleAnswers;
 use super::machine::StateMachine;
 use super::state::{Replica, SESSION_WINDOW};
-use crate::mutant::{Mutant, is};
 use crate::node::Context;
+use crate::planted::{Mutant, is};
 use crate::raft::{Command, LogId, Options, Sessions};
 
 /// The options of the core.

@@ -12,8 +12,8 @@ use super::route::Route;
 use super::state::{Proposal, RETRIES, RETRY, Reader, Replica, SESSION_WINDOW, Started, Wanted};
 use super::wire::{ChangeRequest, Labelled, MAX_COMMAND_BYTES, Query};
 use crate::message::{ErrorCode, Request, RpcError};
-use crate::mutant::guard;
 use crate::node::Context;
+use crate::planted::guard;
 use crate::raft::{Command, RaftId, ReadContext, Term};
 use crate::time::Time;
 

@@ -26,7 +26,7 @@ use super::format::{
 };
 use super::scan::{Tail, scan};
 use super::{Log, Recovered, Storage, StorageError, Write, WriteData, assert_stream_name};
-use crate::mark::{self, Mark};
+use crate::coverage::{self, Mark};
 
 /// The number of a staged write. Writes become durable in this order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -167,7 +167,7 @@ impl MemoryStorage {
             }
             lost.writes += writes.len() - kept;
             if kept < writes.len() {
-                mark::hit(Mark::UnsyncedLost);
+                coverage::hit(Mark::UnsyncedLost);
             }
             if below(rng, 100) < usize::from(model.tear_percent) {
                 lost.torn += usize::from(image.tear(stream, &writes, kept, rng));
@@ -192,7 +192,7 @@ impl MemoryStorage {
             let (log, torn) = image.recover(stream);
             self.repairs += usize::from(torn);
             if torn {
-                mark::hit(Mark::TornRecordRepaired);
+                coverage::hit(Mark::TornRecordRepaired);
             }
             let durable = self.durable.entry(*stream).or_insert(Sequence::FIRST);
             if image.next < *durable {

@@ -1,6 +1,6 @@
-//! The bug that can be planted in polls (see [`seaworthy::mutant`]).
+//! The bug that can be planted in polls (see [`seaworthy::planted`]).
 
-use seaworthy::mutant::{Mutant, is};
+use seaworthy::planted::{Mutant, is};
 use seaworthy::shell::raft::{Replica, StateMachine};
 
 use super::logs::Logs;

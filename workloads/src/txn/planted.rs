@@ -1,4 +1,4 @@
-//! The bug that can be planted in the database (see [`seaworthy::mutant`]).
+//! The bug that can be planted in the database (see [`seaworthy::planted`]).
 
 /// The machine that is replicated: the database itself.
 #[cfg(not(feature = "mutants"))]
@@ -10,7 +10,7 @@ pub(super) use torn::Machine;
 mod torn {
     use std::collections::{BTreeMap, BTreeSet};
 
-    use seaworthy::mutant::{Mutant, is};
+    use seaworthy::planted::{Mutant, is};
     use seaworthy::shell::raft::{Answer, StateMachine};
     use serde_json::value::RawValue;
 

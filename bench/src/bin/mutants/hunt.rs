@@ -4,7 +4,7 @@
 //! same seed with nothing planted, and if that fails too, it is an alarm of the healthy
 //! build, and no catch.
 
-use seaworthy::mutant::{self, Mutant};
+use seaworthy::planted::{self, Mutant};
 use seaworthy_bench::challenge::builtin;
 use seaworthy_bench::check::{Class, Finding, Outcome, Verdict, reasons};
 use seaworthy_bench::config::{RunConfig, command};
@@ -147,9 +147,9 @@ fn run(schedule: &Schedule, planted: Option<Mutant>, manner: Manner, seed: Seed)
 
 /// Does something with a mutant planted, in this thread.
 pub(crate) fn plant<T>(mutant: Option<Mutant>, manner: Manner, act: impl FnOnce() -> T) -> T {
-    mutant::activate(mutant, manner == Manner::BlackBox);
+    planted::activate(mutant, manner == Manner::BlackBox);
     let result = act();
-    mutant::activate(None, false);
+    planted::activate(None, false);
     result
 }
 

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
-use seaworthy::mutant::Mutant;
+use seaworthy::planted::Mutant;
 use seaworthy_bench::explore::ordered::cores;
 
 use hunt::{Hunt, Manner};

@@ -3,7 +3,7 @@
 //! A space is the one of `seaworthy explore`, in which every knob is drawn from the seed,
 //! with some knobs fixed or bounded: a bug of snapshots needs snapshots.
 
-use seaworthy::mutant::Mutant;
+use seaworthy::planted::Mutant;
 use seaworthy_bench::challenge::builtin;
 use seaworthy_bench::config::{Concurrency, Fault, LatencyDist, RunArgs};
 use seaworthy_bench::explore::{Space, derive};

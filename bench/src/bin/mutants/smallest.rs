@@ -7,7 +7,7 @@
 use std::fs;
 use std::path::Path;
 
-use seaworthy::mutant::Mutant;
+use seaworthy::planted::Mutant;
 use seaworthy_bench::challenge::{Challenges, builtin};
 use seaworthy_bench::check::Class;
 use seaworthy_bench::command::page::write_plan;

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::path::Path;
 
-use seaworthy::mutant::Mutant;
+use seaworthy::planted::Mutant;
 
 use seaworthy_bench::check::Class;
 

@@ -1,6 +1,6 @@
 //! Known bugs of the server's own, to be switched on by those who test the tests.
 //!
-//! The core has many more (`seaworthy::mutant`). Without the cargo feature `mutants` [`is`] is
+//! The core has many more (`seaworthy::planted`). Without the cargo feature `mutants` [`is`] is
 //! the constant `false`.
 
 /// A bug that can be planted.

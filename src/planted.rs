@@ -234,7 +234,7 @@ impl Mutant {
 /// guard: it then holds in any case, or, after `if`, in the cases that the mutant lets pass.
 macro_rules! guard {
     ($demand:expr $(, $mutant:ident $(if $passes:expr)?)+ $(,)?) => {
-        $demand $(|| ($crate::mutant::is($crate::mutant::Mutant::$mutant) $(&& $passes)?))+
+        $demand $(|| ($crate::planted::is($crate::planted::Mutant::$mutant) $(&& $passes)?))+
     };
 }
 pub(crate) use guard;
@@ -243,7 +243,7 @@ pub(crate) use guard;
 /// a mutant is to be found without help.
 macro_rules! invariant {
     ($holds:expr, $($why:tt)+) => {
-        assert!($crate::mutant::spares_assertions() || $holds, $($why)+)
+        assert!($crate::planted::spares_assertions() || $holds, $($why)+)
     };
 }
 pub(crate) use invariant;

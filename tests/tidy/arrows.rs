@@ -34,9 +34,12 @@ fn module(path: &str) -> Option<Vec<String>> {
 
 /// The code of a file without its comments and its tests.
 fn code(text: &str) -> String {
-    let tests =
-        ["", "pub(super) ", "pub(crate) "].map(|p| format!("#[cfg(test)]\n{p}mod tests {{"));
-    let end = tests.iter().filter_map(|start| text.find(start)).min().unwrap_or(text.len());
+    let attributes = ["", "#[allow(clippy::unwrap_used)]\n"];
+    let sights = ["", "pub(super) ", "pub(crate) "];
+    let tests = attributes.iter().flat_map(|attribute| {
+        sights.map(|sight| format!("#[cfg(test)]\n{attribute}{sight}mod tests {{"))
+    });
+    let end = tests.filter_map(|start| text.find(&start)).min().unwrap_or(text.len());
     let lines = text[..end].lines().map(|line| match line.find("//") {
         // Not in a string such as an address; a comment begins a line or follows a blank.
         Some(at) if at == 0 || line[..at].ends_with(' ') => &line[..at],

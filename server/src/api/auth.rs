@@ -3,8 +3,7 @@
 //! Each request knows how it is carried out ([`Call`]); both ways in do nothing but call it. A
 //! password is hashed here, and checked here: neither belongs into the log, nor onto its thread.
 
-use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Bytes;
@@ -12,64 +11,15 @@ use axum::extract::{DefaultBodyLimit, State};
 use axum::routing::post;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status, async_trait};
 use tower_http::timeout::RequestBodyTimeoutLayer;
 
 use super::caller::MAX_NAME_BYTES;
-use super::token::Tokens;
 use super::{Answer, App, BODY_PATIENCE, json, mismatch, status};
 use crate::kv::Command;
 use crate::kv::auth::{Change, Error};
 use crate::proto::etcdserverpb as pb;
 use crate::proto::etcdserverpb::auth_server::Auth;
-
-/// Tokens and passwords, at one server.
-#[derive(Debug)]
-pub struct Guard {
-    pub(super) tokens: Tokens,
-    /// The work that a hash takes: two to the power of it.
-    cost: u32,
-    /// How many hashes are computed at the same time: a flood of them must leave a core to others.
-    hashing: Semaphore,
-}
-
-impl Guard {
-    /// Tokens end after `lifetime` without use.
-    pub fn new(lifetime: Duration, cost: u32) -> Guard {
-        Guard { tokens: Tokens::new(lifetime), cost, hashing: Semaphore::new(1) }
-    }
-
-    async fn hashing<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> Result<T, bcrypt::BcryptError> + Send + 'static,
-    ) -> Answer<T> {
-        let internal = |e: &dyn std::fmt::Display| Status::internal(format!("no hash: {e}"));
-        let _turn = self.hashing.acquire().await.map_err(|e| internal(&e))?;
-        let done = tokio::task::spawn_blocking(work).await.map_err(|e| internal(&e))?;
-        done.map_err(|e| internal(&e))
-    }
-
-    async fn hash(&self, password: String) -> Answer<String> {
-        if password.len() > 71 {
-            return Err(Status::invalid_argument("a password has at most 71 bytes"));
-        }
-        let cost = self.cost;
-        self.hashing(move || bcrypt::hash(password, cost)).await
-    }
-
-    /// Whether a password fits a hash. Without one it takes as long, and does not.
-    async fn fits(&self, password: String, hash: Option<String>) -> Answer<bool> {
-        static NONE: OnceLock<String> = OnceLock::new();
-        let cost = self.cost;
-        let work = move || {
-            let none = || NONE.get_or_init(|| bcrypt::hash("", cost).unwrap_or_default()).clone();
-            let is_known = hash.is_some();
-            Ok(bcrypt::verify(password, &hash.unwrap_or_else(none))? && is_known)
-        };
-        self.hashing(work).await
-    }
-}
 
 /// A request of the service.
 trait Call: DeserializeOwned + Default + Send + 'static {

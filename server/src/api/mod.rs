@@ -7,12 +7,15 @@ mod auth;
 mod caller;
 mod cluster;
 mod grpc;
+mod guard;
 mod json;
 mod leader;
 mod lease;
 mod maintenance;
 mod ops;
+mod pair;
 mod rest;
+mod routes;
 mod sse;
 mod stream;
 mod token;
@@ -24,8 +27,9 @@ use std::time::Duration;
 use seaworthy::raft::{RaftId, Term};
 use tonic::Status;
 
-pub use self::auth::Guard;
 pub use self::caller::Services;
+pub use self::guard::Guard;
+pub use self::routes::services;
 use crate::engine::Handle;
 use crate::kv::{self, Command, Response, Store};
 use crate::node::{Failure, Reply, Request, View};
@@ -83,17 +87,6 @@ pub struct App {
     pub leader_patience: Duration,
     /// How often a watch that asks for it hears how far it is.
     pub progress_interval: Duration,
-}
-
-/// Everything that is served, as one service for one port.
-pub fn services(app: App) -> Services {
-    let app = Arc::new(app);
-    let json = json::routes().merge(stream::routes());
-    let json = json.merge(auth::routes());
-    let router = grpc::routes(&app).merge(json).merge(rest::routes()).merge(ops::routes());
-    let router = router.merge(cluster::routes());
-    let router = router.fallback(ops::not_found).with_state(app.clone());
-    Services::new(app, router)
 }
 
 type Answer<T> = Result<T, Status>;

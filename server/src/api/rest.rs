@@ -22,17 +22,15 @@ use axum::http::header::{CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use tonic::Status;
 use tower_http::timeout::RequestBodyTimeoutLayer;
 
 use super::json::{http_status, json};
+use super::pair::pair;
 use super::{App, BODY_PATIENCE, OVERHEAD_BYTES, sse};
 use crate::proto::etcdserverpb as pb;
 use crate::proto::etcdserverpb::compare::{CompareResult, CompareTarget, TargetUnion};
 use crate::proto::etcdserverpb::request_op::Request;
-use crate::proto::mvccpb::KeyValue;
 
 const PREFIX: &str = "/v1/";
 
@@ -271,19 +269,6 @@ fn prefix_range(prefix: &[u8]) -> (Bytes, Bytes) {
     }
     let begin = if prefix.is_empty() { all.clone() } else { Bytes::copy_from_slice(prefix) };
     (begin, all)
-}
-
-/// A pair as JSON: as text where it is text, and in base64 otherwise.
-pub(super) fn pair(pair: &KeyValue) -> serde_json::Value {
-    let mut fields = serde_json::Map::new();
-    for (name, bytes) in [("key", &pair.key), ("value", &pair.value)] {
-        match std::str::from_utf8(bytes) {
-            Ok(text) => fields.insert(name.to_owned(), text.into()),
-            Err(_) => fields.insert(format!("{name}_base64"), STANDARD.encode(bytes).into()),
-        };
-    }
-    fields.insert("mod_revision".to_owned(), pair.mod_revision.into());
-    fields.into()
 }
 
 fn tag(revision: i64) -> String {

@@ -18,7 +18,7 @@ use tokio_stream::Stream;
 use tonic::Status;
 
 use super::App;
-use super::rest::pair;
+use super::pair::pair;
 use super::watch::Responses;
 use crate::proto::etcdserverpb as pb;
 use crate::proto::etcdserverpb::watch_request::RequestUnion;

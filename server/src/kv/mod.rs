@@ -11,9 +11,10 @@
 //! # The files
 //!
 //! `store` holds the maps and the changes to them; `range` reads; `write` carries out the commands;
-//! `txn` transactions; `auth` users and roles; `lease` the leases and the keys attached to them; `alarm` the alarms; `history` tells the
-//! events, for watches; `check` refuses malformed requests before they reach a log; `command` and
-//! `snapshot` are the bytes, `hash` their checksum.
+//! `txn` transactions; `auth` users and roles; `lease` the leases and the keys attached to them,
+//! which `grant` grants and revokes; `alarm` the alarms; `history` tells the events, for watches;
+//! `check` refuses malformed requests before they reach a log; `command` and `snapshot` are the
+//! bytes, `hash` their checksum.
 //!
 //! # Deliberately missing
 //!
@@ -29,8 +30,10 @@ pub mod auth;
 mod check;
 mod command;
 mod error;
+mod grant;
 mod hash;
 mod history;
+mod key;
 mod lease;
 mod range;
 mod snapshot;

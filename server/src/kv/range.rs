@@ -5,7 +5,8 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use super::error::Error;
-use super::store::{Key, Place, Revision, Store, Version};
+use super::key::Key;
+use super::store::{Place, Revision, Store, Version};
 use crate::proto::etcdserverpb::range_request::{SortOrder, SortTarget};
 use crate::proto::etcdserverpb::{RangeRequest, RangeResponse, ResponseHeader};
 

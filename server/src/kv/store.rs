@@ -15,11 +15,9 @@ use bytes::Bytes;
 use imbl::{OrdMap, OrdSet};
 
 use super::auth::Auth;
+use super::key::Key;
 use super::lease::Lease;
 use crate::proto::mvccpb::KeyValue;
-
-/// A key, shared by every version and map that holds it.
-pub(super) type Key = Arc<[u8]>;
 
 /// When a change happened: the revision, and its place among the changes of one
 /// transaction.

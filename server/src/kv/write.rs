@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::command::{Command, Response};
 use super::error::Error;
+use super::key::Key;
 use super::range::Keys;
-use super::store::{Body, Key, Revision, Store, Version};
+use super::store::{Body, Revision, Store, Version};
 use crate::proto::etcdserverpb::{
     AuthEnableResponse, CompactionRequest, CompactionResponse, DeleteRangeRequest,
     DeleteRangeResponse, PutRequest, PutResponse, ResponseHeader,

@@ -11,8 +11,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 
-use super::introduction::NEWCOMER;
-use super::{MAGIC, Shared, VERSION, Welcome, frame};
+use super::frame;
+use super::shared::Shared;
+use super::welcome::{MAGIC, NEWCOMER, VERSION, Welcome};
 use crate::gate::Place;
 use crate::node::{Hello, Refusal, Verdict};
 use crate::tls::{self, Stream};

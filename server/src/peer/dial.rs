@@ -12,8 +12,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
+use super::frame;
 use super::lane::{Address, LaneEnd};
-use super::{MAGIC, Shared, VERSION, Welcome, frame};
+use super::shared::Shared;
+use super::welcome::{MAGIC, VERSION, Welcome};
 use crate::node::{Class, Hello, Refusal, Verdict};
 use crate::tls::{self, Stream, Tls};
 use crate::url::{has_tls, host_and_port};

@@ -14,7 +14,7 @@
 //! ```
 //!
 //! Integers are little-endian; the CRC (CRC-32/ISO-HDLC) covers the payload. Both sides
-//! check the other's [`Hello`]: nothing is sent to, or taken from, a
+//! check the other's [`Hello`](crate::node::Hello): nothing is sent to, or taken from, a
 //! server that is refused.
 //!
 //! A lane to a server is bounded in bytes, and drops parcels that do not fit: Raft sends
@@ -26,52 +26,25 @@ mod dial;
 mod frame;
 mod introduction;
 mod lane;
+mod shared;
+mod welcome;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use seaworthy::raft::RaftId;
-use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle as Runtime;
 
-pub use self::introduction::{Introduction, ask};
+pub use self::introduction::ask;
 use self::lane::Lane;
+pub use self::shared::Myself;
+use self::shared::Shared;
+pub use self::welcome::Introduction;
 use crate::engine::{Handle, Outbox};
-use crate::gate::{Gate, Seldom};
-use crate::node::{Class, Hello, Lineage, Member, Refusal};
+use crate::gate::Gate;
+use crate::node::{Class, Member};
 use crate::tls::Tls;
-
-const MAGIC: &[u8; 8] = b"SEAWPEER";
-/// The version of everything between servers: greeting, frames and parcels.
-const VERSION: u16 = 3;
-
-/// This server, as it introduces itself.
-#[derive(Debug)]
-pub struct Myself {
-    /// Who it is.
-    pub id: RaftId,
-    /// How it is reached, its data and its life.
-    pub member: Member,
-    /// The lives that its data directory has seen.
-    pub lineage: Lineage,
-    /// How its cluster was founded.
-    pub founding: u64,
-    /// The token of that founding.
-    pub token: String,
-    /// Who founded it, with the addresses of then.
-    pub founders: BTreeMap<String, Vec<String>>,
-}
-
-/// The answer to a greeting.
-#[derive(Debug, Serialize, Deserialize)]
-enum Welcome {
-    Yes(Hello),
-    /// Who answered, and why not.
-    No(Hello, Refusal),
-    /// To a server that does not know yet who it is.
-    Introduced(Introduction),
-}
 
 /// How this server and the others reach each other.
 pub struct Way {
@@ -81,26 +54,6 @@ pub struct Way {
     pub tls: Option<Arc<Tls>>,
     /// The places for connections of others.
     pub gate: Arc<Gate>,
-}
-
-/// The state that the tasks of all connections share.
-struct Shared {
-    myself: Myself,
-    node: Handle,
-    tls: Option<Arc<Tls>>,
-    gate: Arc<Gate>,
-    /// Lines that strangers can cause.
-    seldom: Seldom,
-    /// The life of each server that was admitted last.
-    lives: Mutex<BTreeMap<RaftId, u64>>,
-}
-
-impl Shared {
-    fn hello(&self, to: RaftId) -> Hello {
-        let Myself { id, member, lineage, founding, .. } = &self.myself;
-        let (cluster, member, lineage) = (self.node.cluster_id(), member.clone(), lineage.clone());
-        Hello { founding: *founding, cluster, from: *id, to, member, lineage }
-    }
 }
 
 /// The lanes to all other servers.
@@ -118,8 +71,7 @@ impl Peers {
         Way { listeners, tls, gate }: Way,
         members: &BTreeMap<RaftId, Member>,
     ) -> Peers {
-        let (lives, seldom) = (Mutex::default(), Seldom::default());
-        let shared = Arc::new(Shared { myself, node, tls, gate, seldom, lives });
+        let shared = Arc::new(Shared::new(myself, node, tls, gate));
         let runtime = Runtime::current();
         for (listener, has_tls) in listeners {
             runtime.spawn(accept::listen(shared.clone(), listener, has_tls));
@@ -171,19 +123,5 @@ impl Peers {
         for lane in lanes {
             lane.set_address(&member.name, &member.peer_urls);
         }
-    }
-}
-
-impl Shared {
-    /// Notes which life of a server is listened to.
-    fn note(&self, hello: &Hello) {
-        let mut lives = self.lives.lock().unwrap_or_else(PoisonError::into_inner);
-        lives.insert(hello.from, hello.member.nonce);
-    }
-
-    /// Whether that life is still listened to.
-    fn is_current(&self, hello: &Hello) -> bool {
-        let lives = self.lives.lock().unwrap_or_else(PoisonError::into_inner);
-        lives.get(&hello.from) == Some(&hello.member.nonce)
     }
 }

@@ -12,7 +12,7 @@
 //!   node as a process.
 //! * [`canonical`]: one text for all spellings of a JSON value.
 //! * For tests: [`coverage`] names rare events, [`planted`] plants bugs, with the cargo feature
-//!   `mutants` only.
+//!   `mutants` only, and [`testing`] is a network in virtual time.
 //!
 //! Dependencies point one way: `driver -> node -> message`, and the engines know
 //! none of them. Nothing here reads a clock, draws ambient randomness, spawns or
@@ -28,4 +28,5 @@ pub mod planted;
 pub mod raft;
 pub mod shell;
 pub mod storage;
+pub mod testing;
 pub mod time;

@@ -12,6 +12,7 @@ use seaworthy::message::Message;
 use seaworthy::node::{Effect, Input, Node};
 use seaworthy::shell::raft;
 use seaworthy::storage::{Recovered, WriteData};
+use seaworthy::testing::{Flight, Network, Weather};
 use seaworthy::time::Time;
 use seaworthy_workloads::{Options, build};
 use serde_json::{Value, json};
@@ -19,8 +20,8 @@ use serde_json::{Value, json};
 struct Cluster {
     nodes: Vec<Node>,
     now: Time,
-    /// Messages on their way: from, to, body.
-    wire: VecDeque<(String, String, String)>,
+    /// Bodies on their way.
+    network: Network<String, String>,
     /// The messages to clients: the node and the body, oldest first.
     told: VecDeque<(usize, Value)>,
     /// Messages between nodes so far.
@@ -28,8 +29,6 @@ struct Cluster {
     /// The size of the first node's disk, in bytes: its checkpoint and the records
     /// after it.
     disk: (usize, usize),
-    /// A node that no other can reach.
-    cut: Option<usize>,
     next_id: u64,
 }
 
@@ -41,10 +40,9 @@ impl Cluster {
     fn new(size: usize, options: &Options) -> Cluster {
         let make = |seed| Node::new(build(Some("kafka"), options).unwrap(), seed as u64);
         let nodes = (0..size).map(make).collect();
-        let (wire, told) = (VecDeque::new(), VecDeque::new());
-        let now = Time::from_millis(1);
-        let (disk, cut) = ((0, 0), None);
-        let mut cluster = Cluster { nodes, now, wire, told, sent: 0, disk, cut, next_id: 1 };
+        let network = Network::new(Weather::fair(0), 1);
+        let (told, now, disk) = (VecDeque::new(), Time::from_millis(1), (0, 0));
+        let mut cluster = Cluster { nodes, now, network, told, sent: 0, disk, next_id: 1 };
         let ids: Vec<String> = (0..size).map(name).collect();
         for node in 0..size {
             cluster.ask(node, json!({"type": "init", "node_id": name(node), "node_ids": ids}));
@@ -58,8 +56,16 @@ impl Cluster {
     fn ask(&mut self, node: usize, mut body: Value) {
         body["msg_id"] = json!(self.next_id);
         self.next_id += 1;
-        self.wire.push_back(("c1".to_owned(), name(node), body.to_string()));
+        self.network.send(self.now, "c1".to_owned(), name(node), body.to_string());
         self.deliver();
+    }
+
+    /// Cuts a node off from all others.
+    fn cut(&mut self, node: usize) {
+        for other in (0..self.nodes.len()).filter(|other| *other != node) {
+            self.network.cut(name(node), name(other));
+            self.network.cut(name(other), name(node));
+        }
     }
 
     /// Delivers until nothing is on its way and no timer is due.
@@ -68,9 +74,9 @@ impl Cluster {
         let mut quiet_rounds = 0;
         while quiet_rounds < 2 {
             quiet_rounds += 1;
-            while let Some((src, dest, body)) = self.wire.pop_front() {
-                let node: usize = dest[1..].parse().unwrap();
-                let line = format!(r#"{{"src":"{src}","dest":"{dest}","body":{body}}}"#);
+            while let Some(Flight { from, to, message: body }) = self.network.arrived(self.now) {
+                let node: usize = to[1..].parse().unwrap();
+                let line = format!(r#"{{"src":"{from}","dest":"{to}","body":{body}}}"#);
                 let message = Message::from_line(line.as_bytes()).unwrap();
                 self.step(node, Input::Message(message));
                 quiet_rounds = 0;
@@ -95,10 +101,7 @@ impl Cluster {
                         continue;
                     }
                     self.sent += 1;
-                    let is_cut = self.cut.map(name).is_some_and(|cut| cut == src || cut == dest);
-                    if !is_cut {
-                        self.wire.push_back((src, dest, packet.body.clone()));
-                    }
+                    self.network.send(self.now, src, dest, packet.body.clone());
                 }
                 Effect::Persist(ticket, write) => {
                     durable = Some(*ticket);
@@ -168,7 +171,7 @@ fn a_node_that_is_cut_off_serves_polls_and_nothing_else() {
     cluster.commit(2, 0);
     cluster.pass(5);
     cluster.told("commit_offsets_ok");
-    cluster.cut = Some(2);
+    cluster.cut(2);
     cluster.send(0, 8);
     assert_eq!(cluster.poll(2, 0), json!({"k": [[0, 7]]}));
     // A commit of the same offsets needs no other node either.
@@ -178,7 +181,7 @@ fn a_node_that_is_cut_off_serves_polls_and_nothing_else() {
     cluster.ask(2, json!({"type": "send", "key": "k", "msg": 9}));
     cluster.pass(2000);
     assert!(cluster.told.is_empty(), "promised without a majority: {:?}", cluster.told);
-    cluster.cut = None;
+    cluster.network.mend_all();
     cluster.pass(3000);
     cluster.told("commit_offsets_ok");
     assert_eq!(cluster.told("send_ok")["offset"], 2);
@@ -188,7 +191,7 @@ fn a_node_that_is_cut_off_serves_polls_and_nothing_else() {
 #[test]
 fn a_commit_is_never_refused_for_certain() {
     let mut cluster = Cluster::new(3, &Options::default());
-    cluster.cut = Some(2);
+    cluster.cut(2);
     cluster.send(0, 1);
     cluster.pass(2000);
     cluster.commit(2, 0);

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use super::net::{Net, Weather};
+use super::net::Net;
 use crate::gossip::{Element, GrowSet, Options, Overlay, Rank};
+use crate::testing::{Latency, Weather};
 use crate::time::Time;
 
 /// The figures that Maelstrom would report.
@@ -83,9 +84,10 @@ fn three_nodes_without_latency() {
 
 #[test]
 fn messages_grow_linearly() {
-    let exponential = Weather { exponential: true, ..Weather::fair(100) };
+    let exponential =
+        Weather { latency: Latency::Exponential(Duration::from_millis(100)), ..Weather::fair(100) };
     for nodes in [5, 25, 50] {
-        for weather in [Weather::fair(100), exponential.clone()] {
+        for weather in [Weather::fair(100), exponential] {
             let report = measure(nodes, 100, weather, Options::default());
             println!("{nodes} {report:?}");
             assert!(report.per_op / f64::from(nodes) < 0.07, "{nodes} nodes: {report:?}");

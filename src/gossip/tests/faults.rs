@@ -1,7 +1,10 @@
 //! Bad weather: random faults, then quiet, then all nodes must agree and be silent.
 
-use super::net::{Net, Weather};
+use std::time::Duration;
+
+use super::net::Net;
 use crate::gossip::{Counter, Element, GrowSet, Lattice, Options, Overlay, Rank};
+use crate::testing::{Latency, Weather};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -20,11 +23,14 @@ where
     F: FnMut(&mut Net<L>, Rank),
 {
     let nodes = 2 + u16::try_from(seed % 6).unwrap();
+    let latency = Duration::from_millis([0, 5, 100][usize::try_from(seed % 3).unwrap()]);
     let weather = Weather {
-        latency_ms: [0, 5, 100][usize::try_from(seed % 3).unwrap()],
-        exponential: seed.is_multiple_of(2),
-        loss: [0, 10, 30][usize::try_from(seed / 3 % 3).unwrap()],
-        duplication: seed % 4 * 5,
+        latency: match seed.is_multiple_of(2) {
+            true => Latency::Exponential(latency),
+            false => Latency::Constant(latency),
+        },
+        loss_percent: [0, 10, 30][usize::try_from(seed / 3 % 3).unwrap()],
+        repeat_percent: seed % 4 * 5,
     };
     let config = Options { overlay: (faults.overlay)(seed), ..Options::default() };
     let mut net = Net::new(nodes, config, weather, seed);
@@ -42,9 +48,9 @@ where
             7 => {
                 // One way only.
                 let other = Rank(u16::try_from(net.random(u64::from(nodes))).unwrap());
-                net.cuts.insert((rank, other));
+                net.network.cut(rank, other);
             }
-            8 => net.cuts.clear(),
+            8 => net.network.mend_all(),
             9..20 => add(&mut net, rank),
             _ => {}
         }
@@ -62,8 +68,9 @@ fn split<L: Lattice + Serialize + DeserializeOwned>(net: &mut Net<L>) {
 }
 
 fn heal<L: Lattice + Serialize + DeserializeOwned>(net: &mut Net<L>) {
-    net.cuts.clear();
-    (net.weather.loss, net.weather.duplication) = (0, 0);
+    net.network.mend_all();
+    let weather = &mut net.network.weather;
+    (weather.loss_percent, weather.repeat_percent) = (0, 0);
     for rank in net.ranks() {
         net.nodes[rank.index()].paused = false;
         if net.nodes[rank.index()].engine.is_none() {

@@ -9,8 +9,9 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::net::{Net, Weather};
+use super::net::Net;
 use crate::gossip::{Element, GrowSet, Options, Rank};
+use crate::testing::Weather;
 
 #[derive(goldenscript::Command)]
 enum Command {
@@ -86,11 +87,11 @@ fn perform(net: &mut Net<GrowSet>, command: &Command) {
         }
         Command::Run(millis) => net.run_for(millis),
         Command::Cut(a, b) => net.cut(&[Rank(a)], &[Rank(b)]),
-        Command::CutOneWay(a, b) => drop(net.cuts.insert((Rank(a), Rank(b)))),
-        Command::Heal => net.cuts.clear(),
-        Command::Lose => net.lose(),
-        Command::Reverse => net.reverse(),
-        Command::Repeat => net.weather.duplication = 100,
+        Command::CutOneWay(a, b) => net.network.cut(Rank(a), Rank(b)),
+        Command::Heal => net.network.mend_all(),
+        Command::Lose => net.network.lose(|_| true),
+        Command::Reverse => net.network.reverse(net.now),
+        Command::Repeat => net.network.weather.repeat_percent = 100,
         Command::Kill { node, forget } => net.kill(Rank(node), forget != Some(true)),
         Command::Boot(node) => net.boot(Rank(node)),
         Command::Status => {}

@@ -1,52 +1,25 @@
-//! A network in memory, with every fault there is, for tests of the engine alone.
+//! Nodes that are engines alone, on a network with every fault there is.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap};
 use std::time::Duration;
 
-use rand_core::{Rng, SeedableRng};
-use rand_pcg::Pcg64Mcg;
+use rand_core::Rng;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::gossip::{Boot, Engine, Lattice, Message, Options, Output, Rank, Record};
+use crate::testing::{Flight, Network, Weather};
 use crate::time::Time;
-
-/// How messages travel.
-#[derive(Clone, Debug)]
-pub(super) struct Weather {
-    /// Mean of the latency of one hop, in milliseconds.
-    pub(super) latency_ms: u64,
-    /// Whether latencies are exponential, so that messages overtake each other.
-    pub(super) exponential: bool,
-    /// Chances in percent.
-    pub(super) loss: u64,
-    pub(super) duplication: u64,
-}
-
-impl Weather {
-    pub(super) const fn fair(latency_ms: u64) -> Weather {
-        Weather { latency_ms, exponential: false, loss: 0, duplication: 0 }
-    }
-}
-
-/// Arrival, sequence, sender, receiver and text of a message on its way.
-type Parcel = (Time, u64, Rank, Rank, String);
 
 pub(super) struct Net<L> {
     pub(super) now: Time,
     pub(super) nodes: Vec<Node<L>>,
-    pub(super) weather: Weather,
-    /// Directed edges on which everything is lost.
-    pub(super) cuts: BTreeSet<(Rank, Rank)>,
+    /// Messages as text.
+    pub(super) network: Network<Rank, String>,
     /// Messages sent so far.
     pub(super) sent: u64,
     /// The messages that were sent, for people.
     pub(super) trace: String,
     config: Options,
-    rng: Pcg64Mcg,
-    queue: BinaryHeap<Reverse<Parcel>>,
-    sequence: u64,
 }
 
 pub(super) struct Node<L> {
@@ -64,14 +37,10 @@ impl<L: Lattice + Serialize + DeserializeOwned> Net<L> {
         let mut net = Net {
             now: Time::ZERO,
             nodes: (0..nodes).map(|_| node()).collect(),
-            weather,
-            cuts: BTreeSet::new(),
+            network: Network::new(weather, seed),
             sent: 0,
             trace: String::new(),
             config,
-            rng: Pcg64Mcg::seed_from_u64(seed),
-            queue: BinaryHeap::new(),
-            sequence: 0,
         };
         net.ranks().for_each(|rank| net.boot(rank));
         net
@@ -82,13 +51,13 @@ impl<L: Lattice + Serialize + DeserializeOwned> Net<L> {
     }
 
     pub(super) fn random(&mut self, below: u64) -> u64 {
-        self.rng.next_u64() % below
+        self.network.random(below)
     }
 
     /// Starts a node from its disk.
     pub(super) fn boot(&mut self, rank: Rank) {
         let nodes = u16::try_from(self.nodes.len()).unwrap();
-        let boot = Boot::from_random(self.rng.next_u64());
+        let boot = Boot::from_random(self.network.rng.next_u64());
         let mut engine = Engine::new(rank, nodes, boot, &self.config);
         let node = &mut self.nodes[rank.index()];
         for record in &node.disk {
@@ -132,24 +101,7 @@ impl<L: Lattice + Serialize + DeserializeOwned> Net<L> {
         let line = format!("{} {from} -> {to} {}", self.now, describe(message));
         self.trace += &format!("{}\n", line.trim_end());
         let text = serde_json::to_string(message).unwrap();
-        if self.random(100) < self.weather.loss {
-            return;
-        }
-        let copies = 1 + u64::from(self.random(100) < self.weather.duplication);
-        for _ in 0..copies {
-            let at = self.now + self.latency();
-            self.sequence += 1;
-            self.queue.push(Reverse((at, self.sequence, from, to, text.clone())));
-        }
-    }
-
-    fn latency(&mut self) -> Duration {
-        let mean = Duration::from_millis(self.weather.latency_ms);
-        if !self.weather.exponential {
-            return mean;
-        }
-        let uniform = (self.random(1 << 53) + 1) as f64 / (1u64 << 53) as f64;
-        mean.mul_f64(-uniform.ln())
+        self.network.send(self.now, from, to, text);
     }
 
     /// The next moment at which something happens by itself.
@@ -157,7 +109,7 @@ impl<L: Lattice + Serialize + DeserializeOwned> Net<L> {
         let timers = self.nodes.iter().filter(|node| !node.paused).filter_map(|node| {
             Some(world_time(node.engine.as_ref()?.wake_at()?, node.drift).max(self.now))
         });
-        let message = self.queue.peek().map(|Reverse(first)| first.0.max(self.now));
+        let message = self.network.next().map(|at| at.max(self.now));
         timers.chain(message).min()
     }
 
@@ -182,41 +134,23 @@ impl<L: Lattice + Serialize + DeserializeOwned> Net<L> {
     }
 
     fn deliver_due(&mut self) {
-        while let Some(Reverse(first)) = self.queue.peek() {
-            if first.0 > self.now {
-                return;
-            }
-            let Reverse((_, _, from, to, text)) = self.queue.pop().unwrap();
+        while let Some(Flight { from, to, message }) = self.network.arrived(self.now) {
             if self.nodes[to.index()].paused {
                 // It waits in the socket of the sleeper.
                 let later = self.now + Duration::from_millis(50);
-                self.sequence += 1;
-                self.queue.push(Reverse((later, self.sequence, from, to, text)));
-            } else if !self.cuts.contains(&(from, to)) {
-                let message = serde_json::from_str(&text).unwrap();
+                self.network.arrive_at(later, from, to, message);
+            } else {
+                let message = serde_json::from_str(&message).unwrap();
                 self.with(to, |engine, now| engine.receive(now, from, message));
             }
-        }
-    }
-
-    /// Loses everything that is on its way.
-    pub(super) fn lose(&mut self) {
-        self.queue.clear();
-    }
-
-    /// Delivers everything that is on its way now, the latest first.
-    pub(super) fn reverse(&mut self) {
-        let parcels = std::mem::take(&mut self.queue).into_sorted_vec();
-        for Reverse((_, _, from, to, text)) in parcels {
-            self.sequence += 1;
-            self.queue.push(Reverse((self.now, self.sequence, from, to, text)));
         }
     }
 
     pub(super) fn cut(&mut self, a: &[Rank], b: &[Rank]) {
         for x in a {
             for y in b {
-                self.cuts.extend([(*x, *y), (*y, *x)]);
+                self.network.cut(*x, *y);
+                self.network.cut(*y, *x);
             }
         }
     }

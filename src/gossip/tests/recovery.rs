@@ -1,7 +1,8 @@
 //! How soon after a fault every node has everything, at 100 ms a hop.
 
-use super::net::{Net, Weather};
+use super::net::Net;
 use crate::gossip::{Element, GrowSet, Options, Rank};
+use crate::testing::Weather;
 
 const NODES: u16 = 25;
 
@@ -36,7 +37,7 @@ fn a_partition_is_forgotten_within_three_seconds() {
         net.cut(&a, &b);
         let cut_ms = 500 + net.random(12_000);
         busy(&mut net, &mut next, cut_ms, &ranks);
-        net.cuts.clear();
+        net.network.mend_all();
         net.run_for(3000);
         assert!(all_have(&net, next), "seed {seed}: not converged after {cut_ms} ms");
     }

@@ -69,7 +69,7 @@ fn requests_that_wait_when_the_ring_is_cut_are_not_lost() {
 #[test]
 fn a_command_that_takes_a_detour_and_arrives_twice_happens_once() {
     let mut net = ring();
-    net.repeat = true;
+    net.network.weather.repeat_percent = 100;
     for value in 0..10 {
         let answer = plain(net.call(2 + value as usize % 2, append(value)));
         assert_eq!(answer, appended(value as usize + 6));

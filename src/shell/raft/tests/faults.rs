@@ -9,7 +9,7 @@ use crate::message::ErrorCode;
 #[test]
 fn a_command_that_arrives_twice_happens_once() {
     let mut net = Net::new(3, 10);
-    net.repeat = true;
+    net.network.weather.repeat_percent = 100;
     for value in 0..20 {
         let node = value as usize % 3;
         let answer = plain(net.call(node, append(value)));

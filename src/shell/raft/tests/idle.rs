@@ -49,7 +49,7 @@ fn a_copy_of_a_command_that_changed_nothing_never_changes_anything() {
 #[test]
 fn an_idle_command_that_comes_twice_is_answered_once_and_takes_no_effect() {
     let mut net = Net::new(3, 10);
-    net.repeat = true;
+    net.network.weather.repeat_percent = 100;
     for len in 0..10 {
         let idle = net.ask(1, unless(len));
         let other = net.ask(2, append(len as u64));

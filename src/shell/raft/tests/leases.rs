@@ -47,7 +47,7 @@ fn a_lease_does_not_outlive_the_promises_of_servers_that_are_closer() {
     for far_ms in [5, 100, 240, 900] {
         let mut net = Net::stopped(5, 5);
         net.options.lease_reads = true;
-        net.links.insert((0, 4), far_ms);
+        net.network.set_latency(Some(0), Some(4), Duration::from_millis(far_ms));
         net.boot();
         net.run_ms(4000);
         net.call(0, append(1));

@@ -96,7 +96,7 @@ fn has_voters(net: &Net, node: usize, numbers: &[u64]) -> bool {
 #[test]
 fn a_change_that_arrives_twice_is_not_refused() {
     let mut net = Net::new(3, 10);
-    net.repeat = true;
+    net.network.weather.repeat_percent = 100;
     assert_eq!(net.call(1, change("remove_member", "n2"))["type"], "remove_member_ok");
     assert_eq!(net.call(1, change("add_member", "n2"))["type"], "add_member_ok");
     assert!(has_voters(&net, 0, &[0, 1, 2]));

@@ -1,7 +1,7 @@
-//! A small network to drive replicas by hand: constant latency, cuts, kills, repeats.
+//! Machines that run replicas, and clients, on a network: to cut links, kill nodes, lose disks.
 
 use std::any::Any;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use rand_core::SeedableRng;
@@ -14,6 +14,7 @@ use crate::node::{Context, Effect, Event, Input, Node, Ticket, Workload};
 use crate::raft::{Raft, Status};
 use crate::shell::raft::{Answer, Options, Replica, StateMachine};
 use crate::storage::{CrashModel, MemoryStorage, Unsynced};
+use crate::testing::{Flight, Network, Weather};
 use crate::time::Time;
 
 /// A list that commands are appended to, so that a command that happens twice is seen twice.
@@ -83,20 +84,18 @@ struct Machine {
     lives: u64,
 }
 
+/// The index of a node, or none for a client.
+type Address = Option<usize>;
+
 /// A cluster and its clients.
 pub(super) struct Net {
     pub(super) options: Options,
     /// The members at the beginning, if not all.
     pub(super) initial: Option<Vec<&'static str>>,
-    /// Every message between nodes comes twice.
-    pub(super) repeat: bool,
-    latency: Duration,
-    /// Latencies of single links, in milliseconds, by their ends, the lower one first.
-    pub(super) links: BTreeMap<(usize, usize), u64>,
+    /// Nodes are addresses, and all clients together are another one.
+    pub(super) network: Network<Address, Packet>,
     now: Time,
     machines: Vec<Machine>,
-    flights: BTreeMap<(Time, u64), Packet>,
-    sent: u64,
     /// How many messages between nodes were sent.
     pub(super) messages: u64,
     /// The bytes of their bodies, and of the longest.
@@ -104,8 +103,6 @@ pub(super) struct Net {
     pub(super) longest: usize,
     /// Receivers skip longer messages.
     pub(super) max_line_bytes: usize,
-    /// Directions in which nothing arrives.
-    cut: BTreeSet<(usize, usize)>,
     asked: u64,
     /// When each request was answered, and how.
     replies: BTreeMap<u64, (Time, Value)>,
@@ -124,18 +121,13 @@ impl Net {
         Net {
             options: Options::default(),
             initial: None,
-            repeat: false,
-            latency: Duration::from_millis(latency_ms),
-            links: BTreeMap::new(),
+            network: Network::new(Weather::fair(latency_ms), 1),
             now: Time::ZERO,
             machines: (0..size).map(|_| Machine::default()).collect(),
-            flights: BTreeMap::new(),
-            sent: 0,
             messages: 0,
             bytes: 0,
             longest: 0,
             max_line_bytes: usize::MAX,
-            cut: BTreeSet::new(),
             asked: 0,
             replies: BTreeMap::new(),
         }
@@ -202,11 +194,10 @@ impl Net {
 
     /// Cuts one direction, or, with `false`, joins it again.
     pub(super) fn cut_link(&mut self, from: usize, to: usize, cut: bool) {
-        if cut {
-            self.cut.insert((from, to))
-        } else {
-            self.cut.remove(&(from, to))
-        };
+        match cut {
+            true => self.network.cut(Some(from), Some(to)),
+            false => self.network.mend(Some(from), Some(to)),
+        }
     }
 
     /// Sends a client's request to a node, at once. Returns its number.
@@ -271,7 +262,7 @@ impl Net {
     pub(super) fn run_ms(&mut self, ms: u64) {
         let end = self.now + Duration::from_millis(ms);
         loop {
-            let flight = self.flights.first_key_value().map(|((at, _), _)| *at);
+            let flight = self.network.next();
             let deadline = |m: &Machine| m.node.as_ref().and_then(Node::next_deadline);
             let timer = self.machines.iter().filter_map(deadline).min();
             let Some(next) = [flight, timer].into_iter().flatten().min() else { break };
@@ -281,8 +272,9 @@ impl Net {
             self.now = self.now.max(next);
             // Messages that arrive at this moment come before the timers of this moment.
             if flight.is_some_and(|at| at <= self.now) {
-                let (_, packet) = self.flights.pop_first().unwrap();
-                self.arrive(&packet);
+                if let Some(flight) = self.network.arrived(self.now) {
+                    self.arrive(&flight);
+                }
             } else {
                 for node in 0..self.machines.len() {
                     if deadline(&self.machines[node]).is_some_and(|at| at <= self.now) {
@@ -294,9 +286,8 @@ impl Net {
         self.now = end;
     }
 
-    fn arrive(&mut self, packet: &Packet) {
-        let (from, to) = (node_index(packet.src.as_str()), node_index(packet.dest.as_str()));
-        let Some(to) = to else {
+    fn arrive(&mut self, Flight { to, message: packet, .. }: &Flight<Address, Packet>) {
+        let Some(to) = *to else {
             let message = Message::from_packet(packet.clone()).unwrap();
             let body: Value = serde_json::from_str(&packet.body).unwrap();
             if let Some(number) = message.body.in_reply_to.filter(|n| *n > 0) {
@@ -305,9 +296,7 @@ impl Net {
             }
             return;
         };
-        if from.is_none_or(|from| !self.cut.contains(&(from, to))) {
-            self.deliver(to, packet);
-        }
+        self.deliver(to, packet);
     }
 
     fn deliver(&mut self, node: usize, packet: &Packet) {
@@ -344,23 +333,14 @@ impl Net {
 
     fn launch(&mut self, packet: Packet) {
         let (from, to) = (node_index(packet.src.as_str()), node_index(packet.dest.as_str()));
-        let link = from.zip(to).map(|(from, to)| (from.min(to), from.max(to)));
-        let between_nodes = link.is_some();
-        let own = link.and_then(|link| self.links.get(&link)).copied();
-        let latency = own.map_or(self.latency, Duration::from_millis);
-        let at = if between_nodes { self.now + latency } else { self.now };
-        if between_nodes {
-            self.messages += 1;
-            self.bytes += packet.body.len();
-            self.longest = self.longest.max(packet.body.len());
-            if packet.body.len() > self.max_line_bytes {
-                return;
-            }
+        if from.is_none() || to.is_none() {
+            return self.network.arrive_at(self.now, from, to, packet);
         }
-        let copies = if self.repeat && between_nodes { 2 } else { 1 };
-        for _ in 0..copies {
-            self.sent += 1;
-            self.flights.insert((at, self.sent), packet.clone());
+        self.messages += 1;
+        self.bytes += packet.body.len();
+        self.longest = self.longest.max(packet.body.len());
+        if packet.body.len() <= self.max_line_bytes {
+            self.network.send(self.now, from, to, packet);
         }
     }
 }

@@ -81,10 +81,10 @@ impl<S: StateMachine> Replica<S> {
             let command = &proposal.command;
             let key = Key::of(command.as_bytes());
             // Guard: a command that is in the log or applied already is not appended again.
-            if key.is_some_and(|(key, origin)| self.is_known(key, origin)) {
+            if key.is_some_and(|(key, origin)| self.answer_known(key, origin)) {
                 continue;
             }
-            if self.is_set_aside(cx, &proposal) {
+            if self.set_aside(cx, &proposal) {
                 continue;
             }
             let Some(started) = &mut self.started else { return };
@@ -104,9 +104,9 @@ impl<S: StateMachine> Replica<S> {
         }
     }
 
-    /// Whether a command is in this leader's log, or was applied. In the second case its
-    /// node gets the answer, in case the first one was lost.
-    pub(super) fn is_known(&mut self, key: Key, origin: RaftId) -> bool {
+    /// Answers a command that was applied, in case its first answer was lost. Returns whether the
+    /// command was applied, or is in this leader's log.
+    pub(super) fn answer_known(&mut self, key: Key, origin: RaftId) -> bool {
         let Some(started) = &mut self.started else { return false };
         if guard!(!started.raft.is_leader(), NoSessions) {
             return false;

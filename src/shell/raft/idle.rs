@@ -29,9 +29,9 @@ use crate::planted::{guard, invariant};
 use crate::raft::Term;
 
 impl<S: StateMachine> Replica<S> {
-    /// Whether `proposal` is not to be appended: it changes nothing, and is or will be
-    /// answered, or it was for the leader of another term.
-    pub(super) fn is_set_aside(&mut self, cx: &mut Context<'_>, proposal: &Proposal) -> bool {
+    /// Sets `proposal` aside, and returns true, if it is not to be appended: it changes nothing, and
+    /// is or will be answered, or it was for the leader of another term.
+    pub(super) fn set_aside(&mut self, cx: &mut Context<'_>, proposal: &Proposal) -> bool {
         let Some(started) = &mut self.started else { return false };
         let Some(envelope) = proposal.envelope() else { return false };
         let Envelope { session, number, floor, origin, command } = envelope;
@@ -80,7 +80,7 @@ impl<S: StateMachine> Replica<S> {
             return;
         }
         // Guard: a plain copy may have been appended meanwhile.
-        if self.is_known(key, origin) {
+        if self.answer_known(key, origin) {
             return;
         }
         match self.machine.idle_answer(command) {

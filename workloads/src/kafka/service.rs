@@ -126,7 +126,7 @@ impl ServiceKafka {
                     &request,
                     &OtherIncarnation { kind: "kafka:other_life", incarnation: self.boot },
                 );
-            } else if self.is_first(&request) {
+            } else if self.note_request(&request) {
                 self.write(cx, request, key, msg);
             }
             return Ok(());
@@ -141,8 +141,8 @@ impl ServiceKafka {
         Ok(())
     }
 
-    /// Whether this request of another node comes for the first time.
-    fn is_first(&mut self, request: &Request) -> bool {
+    /// Notes a request of another node. Returns whether it comes for the first time.
+    fn note_request(&mut self, request: &Request) -> bool {
         let name = (request.src.clone(), request.msg_id);
         if !self.taken.insert(name.clone()) {
             return false;
@@ -282,7 +282,7 @@ impl ServiceKafka {
                 for (request, offset) in topic.land(asked) {
                     cx.reply(&request, &SendOk::new(offset));
                 }
-                self.has_read(cx, &key);
+                self.go_on(cx, &key);
             }
             // Refused now, but it may have taken effect before. The chunk tells.
             Err(e) if e.code == ErrorCode::PRECONDITION_FAILED => self.read(cx, &key),
@@ -317,12 +317,12 @@ impl ServiceKafka {
         } else if topic.checked.is_none() {
             self.read(cx, &key);
         } else {
-            self.has_read(cx, &key);
+            self.go_on(cx, &key);
         }
     }
 
-    /// A key is up to date.
-    fn has_read(&mut self, cx: &mut Context<'_>, key: &str) {
+    /// Goes on with the requests that waited until a key was up to date.
+    fn go_on(&mut self, cx: &mut Context<'_>, key: &str) {
         self.answer_polls(cx, key);
         self.proceed(cx, key);
     }

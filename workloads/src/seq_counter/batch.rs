@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use seaworthy::message::{Body, NodeId, RpcError};
 use seaworthy::node::{Context, Token};
+use seaworthy::time::Time;
 
 use super::change::{COMBINE, Change, Combine, CombineOk, Entry};
 use super::{Batch, By, JOINS, SeqCounter, Work};
@@ -23,19 +24,19 @@ impl SeqCounter {
             return;
         }
         let work = std::mem::take(&mut self.queue);
-        let known = self.seen.as_ref().and_then(|value| value.get(cx.id()));
-        let change = self.change(known.cloned(), &work);
+        let known = self.seen.as_ref().and_then(|value| value.get(cx.id()).cloned());
         let by = self.combiner(cx).map_or(By::Itself, By::Combiner);
-        let join = Token(JOINS + self.tags);
-        self.batch = Some(Batch { work, change, by, join, sent: cx.now(), is_aboard: false });
+        self.batch = Some(self.batch_of(known, work, by, cx.now()));
         self.send_batch(cx);
     }
 
-    /// The change that `work` makes of the entry `from`.
-    fn change(&mut self, from: Option<Entry>, work: &[Work]) -> Change {
+    /// The batch in which `work` changes the entry `from`.
+    fn batch_of(&mut self, from: Option<Entry>, work: Vec<Work>, by: By, sent: Time) -> Batch {
         let before = from.as_ref().map_or(0, |entry| entry.0);
         let added: i128 = work.iter().filter_map(|w| w.delta).map(i128::from).sum();
-        Change { from, to: (before + added, self.tag()) }
+        let change = Change { from, to: (before + added, self.tag()) };
+        let join = Token(JOINS + self.tags);
+        Batch { work, change, by, join, sent, is_aboard: false }
     }
 
     pub(super) fn tag(&mut self) -> String {
@@ -75,7 +76,7 @@ impl SeqCounter {
         let Some(batch) = self.batch.as_mut().filter(|batch| batch.join == join) else { return };
         match result.and_then(|body| body.parse::<CombineOk>()) {
             Ok(CombineOk { entry, sum, .. }) => {
-                let is_done = entry.as_ref().is_some_and(|entry| entry.1 == batch.change.to.1);
+                let is_done = batch.change.made(entry.as_ref());
                 if let Some(entry) = &entry {
                     self.seen.get_or_insert_default().insert(cx.id().clone(), entry.clone());
                 }
@@ -100,11 +101,8 @@ impl SeqCounter {
     /// later than the change, which shows neither the entry that it started from nor the one
     /// that it made: it was not taken, and never will be.
     pub(super) fn renew(&mut self, from: Option<Entry>) {
-        if let Some(mut batch) = self.batch.take() {
-            batch.change = self.change(from, &batch.work);
-            batch.join = Token(JOINS + self.tags);
-            batch.is_aboard = false;
-            self.batch = Some(batch);
+        if let Some(Batch { work, by, sent, .. }) = self.batch.take() {
+            self.batch = Some(self.batch_of(from, work, by, sent));
         }
     }
 }

@@ -33,9 +33,14 @@ impl Change {
         }
     }
 
+    /// Whether the node's entry is the one that the step made.
+    pub(super) fn made(&self, entry: Option<&Entry>) -> bool {
+        entry.is_some_and(|entry| entry.1 == self.to.1)
+    }
+
     /// Whether `value`, of this moment or a past one, tells that the step was taken.
     pub(super) fn is_in(&self, node: &NodeId, value: &Value) -> bool {
-        value.get(node).is_some_and(|entry| entry.1 == self.to.1)
+        self.made(value.get(node))
     }
 }
 

@@ -12,6 +12,8 @@ json        a value that is not JSON is acknowledged, and not stored
 stale       followers answer reads from copies that are up to half a second old
 snapshot    a follower that starts gets an empty copy, and every later write
 not-leader  a follower answers a write with status 200 and "not the leader"
+split       a follower that does not reach the leader leads itself
+dial        the leader knows the followers that it reached at its start, and no others
 """
 
 import argparse
@@ -33,7 +35,7 @@ options = parser.parse_args()
 loses = options.loses
 peers = dict(member.split("=") for member in options.cluster.split(","))
 leader = next(iter(peers))
-has_copies = loses in ("stale", "snapshot") and options.name != leader
+has_copies = loses in ("stale", "snapshot", "split") and options.name != leader
 
 values = {}  # path -> [version, text]
 unwritten = []
@@ -66,15 +68,15 @@ def now_and_then():
         with lock:
             if options.name == leader and unwritten:
                 write_log()
-        if has_copies and loses == "stale":
+        if has_copies and loses != "snapshot":
             body = ask(leader, "GET", "/all")[1]
-            values.update(json.loads(body or "{}"))
+            values.update(json.loads(body if body.startswith("{") else "{}"))
 
 
 def ask(name, method, path, text="", headers={}):
     try:
         peer = http.client.HTTPConnection(peers[name], timeout=2)
-        peer.request(method, path, text.encode("latin-1"), headers)
+        peer.request(method, path, text.encode("latin-1"), {"from": options.name, **headers})
         answer = peer.getresponse()
         return answer.status, answer.read().decode("latin-1"), answer.headers.get("etag")
     except OSError:
@@ -88,6 +90,8 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         if self.path == "/all":
             return self.answer(200, json.dumps(values))
+        if loses == "dial" and self.headers.get("from", leader) not in dialled:
+            return self.answer(503, "no such peer")
         if options.name != leader and not has_copies:
             return self.answer(*ask(leader, "GET", self.path))
         with lock:
@@ -104,7 +108,11 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer(200, "not the leader")
         if options.name != leader:
             match = {k: v for k, v in self.headers.items() if k.lower() == "if-match"}
-            return self.answer(*ask(leader, "PUT", self.path, text, match))
+            answer = ask(leader, "PUT", self.path, text, match)
+            if loses != "split" or answer[0] != 503:
+                return self.answer(*answer)
+        if loses == "dial" and self.headers.get("from", leader) not in dialled:
+            return self.answer(503, "no such peer")
         path = unquote(self.path)
         with lock:
             version = values.get(path, [0])[0]
@@ -142,6 +150,8 @@ def is_json(text):
 
 if os.path.exists(options.file):
     replay()
+# The bench starts the leader first.
+dialled = [leader] + [name for name in peers if loses == "dial" and ask(name, "GET", "/all")[0] == 200]
 threading.Thread(target=now_and_then, daemon=True).start()
 for port in options.ports.split(","):
     server = ThreadingHTTPServer(("127.0.0.1", int(port)), Handler)

@@ -23,9 +23,9 @@ use seaworthy::planted;
 use crate::backend::process::{Children, NodeCommand, ProcessCluster, clock};
 use crate::backend::server::{self, ServerCluster, ServerCommand};
 use crate::backend::sim::{Factory, Inspector, SimCluster};
-use crate::backend::{Cluster, Ears, Live};
+use crate::backend::{Cluster, Live};
 use crate::challenge::Challenge;
-use crate::config::RunConfig;
+use crate::config::{Fault, RunConfig};
 use crate::load::omitting;
 use crate::service::Services;
 use crate::world::journal::Journal;
@@ -143,6 +143,7 @@ impl<'a, 'w> Run<'a, 'w> {
     /// # Errors
     /// A sentence about the flag that makes no sense.
     pub fn simulate(mut self) -> Result<Ran<'a>, String> {
+        refuse_throttle(self.config)?;
         let mut cluster = SimCluster::new(self.config, self.factory()?);
         if let Some(inspector) = self.inspector.take() {
             cluster.inspect(inspector);
@@ -170,6 +171,7 @@ impl<'a, 'w> Run<'a, 'w> {
     /// # Errors
     /// A sentence about the flag that makes no sense.
     pub fn processes(mut self, command: NodeCommand) -> Result<Ran<'a>, String> {
+        refuse_throttle(self.config)?;
         let chaos = &self.config.args.chaos;
         let disk = chaos.fsync > 0.0 || chaos.torn_writes > 0.0 || chaos.roll_back > 0.0;
         if chaos.clock_skew > 0.0 || disk || chaos.no_disk {
@@ -178,7 +180,7 @@ impl<'a, 'w> Run<'a, 'w> {
         let children = command.children.clone();
         let (cluster, ears) = ProcessCluster::new(command, self.config.nodes.clone());
         let world = self.world(cluster)?;
-        Ok(self.live(world, &ears, &children))
+        Ok(self.live(world, |patience| ears.listen(patience).collect(), &children))
     }
 
     /// Makes the run with real servers, on the real clock.
@@ -192,21 +194,22 @@ impl<'a, 'w> Run<'a, 'w> {
         let (cluster, ears) = ServerCluster::new(command, self.config, patience)
             .map_err(|e| format!("--server: {e}"))?;
         let world = self.world(cluster)?;
-        Ok(self.live(world, &ears, &children))
+        Ok(self.live(world, |patience| ears.listen(patience), &children))
     }
 
-    /// Lets a world go on until it is over, on the real clock.
+    /// Lets a world go on until it is over, on the real clock. `listen` waits until its cluster has
+    /// told something, at most that long.
     fn live<C: Live>(
         &mut self,
         mut world: World<C>,
-        ears: &Ears<C::Heard>,
+        listen: impl Fn(Duration) -> Vec<C::Heard>,
         children: &Children,
     ) -> Ran<'a> {
         let clock = clock();
         let mut shown = clock();
         world.begin();
         while let Some(next) = world.next_time() {
-            for heard in ears.listen(next - clock()) {
+            for heard in listen(next - clock()) {
                 let out = world.cluster_mut().take(clock(), heard);
                 world.take_in(clock(), out);
             }
@@ -253,6 +256,14 @@ impl<'a, 'w> Run<'a, 'w> {
         let (report, journal) = world.into_report();
         let marks = coverage::take();
         Ran { challenge: self.challenge, config: self.config, report, marks, journal }
+    }
+}
+
+/// Messages between nodes that are no servers have no connections, whose bytes could be limited.
+fn refuse_throttle(config: &RunConfig) -> Result<(), String> {
+    match config.has(Fault::Throttle) {
+        true => Err("--nemesis throttle needs --server".into()),
+        false => Ok(()),
     }
 }
 

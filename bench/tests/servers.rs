@@ -8,8 +8,8 @@
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::thread::{self, sleep};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -61,7 +61,8 @@ fn the_same_server_passes_once_it_saves_first() {
         return;
     }
     let flags = "--node-count 3 --concurrency 4n --rate 60 --time-limit 8 --nemesis \
-                 partition,kill,pause,one-way,stall,slow --nemesis-interval 2 -- --sync";
+                 partition,kill,pause,one-way,stall,slow,reset,throttle,clients --nemesis-interval 2 \
+                 -- --sync";
     let (status, text) = run(LOSSY, flags);
     assert_eq!(status, Some(0), "{text}");
 }
@@ -108,6 +109,7 @@ fn flags_that_no_server_can_follow_are_refused_with_a_reason() {
         ("etcd", "--loss 0.1", "use partition, stall and slow"),
         (LOSSY, "--nemesis membership", "which only etcd-v3 has"),
         ("etcd", "--torn-writes 0.5", "need the simulation"),
+        ("etcd", "--clock-skew 0.1", "asks the kernel for the time"),
         ("etcd", "-w kafka", "no kafka over the API of etcd; there are lin-kv"),
         ("etcd", "--bin x", "cannot be used with"),
         ("etcb", "", "built-in seaworthy-server, etcd"),
@@ -135,6 +137,109 @@ fn a_server_that_never_serves_is_told_so() {
     let (status, text) = run(&spec(dir.path(), text), flags);
     assert_eq!(status, Some(255), "{text}");
     assert!(text.contains("not healthy in time"), "{text}");
+}
+
+/// A store in memory that knows when its disk was taken. Then it refuses to start, or serves for a
+/// moment and ends.
+const REPLACED: &str = "import http.server as h, os, sys, threading
+port, data, mark, way = int(sys.argv[1]), *sys.argv[2:]
+if os.path.exists(mark) and not os.path.exists(data):
+    if way == 'refuses': sys.exit(3)
+    threading.Timer(1, lambda: os._exit(3)).start()
+for path in (mark, data): open(path, 'w').close()
+values = {}
+class Store(h.BaseHTTPRequestHandler):
+    def answer(self, status, body=b''):
+        self.send_response(status)
+        self.send_header('Content-Length', str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    def do_GET(self): self.answer(200 if self.path in values else 404, values.get(self.path, b''))
+    def do_PUT(self):
+        values[self.path] = self.rfile.read(int(self.headers['Content-Length']))
+        self.answer(201)
+h.ThreadingHTTPServer(('127.0.0.1', port), Store).serve_forever()";
+
+#[test]
+fn a_server_without_its_disk_may_refuse_to_start_but_not_end_after_it_served() {
+    if !has_python() {
+        return;
+    }
+    let end = "exited by itself (status 3)";
+    // An exit is waited for in a few runs: whether a node is replaced, and has a client then, is luck.
+    let of = |way: &str| {
+        let runs = (0..4).map(|seed| {
+            let dir = tempfile::tempdir().unwrap();
+            fs::write(dir.path().join("replaced.py"), REPLACED).unwrap();
+            let text = format!(
+                "command = [\"/usr/bin/env\", \"python3\", \"{{spec_dir}}/replaced.py\", \
+                 \"{{client_port}}\", \"{{data}}\", \"{{spec_dir}}/{{name}}.mark\", \
+                 \"{way}\"]\n[api]\nkind = \"rest\""
+            );
+            let flags = format!(
+                "--node-count 2 --concurrency 2n --rate 40 --time-limit 12 --nemesis replace \
+                 --nemesis-interval 2.5 --seed {seed}"
+            );
+            run(&spec(dir.path(), &text), &flags)
+        });
+        runs.collect::<Vec<_>>()
+    };
+    thread::scope(|scope| {
+        let refused = scope.spawn(|| of("refuses"));
+        let ended = of("ends");
+        assert!(ended.iter().any(|(status, text)| *status == Some(255) && text.contains(end)));
+        for (_, text) in refused.join().unwrap() {
+            assert!(!text.contains(end), "{text}");
+        }
+    });
+}
+
+#[test]
+fn clocks_are_wrong_where_the_library_is_installed_and_refused_elsewhere() {
+    let (dir, store) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let text =
+        "command = [\"/bin/sh\", \"-c\", \"date +%s; exec sleep 60\"]\n[api]\nkind = \"rest\"";
+    let flags = "--node-count 5 --concurrency 10 --init-timeout 1 --clock-skew 0.5";
+    let server = spec(dir.path(), text);
+    let output = command(store.path(), &server, flags).output().unwrap();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let shown = String::from_utf8_lossy(&output.stderr);
+    if shown.contains("needs libfaketime, which is not installed") {
+        return;
+    }
+    let logs = fs::read_dir(store.path().join("lin-kv")).unwrap().flatten().next().unwrap().path();
+    let clocks: Vec<u64> = (0..5)
+        .map(|node| {
+            let log = fs::read_to_string(logs.join(format!("node-logs/n{node}.log"))).unwrap();
+            log.trim().parse().unwrap()
+        })
+        .collect();
+    // Shifts are up to 300 seconds, to either side.
+    assert!(clocks.iter().all(|clock| clock.abs_diff(now) < 310), "{clocks:?} {now}");
+    assert!(clocks.iter().any(|clock| clock.abs_diff(now) > 20), "{clocks:?} {now}");
+}
+
+#[test]
+fn faults_of_clients_and_connections_are_in_the_simulation_too() {
+    let store = tempfile::tempdir().unwrap();
+    let simulated = |nemesis: &str| {
+        let output = Command::new(env!("CARGO_BIN_EXE_seaworthy"))
+            .args(["test", "-w", "lin-kv", "--node-count", "3", "--concurrency", "4n", "--rate"])
+            .args(["50", "--time-limit", "30", "--nemesis", nemesis, "--nemesis-interval", "2"])
+            .args(["--seed", "1", "--store"])
+            .arg(store.path())
+            .output()
+            .unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (status, text) = simulated("clients,reset");
+    assert_eq!(status, Some(0), "{text}");
+    let history = fs::read_to_string(store.path().join("latest/history.edn")).unwrap();
+    for event in ["lose-requests", "lose-answers", "heal-clients", "start-reset", ":info"] {
+        assert!(history.contains(event), "{event}");
+    }
+    let (status, text) = simulated("throttle");
+    assert!(status != Some(0) && text.contains("--nemesis throttle needs --server"), "{text}");
 }
 
 #[test]

@@ -112,6 +112,10 @@ pub struct Weather {
     pub stalled: BTreeSet<(usize, usize)>,
     /// How long everything takes, where it takes any time.
     pub delay: BTreeMap<(usize, usize), Duration>,
+    /// Pairs, in either order, whose connections are reset and refused.
+    pub torn: BTreeSet<(usize, usize)>,
+    /// Thousands of bytes a second for each direction of a connection, if that is limited.
+    pub kilobytes: Option<u32>,
 }
 
 /// Who takes part, from some moment on.

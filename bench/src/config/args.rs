@@ -154,7 +154,8 @@ pub struct ChaosArgs {
     /// Probability that a message between servers is held back and overtaken
     #[arg(long, default_value_t = 0.0, value_parser = probability)]
     pub reorder: f64,
-    /// Largest relative error of a node's clock, such as 0.1 (simulation only)
+    /// Largest relative error of a node's clock, such as 0.1 (simulation, and --server
+    /// with libfaketime)
     #[arg(long, default_value_t = 0.0, value_parser = probability)]
     pub clock_skew: f64,
     /// Mean duration of an fsync in milliseconds (simulation only)

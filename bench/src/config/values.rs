@@ -38,6 +38,13 @@ pub enum Fault {
     /// Ask a node nothing for a while, then put an empty one in its place (simulation;
     /// not for consensus).
     Replace,
+    /// Reset the connections on some links and refuse new ones; where messages have no
+    /// connections, lose them.
+    Reset,
+    /// Give each connection between servers few bytes a second (--server).
+    Throttle,
+    /// Lose the requests of all clients to some nodes, or the answers of those nodes.
+    Clients,
 }
 
 /// The overlay that broadcast's `topology` message suggests.

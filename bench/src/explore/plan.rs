@@ -228,20 +228,29 @@ fn read_act(item: &Edn, nodes: &[NodeId]) -> Result<(Duration, Act), String> {
         "start" => Act::Start,
         "pause" => Act::Pause(seq(value)?),
         "resume" => Act::Resume,
-        kind @ ("start-one-way" | "stall") => {
+        kind @ ("start-one-way" | "stall" | "start-reset") => {
             let link = |e: &Edn| match seq(e)?.as_slice() {
                 [from, to] => Ok((*from, *to)),
                 _ => Err(wrong()),
             };
             let links = value.as_seq().ok_or_else(wrong)?;
             let links = links.iter().map(link).collect::<Result<_, _>>()?;
-            if kind == "stall" { Act::Stall(links) } else { Act::CutOneWay(links) }
+            match kind {
+                "stall" => Act::Stall(links),
+                "start-reset" => Act::Reset(links),
+                _ => Act::CutOneWay(links),
+            }
         }
         "stop-one-way" => Act::HealOneWay,
-        "slow" => {
-            let factor = value.as_int().and_then(|f| u32::try_from(f).ok());
-            Act::Slow(factor.ok_or_else(wrong)?)
+        kind @ ("slow" | "throttle") => {
+            let number = value.as_int().and_then(|f| u32::try_from(f).ok()).ok_or_else(wrong)?;
+            if kind == "slow" { Act::Slow(number) } else { Act::Throttle(number) }
         }
+        "stop-reset" => Act::HealReset,
+        "unthrottle" => Act::Unthrottle,
+        "lose-requests" => Act::LoseRequests(seq(value)?),
+        "lose-answers" => Act::LoseAnswers(seq(value)?),
+        "heal-clients" => Act::HealClients,
         "fast" => Act::Fast,
         "remove-member" => Act::RemoveMember(index(value)?),
         "restore-members" => Act::RestoreMembers,

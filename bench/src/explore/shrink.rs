@@ -280,6 +280,9 @@ fn ends(act: &Act) -> Option<crate::config::Fault> {
         Act::RestoreMembers => Some(Fault::Membership),
         Act::Release => Some(Fault::Stall),
         Act::Replace => Some(Fault::Replace),
+        Act::HealReset => Some(Fault::Reset),
+        Act::Unthrottle => Some(Fault::Throttle),
+        Act::HealClients => Some(Fault::Clients),
         _ => None,
     }
 }
@@ -326,12 +329,15 @@ fn keep_nodes(plan: &mut Plan, nodes: usize, fewer: usize) {
     }
     for (_, act) in &mut plan.script.acts {
         match act {
-            Act::Kill(chosen) | Act::Pause(chosen) => chosen.retain(|n| *n < fewer),
+            Act::Kill(chosen)
+            | Act::Pause(chosen)
+            | Act::LoseRequests(chosen)
+            | Act::LoseAnswers(chosen) => chosen.retain(|n| *n < fewer),
             Act::Partition(grudge) => {
                 grudge.retain(|n, _| *n < fewer);
                 grudge.values_mut().for_each(|unheard| unheard.retain(|n| *n < fewer));
             }
-            Act::CutOneWay(links) | Act::Stall(links) => {
+            Act::CutOneWay(links) | Act::Stall(links) | Act::Reset(links) => {
                 links.retain(|(a, b)| *a < fewer && *b < fewer);
             }
             Act::RemoveMember(node) | Act::Drain(node) => *node %= fewer,
@@ -339,9 +345,12 @@ fn keep_nodes(plan: &mut Plan, nodes: usize, fewer: usize) {
         }
     }
     plan.script.acts.retain(|(_, act)| match act {
-        Act::Kill(chosen) | Act::Pause(chosen) => !chosen.is_empty(),
+        Act::Kill(chosen)
+        | Act::Pause(chosen)
+        | Act::LoseRequests(chosen)
+        | Act::LoseAnswers(chosen) => !chosen.is_empty(),
         Act::Partition(grudge) => grudge.values().any(|unheard| !unheard.is_empty()),
-        Act::CutOneWay(links) | Act::Stall(links) => !links.is_empty(),
+        Act::CutOneWay(links) | Act::Stall(links) | Act::Reset(links) => !links.is_empty(),
         _ => true,
     });
 }

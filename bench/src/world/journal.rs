@@ -5,6 +5,7 @@
 //! and two runs of one seed can be compared byte for byte.
 
 use std::io::{self, Write};
+use std::time::Duration;
 
 use seaworthy::message::Packet;
 use seaworthy::time::Time;
@@ -28,19 +29,26 @@ struct OperationLog {
     flush: bool,
     /// How much of the history is in it.
     written: usize,
+    /// How much of it has left this process, and when that was looked at.
+    flushed: usize,
+    looked: Time,
 }
 
+/// How long an operation may wait for its way to the file: to write each takes the time of a call of
+/// the kernel from the nodes that are tested.
+const FLUSH: Duration = Duration::from_millis(100);
+
 impl OperationLog {
-    fn follow(&mut self, history: &[Op]) -> io::Result<()> {
-        let new = history.get(self.written..).unwrap_or_default();
-        if new.is_empty() {
-            return Ok(());
-        }
-        for op in new {
+    fn follow(&mut self, now: Time, history: &[Op]) -> io::Result<()> {
+        for op in history.get(self.written..).unwrap_or_default() {
             writeln!(self.out, "{}", to_log_line(op, self.workers))?;
         }
         self.written = history.len();
-        if self.flush { self.out.flush() } else { Ok(()) }
+        if self.flush && self.flushed < self.written && now - self.looked >= FLUSH {
+            self.out.flush()?;
+            (self.flushed, self.looked) = (self.written, now);
+        }
+        Ok(())
     }
 }
 
@@ -70,7 +78,8 @@ impl Journal {
     }
 
     /// Also writes each operation of the clients as it happens, to `out`. `flush` is for runs
-    /// on the real clock: the operations are in the file even if the bench is killed.
+    /// on the real clock: the operations are in the file even if the bench is killed, but for the
+    /// last tenth of a second.
     #[must_use]
     pub fn log_operations(
         mut self,
@@ -78,14 +87,16 @@ impl Journal {
         workers: usize,
         flush: bool,
     ) -> Journal {
-        self.log = Some(OperationLog { out, workers, flush, written: 0 });
+        self.log =
+            Some(OperationLog { out, workers, flush, written: 0, flushed: 0, looked: Time::ZERO });
         self
     }
 
-    /// Writes the events that were added to the history since the last call.
-    pub fn follow(&mut self, history: &[Op]) {
+    /// Writes the events that were added to the history since the last call, at `now`. On the real
+    /// clock it is to be called a few times a second even if there are none.
+    pub fn follow(&mut self, now: Time, history: &[Op]) {
         let Some(log) = &mut self.log else { return };
-        if let Err(error) = log.follow(history) {
+        if let Err(error) = log.follow(now, history) {
             self.error.get_or_insert(error);
             self.log = None;
         }

@@ -184,7 +184,7 @@ impl<C: Cluster> World<C> {
         if self.network.is_stalled(flight.src, flight.dest) {
             return self.stalled.push(flight);
         }
-        if !self.network.arrives(flight.src, flight.dest) {
+        if !self.network.arrives(flight.src, flight.dest) || self.is_lost_to_clients(&flight) {
             return self.journal.note(self.now, "drop", flight.id, &flight.packet);
         }
         let admitted = match flight.dest {
@@ -215,6 +215,15 @@ impl<C: Cluster> World<C> {
                 self.client_turn(out);
             }
         }
+    }
+
+    /// Whether a fault between clients and nodes takes a message. The bench's own requests, which
+    /// start nodes and change members, are no clients'.
+    fn is_lost_to_clients(&self, Flight { src, dest, packet, .. }: &Flight) -> bool {
+        let is_own = |address| self.lifecycle.expects(address) || self.membership.expects(address);
+        self.network.is_lost_to_clients(*src, *dest)
+            && !is_own(&packet.src)
+            && !is_own(&packet.dest)
     }
 
     /// After a client did something: its next request goes out, or its worker is

@@ -51,6 +51,20 @@ pub enum Act {
     Drain(usize),
     /// An empty node in the place of the one that is drained.
     Replace,
+    /// Reset connections between these pairs of nodes, and refuse new ones.
+    Reset(BTreeSet<(usize, usize)>),
+    /// Undo that.
+    HealReset,
+    /// So many bytes a second for each connection between servers, in thousands.
+    Throttle(u32),
+    /// Undo that.
+    Unthrottle,
+    /// Lose the requests of clients to these nodes.
+    LoseRequests(Vec<usize>),
+    /// Lose the answers of these nodes to clients.
+    LoseAnswers(Vec<usize>),
+    /// Undo both.
+    HealClients,
 }
 
 impl Act {
@@ -73,6 +87,13 @@ impl Act {
             Act::Release => "release",
             Act::Drain(_) => "drain",
             Act::Replace => "replace",
+            Act::Reset(_) => "start-reset",
+            Act::HealReset => "stop-reset",
+            Act::Throttle(_) => "throttle",
+            Act::Unthrottle => "unthrottle",
+            Act::LoseRequests(_) => "lose-requests",
+            Act::LoseAnswers(_) => "lose-answers",
+            Act::HealClients => "heal-clients",
         }
     }
 
@@ -87,6 +108,9 @@ impl Act {
             Act::RemoveMember(_) => Some(Fault::Membership),
             Act::Stall(_) => Some(Fault::Stall),
             Act::Drain(_) => Some(Fault::Replace),
+            Act::Reset(_) => Some(Fault::Reset),
+            Act::Throttle(_) => Some(Fault::Throttle),
+            Act::LoseRequests(_) | Act::LoseAnswers(_) => Some(Fault::Clients),
             _ => None,
         }
     }
@@ -124,7 +148,7 @@ pub struct Nemesis {
 impl Nemesis {
     /// The nemesis of a run.
     pub fn new(config: &RunConfig) -> Nemesis {
-        let groups: [&[Fault]; 7] = [
+        let groups: [&[Fault]; 10] = [
             &[Fault::Partition],
             &[Fault::Kill, Fault::Pause],
             &[Fault::OneWay],
@@ -132,6 +156,9 @@ impl Nemesis {
             &[Fault::Membership],
             &[Fault::Stall],
             &[Fault::Replace],
+            &[Fault::Reset],
+            &[Fault::Throttle],
+            &[Fault::Clients],
         ];
         let mut flows = Vec::new();
         for (index, group) in groups.iter().enumerate() {
@@ -192,6 +219,9 @@ pub fn relief(fault: Fault) -> FaultEvent {
         Fault::Membership => Act::RestoreMembers,
         Fault::Stall => Act::Release,
         Fault::Replace => Act::Replace,
+        Fault::Reset => Act::HealReset,
+        Fault::Throttle => Act::Unthrottle,
+        Fault::Clients => Act::HealClients,
     };
     tell(act, &[])
 }
@@ -216,6 +246,14 @@ fn inflict(fault: Fault, nodes: &[NodeId], draw: &mut Draw) -> FaultEvent {
         Fault::Slow => (Edn::Nil, Act::Slow(*draw.pick(&[2, 5, 20]))),
         Fault::Stall => (Edn::Nil, Act::Stall(one_way(nodes.len(), draw))),
         Fault::Replace => (Edn::Nil, Act::Drain(draw.below(nodes.len()))),
+        Fault::Reset => (Edn::Nil, Act::Reset(one_way(nodes.len(), draw))),
+        Fault::Throttle => (Edn::Nil, Act::Throttle(*draw.pick(&[5, 20, 100]))),
+        Fault::Clients => {
+            let is_heard = draw.chance(0.5);
+            let (target, chosen) = targets(nodes.len(), draw);
+            let act = if is_heard { Act::LoseAnswers(chosen) } else { Act::LoseRequests(chosen) };
+            (kind(target), act)
+        }
     };
     FaultEvent { asked, ..tell(act, nodes) }
 }
@@ -228,7 +266,7 @@ pub fn tell(act: Act, nodes: &[NodeId]) -> FaultEvent {
         }
         Act::Kill(chosen) => tell_nodes(nodes, chosen, "killed"),
         Act::Pause(chosen) => tell_nodes(nodes, chosen, "paused"),
-        Act::CutOneWay(links) | Act::Stall(links) => {
+        Act::CutOneWay(links) | Act::Stall(links) | Act::Reset(links) => {
             let tell = |(from, to): &(usize, usize)| {
                 Edn::Vector(vec![Edn::str(nodes[*from].as_str()), Edn::str(nodes[*to].as_str())])
             };
@@ -236,7 +274,13 @@ pub fn tell(act: Act, nodes: &[NodeId]) -> FaultEvent {
         }
         Act::RemoveMember(node) | Act::Drain(node) => Edn::str(nodes[*node].as_str()),
         Act::Slow(factor) => Edn::Int(i64::from(*factor)),
-        Act::Heal | Act::HealOneWay => Edn::keyword("network-healed"),
+        Act::Throttle(kilobytes) => Edn::Int(i64::from(*kilobytes)),
+        Act::LoseRequests(chosen) => tell_nodes(nodes, chosen, "unheard"),
+        Act::LoseAnswers(chosen) => tell_nodes(nodes, chosen, "unanswered"),
+        Act::Heal | Act::HealOneWay | Act::HealReset | Act::HealClients => {
+            Edn::keyword("network-healed")
+        }
+        Act::Unthrottle => Edn::keyword("bandwidth-restored"),
         Act::Start => Edn::keyword("started"),
         Act::Resume => Edn::keyword("resumed"),
         Act::Fast => Edn::keyword("latency-restored"),

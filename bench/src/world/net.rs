@@ -68,6 +68,13 @@ pub struct Network {
     one_way: BTreeSet<(usize, usize)>,
     /// Directions in which everything waits.
     stalled: BTreeSet<(usize, usize)>,
+    /// Pairs of nodes whose connections are reset.
+    torn: BTreeSet<(usize, usize)>,
+    /// Thousands of bytes a second for a connection between servers, if that is limited.
+    kilobytes: Option<u32>,
+    /// Nodes that no request of a client reaches, and those whose answers reach no client.
+    unasked: BTreeSet<usize>,
+    unanswering: BTreeSet<usize>,
     /// Latency is multiplied by this.
     slowdown: f64,
     /// The storm is over.
@@ -92,6 +99,10 @@ impl Network {
             deaf: BTreeMap::new(),
             one_way: BTreeSet::new(),
             stalled: BTreeSet::new(),
+            torn: BTreeSet::new(),
+            kilobytes: None,
+            unasked: BTreeSet::new(),
+            unanswering: BTreeSet::new(),
             slowdown: 1.0,
             calm: false,
             last_arrival: Time::ZERO,
@@ -191,19 +202,35 @@ impl Network {
     /// Whether a message that comes out of the queue now arrives.
     pub fn arrives(&self, src: Party, dest: Party) -> bool {
         let (Party::Node(src), Party::Node(dest)) = (src, dest) else { return true };
-        let cut = self.deaf.get(&dest).is_some_and(|unheard| unheard.contains(&src));
-        !cut && !self.one_way.contains(&(src, dest))
+        let torn = [(src, dest), (dest, src)].iter().any(|link| self.torn.contains(link));
+        !self.is_cut(src, dest) && !torn
+    }
+
+    /// Whether a message between a client's worker and a node is lost.
+    pub fn is_lost_to_clients(&self, src: Party, dest: Party) -> bool {
+        match (src, dest) {
+            (Party::Client, Party::Node(node)) => self.unasked.contains(&node),
+            (Party::Node(node), Party::Client) => self.unanswering.contains(&node),
+            _ => false,
+        }
+    }
+
+    fn is_cut(&self, src: usize, dest: usize) -> bool {
+        let is_deaf = self.deaf.get(&dest).is_some_and(|unheard| unheard.contains(&src));
+        is_deaf || self.one_way.contains(&(src, dest))
     }
 
     /// The same of every link between `n` nodes, for nodes that send through proxies: to those
     /// a message is a piece of a stream, which cannot be lost or doubled alone.
     pub fn weather(&self, n: usize) -> Weather {
         let pairs = || (0..n).flat_map(|a| (0..n).map(move |b| (a, b))).filter(|(a, b)| a != b);
-        let is_cut = |(a, b): &(usize, usize)| !self.arrives(Party::Node(*a), Party::Node(*b));
+        let is_cut = |(a, b): &(usize, usize)| self.is_cut(*a, *b);
         let delay = |(a, b)| ((a, b), self.plain_latency(Party::Node(a), Party::Node(b)));
         Weather {
             cut: pairs().filter(is_cut).collect(),
             stalled: self.stalled.clone(),
+            torn: self.torn.clone(),
+            kilobytes: self.kilobytes,
             delay: pairs().map(delay).filter(|(_, delay)| !delay.is_zero()).collect(),
         }
     }
@@ -229,6 +256,32 @@ impl Network {
         self.stalled = links;
     }
 
+    /// Resets the connections between these pairs of nodes.
+    pub fn reset(&mut self, links: BTreeSet<(usize, usize)>) {
+        self.torn = links;
+    }
+
+    /// Limits the bytes of each connection between servers, in thousands a second.
+    pub fn throttle(&mut self, kilobytes: Option<u32>) {
+        self.kilobytes = kilobytes;
+    }
+
+    /// Loses the requests of clients to these nodes.
+    pub fn lose_requests(&mut self, nodes: Vec<usize>) {
+        self.unasked = nodes.into_iter().collect();
+    }
+
+    /// Loses the answers of these nodes to clients.
+    pub fn lose_answers(&mut self, nodes: Vec<usize>) {
+        self.unanswering = nodes.into_iter().collect();
+    }
+
+    /// Lets clients and nodes hear each other again.
+    pub fn heal_clients(&mut self) {
+        self.unasked.clear();
+        self.unanswering.clear();
+    }
+
     /// Whether a message that comes out of the queue now has to wait.
     pub fn is_stalled(&self, src: Party, dest: Party) -> bool {
         let (Party::Node(src), Party::Node(dest)) = (src, dest) else { return false };
@@ -251,6 +304,9 @@ impl Network {
         self.deaf.clear();
         self.one_way.clear();
         self.stalled.clear();
+        self.torn.clear();
+        self.kilobytes = None;
+        self.heal_clients();
         self.slowdown = 1.0;
         (self.loss, self.duplicate, self.reorder) = (0.0, 0.0, 0.0);
     }

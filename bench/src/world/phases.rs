@@ -197,7 +197,7 @@ impl<C: Cluster> World<C> {
     /// Routes everything that was sent, and looks at the nodes.
     pub(super) fn settle(&mut self) {
         self.route_all();
-        self.journal.follow(self.clients.history());
+        self.journal.follow(self.now, self.clients.history());
         if self.violation.is_none() {
             self.violation = self.cluster.violation();
         }

@@ -1,28 +1,44 @@
-//! The clients' requests, each client in a thread of its own.
+//! The clients' requests, in the thread of the world.
+//!
+//! Each client has a way to each server, and one request at a time is on it. All of them are tasks of
+//! one runtime, which runs while the world waits ([`Ears::listen`]): an operation wakes no other
+//! thread, and what the bench takes from the servers' machine is little.
 //!
 //! A request ends when its client gives up on it: an answer that comes later is dropped here,
-//! since the client has noted that the outcome is open. The thread of a client that gave up is
+//! since the client has noted that the outcome is open. The way of a client that gave up is
 //! free again at that moment, too.
 
-// Real time and threads are the business of this module.
+// Real time is the business of this module.
 #![allow(clippy::disallowed_methods)]
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
-use std::thread;
+use std::io;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use seaworthy::message::{ErrorCode, NodeId, Packet};
 use seaworthy::time::Time;
 use serde_json::{Value, json};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::{Mutex, Notify};
+use tokio::task::{LocalSet, spawn_local, yield_now};
+use tokio::time::timeout;
 
 use super::api::contract::Speaker;
 use super::api::refused::Refused;
+
+/// How long the world may wait without a look at signals to the bench.
+const GLANCE: Duration = Duration::from_millis(100);
 
 /// An answer on its way to the world.
 pub struct Heard {
     pub(super) node: usize,
     pub(super) packet: Packet,
+    /// The number of the node's start after which it was asked, and whether it did what it was
+    /// asked for.
+    pub(super) life: u64,
+    pub(super) is_served: bool,
     /// From when on it is dropped.
     pub(super) until: Time,
 }
@@ -31,52 +47,91 @@ pub struct Heard {
 pub(super) struct Errand {
     pub(super) node: usize,
     pub(super) packet: Packet,
+    /// The body of the packet.
+    pub(super) request: Value,
+    /// How often the node had been started.
+    pub(super) life: u64,
     /// When its client gives up, on the clocks of the world and of the machine.
     pub(super) until: Time,
     pub(super) deadline: Instant,
 }
 
-impl Errand {
-    /// A request that begins `now` and has this much time.
-    pub(super) fn new(now: Time, patience: Duration, node: usize, packet: Packet) -> Errand {
-        Errand { node, packet, until: now + patience, deadline: Instant::now() + patience }
-    }
+/// The way of a client to a server. Those who wait for it get it in the order in which they came.
+type Way = Rc<Mutex<Box<dyn Speaker>>>;
+
+/// Requests and answers between the world and the tasks.
+#[derive(Default)]
+struct Post {
+    leaving: RefCell<Vec<(Way, Errand)>>,
+    heard: RefCell<Vec<Heard>>,
+    arrival: Notify,
 }
 
-/// The threads of all clients, by client and server.
+/// The ways of all clients, by client and server.
 pub(super) struct Clients {
-    threads: BTreeMap<(NodeId, usize), Sender<Errand>>,
-    heard: SyncSender<Heard>,
+    ways: BTreeMap<(NodeId, usize), Way>,
+    post: Rc<Post>,
+}
+
+/// The receiving end, which lets the clients work while it waits.
+pub struct Ears {
+    runtime: Runtime,
+    tasks: LocalSet,
+    post: Rc<Post>,
+}
+
+/// Both ends.
+///
+/// # Errors
+/// If the kernel has no epoll instance left.
+pub(super) fn clients() -> io::Result<(Clients, Ears)> {
+    let post: Rc<Post> = Rc::default();
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let ears = Ears { runtime, tasks: LocalSet::new(), post: post.clone() };
+    Ok((Clients { ways: BTreeMap::new(), post }, ears))
 }
 
 impl Clients {
-    pub(super) fn new(heard: SyncSender<Heard>) -> Clients {
-        Clients { threads: BTreeMap::new(), heard }
-    }
-
     /// Sends a client on an errand; a new client gets its way to the server from `speaker`.
     pub(super) fn send(&mut self, errand: Errand, speaker: impl FnOnce() -> Box<dyn Speaker>) {
         let key = (errand.packet.src.clone(), errand.node);
-        let thread = self.threads.entry(key).or_insert_with(|| {
-            let (errands, waiting) = mpsc::channel();
-            let (speaker, heard) = (speaker(), self.heard.clone());
-            thread::spawn(move || run(speaker, &waiting, &heard));
-            errands
-        });
-        thread.send(errand).expect("a client's thread ends after its sender");
+        let way = self.ways.entry(key).or_insert_with(|| Rc::new(Mutex::new(speaker())));
+        // It leaves when the tasks run: to wake the runtime from outside takes a call of the kernel.
+        self.post.leaving.borrow_mut().push((way.clone(), errand));
     }
 }
 
-fn run(mut speaker: Box<dyn Speaker>, errands: &Receiver<Errand>, heard: &SyncSender<Heard>) {
-    while let Ok(Errand { node, packet, until, deadline }) = errands.recv() {
-        if Instant::now() >= deadline {
-            continue;
-        }
-        let request: Value = serde_json::from_str(&packet.body).unwrap_or_default();
-        let body = answer(speaker.ask(&request, deadline), &request);
-        // The world is gone when the run is over.
-        let _ = heard.send(Heard { node, packet: reply(packet, &body), until });
+impl Ears {
+    /// Lets the clients work until one of them has an answer, at most for `patience` and never for
+    /// long, so that the caller can look at signals to the bench.
+    pub fn listen(&self, patience: Duration) -> Vec<Heard> {
+        let post = &self.post;
+        self.tasks.block_on(&self.runtime, async {
+            for (way, errand) in post.leaving.take() {
+                spawn_local(run(way, errand, post.clone()));
+            }
+            if patience.is_zero() {
+                // A world that is late still lets everything that is ready happen, once.
+                yield_now().await;
+            } else {
+                let _ = timeout(patience.min(GLANCE), post.arrival.notified()).await;
+            }
+        });
+        post.heard.take()
     }
+}
+
+async fn run(way: Way, errand: Errand, post: Rc<Post>) {
+    let Errand { node, packet, request, life, until, deadline } = errand;
+    let mut speaker = way.lock().await;
+    if Instant::now() >= deadline {
+        return;
+    }
+    let result = speaker.ask(&request, deadline).await;
+    let is_served = result.is_ok();
+    let packet = reply(packet, &answer(result, &request));
+    post.heard.borrow_mut().push(Heard { node, packet, life, is_served, until });
+    post.arrival.notify_one();
 }
 
 /// The body that answers a request.
@@ -97,15 +152,18 @@ pub(super) fn reply(asked: Packet, body: &Value) -> Packet {
 
 #[cfg(test)]
 mod tests {
+    use async_trait::async_trait;
+    use tokio::time::sleep;
+
     use super::*;
-    use crate::backend::ears::ears;
 
     /// Answers after this long.
     struct Slow(Duration);
 
+    #[async_trait(?Send)]
     impl Speaker for Slow {
-        fn ask(&mut self, request: &Value, _: Instant) -> Result<Value, Refused> {
-            thread::sleep(self.0);
+        async fn ask(&mut self, request: &Value, _: Instant) -> Result<Value, Refused> {
+            sleep(self.0).await;
             match request["type"].as_str() {
                 Some("write") => Ok(json!({"type": "write_ok"})),
                 _ => Err(Refused::new(ErrorCode::CRASH, "reset")),
@@ -115,19 +173,26 @@ mod tests {
 
     fn errand(patience_ms: u64, body: &str) -> Errand {
         let packet = Packet { src: "c1".into(), dest: "n0".into(), body: body.to_owned() };
-        Errand::new(Time::ZERO, Duration::from_millis(patience_ms), 0, packet)
+        let patience = Duration::from_millis(patience_ms);
+        Errand {
+            node: 0,
+            request: serde_json::from_str(body).unwrap(),
+            life: 1,
+            packet,
+            until: Time::ZERO + patience,
+            deadline: Instant::now() + patience,
+        }
     }
 
     #[test]
     fn answers_are_addressed_and_errors_keep_their_codes() {
-        let (heard, ears) = ears();
-        let mut clients = Clients::new(heard);
+        let (mut clients, ears) = clients().unwrap();
         let way = || -> Box<dyn Speaker> { Box::new(Slow(Duration::ZERO)) };
         clients.send(errand(5000, r#"{"type":"write","msg_id":3}"#), way);
         clients.send(errand(5000, r#"{"type":"read","msg_id":4}"#), way);
         let mut all = Vec::new();
         while all.len() < 2 {
-            all.extend(ears.listen(Duration::from_secs(5)).map(|heard| heard.packet));
+            all.extend(ears.listen(Duration::from_secs(5)).into_iter().map(|heard| heard.packet));
         }
         assert!(
             all.iter().all(|packet| packet.src.as_str() == "n0" && packet.dest.as_str() == "c1")
@@ -139,8 +204,7 @@ mod tests {
 
     #[test]
     fn a_request_whose_client_gave_up_is_not_sent() {
-        let (heard, ears) = ears();
-        let mut clients = Clients::new(heard);
+        let (mut clients, ears) = clients().unwrap();
         let way = || -> Box<dyn Speaker> { Box::new(Slow(Duration::from_millis(50))) };
         // While the first takes its time, that of the second passes.
         let all = [(5000, 1), (20, 2), (5000, 3)].map(|(patience_ms, id)| {
@@ -149,7 +213,9 @@ mod tests {
         all.into_iter().for_each(|errand| clients.send(errand, way));
         let mut bodies = Vec::new();
         while bodies.last().is_none_or(|last: &String| !last.contains(":3")) {
-            bodies.extend(ears.listen(Duration::from_secs(5)).map(|heard| heard.packet.body));
+            bodies.extend(
+                ears.listen(Duration::from_secs(5)).into_iter().map(|heard| heard.packet.body),
+            );
         }
         assert_eq!(bodies.len(), 2, "{bodies:?}");
     }

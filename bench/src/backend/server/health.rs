@@ -3,17 +3,19 @@
 // A start takes real time.
 #![allow(clippy::disallowed_methods)]
 
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::thread;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use async_trait::async_trait;
+use hyper::Method;
 use seaworthy::message::ErrorCode;
 use serde_json::{Value, json};
-use ureq::http::Method;
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout_at};
 
 use super::api::Http;
 use super::api::contract::Speaker;
-use super::api::refused::Refused;
+use super::api::refused::{Refused, late, of_connect};
 use super::spec::Health;
 
 /// How long one attempt may take, and how long until the next.
@@ -34,15 +36,13 @@ impl Waiting {
     }
 
     /// Whether it is healthy now.
-    fn look(&self, until: Instant) -> Result<(), Refused> {
+    async fn look(&self, until: Instant) -> Result<(), Refused> {
         let until = until.min(Instant::now() + ATTEMPT);
         let Some(path) = &self.health.path else {
-            let left = until.saturating_duration_since(Instant::now()).max(PAUSE);
-            let connected = TcpStream::connect_timeout(&self.address, left);
-            let refused = |e: std::io::Error| Refused::odd(format!("{}: {e}", self.address));
-            return connected.map(drop).map_err(refused);
+            let connected = timeout_at(until.into(), TcpStream::connect(self.address)).await;
+            return connected.map_err(|_| late())?.map(drop).map_err(|e| of_connect(&e));
         };
-        let answer = self.http.send(Method::GET, path, &[], Vec::new(), until)?;
+        let answer = self.http.send(Method::GET, path, &[], Vec::new(), until).await?;
         if answer.status < 300 {
             return Ok(());
         }
@@ -51,18 +51,19 @@ impl Waiting {
     }
 }
 
+#[async_trait(?Send)]
 impl Speaker for Waiting {
-    fn ask(&mut self, _: &Value, until: Instant) -> Result<Value, Refused> {
+    async fn ask(&mut self, _: &Value, until: Instant) -> Result<Value, Refused> {
         // The answer has to arrive before the bench gives up, to say why.
         let until = until.checked_sub(2 * PAUSE).unwrap_or(until);
         loop {
-            match self.look(until) {
+            match self.look(until).await {
                 Ok(()) => return Ok(json!({"type": "init_ok"})),
                 Err(Refused { text, .. }) if Instant::now() + PAUSE >= until => {
                     let text = format!("not healthy in time: {text}");
                     return Err(Refused::new(ErrorCode::TEMPORARILY_UNAVAILABLE, text));
                 }
-                Err(_) => thread::sleep(PAUSE),
+                Err(_) => sleep(PAUSE).await,
             }
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! A run is that of any workload: the world sends its clients' requests to nodes and takes in
 //! answers. Here a node is a process with ports. [`spec`] says how it is started; `clients`
-//! carries requests out over the `api` that it speaks; its peers reach it through a `proxy`,
+//! carries requests out over the `api` that it speaks, in the thread of the world; its peers reach it through a `proxy`,
 //! where the network's faults are. Kill, pause and restart are signals to its process group.
 //!
 //! The first `init` of a node is answered when it is healthy, so that the operations begin with
@@ -11,17 +11,18 @@
 //!
 //! A node that is removed ends, and one that is added again starts with an empty disk and the
 //! members that there are. `replace` puts an empty disk under a member that was not removed; servers
-//! may refuse to start then, and one that ends for that reason is no broken test.
+//! may refuse to start then, and one that ends before it served a request is no broken test.
 //!
-//! Deliberately missing: faults between clients and servers, and clocks. A run that asks for them
-//! is refused.
+//! Deliberately missing: faults of disks. A run that asks for what cannot be had here is refused
+//! with the reason.
 
-// Real time, threads and signals are the business of this module.
+// Real time and signals are the business of this module.
 #![allow(clippy::disallowed_methods)]
 
 mod api;
 mod clients;
 mod command;
+mod faketime;
 mod health;
 mod nodes;
 mod owner;
@@ -29,7 +30,7 @@ mod ports;
 mod proxy;
 pub mod spec;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Duration, Instant};
@@ -38,13 +39,12 @@ use seaworthy::message::{NodeId, Packet};
 use seaworthy::time::Time;
 use serde_json::{Value, json};
 
-use super::ears::{Ears, ears};
 use super::{Cluster, Live, NodeFault, Outbox, Output, Weather};
 use crate::config::{Fault, LatencyDist, RunConfig};
 use api::contract::Place;
 use api::members::{Change, Standing, Standings};
-pub use clients::Heard;
-use clients::{Clients, Errand, answer, reply};
+use clients::{Clients, Errand, answer, clients, reply};
+pub use clients::{Ears, Heard};
 pub use command::ServerCommand;
 use nodes::Nodes;
 use owner::Groups;
@@ -69,6 +69,8 @@ pub struct ServerCluster {
     changes: Receiver<Change>,
     /// The nodes that the nemesis keeps from running.
     down: BTreeSet<usize>,
+    /// The nodes whose disk was taken, and how often each had been started then.
+    emptied: BTreeMap<usize, u64>,
 }
 
 /// How often it is looked at whether a server has ended by itself: a look is a call of the kernel
@@ -99,8 +101,15 @@ pub fn check(spec: &Spec, config: &RunConfig) -> Result<(), String> {
         return refuse("the latency of a stream is constant");
     }
     let disk = chaos.fsync > 0.0 || chaos.torn_writes > 0.0 || chaos.roll_back > 0.0;
-    if chaos.clock_skew > 0.0 || disk || chaos.no_disk {
-        return refuse("faults of clock and disk need the simulation");
+    if disk || chaos.no_disk {
+        return refuse("faults of the disk need the simulation");
+    }
+    if chaos.clock_skew > 0.0 && spec.own_clock {
+        let why = "asks the kernel for the time, where libfaketime does not reach";
+        return refuse(&format!("--clock-skew: {} {why}", spec.name));
+    }
+    if chaos.clock_skew > 0.0 && faketime::library().is_none() {
+        return refuse("--clock-skew needs libfaketime, which is not installed (package faketime)");
     }
     if config.has(Fault::Membership) {
         if !matches!(spec.api, Api::EtcdV3 { .. }) {
@@ -122,16 +131,16 @@ impl ServerCluster {
         command: ServerCommand,
         config: &RunConfig,
         patience: Duration,
-    ) -> io::Result<(ServerCluster, Ears<Heard>)> {
+    ) -> io::Result<(ServerCluster, Ears)> {
         let groups = Groups::new(config.nodes.len());
-        let nodes = Nodes::new(command, &config.nodes, config.seed.0, groups.clone())?;
+        let nodes = Nodes::new(command, config, groups.clone())?;
         let proxies = Proxies::open(&nodes.routes(), &groups)?;
-        let (heard, ears) = ears();
+        let (clients, ears) = clients()?;
         let (change, changes) = mpsc::channel();
         let cluster = ServerCluster {
             nodes,
             proxies,
-            clients: Clients::new(heard),
+            clients,
             workload: config.args.workload.clone(),
             patience,
             init_timeout: config.init_timeout,
@@ -140,6 +149,7 @@ impl ServerCluster {
             change,
             changes,
             down: BTreeSet::new(),
+            emptied: BTreeMap::new(),
         };
         Ok((cluster, ears))
     }
@@ -162,6 +172,7 @@ impl ServerCluster {
                     self.nodes.wipe(node);
                     self.nodes.join(node, cluster);
                     self.standings.set(node, Standing::Member);
+                    self.emptied.remove(&node);
                     if !self.down.contains(&node) {
                         outputs.extend(self.begin(node));
                     }
@@ -169,6 +180,18 @@ impl ServerCluster {
             }
         }
         outputs
+    }
+
+    /// A node whose disk was taken may refuse to start, and end. One that has served since then was
+    /// let in again: its end is its own fault, as that of any other member.
+    fn note_service(&mut self, heard: &Heard) {
+        let Some(lives) = self.emptied.get(&heard.node) else { return };
+        if heard.is_served && heard.life > *lives {
+            self.emptied.remove(&heard.node);
+            if self.standings.get(heard.node) == Standing::Emptied {
+                self.standings.set(heard.node, Standing::Member);
+            }
+        }
     }
 
     /// Starts a node that is to run; its fault if it cannot be.
@@ -180,10 +203,9 @@ impl ServerCluster {
         Some((node, Output::Fault(NodeFault::NotStarted { reason })))
     }
 
-    /// Carries a change of members out in a thread of its own.
-    fn send_change(&mut self, now: Time, node: usize, packet: Packet) {
-        let (nodes, workload) = (&self.nodes, self.workload.as_str());
-        let errand = Errand::new(now, self.patience, node, packet);
+    /// Carries a change of members out.
+    fn send_change(&mut self, errand: Errand) {
+        let (nodes, workload, node) = (&self.nodes, self.workload.as_str(), errand.node);
         let address: NodeId = errand.packet.src.clone();
         let log = nodes.log_of(&address);
         let place = Place {
@@ -201,10 +223,9 @@ impl ServerCluster {
         }
     }
 
-    /// Carries a request out in the thread of its client.
-    fn send(&mut self, now: Time, node: usize, packet: Packet) {
-        let (nodes, workload) = (&self.nodes, self.workload.as_str());
-        let errand = Errand::new(now, self.patience, node, packet);
+    /// Carries a request out on the way of its client.
+    fn send(&mut self, errand: Errand) {
+        let (nodes, workload, node) = (&self.nodes, self.workload.as_str(), errand.node);
         let address: NodeId = errand.packet.src.clone();
         self.clients.send(errand, || {
             api::speaker(Place {
@@ -227,20 +248,28 @@ impl Cluster for ServerCluster {
 
     fn deliver(&mut self, now: Time, node: usize, _id: u64, packet: Packet, out: &mut Outbox) {
         let request: Value = serde_json::from_str(&packet.body).unwrap_or_default();
-        match request["type"].as_str() {
-            Some("init") => {}
-            Some("add_member" | "remove_member" | "change_members") => {
-                return self.send_change(now, node, packet);
-            }
-            _ => return self.send(now, node, packet),
+        let f = request["type"].as_str().unwrap_or_default();
+        let is_change = matches!(f, "add_member" | "remove_member" | "change_members");
+        let patience = if f == "init" { self.init_timeout } else { self.patience };
+        let life = self.nodes.lives(node);
+        let errand = |packet, request| Errand {
+            node,
+            packet,
+            request,
+            life,
+            until: now + patience,
+            deadline: Instant::now() + patience,
+        };
+        if f != "init" {
+            let errand = errand(packet, request);
+            return if is_change { self.send_change(errand) } else { self.send(errand) };
         }
-        if self.nodes.lives(node) > 1 || self.standings.get(node) != Standing::Member {
+        if life > 1 || self.standings.get(node) != Standing::Member {
             let body = answer(Ok(json!({"type": "init_ok"})), &request);
             return out.outputs.push((node, Output::Send(reply(packet, &body))));
         }
-        let errand = Errand::new(now, self.init_timeout, node, packet);
         let (port, health) = (self.nodes.client_port(node), self.nodes.spec().health.clone());
-        self.clients.send(errand, || Box::new(health::Waiting::new(port, health)));
+        self.clients.send(errand(packet, request), || Box::new(health::Waiting::new(port, health)));
     }
 
     fn wake(&mut self, _now: Time, _node: usize, _out: &mut Outbox) {}
@@ -253,6 +282,7 @@ impl Cluster for ServerCluster {
     fn wipe(&mut self, node: usize) {
         self.nodes.wipe(node);
         self.standings.set(node, Standing::Emptied);
+        self.emptied.insert(node, self.nodes.lives(node));
     }
 
     fn pause(&mut self, _now: Time, node: usize) {
@@ -281,8 +311,10 @@ impl Cluster for ServerCluster {
 impl Live for ServerCluster {
     type Heard = Heard;
 
-    fn take(&mut self, now: Time, Heard { node, packet, until }: Heard) -> Outbox {
+    fn take(&mut self, now: Time, heard: Heard) -> Outbox {
         let mut outputs = self.follow_changes();
+        self.note_service(&heard);
+        let Heard { node, packet, until, .. } = heard;
         // Its client has given up, or does so in this moment.
         if now < until {
             outputs.push((node, Output::Send(packet)));
@@ -301,7 +333,8 @@ impl Live for ServerCluster {
     }
 
     fn quitters(&mut self) -> Outbox {
-        // A node that is no member any more ends, and one without its disk may refuse to start.
+        // A node that is no member any more ends, and one without its disk may refuse to start:
+        // until a server has served with the disk that it has now.
         let is_member = |(node, _): &(usize, String)| self.standings.get(*node) == Standing::Member;
         let ended = self.nodes.ended().into_iter().filter(is_member);
         let tell = |(node, status)| (node, Output::Fault(NodeFault::Exited { status }));

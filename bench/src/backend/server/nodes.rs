@@ -15,12 +15,14 @@ use seaworthy::message::NodeId;
 
 use super::api::members::Peer;
 use super::command::ServerCommand;
+use super::faketime::Clocks;
 use super::owner::Groups;
 use super::ports::Ports;
 use super::proxy::Route;
 use super::spec::{EXISTING, NEW, STATE, Spec, Stop, Values, fill};
 use crate::backend::log;
 use crate::backend::process::{Children, echo, tell_status};
+use crate::config::RunConfig;
 
 /// How long nodes have to end in order when a run is over.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -28,6 +30,7 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// The processes of a run. None of them outlives this value.
 pub(super) struct Nodes {
     command: ServerCommand,
+    clocks: Option<Clocks>,
     groups: Groups,
     nodes: Vec<Node>,
     _ports: Ports,
@@ -51,11 +54,11 @@ struct Running {
 impl Nodes {
     pub(super) fn new(
         command: ServerCommand,
-        names: &[NodeId],
-        hint: u64,
+        config: &RunConfig,
         groups: Groups,
     ) -> io::Result<Nodes> {
-        let mut ports = Ports::reserve(hint)?;
+        let names = &config.nodes;
+        let mut ports = Ports::reserve(config.seed.0)?;
         fs::create_dir_all(&command.data_dir)?;
         let mut nodes = Vec::new();
         for (index, name) in names.iter().enumerate() {
@@ -85,7 +88,8 @@ impl Nodes {
             node.values.insert("cluster", cluster.clone());
             node.values.insert(STATE, NEW.to_owned());
         }
-        Ok(Nodes { command, groups, nodes, _ports: ports })
+        let clocks = Clocks::new(config.seed, config.args.chaos.clock_skew);
+        Ok(Nodes { command, clocks, groups, nodes, _ports: ports })
     }
 
     pub(super) fn routes(&self) -> Vec<Route> {
@@ -170,6 +174,9 @@ impl Nodes {
         let mut command = Command::new(&program);
         command.args(&words[1..]).args(&self.command.args).current_dir(&self.command.data_dir);
         command.envs(spec.env.iter().map(|(name, value)| (name, fill(value, values))));
+        if let Some(clocks) = &self.clocks {
+            command.envs(clocks.variables(node, self.nodes[node].lives));
+        }
         command.stdin(Stdio::null());
         if self.command.echo_logs {
             // Both of its outputs pass through the bench, in the order in which it wrote.

@@ -8,7 +8,10 @@
 //!   cut ends, a connection that lost any is reset, as after too many retransmissions; one that
 //!   was silent goes on;
 //! * a direction that is **stalled** holds them back, and delivers them when the stall ends;
-//! * with a **delay**, each piece arrives that much later, in order.
+//! * with a **delay**, each piece arrives that much later, in order;
+//! * a pair of nodes whose connections are **torn** has them reset, and so are new ones, at once;
+//! * with a **limit** each direction of a connection carries so many bytes a second, and a piece
+//!   arrives when its last byte would.
 //!
 //! One difference to a packet filter: a connection that is opened during a cut is accepted, and
 //! nothing comes through. Bytes that are already in a buffer of the receiver's kernel arrive.
@@ -187,12 +190,18 @@ enum Piece {
 struct Sky {
     is_cut: bool,
     is_stalled: bool,
+    is_torn: bool,
     delay: Duration,
+    kilobytes: Option<u32>,
 }
 
 impl Sky {
     fn is_clear(self) -> bool {
-        !self.is_cut && !self.is_stalled && self.delay.is_zero()
+        !self.is_cut
+            && !self.is_stalled
+            && !self.is_torn
+            && self.delay.is_zero()
+            && self.kilobytes.is_none()
     }
 }
 
@@ -204,6 +213,8 @@ struct Pump {
     queue: VecDeque<(Instant, Piece)>,
     /// Bytes in the queue.
     held: usize,
+    /// When the limit lets the next byte pass.
+    free_at: Instant,
     /// The sender sends nothing more.
     ended: bool,
     /// A piece was due during a cut.
@@ -213,7 +224,7 @@ struct Pump {
 impl Pump {
     fn new(link: (usize, usize), weather: watch::Receiver<Weather>) -> Pump {
         let queue = VecDeque::new();
-        Pump { link, weather, queue, held: 0, ended: false, lost: false }
+        Pump { link, weather, queue, held: 0, free_at: Instant::now(), ended: false, lost: false }
     }
 
     /// Whether nothing is on its way, and nothing was lost.
@@ -227,15 +238,18 @@ impl Pump {
         Sky {
             is_cut: now.cut.contains(&self.link),
             is_stalled: now.stalled.contains(&self.link),
+            is_torn: now.torn.contains(&self.link)
+                || now.torn.contains(&(self.link.1, self.link.0)),
             delay: now.delay.get(&self.link).copied().unwrap_or_default(),
+            kilobytes: now.kilobytes,
         }
     }
 
     async fn run(mut self, mut from: ReadHalf<'_>, mut to: WriteHalf<'_>) -> End {
         let mut buffer = vec![0; PIECE_BYTES];
         loop {
-            let Sky { is_cut, is_stalled, delay } = self.sky();
-            if self.lost && !is_cut {
+            let Sky { is_cut, is_stalled, is_torn, delay, kilobytes } = self.sky();
+            if is_torn || self.lost && !is_cut {
                 return End::Torn;
             }
             let due = self.queue.front().map(|(at, _)| *at);
@@ -255,7 +269,8 @@ impl Pump {
                         Ok(n) => Piece::Bytes(buffer[..n].to_vec()),
                         Err(_) => Piece::Reset,
                     };
-                    self.take(Instant::now() + delay, piece);
+                    let due = self.transmitted(&piece, kilobytes) + delay;
+                    self.take(due, piece);
                 }
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if may_arrive => {
                     let (_, piece) = self.queue.pop_front().expect("something is due");
@@ -279,6 +294,16 @@ impl Pump {
                 }
             }
         }
+    }
+
+    /// When a piece that comes now has passed the limit.
+    fn transmitted(&mut self, piece: &Piece, kilobytes: Option<u32>) -> Instant {
+        let now = Instant::now();
+        let (Some(kilobytes), Piece::Bytes(bytes)) = (kilobytes, piece) else { return now };
+        // Thousands of bytes a second are bytes a millisecond.
+        let takes = Duration::from_secs_f64(bytes.len() as f64 / f64::from(kilobytes) / 1000.0);
+        self.free_at = self.free_at.max(now) + takes;
+        self.free_at
     }
 
     fn take(&mut self, due: Instant, piece: Piece) {
@@ -411,6 +436,39 @@ mod tests {
         accepted.read_exact(&mut both).unwrap();
         assert_eq!(&both, b"ab");
         assert!(sent.elapsed() >= Duration::from_millis(80));
+    }
+
+    #[test]
+    fn a_torn_pair_has_its_connections_reset_and_new_ones_refused() {
+        let (proxies, proxy_port, node) = proxies(Some(std::process::id()));
+        let mut dialled = Plain::connect((Ipv4Addr::LOCALHOST, proxy_port)).unwrap();
+        let (mut accepted, _) = node.accept().unwrap();
+        dialled.write_all(b"hello").unwrap();
+        assert_eq!(read(&mut accepted).as_deref(), Ok("hello"));
+        proxies.expose(Weather { torn: links([(1, 0)]), ..Weather::default() });
+        assert_eq!(read(&mut accepted), Err(ErrorKind::ConnectionReset));
+        assert_eq!(read(&mut dialled), Err(ErrorKind::ConnectionReset));
+        let mut again = Plain::connect((Ipv4Addr::LOCALHOST, proxy_port)).unwrap();
+        assert_eq!(read(&mut again), Err(ErrorKind::ConnectionReset));
+        proxies.expose(Weather::default());
+        let mut dialled = Plain::connect((Ipv4Addr::LOCALHOST, proxy_port)).unwrap();
+        dialled.write_all(b"hello").unwrap();
+        // The one that was reset was accepted first.
+        let heard = (0..2).map(|_| read(&mut node.accept().unwrap().0)).find(|read| read.is_ok());
+        assert_eq!(heard.unwrap().as_deref(), Ok("hello"));
+    }
+
+    #[test]
+    fn a_limit_is_kept_and_nothing_is_lost() {
+        let Pair { proxies, mut dialled, mut accepted } = pair();
+        proxies.expose(Weather { kilobytes: Some(100), ..Weather::default() });
+        let sent = std::time::Instant::now();
+        let text: Vec<u8> = (0..50_000_u32).map(|i| (i % 251) as u8).collect();
+        dialled.write_all(&text).unwrap();
+        let mut all = vec![0; text.len()];
+        accepted.read_exact(&mut all).unwrap();
+        assert_eq!(all, text);
+        assert!(sent.elapsed() >= Duration::from_millis(450), "{:?}", sent.elapsed());
     }
 
     #[test]

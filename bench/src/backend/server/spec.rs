@@ -40,6 +40,9 @@ pub struct Spec {
     /// How a node is ended when the run is over.
     #[serde(default)]
     pub stop: Stop,
+    /// Whether the program asks the kernel for the time, and not its C library, as those of Go do.
+    #[serde(default)]
+    pub own_clock: bool,
     /// When a node counts as started.
     #[serde(default)]
     pub health: Health,
@@ -171,6 +174,12 @@ impl Spec {
         let path = fs::canonicalize(path).map_err(|e| format!("--server {name}: {e}"))?;
         spec.dir = path.parent().map(Path::to_owned);
         Ok(spec)
+    }
+
+    /// Whether `--nemesis membership` is for these servers: their API changes members, and a node
+    /// can be told to join a cluster that is there.
+    pub fn has_members(&self) -> bool {
+        matches!(self.api, Api::EtcdV3 { .. }) && self.can_join()
     }
 
     /// Whether a node can be told to join a cluster that is there.

@@ -31,6 +31,13 @@ const LATENCY_MAX_MS: f64 = 20.0;
 const SERVERS_TIME_LIMIT_S: f64 = 8.0;
 const SERVERS_NODES_MAX: usize = 5;
 const SERVERS_RATE_MAX: f64 = 100.0;
+/// The faults that only explorations of servers draw, and how often.
+const SERVERS_FAULTS: [(Fault, f64); 4] = [
+    (Fault::Membership, 0.25),
+    (Fault::Reset, 0.25),
+    (Fault::Throttle, 0.15),
+    (Fault::Clients, 0.25),
+];
 /// How many runs shrinking takes, at most: each takes ten seconds.
 const SERVERS_SHRINK: usize = 40;
 
@@ -52,12 +59,12 @@ impl Crew<'_> {
     }
 
     /// Takes from a drawn run the faults and sizes that are not for these processes.
-    fn tame(&self, run: &mut RunArgs) {
+    fn tame(&self, run: &mut RunArgs, seed: Seed) {
         // Not every node lets clients choose the members.
         run.nemesis.retain(|fault| *fault != Fault::Membership);
         real(run);
-        if matches!(self, Crew::Servers(_)) {
-            served(run);
+        if let Crew::Servers(spec) = self {
+            served(run, spec, seed);
         }
     }
 }
@@ -77,7 +84,7 @@ pub(super) fn run(args: &ExploreArgs, challenge: &dyn Challenge, crew: &Crew<'_>
         let seed = args.from.saturating_add(runs);
         let mut run = derive(&space(args, challenge), Seed(seed));
         run.args.clone_from(&args.args);
-        crew.tame(&mut run);
+        crew.tame(&mut run, Seed(seed));
         let (trial, fs) = match attempt(challenge, &run, crew, &children) {
             Ok(made) => made,
             Err(message) => return usage(&message),
@@ -160,8 +167,15 @@ fn real(run: &mut RunArgs) {
 
 /// Makes a drawn run one for servers: a stream has no loss and no order of its own, and no run
 /// is larger than a machine with two cores can serve.
-fn served(run: &mut RunArgs) {
+fn served(run: &mut RunArgs, spec: &Spec, seed: Seed) {
     run.nemesis.retain(|fault| *fault != Fault::Replace);
+    // Its own stream, as no other run draws these.
+    let draw = &mut seed.stream("explore-servers", 0);
+    for (fault, chance) in SERVERS_FAULTS {
+        let is_drawn = draw.chance(chance);
+        let can_be = fault != Fault::Membership || spec.has_members();
+        run.nemesis.extend((is_drawn && can_be).then_some(fault));
+    }
     run.time_limit = SERVERS_TIME_LIMIT_S;
     run.nemesis_interval = run.nemesis_interval.max(1.0);
     run.rate = run.rate.min(SERVERS_RATE_MAX);

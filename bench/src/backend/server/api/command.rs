@@ -6,18 +6,22 @@
 //! placeholders name the server. If it ends, or is late, the outcome of the request is open, and
 //! the next request starts another one.
 
-// The end of a request is on the real clock, and reading a program's lines takes a thread.
+// The end of a request is on the real clock, and a program that does not read, or does
+// not answer, may hold up a thread, but not the world.
 #![allow(clippy::disallowed_methods)]
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
-use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Sender, channel};
 use std::thread;
 use std::time::Instant;
 
+use async_trait::async_trait;
 use seaworthy::message::ErrorCode;
 use serde_json::Value;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::time::timeout_at;
 
 use super::contract::{Place, Speaker};
 use super::refused::Refused;
@@ -35,8 +39,8 @@ pub(super) struct Program {
 
 struct Running {
     child: Child,
-    stdin: ChildStdin,
-    lines: Receiver<String>,
+    requests: Sender<String>,
+    answers: UnboundedReceiver<String>,
 }
 
 impl Program {
@@ -54,15 +58,18 @@ impl Program {
         command.args(&self.words[1..]).stdin(Stdio::piped()).stdout(Stdio::piped());
         command.stderr(log::open(&self.log)?);
         let mut child = self.children.spawn(&mut command)?;
-        let stdin = child.stdin.take().expect("stdin is piped");
+        let mut stdin = child.stdin.take().expect("stdin is piped");
         let stdout = child.stdout.take().expect("stdout is piped");
-        let (heard, lines) = mpsc::channel();
+        let (requests, asked) = channel::<String>();
+        // A program that does not read is seen by its silence.
+        thread::spawn(move || asked.iter().try_for_each(|line| stdin.write_all(line.as_bytes())));
+        let (heard, answers) = unbounded_channel();
         thread::spawn(move || {
             let all = BufReader::new(stdout).lines().map_while(Result::ok);
             // The receiver is gone when the program is replaced.
             all.take_while(|line| heard.send(line.clone()).is_ok()).for_each(drop);
         });
-        Ok(Running { child, stdin, lines })
+        Ok(Running { child, requests, answers })
     }
 
     fn end(&mut self) {
@@ -72,7 +79,7 @@ impl Program {
         }
     }
 
-    fn exchange(&mut self, request: &Value, until: Instant) -> Result<String, Refused> {
+    async fn exchange(&mut self, request: &Value, until: Instant) -> Result<String, Refused> {
         if self.running.is_none() {
             let started = self.start().map_err(|e| {
                 let text = format!("{}: {e}", self.words[0]);
@@ -81,22 +88,18 @@ impl Program {
             self.running = Some(started);
         }
         let running = self.running.as_mut().expect("it was started");
-        let line = format!("{request}\n");
-        running
-            .stdin
-            .write_all(line.as_bytes())
-            .map_err(|e| Refused::odd(format!("the program does not read: {e}")))?;
-        let left = until.saturating_duration_since(Instant::now());
-        running.lines.recv_timeout(left).map_err(|e| match e {
-            RecvTimeoutError::Timeout => Refused::new(ErrorCode::TIMEOUT, "no answer in time"),
-            RecvTimeoutError::Disconnected => Refused::odd("the program ended"),
-        })
+        // The thread that writes ends with the program, and so does the one that reads.
+        let _ = running.requests.send(format!("{request}\n"));
+        let answer = timeout_at(until.into(), running.answers.recv()).await;
+        let late = |_| Refused::new(ErrorCode::TIMEOUT, "no answer in time");
+        answer.map_err(late)?.ok_or_else(|| Refused::odd("the program ended"))
     }
 }
 
+#[async_trait(?Send)]
 impl Speaker for Program {
-    fn ask(&mut self, request: &Value, until: Instant) -> Result<Value, Refused> {
-        let line = self.exchange(request, until).inspect_err(|_| self.end())?;
+    async fn ask(&mut self, request: &Value, until: Instant) -> Result<Value, Refused> {
+        let line = self.exchange(request, until).await.inspect_err(|_| self.end())?;
         let answer: Value = serde_json::from_str(&line)
             .map_err(|e| Refused::odd(format!("no JSON ({e}): {}", shorten(&line, 200))))?;
         if answer["type"] != "error" {

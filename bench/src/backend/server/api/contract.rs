@@ -3,16 +3,18 @@
 use std::path::Path;
 use std::time::Instant;
 
+use async_trait::async_trait;
 use serde_json::Value;
 
 use super::refused::Refused;
 use crate::backend::process::Children;
 use crate::backend::server::spec::{Spec, Values};
 
-/// One client's way to one server.
-pub(crate) trait Speaker: Send {
+/// One client's way to one server. All of them live in the thread of the world.
+#[async_trait(?Send)]
+pub(crate) trait Speaker {
     /// Carries out a request, and gives up at `until`. The answer lacks `in_reply_to`.
-    fn ask(&mut self, request: &Value, until: Instant) -> Result<Value, Refused>;
+    async fn ask(&mut self, request: &Value, until: Instant) -> Result<Value, Refused>;
 }
 
 /// The surroundings of a speaker.

@@ -4,8 +4,8 @@
 
 use std::time::Instant;
 
+use hyper::Method;
 use serde_json::{Value, json};
-use ureq::http::Method;
 
 use super::http::Http;
 use super::json::{bytes, encode, field, number};
@@ -24,7 +24,7 @@ impl Etcd {
     }
 
     /// Calls a method, such as `kv/range`.
-    pub(super) fn call(
+    pub(super) async fn call(
         &self,
         method: &str,
         request: &Value,
@@ -32,11 +32,11 @@ impl Etcd {
     ) -> Result<Value, Refused> {
         let headers = [("content-type", "application/json")];
         let body = request.to_string().into_bytes();
-        let answer =
-            self.http.send(Method::POST, &format!("/v3/{method}"), &headers, body, until)?;
-        let text = String::from_utf8_lossy(&answer.body);
-        let json: Value = serde_json::from_str(&text)
-            .map_err(|_| Refused::odd(format!("status {}: {text}", answer.status)))?;
+        let path = format!("/v3/{method}");
+        let answer = self.http.send(Method::POST, &path, &headers, body, until).await?;
+        let text = || String::from_utf8_lossy(&answer.body);
+        let json: Value = serde_json::from_slice(&answer.body)
+            .map_err(|_| Refused::odd(format!("status {}: {}", answer.status, text())))?;
         if answer.status < 300 {
             return Ok(json);
         }
@@ -44,7 +44,7 @@ impl Etcd {
         let said = ["message", "error"].iter().find_map(|name| json.get(name)?.as_str());
         Err(match (code, said) {
             (Some(code), Some(message)) => of_grpc(code, message),
-            _ => Refused::odd(format!("status {}: {text}", answer.status)),
+            _ => Refused::odd(format!("status {}: {}", answer.status, text())),
         })
     }
 
@@ -53,17 +53,22 @@ impl Etcd {
     }
 
     /// Reads a key.
-    pub(super) fn get(&self, key: &str, until: Instant) -> Result<Seen, Refused> {
-        seen(&self.call("kv/range", &self.range(key), until)?)
+    pub(super) async fn get(&self, key: &str, until: Instant) -> Result<Seen, Refused> {
+        seen(&self.call("kv/range", &self.range(key), until).await?)
     }
 
-    pub(super) fn put(&self, key: &str, value: &str, until: Instant) -> Result<Value, Refused> {
+    pub(super) async fn put(
+        &self,
+        key: &str,
+        value: &str,
+        until: Instant,
+    ) -> Result<Value, Refused> {
         let put = json!({"key": encode(key.as_bytes()), "value": encode(value.as_bytes())});
-        self.call("kv/put", &put, until)
+        self.call("kv/put", &put, until).await
     }
 
     /// Puts if all compares hold; says whether they did.
-    pub(super) fn put_if(
+    pub(super) async fn put_if(
         &self,
         compares: Vec<Value>,
         puts: &[(String, String)],
@@ -74,7 +79,8 @@ impl Etcd {
                 "key": encode(key.as_bytes()), "value": encode(value.as_bytes())}})
         };
         let success: Vec<Value> = puts.iter().map(put).collect();
-        let txn = self.call("kv/txn", &json!({"compare": compares, "success": success}), until)?;
+        let txn = json!({"compare": compares, "success": success});
+        let txn = self.call("kv/txn", &txn, until).await?;
         Ok(field(&txn, "succeeded").and_then(Value::as_bool).unwrap_or(false))
     }
 

@@ -1,31 +1,35 @@
 //! Requests over HTTP, each with an end.
 //!
-//! `ureq` sends nothing twice: a request that meets a dead connection of the pool is an error
-//! like any other. Redirects are not followed, since a client asks the server that it asks.
+//! A client has one connection to a server, and opens another one when that is gone. Nothing is
+//! sent twice: a request that meets a dying connection is an error like any other. Redirects are not
+//! followed, since a client asks the server that it asks.
 
-// The end of a request is on the real clock.
-#![allow(clippy::disallowed_methods)]
-
+use std::cell::RefCell;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use ureq::config::Config;
-use ureq::http::{Method, Request, Uri};
-use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
-use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
-use ureq::{Agent, Body};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper::{Method, Request, Response, header};
+use hyper_util::rt::TokioIo;
+use seaworthy::message::ErrorCode;
+use tokio::net::TcpStream;
+use tokio::task::spawn_local;
+use tokio::time::timeout_at;
 
-use super::refused::{Refused, of_http};
+use super::refused::{Refused, late, of_connect, of_http};
 
 /// The longest answer that is read, in bytes.
-const ANSWER_BYTES: u64 = 64 << 20;
-/// The rest of a request's time is never shorter than this: zero would mean no limit.
-const LEAST: Duration = Duration::from_millis(1);
+const ANSWER_BYTES: usize = 64 << 20;
 
-/// Connections of one client to one server.
+type Sender = SendRequest<Full<Bytes>>;
+
+/// A connection of one client to one server.
 pub(crate) struct Http {
-    agent: Agent,
-    base: String,
+    address: SocketAddr,
+    /// The connection that waits for the next request.
+    idle: RefCell<Option<Sender>>,
 }
 
 /// An answer.
@@ -33,25 +37,25 @@ pub(crate) struct Http {
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) etag: Option<String>,
-    pub(crate) body: Vec<u8>,
+    pub(crate) body: Bytes,
+}
+
+/// The beginning of an answer whose rest is on its way.
+pub(crate) struct Opened {
+    pub(crate) response: Response<Incoming>,
+    /// The connection lives as long.
+    sender: Sender,
 }
 
 impl Http {
     /// For a server at this port of this machine.
     pub(crate) fn new(port: u16) -> Http {
-        let config = Agent::config_builder()
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .max_idle_connections_per_host(1)
-            .proxy(None);
-        let known = Known(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
-        let agent = Agent::with_parts(config.build(), DefaultConnector::default(), known);
-        Http { agent, base: format!("http://127.0.0.1:{port}") }
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        Http { address, idle: RefCell::default() }
     }
 
     /// Sends a request and waits for all of its answer.
-    pub(crate) fn send(
+    pub(crate) async fn send(
         &self,
         method: Method,
         path: &str,
@@ -59,51 +63,58 @@ impl Http {
         body: Vec<u8>,
         until: Instant,
     ) -> Result<Answer, Refused> {
-        let response = self.open(method, path, headers, body, until)?;
+        let Opened { response, sender } = self.open(method, path, headers, body, until).await?;
         let (parts, body) = response.into_parts();
-        let etag = parts.headers.get("etag").and_then(|tag| tag.to_str().ok());
-        let config = body.into_with_config().limit(ANSWER_BYTES);
-        let body = config.read_to_vec().map_err(|e| of_http(&e))?;
-        Ok(Answer { status: parts.status.as_u16(), etag: etag.map(str::to_owned), body })
+        let etag = parts.headers.get(header::ETAG).and_then(|tag| tag.to_str().ok());
+        let whole = timeout_at(until.into(), Limited::new(body, ANSWER_BYTES).collect()).await;
+        let whole = whole.map_err(|_| late())?.map_err(|e| Refused::odd(e.to_string()))?;
+        self.idle.replace(Some(sender));
+        let (status, etag) = (parts.status.as_u16(), etag.map(str::to_owned));
+        Ok(Answer { status, etag, body: whole.to_bytes() })
     }
 
     /// Sends a request and waits for the beginning of its answer.
-    pub(crate) fn open(
+    pub(crate) async fn open(
         &self,
         method: Method,
         path: &str,
         headers: &[(&str, &str)],
         body: Vec<u8>,
         until: Instant,
-    ) -> Result<ureq::http::Response<Body>, Refused> {
-        let uri: Uri = format!("{}{path}", self.base).parse().map_err(|e| {
-            Refused::new(seaworthy::message::ErrorCode::MALFORMED_REQUEST, format!("{path}: {e}"))
-        })?;
-        let mut request = Request::builder().method(method).uri(uri);
+    ) -> Result<Opened, Refused> {
+        let host = self.address.to_string();
+        let mut request = Request::builder().method(method).uri(path).header(header::HOST, host);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let request = request.body(body).map_err(|e| of_http(&ureq::Error::Http(e)))?;
-        let left = until.saturating_duration_since(Instant::now()).max(LEAST);
-        let request = self.agent.configure_request(request).timeout_global(Some(left)).build();
-        self.agent.run(request).map_err(|e| of_http(&e))
+        let request = request
+            .body(Full::from(body))
+            .map_err(|e| Refused::new(ErrorCode::MALFORMED_REQUEST, format!("{path}: {e}")))?;
+        let mut sender = self.connection(until).await?;
+        let response = timeout_at(until.into(), sender.send_request(request)).await;
+        let response = response.map_err(|_| late())?.map_err(|e| of_http(&e))?;
+        Ok(Opened { response, sender })
     }
-}
 
-/// The address of a server, which nothing has to look up. The library's own resolver starts a thread
-/// for each request that has a time limit, even if its URI names an address.
-#[derive(Debug)]
-struct Known(SocketAddr);
-
-impl Resolver for Known {
-    fn resolve(
-        &self,
-        _uri: &Uri,
-        _config: &Config,
-        _timeout: NextTimeout,
-    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
-        let mut addresses = self.empty();
-        addresses.push(self.0);
-        Ok(addresses)
+    /// The connection from before, if it lives, or a new one.
+    async fn connection(&self, until: Instant) -> Result<Sender, Refused> {
+        let idle = self.idle.take();
+        if let Some(mut sender) = idle
+            && sender.ready().await.is_ok()
+        {
+            return Ok(sender);
+        }
+        let connected = timeout_at(until.into(), TcpStream::connect(self.address)).await;
+        let stream = connected.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()));
+        let stream = stream.map_err(|e| of_connect(&e))?;
+        // Without it a request may wait for the acknowledgement of the one before.
+        stream.set_nodelay(true).map_err(|e| of_connect(&e))?;
+        let (sender, connection) =
+            http1::handshake(TokioIo::new(stream)).await.map_err(|e| of_http(&e))?;
+        spawn_local(async move {
+            // Requests tell how it ended.
+            let _ = connection.await;
+        });
+        Ok(sender)
     }
 }

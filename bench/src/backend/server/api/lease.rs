@@ -14,17 +14,22 @@ use super::refused::Refused;
 const LEASED: (&str, &str) = ("leased/", "leased0");
 
 /// Carries out a request about leases.
-pub(super) fn ask(etcd: &Etcd, f: &str, request: &Value, until: Instant) -> Result<Value, Refused> {
+pub(super) async fn ask(
+    etcd: &Etcd,
+    f: &str,
+    request: &Value,
+    until: Instant,
+) -> Result<Value, Refused> {
     match f {
-        "grant" => grant(etcd, request, until),
-        "renew" => renew(etcd, request, until),
-        "revoke" => revoke(etcd, request, until),
+        "grant" => grant(etcd, request, until).await,
+        "renew" => renew(etcd, request, until).await,
+        "revoke" => revoke(etcd, request, until).await,
         "read" => {
             let below = format!("{}{}/", LEASED.0, request["lease"]);
-            let keys = keys(etcd, (&below, &end(&below)), until)?.len();
+            let keys = keys(etcd, (&below, &end(&below)), until).await?.len();
             Ok(json!({"type": "read_ok", "keys": keys}))
         }
-        "survivors" => survivors(etcd, until),
+        "survivors" => survivors(etcd, until).await,
         f => Err(Refused::new(ErrorCode::NOT_SUPPORTED, format!("no request {f:?} of leases"))),
     }
 }
@@ -35,21 +40,21 @@ fn end(prefix: &str) -> String {
 }
 
 /// Grants a lease, and puts its keys at once.
-fn grant(etcd: &Etcd, request: &Value, until: Instant) -> Result<Value, Refused> {
+async fn grant(etcd: &Etcd, request: &Value, until: Instant) -> Result<Value, Refused> {
     let (id, lease) = (id_of(request), &request["lease"]);
     let ttl = request["ttl"].to_string();
-    let granted = etcd.call("lease/grant", &json!({"ID": id, "TTL": ttl}), until)?;
+    let granted = etcd.call("lease/grant", &json!({"ID": id, "TTL": ttl}), until).await?;
     let put = |name: &str| {
         let key = format!("{}{lease}/{name}", LEASED.0);
         json!({"request_put": {"key": encode(key.as_bytes()), "value": "", "lease": id}})
     };
-    etcd.call("kv/txn", &json!({"success": [put("a"), put("b")]}), until)?;
+    etcd.call("kv/txn", &json!({"success": [put("a"), put("b")]}), until).await?;
     Ok(json!({"type": "grant_ok", "ttl": number(&granted, "TTL")?}))
 }
 
 /// Renews a lease: the seconds that it has now, 0 if there is none.
-fn renew(etcd: &Etcd, request: &Value, until: Instant) -> Result<Value, Refused> {
-    let answer = etcd.call("lease/keepalive", &json!({"ID": id_of(request)}), until)?;
+async fn renew(etcd: &Etcd, request: &Value, until: Instant) -> Result<Value, Refused> {
+    let answer = etcd.call("lease/keepalive", &json!({"ID": id_of(request)}), until).await?;
     // The gateway wraps each message of a stream.
     let odd = || Refused::odd(format!("a renewal was answered {answer}"));
     let result = answer.get("result").ok_or_else(odd)?;
@@ -57,8 +62,8 @@ fn renew(etcd: &Etcd, request: &Value, until: Instant) -> Result<Value, Refused>
 }
 
 /// Revokes a lease: 0 if there was none.
-fn revoke(etcd: &Etcd, request: &Value, until: Instant) -> Result<Value, Refused> {
-    let ttl = match etcd.call("lease/revoke", &json!({"ID": id_of(request)}), until) {
+async fn revoke(etcd: &Etcd, request: &Value, until: Instant) -> Result<Value, Refused> {
+    let ttl = match etcd.call("lease/revoke", &json!({"ID": id_of(request)}), until).await {
         Ok(_) => 1,
         Err(refused) if refused.code == ErrorCode::KEY_DOES_NOT_EXIST => 0,
         Err(refused) => return Err(refused),
@@ -67,19 +72,23 @@ fn revoke(etcd: &Etcd, request: &Value, until: Instant) -> Result<Value, Refused
 }
 
 /// The leases that have keys.
-fn survivors(etcd: &Etcd, until: Instant) -> Result<Value, Refused> {
-    let keys = keys(etcd, LEASED, until)?;
+async fn survivors(etcd: &Etcd, until: Instant) -> Result<Value, Refused> {
+    let keys = keys(etcd, LEASED, until).await?;
     let lease = |key: &String| key.strip_prefix(LEASED.0)?.split('/').next()?.parse().ok();
     let leases: BTreeSet<i64> = keys.iter().filter_map(lease).collect();
     Ok(json!({"type": "survivors_ok", "leases": leases}))
 }
 
 /// The keys of a range.
-fn keys(etcd: &Etcd, (from, end): (&str, &str), until: Instant) -> Result<Vec<String>, Refused> {
+async fn keys(
+    etcd: &Etcd,
+    (from, end): (&str, &str),
+    until: Instant,
+) -> Result<Vec<String>, Refused> {
     let mut range = etcd.range(from);
     range["range_end"] = encode(end.as_bytes()).into();
     range["keys_only"] = true.into();
-    let answer = etcd.call("kv/range", &range, until)?;
+    let answer = etcd.call("kv/range", &range, until).await?;
     let kvs = field(&answer, "kvs").and_then(Value::as_array).cloned().unwrap_or_default();
     let text = |kv: &Value| Ok(String::from_utf8_lossy(&bytes(kv, "key")?).into_owned());
     kvs.iter().map(text).collect()

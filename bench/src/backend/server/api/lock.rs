@@ -8,11 +8,11 @@
 // Holding and waiting take real time.
 #![allow(clippy::disallowed_methods)]
 
-use std::thread;
 use std::time::{Duration, Instant};
 
 use seaworthy::message::ErrorCode;
 use serde_json::{Value, json};
+use tokio::time::sleep;
 
 use super::etcd::{Etcd, value_of};
 use super::json::{encode, field, number};
@@ -35,22 +35,22 @@ pub(super) enum Fencing {
 }
 
 /// Adds an element to the list under a lock.
-pub(super) fn add(
+pub(super) async fn add(
     etcd: &Etcd,
     fencing: Fencing,
     request: &Value,
     until: Instant,
 ) -> Result<Value, Refused> {
-    let grant = etcd.call("lease/grant", &json!({"TTL": TTL_S.to_string()}), until);
+    let grant = etcd.call("lease/grant", &json!({"TTL": TTL_S.to_string()}), until).await;
     let lease = number(&grant.map_err(Refused::before_any_change)?, "ID")?;
-    let added = add_with(etcd, fencing, lease, request, until);
+    let added = add_with(etcd, fencing, lease, request, until).await;
     let revoke = json!({"ID": lease.to_string()});
     // A lease that is not revoked expires.
-    let _ = etcd.call("lease/revoke", &revoke, until.min(Instant::now() + FAREWELL));
+    let _ = etcd.call("lease/revoke", &revoke, until.min(Instant::now() + FAREWELL)).await;
     added
 }
 
-fn add_with(
+async fn add_with(
     etcd: &Etcd,
     fencing: Fencing,
     lease: i64,
@@ -58,21 +58,21 @@ fn add_with(
     until: Instant,
 ) -> Result<Value, Refused> {
     let (lock, list) = keys(request);
-    let token = acquire(etcd, &lock, lease, until).map_err(Refused::before_any_change)?;
-    let found = etcd.get(&list, until).map_err(Refused::before_any_change)?;
+    let token = acquire(etcd, &lock, lease, until).await.map_err(Refused::before_any_change)?;
+    let found = etcd.get(&list, until).await.map_err(Refused::before_any_change)?;
     let before = value_of(found.text)?;
     let hold = Duration::from_millis(request["hold_ms"].as_u64().unwrap_or_default());
-    thread::sleep(hold.min(until.saturating_duration_since(Instant::now())));
+    sleep(hold.min(until.saturating_duration_since(Instant::now()))).await;
     let mut after = before.as_array().cloned().unwrap_or_default();
     after.push(request["element"].clone());
     let after = Value::from(after).to_string();
     match fencing {
-        Fencing::Nothing => drop(etcd.put(&list, &after, until)?),
+        Fencing::Nothing => drop(etcd.put(&list, &after, until).await?),
         Fencing::Token => {
             let holds = json!({
                 "key": encode(lock.as_bytes()), "target": "CREATE", "result": "EQUAL",
                 "create_revision": token.to_string()});
-            if !etcd.put_if(vec![holds], &[(list, after)], until)? {
+            if !etcd.put_if(vec![holds], &[(list, after)], until).await? {
                 let text = format!("the lock with token {token} is lost");
                 return Err(Refused::new(ErrorCode::PRECONDITION_FAILED, text));
             }
@@ -82,9 +82,9 @@ fn add_with(
 }
 
 /// The list under a lock.
-pub(super) fn read(etcd: &Etcd, request: &Value, until: Instant) -> Result<Value, Refused> {
+pub(super) async fn read(etcd: &Etcd, request: &Value, until: Instant) -> Result<Value, Refused> {
     let (_, list) = keys(request);
-    Ok(json!({"type": "read_ok", "value": value_of(etcd.get(&list, until)?.text)?}))
+    Ok(json!({"type": "read_ok", "value": value_of(etcd.get(&list, until).await?.text)?}))
 }
 
 /// The keys of a lock and of its list.
@@ -94,7 +94,7 @@ fn keys(request: &Value) -> (String, String) {
 }
 
 /// Waits until the key of the lock is the client's own, and returns its token.
-fn acquire(etcd: &Etcd, lock: &str, lease: i64, until: Instant) -> Result<i64, Refused> {
+async fn acquire(etcd: &Etcd, lock: &str, lease: i64, until: Instant) -> Result<i64, Refused> {
     let free = json!({
         "key": encode(lock.as_bytes()), "target": "CREATE", "result": "EQUAL",
         "create_revision": "0"});
@@ -103,7 +103,7 @@ fn acquire(etcd: &Etcd, lock: &str, lease: i64, until: Instant) -> Result<i64, R
     let take = json!({"compare": [free], "success": [put]});
     let patience = until.min(Instant::now() + WAIT);
     loop {
-        let answer = etcd.call("kv/txn", &take, until)?;
+        let answer = etcd.call("kv/txn", &take, until).await?;
         if field(&answer, "succeeded").and_then(Value::as_bool) == Some(true) {
             return Etcd::revision_of(&answer);
         }
@@ -111,6 +111,6 @@ fn acquire(etcd: &Etcd, lock: &str, lease: i64, until: Instant) -> Result<i64, R
             let text = "another client holds the lock";
             return Err(Refused::new(ErrorCode::TEMPORARILY_UNAVAILABLE, text));
         }
-        thread::sleep(PAUSE);
+        sleep(PAUSE).await;
     }
 }

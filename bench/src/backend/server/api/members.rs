@@ -13,6 +13,7 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use async_trait::async_trait;
 use seaworthy::message::ErrorCode;
 use serde_json::{Value, json};
 
@@ -105,17 +106,17 @@ impl Members {
 
     /// The members by their addresses, no older than this request: a linearizable read comes
     /// first, since a server lists what it has applied.
-    fn list(&self, until: Instant) -> Result<BTreeMap<String, Listed>, Refused> {
-        self.etcd.call("kv/range", &json!({"key": "AA=="}), until)?;
-        listed(&self.etcd.call("cluster/member/list", &json!({}), until)?)
+    async fn list(&self, until: Instant) -> Result<BTreeMap<String, Listed>, Refused> {
+        self.etcd.call("kv/range", &json!({"key": "AA=="}), until).await?;
+        listed(&self.etcd.call("cluster/member/list", &json!({}), until).await?)
     }
 
-    fn remove(&self, node: usize, until: Instant) -> Result<(), Refused> {
-        let list = self.list(until).map_err(Refused::before_any_change)?;
+    async fn remove(&self, node: usize, until: Instant) -> Result<(), Refused> {
+        let list = self.list(until).await.map_err(Refused::before_any_change)?;
         if let Some(member) = list.get(self.peers[node].url()) {
             self.standings.set(node, Standing::Leaving);
             let id = json!({"ID": member.id.cast_unsigned().to_string()});
-            let removed = self.etcd.call("cluster/member/remove", &id, until);
+            let removed = self.etcd.call("cluster/member/remove", &id, until).await;
             removed.inspect_err(|refused| {
                 let is_known = refused.code == ErrorCode::KEY_DOES_NOT_EXIST;
                 if refused.code.is_definite() && !is_known {
@@ -129,8 +130,8 @@ impl Members {
     }
 
     /// Sees to it that a node is a member. Says whether that took a change.
-    fn add(&self, node: usize, until: Instant) -> Result<bool, Refused> {
-        let mut list = self.list(until).map_err(Refused::before_any_change)?;
+    async fn add(&self, node: usize, until: Instant) -> Result<bool, Refused> {
+        let mut list = self.list(until).await.map_err(Refused::before_any_change)?;
         let url = self.peers[node].url();
         let standing = self.standings.get(node);
         match list.get(url) {
@@ -144,7 +145,7 @@ impl Members {
             Some(_) => {}
             None => {
                 let add = json!({"peerURLs": [url]});
-                list = listed(&self.etcd.call("cluster/member/add", &add, until)?)?;
+                list = listed(&self.etcd.call("cluster/member/add", &add, until).await?)?;
                 // Answers name the members of 3.4 and later; the new one is among them.
                 list.entry(url.to_owned()).or_insert(Listed { id: 0, name: String::new() });
             }
@@ -172,8 +173,9 @@ impl Members {
     }
 }
 
+#[async_trait(?Send)]
 impl Speaker for Members {
-    fn ask(&mut self, request: &Value, until: Instant) -> Result<Value, Refused> {
+    async fn ask(&mut self, request: &Value, until: Instant) -> Result<Value, Refused> {
         let f = request["type"].as_str().unwrap_or_default();
         let (add, remove) = match f {
             "add_member" => (&request["node_id"], &Value::Null),
@@ -181,11 +183,11 @@ impl Speaker for Members {
             _ => (&request["add"], &request["remove"]),
         };
         for node in self.nodes(remove)? {
-            self.remove(node, until)?;
+            self.remove(node, until).await?;
         }
         let adds = self.nodes(add)?;
         for (place, node) in adds.iter().enumerate() {
-            if self.add(*node, until)? && place + 1 < adds.len() {
+            if self.add(*node, until).await? && place + 1 < adds.len() {
                 let text = "one member at a time: ask again for the others";
                 return Err(Refused::new(ErrorCode::TEMPORARILY_UNAVAILABLE, text));
             }

@@ -3,7 +3,10 @@
 //! A client of the bench needs one thing of an error: whether the operation certainly never
 //! happens. An error that promises that is *definite*, and the operation failed; any other
 //! leaves the outcome open, and the checkers take both into account. One table, [`of_grpc`],
-//! serves everything that speaks gRPC's codes; [`of_http`] serves the failures below.
+//! serves everything that speaks gRPC's codes; [`of_connect`], [`of_http`] and [`late`] serve the
+//! failures below.
+
+use std::error::Error;
 
 use seaworthy::message::ErrorCode;
 
@@ -64,18 +67,20 @@ pub(crate) fn of_grpc(code: u32, message: &str) -> Refused {
     Refused::new(meaning, format!("{message} (gRPC code {code})"))
 }
 
-/// The meaning of a request over HTTP without an answer. Only a connection that could not be opened
-/// promises that the request was not sent.
-pub(crate) fn of_http(error: &ureq::Error) -> Refused {
-    let unsent = match error {
-        ureq::Error::Io(e) => e.kind() == std::io::ErrorKind::ConnectionRefused,
-        ureq::Error::Timeout(ureq::Timeout::Connect | ureq::Timeout::Resolve)
-        | ureq::Error::ConnectionFailed
-        | ureq::Error::HostNotFound => true,
-        _ => false,
-    };
-    let code = if unsent { ErrorCode::TEMPORARILY_UNAVAILABLE } else { ErrorCode::CRASH };
-    Refused::new(code, error.to_string())
+/// The meaning of a connection that could not be opened: the request was not sent.
+pub(crate) fn of_connect(error: &std::io::Error) -> Refused {
+    Refused::new(ErrorCode::TEMPORARILY_UNAVAILABLE, format!("no connection: {error}"))
+}
+
+/// The meaning of a request over HTTP that was sent, or partly sent, and has no answer.
+pub(crate) fn of_http(error: &hyper::Error) -> Refused {
+    let source = error.source().map(|source| format!(": {source}")).unwrap_or_default();
+    Refused::odd(format!("{error}{source}"))
+}
+
+/// The meaning of a request that was sent and is not answered in time.
+pub(crate) fn late() -> Refused {
+    Refused::odd("no answer in time")
 }
 
 #[cfg(test)]
@@ -106,11 +111,10 @@ mod tests {
 
     #[test]
     fn a_request_that_was_never_sent_never_happened() {
-        let of = |kind: io::ErrorKind| of_http(&ureq::Error::Io(kind.into())).code.is_definite();
-        assert!(of(io::ErrorKind::ConnectionRefused));
-        assert!(!of(io::ErrorKind::ConnectionReset) && !of(io::ErrorKind::BrokenPipe));
-        assert!(!of_http(&ureq::Error::Timeout(ureq::Timeout::Global)).code.is_definite());
-        assert!(of_http(&ureq::Error::Timeout(ureq::Timeout::Connect)).code.is_definite());
+        for kind in [io::ErrorKind::ConnectionRefused, io::ErrorKind::TimedOut] {
+            assert!(of_connect(&kind.into()).code.is_definite());
+        }
+        assert!(!late().code.is_definite());
     }
 
     #[test]

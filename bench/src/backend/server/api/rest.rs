@@ -8,9 +8,10 @@
 
 use std::time::Instant;
 
+use async_trait::async_trait;
+use hyper::Method;
 use seaworthy::message::ErrorCode;
 use serde_json::{Value, json};
-use ureq::http::Method;
 
 use super::contract::Speaker;
 use super::http::{Answer, Http};
@@ -71,8 +72,9 @@ impl Rest {
         self.path.replace("{key}", &format!("register{between}{key}"))
     }
 
-    fn get(&self, key: &Value, until: Instant) -> Result<Found, Refused> {
-        let answer = self.http.send(Method::GET, &self.path_of(key), &[], Vec::new(), until)?;
+    async fn get(&self, key: &Value, until: Instant) -> Result<Found, Refused> {
+        let path = self.path_of(key);
+        let answer = self.http.send(Method::GET, &path, &[], Vec::new(), until).await?;
         match answer.status {
             200 => {
                 let value = read(&answer.body, self.texts)?;
@@ -83,7 +85,7 @@ impl Rest {
         }
     }
 
-    fn put(
+    async fn put(
         &self,
         key: &Value,
         value: &Value,
@@ -92,12 +94,13 @@ impl Rest {
     ) -> Result<(), Refused> {
         let headers: Vec<(&str, &str)> = tag.map(|tag| ("if-match", tag)).into_iter().collect();
         let body = written(value, self.texts);
-        let answer = self.http.send(Method::PUT, &self.path_of(key), &headers, body, until)?;
+        let path = self.path_of(key);
+        let answer = self.http.send(Method::PUT, &path, &headers, body, until).await?;
         if answer.status < 300 { Ok(()) } else { Err(refusal(&answer)) }
     }
 
-    fn compare_and_set(&self, request: &Value, until: Instant) -> Result<(), Refused> {
-        let found = self.get(&request["key"], until).map_err(Refused::before_any_change)?;
+    async fn compare_and_set(&self, request: &Value, until: Instant) -> Result<(), Refused> {
+        let found = self.get(&request["key"], until).await.map_err(Refused::before_any_change)?;
         if found.value != request["from"] {
             let text = "another value is there";
             return Err(Refused::new(ErrorCode::PRECONDITION_FAILED, text));
@@ -106,23 +109,24 @@ impl Rest {
             let text = "an answer without an ETag: nothing can be compared";
             return Err(Refused::new(ErrorCode::NOT_SUPPORTED, text));
         };
-        self.put(&request["key"], &request["to"], Some(&tag), until)
+        self.put(&request["key"], &request["to"], Some(&tag), until).await
     }
 }
 
+#[async_trait(?Send)]
 impl Speaker for Rest {
-    fn ask(&mut self, request: &Value, until: Instant) -> Result<Value, Refused> {
+    async fn ask(&mut self, request: &Value, until: Instant) -> Result<Value, Refused> {
         match request["type"].as_str().unwrap_or_default() {
             "read" => {
-                let found = self.get(&request["key"], until)?;
+                let found = self.get(&request["key"], until).await?;
                 Ok(json!({"type": "read_ok", "value": found.value}))
             }
             "write" => {
-                self.put(&request["key"], &request["value"], None, until)?;
+                self.put(&request["key"], &request["value"], None, until).await?;
                 Ok(json!({"type": "write_ok"}))
             }
             "cas" => {
-                self.compare_and_set(request, until)?;
+                self.compare_and_set(request, until).await?;
                 Ok(json!({"type": "cas_ok"}))
             }
             f => Err(Refused::new(ErrorCode::NOT_SUPPORTED, format!("no request {f:?} in REST"))),
@@ -146,6 +150,8 @@ fn refusal(answer: &Answer) -> Refused {
 
 #[cfg(test)]
 mod tests {
+    use hyper::body::Bytes;
+
     use super::*;
 
     #[test]
@@ -160,7 +166,7 @@ mod tests {
 
     #[test]
     fn a_server_that_failed_promises_nothing() {
-        let of = |status| refusal(&Answer { status, etag: None, body: Vec::new() }).code;
+        let of = |status| refusal(&Answer { status, etag: None, body: Bytes::new() }).code;
         for status in [500, 502, 503, 504, 302, 408, 409] {
             assert!(!of(status).is_definite(), "{status}");
         }

@@ -1,10 +1,11 @@
 //! A watch over etcd's JSON gateway: a POST whose answer does not end.
 
-use std::io::{BufRead, BufReader};
 use std::time::{Duration, Instant};
 
+use http_body_util::BodyExt;
+use hyper::Method;
 use serde_json::{Value, json};
-use ureq::http::Method;
+use tokio::time::timeout_at;
 
 use super::http::Http;
 use super::json::{bytes, encode, field, number};
@@ -17,7 +18,7 @@ const MOMENT: Duration = Duration::from_millis(400);
 /// they come within a moment: `[revision, key, value]`.
 // The end of a request is on the real clock.
 #[allow(clippy::disallowed_methods)]
-pub(super) fn watch(
+pub(super) async fn watch(
     http: &Http,
     (prefix, end): (&str, &str),
     from: i64,
@@ -29,19 +30,22 @@ pub(super) fn watch(
     let until = until.min(Instant::now() + MOMENT);
     let headers = [("content-type", "application/json")];
     let body = create.to_string().into_bytes();
-    let answer = http.open(Method::POST, "/v3/watch", &headers, body, until)?;
-    let status = answer.status().as_u16();
+    let mut answer = http.open(Method::POST, "/v3/watch", &headers, body, until).await?;
+    let status = answer.response.status().as_u16();
     if status >= 300 {
         return Err(Refused::odd(format!("a watch was answered with status {status}")));
     }
     let mut events = Vec::new();
-    // The end of the moment is an error of the reader, and so is the end of the server; a line
-    // that was cut by either has no end, and does not count.
-    let mut lines = BufReader::new(answer.into_body().into_reader());
-    let mut line = Vec::new();
-    while lines.read_until(b'\n', &mut line).is_ok() && line.ends_with(b"\n") {
-        events.extend(read(&line, prefix)?);
-        line.clear();
+    let mut text = Vec::new();
+    // The end of the moment ends it, and so does the end of the server; a line that was cut by
+    // either has no end, and does not count.
+    while let Ok(Some(Ok(frame))) = timeout_at(until.into(), answer.response.frame()).await {
+        let Some(piece) = frame.data_ref() else { continue };
+        text.extend_from_slice(piece);
+        while let Some(end) = memchr::memchr(b'\n', &text) {
+            events.extend(read(&text[..end], prefix)?);
+            text.drain(..=end);
+        }
     }
     Ok(events)
 }

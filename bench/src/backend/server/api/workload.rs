@@ -15,6 +15,7 @@
 
 use std::time::Instant;
 
+use async_trait::async_trait;
 use seaworthy::message::ErrorCode;
 use serde_json::{Value, json};
 
@@ -63,15 +64,15 @@ impl Workload {
         Workload { etcd, name: name.to_owned() }
     }
 
-    fn register(&self, f: &str, request: &Value, until: Instant) -> Result<Value, Refused> {
+    async fn register(&self, f: &str, request: &Value, until: Instant) -> Result<Value, Refused> {
         let key = format!("register/{}", request["key"]);
         match f {
             "read" => {
-                let text = self.etcd.get(&key, until)?.text;
+                let text = self.etcd.get(&key, until).await?.text;
                 Ok(json!({"type": "read_ok", "value": value_of(text)?}))
             }
             "write" => {
-                self.etcd.put(&key, &request["value"].to_string(), until)?;
+                self.etcd.put(&key, &request["value"].to_string(), until).await?;
                 Ok(json!({"type": "write_ok"}))
             }
             "cas" => {
@@ -79,7 +80,7 @@ impl Workload {
                     "key": encode(key.as_bytes()), "target": "VALUE", "result": "EQUAL",
                     "value": encode(request["from"].to_string().as_bytes())});
                 let put = (key, request["to"].to_string());
-                if self.etcd.put_if(vec![compare], &[put], until)? {
+                if self.etcd.put_if(vec![compare], &[put], until).await? {
                     return Ok(json!({"type": "cas_ok"}));
                 }
                 Err(Refused::new(ErrorCode::PRECONDITION_FAILED, "another value is there"))
@@ -88,13 +89,13 @@ impl Workload {
         }
     }
 
-    fn transact(&self, request: &Value, until: Instant) -> Result<Value, Refused> {
+    async fn transact(&self, request: &Value, until: Instant) -> Result<Value, Refused> {
         let transaction = Transaction::read(&request["txn"])?;
         loop {
             let keys = transaction.keys();
             let reads: Vec<Value> =
                 keys.iter().map(|key| json!({"request_range": self.etcd.range(key)})).collect();
-            let read = self.etcd.call("kv/txn", &json!({ "success": reads }), until);
+            let read = self.etcd.call("kv/txn", &json!({ "success": reads }), until).await;
             let read = read.map_err(Refused::before_any_change)?;
             let all = field(&read, "responses").and_then(Value::as_array);
             let all = all.filter(|all| all.len() == keys.len());
@@ -107,85 +108,88 @@ impl Workload {
                 return Ok(done);
             }
             let compares = keys.iter().zip(&found).map(|(key, seen)| unchanged(key, seen));
-            if self.etcd.put_if(compares.collect(), &puts, until)? {
+            if self.etcd.put_if(compares.collect(), &puts, until).await? {
                 return Ok(done);
             }
             give_up(until, "others changed the keys again and again")?;
         }
     }
 
-    fn add_to_counter(&self, delta: i64, until: Instant) -> Result<Value, Refused> {
+    async fn add_to_counter(&self, delta: i64, until: Instant) -> Result<Value, Refused> {
         loop {
-            let seen = self.etcd.get(COUNTER, until).map_err(Refused::before_any_change)?;
+            let seen = self.etcd.get(COUNTER, until).await.map_err(Refused::before_any_change)?;
             let sum = sum_of(&seen)? + delta;
             let put = (COUNTER.to_owned(), sum.to_string());
-            if self.etcd.put_if(vec![unchanged(COUNTER, &seen)], &[put], until)? {
+            if self.etcd.put_if(vec![unchanged(COUNTER, &seen)], &[put], until).await? {
                 return Ok(json!({"type": "add_ok"}));
             }
             give_up(until, "others changed the counter again and again")?;
         }
     }
 
-    fn elements(&self, until: Instant) -> Result<Value, Refused> {
+    async fn elements(&self, until: Instant) -> Result<Value, Refused> {
         let mut range = self.etcd.range(ELEMENTS);
         range["range_end"] = encode(ELEMENTS_END.as_bytes()).into();
-        let answer = self.etcd.call("kv/range", &range, until)?;
+        let answer = self.etcd.call("kv/range", &range, until).await?;
         let kvs = field(&answer, "kvs").and_then(Value::as_array).cloned().unwrap_or_default();
         let element = |kv: &Value| value_of(Some(text_of(kv)?));
         let elements: Vec<Value> = kvs.iter().map(element).collect::<Result<_, _>>()?;
         Ok(json!({"type": "read_ok", "value": elements}))
     }
 
-    fn watched(&self, f: &str, request: &Value, until: Instant) -> Result<Value, Refused> {
+    async fn watched(&self, f: &str, request: &Value, until: Instant) -> Result<Value, Refused> {
         match f {
             "write" => {
                 let key = format!("{}{}", WATCHED.0, request["key"]);
-                let answer = self.etcd.put(&key, &request["value"].to_string(), until)?;
+                let value = request["value"].to_string();
+                let answer = self.etcd.put(&key, &value, until).await?;
                 Ok(json!({"type": "write_ok", "revision": Etcd::revision_of(&answer)?}))
             }
             "watch" => {
                 let from = request["from"].as_i64().unwrap_or(1);
-                let events = watch(&self.etcd.http, WATCHED, from, until)?;
+                let events = watch(&self.etcd.http, WATCHED, from, until).await?;
                 Ok(json!({"type": "watch_ok", "events": events}))
             }
             f => Err(unknown(f)),
         }
     }
 
-    fn make_id(&self, until: Instant) -> Result<Value, Refused> {
-        let answer = self.etcd.put(ID, "", until)?;
+    async fn make_id(&self, until: Instant) -> Result<Value, Refused> {
+        let answer = self.etcd.put(ID, "", until).await?;
         Ok(json!({"type": "generate_ok", "id": Etcd::revision_of(&answer)?}))
     }
 }
 
+#[async_trait(?Send)]
 impl Speaker for Workload {
-    fn ask(&mut self, request: &Value, until: Instant) -> Result<Value, Refused> {
+    async fn ask(&mut self, request: &Value, until: Instant) -> Result<Value, Refused> {
         let f = request["type"].as_str().unwrap_or_default();
         match (self.name.as_str(), f) {
-            ("lin-kv", f) => self.register(f, request, until),
-            ("txn-list-append" | "txn-rw-register", "txn") => self.transact(request, until),
+            ("lin-kv", f) => self.register(f, request, until).await,
+            ("txn-list-append" | "txn-rw-register", "txn") => self.transact(request, until).await,
             ("g-set", "add") => {
                 let element = &request["element"];
-                self.etcd.put(&format!("{ELEMENTS}{element}"), &element.to_string(), until)?;
+                let key = format!("{ELEMENTS}{element}");
+                self.etcd.put(&key, &element.to_string(), until).await?;
                 Ok(json!({"type": "add_ok"}))
             }
-            ("g-set", "read") => self.elements(until),
+            ("g-set", "read") => self.elements(until).await,
             ("g-counter" | "pn-counter", "add") => {
                 let delta = request["delta"].as_i64().unwrap_or_default();
-                self.add_to_counter(delta, until)
+                self.add_to_counter(delta, until).await
             }
             ("g-counter" | "pn-counter", "read") => {
-                let sum = sum_of(&self.etcd.get(COUNTER, until)?)?;
+                let sum = sum_of(&self.etcd.get(COUNTER, until).await?)?;
                 Ok(json!({"type": "read_ok", "value": sum}))
             }
-            ("unique-ids", "generate") => self.make_id(until),
-            ("watch", f) => self.watched(f, request, until),
-            ("lock" | "lock-without-token", "read") => lock::read(&self.etcd, request, until),
-            ("lock", "add") => lock::add(&self.etcd, Fencing::Token, request, until),
+            ("unique-ids", "generate") => self.make_id(until).await,
+            ("watch", f) => self.watched(f, request, until).await,
+            ("lock" | "lock-without-token", "read") => lock::read(&self.etcd, request, until).await,
+            ("lock", "add") => lock::add(&self.etcd, Fencing::Token, request, until).await,
             ("lock-without-token", "add") => {
-                lock::add(&self.etcd, Fencing::Nothing, request, until)
+                lock::add(&self.etcd, Fencing::Nothing, request, until).await
             }
-            ("lease", f) => lease::ask(&self.etcd, f, request, until),
+            ("lease", f) => lease::ask(&self.etcd, f, request, until).await,
             (_, f) => Err(unknown(f)),
         }
     }

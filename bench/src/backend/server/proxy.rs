@@ -248,7 +248,7 @@ impl Pump {
     async fn run(mut self, mut from: ReadHalf<'_>, mut to: WriteHalf<'_>) -> End {
         let mut buffer = vec![0; PIECE_BYTES];
         loop {
-            let Sky { is_cut, is_stalled, is_torn, delay, kilobytes } = self.sky();
+            let Sky { is_cut, is_stalled, is_torn, .. } = self.sky();
             if is_torn || self.lost && !is_cut {
                 return End::Torn;
             }
@@ -269,6 +269,8 @@ impl Pump {
                         Ok(n) => Piece::Bytes(buffer[..n].to_vec()),
                         Err(_) => Piece::Reset,
                     };
+                    // The weather may have changed while the direction was silent.
+                    let Sky { delay, kilobytes, .. } = self.sky();
                     let due = self.transmitted(&piece, kilobytes) + delay;
                     self.take(due, piece);
                 }

@@ -83,7 +83,12 @@ impl Http {
         until: Instant,
     ) -> Result<Opened, Refused> {
         let host = self.address.to_string();
+        let has_content = method != Method::GET;
         let mut request = Request::builder().method(method).uri(path).header(header::HOST, host);
+        if has_content {
+            // Of nothing, too: a server may rely on it.
+            request = request.header(header::CONTENT_LENGTH, body.len());
+        }
         for (name, value) in headers {
             request = request.header(*name, *value);
         }

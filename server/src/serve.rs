@@ -24,6 +24,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use crate::api::Services;
+use crate::authority::Authority;
 use crate::gate::{Gate, Place, Seldom};
 use crate::tls::{self, Stream, Tls};
 
@@ -197,6 +198,7 @@ async fn first_bytes(stream: &TcpStream) -> io::Result<[u8; 4]> {
 /// A connection that fails when nothing has come for a while.
 struct Impatient {
     stream: Stream,
+    authority: Authority,
     limit: Duration,
     heard: Instant,
     alarm: Pin<Box<Sleep>>,
@@ -204,7 +206,8 @@ struct Impatient {
 
 impl Impatient {
     fn new(stream: Stream, limit: Duration) -> Impatient {
-        Impatient { stream, limit, heard: Instant::now(), alarm: Box::pin(sleep(limit)) }
+        let (heard, alarm) = (Instant::now(), Box::pin(sleep(limit)));
+        Impatient { stream, authority: Authority::default(), limit, heard, alarm }
     }
 }
 
@@ -215,8 +218,10 @@ impl AsyncRead for Impatient {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        let before = buf.filled().len();
         if let Poll::Ready(read) = Pin::new(&mut this.stream).poll_read(cx, buf) {
             this.heard = Instant::now();
+            this.authority.mend(&mut buf.filled_mut()[before..]);
             return Poll::Ready(read);
         }
         // The alarm is set again when it rings, and not with each read.

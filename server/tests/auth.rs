@@ -5,10 +5,11 @@
 
 mod support;
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::time::Duration;
 
-use support::{Cluster, etcdctl, has_program, http_with};
+use support::{Cluster, etcdctl, has_program, http_with, wait_for};
 
 /// Calls of etcdctl, in order: each a line of words, and its input behind `<`.
 const CALLS: &str = r#"
@@ -220,6 +221,45 @@ fn a_server_that_was_away_knows_users_by_their_tokens() {
     signal(&cluster, 2, "-CONT");
     assert_eq!(call(&cluster, 2, "PUT", "/v1/a", &alice, "x").0, 201);
     assert_eq!(call(&cluster, 2, "PUT", "/v1/b", &root, "x").0, 201);
+}
+
+/// And one that has not heard that they count no more refuses no request for it.
+#[test]
+fn a_server_that_was_away_does_not_ask_for_users_of_the_past() {
+    let cluster = guarded(3);
+    let root = token(&cluster, 0, "root");
+    signal(&cluster, 2, "-STOP");
+    assert_eq!(call(&cluster, 0, "POST", "/v3/auth/disable", &root, "").0, 200);
+    signal(&cluster, 2, "-CONT");
+    assert_eq!(call(&cluster, 2, "PUT", "/v1/b", "", "x").0, 201);
+}
+
+/// Until the log has accepted its life, a server's state is that of its last snapshot: without the
+/// users, here. A watch that it permitted then would go on for ever.
+#[test]
+fn a_server_that_has_just_started_shows_nothing_to_strangers() {
+    let mut cluster = guarded(3);
+    let root = token(&cluster, 0, "root");
+    assert_eq!(call(&cluster, 0, "PUT", "/v1/b", &root, "secret").0, 201);
+    (0..3).for_each(|i| cluster.kill(i));
+    cluster.start_one(2);
+    let port = cluster.servers[2].port;
+    wait_for("a port", Duration::from_secs(10), || TcpStream::connect(("127.0.0.1", port)).is_ok());
+    let mut watch = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    watch.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    write!(watch, "GET /v1/?watch=true HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+    // It is told nothing before there is a majority.
+    std::thread::sleep(Duration::from_millis(500));
+    (0..2).for_each(|i| cluster.start_one(i));
+    cluster.wait_healthy();
+    assert_eq!(call(&cluster, 2, "PUT", "/v1/b", &root, "secret").0, 200);
+    let (mut told, mut buffer) = (String::new(), [0; 4096]);
+    while !told.contains("error") && !told.contains("secret") {
+        let len = watch.read(&mut buffer).unwrap();
+        assert_ne!(len, 0, "no reason: {told}");
+        told.push_str(&String::from_utf8_lossy(&buffer[..len]));
+    }
+    assert!(told.contains("user name is empty") && !told.contains("secret"), "{told}");
 }
 
 #[test]

@@ -87,6 +87,60 @@ fn a_quota_stops_what_takes_space_and_its_alarm_lifts_itself() {
     assert!(call(&cluster, "defrag").0);
 }
 
+/// The one who looks after a cluster without a majority wants a backup first of all; and one who has
+/// the wrong address wants to hear so at once.
+#[test]
+fn a_server_without_a_majority_gives_a_backup() {
+    if !has_etcdctl() {
+        return;
+    }
+    let mut cluster = Cluster::start_ours(3);
+    // The server that is asked has what it acknowledged.
+    let port = cluster.servers[0].port;
+    assert_eq!(http(port, "PUT", "/v1/a", b"b").unwrap().0, 201);
+    [1, 2].into_iter().for_each(|i| cluster.kill(i));
+    wait_for("no leader", Duration::from_secs(10), || {
+        http(port, "GET", "/health", b"").is_some_and(|(status, _)| status == 503)
+    });
+    let file = cluster.dir.path().join("backup").display().to_string();
+    let endpoint = format!("127.0.0.1:{port}");
+    let save =
+        |file: &str| etcdctl(&endpoint, &["--command-timeout=20s", "snapshot", "save", file], "");
+    assert!(save(&file).0, "{:?}", save(&file));
+    let program = env!("CARGO_BIN_EXE_seaworthy-server");
+    let about = std::process::Command::new(program).args(["snapshot", "status", &file]).output();
+    let about = String::from_utf8(about.unwrap().stdout).unwrap();
+    assert!(about.contains("\"keys\": 1,"), "{about}");
+    // One that has just started does not know what is committed, and gives none that may be old.
+    cluster.kill(0);
+    cluster.start_one(0);
+    wait_for("a port", Duration::from_secs(10), || http(port, "GET", "/version", b"").is_some());
+    let (status, _) = http(port, "POST", "/v3/maintenance/snapshot", b"").unwrap();
+    assert_eq!(status, 503);
+}
+
+/// Clients of etcd 3.4 put the URL in the place of host and port.
+#[test]
+fn etcdctl_takes_endpoints_as_urls() {
+    if !has_etcdctl() {
+        return;
+    }
+    let cluster = Cluster::start_ours(1);
+    let url = format!("http://{}", cluster.endpoints());
+    for words in [
+        "endpoint status --cluster",
+        "endpoint hashkv",
+        "defrag --cluster",
+        "endpoint health",
+        "put a b",
+    ] {
+        let answer = etcdctl(&url, &words.split(' ').collect::<Vec<_>>(), "");
+        assert!(answer.0, "{words}: {answer:?}");
+    }
+    let (_, _, refusal) = etcdctl(&url, &["move-leader", "1"], "");
+    assert!(refusal.contains("bad leader transferee"), "{refusal}");
+}
+
 #[test]
 fn servers_agree_on_a_hash_and_refuse_that_of_a_revision_they_lack() {
     let cluster = Cluster::start_ours(3);

@@ -61,7 +61,7 @@ impl Services {
         let common_name = common_name.filter(|name| name.len() <= MAX_NAME_BYTES);
         let served = async {
             if !is_open(request.method(), request.uri().path())
-                && let Err(status) = self.app.require_root().await
+                && let Err(status) = self.app.require_root(request.uri().path()).await
             {
                 return Ok(refuse(&request, &status));
             }
@@ -113,6 +113,14 @@ fn is_open(method: &Method, path: &str) -> bool {
     is_exact || ALARMS.contains(&path) || SERVICES.iter().any(|service| path.starts_with(service))
 }
 
+/// Whether a path of root's only reads what this server has: also without a majority.
+fn is_of_one_server(path: &str) -> bool {
+    const METHODS: [&str; 4] = ["snapshot", "hash", "hashkv", "defragment"];
+    let service = path.strip_prefix("/etcdserverpb.Maintenance/");
+    let method = service.or_else(|| path.strip_prefix("/v3/maintenance/")).unwrap_or_default();
+    METHODS.iter().any(|known| method.eq_ignore_ascii_case(known))
+}
+
 impl App {
     /// The user who asks, as `auth` knows it; `None` if users do not count, or it named none.
     pub(super) fn who(&self, auth: &Auth) -> Answer<Option<Who>> {
@@ -153,9 +161,18 @@ impl App {
         check(auth, who.as_ref()).map_err(|error| status(error.into()))
     }
 
-    async fn require_root(&self) -> Answer<()> {
-        // A server that has just started may not know of its users yet.
-        let (_, store) = self.state(false).await?;
+    async fn require_root(&self, path: &str) -> Answer<()> {
+        // A server that is behind may not know of its users yet. Without a majority there is nothing
+        // newer to be known, and a backup is wanted then more than ever.
+        let has_leader = self.view().await?.status.leader.is_some();
+        let newest = match is_of_one_server(path) && !has_leader {
+            true => self.state(true).await,
+            false => self.state(false).await,
+        };
+        let (_, store) = match newest {
+            Err(_) if is_of_one_server(path) => self.state(true).await?,
+            other => other?,
+        };
         self.permit(&store, |auth, who| auth.check_root(who))
     }
 
@@ -177,5 +194,7 @@ mod tests {
         assert!(!open("/etcdserverpb.Maintenance/Snapshot") && !open("/v3/maintenance/snapshot"));
         assert!(!open("/etcdserverpb.Cluster/MemberAdd") && !open("/cluster/members"));
         assert!(!open("/cluster") && !open("/etcdserverpb.New/Thing"));
+        assert!(is_of_one_server("/etcdserverpb.Maintenance/Snapshot"));
+        assert!(!is_of_one_server("/etcdserverpb.Maintenance/MoveLeader"));
     }
 }

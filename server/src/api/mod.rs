@@ -190,7 +190,8 @@ impl App {
 
     /// Has the log carry out a command, in the name of the user who asks.
     async fn write(&self, mut command: Command) -> Answer<Response> {
-        if self.may_be_behind() {
+        // Guard: only users of this moment are a reason to refuse.
+        if self.may_be_behind() || self.who_writes().is_err() {
             self.state(false).await?;
         }
         let old = kv::auth::Error::OldRevision.message();
@@ -213,17 +214,22 @@ impl App {
 
     /// Adds the user who asks to a command, or puts it in the place of the one before.
     fn in_the_name_of_its_user(&self, command: Command) -> Answer<Command> {
-        let auth = self.node.watches.auth();
         let command = match command {
             Command::By(by) => by.command,
             bare => bare,
         };
-        let who = self.who(&auth)?;
-        auth.check_user(who.as_ref()).map_err(|error| status(error.into()))?;
-        Ok(match who {
+        Ok(match self.who_writes()? {
             Some(who) => Command::By(Box::new(kv::By { who, command })),
             None => command,
         })
+    }
+
+    /// The user who asks for a change, as far as this server knows the users.
+    fn who_writes(&self) -> Answer<Option<kv::auth::Who>> {
+        let auth = self.node.watches.auth();
+        let who = self.who(&auth)?;
+        auth.check_user(who.as_ref()).map_err(|error| status(error.into()))?;
+        Ok(who)
     }
 
     /// Has the log carry out a command that was checked.

@@ -46,15 +46,17 @@ impl App {
             &self.node.watches,
             max_bytes,
             self.progress_interval,
-            sender,
+            sender.clone(),
             Box::new(permit),
         );
-        let this = self.clone();
+        let (this, refusals) = (self.clone(), sender.clone());
         tokio::spawn(App::in_the_same_name(async move {
-            // Guard: the node publishes its state with the next answer; without it a new watch
-            // would begin at an old one.
-            let _ = this.state(true).await;
-            session.serve(requests, this.leader_lost(needs_leader)).await;
+            // Guard: the node publishes its state with the next answer; without it a new watch would
+            // begin at an old one, and be permitted by the users of an old one.
+            match this.state(true).await {
+                Ok(_) => session.serve(requests, this.leader_lost(needs_leader)).await,
+                Err(status) => drop(refusals.send(Err(status)).await),
+            }
         }));
         let responses = ReceiverStream::new(responses).map(move |response| {
             let term = self.node.watches.led().borrow().term;

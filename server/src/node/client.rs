@@ -182,6 +182,9 @@ impl Node {
                 client.reads.push((token, deadline));
                 client.check_at = client.check_at.min(deadline);
             }
+            // Guard: before the log has accepted this life, the state may be as old as the last snapshot:
+            // without the users that later entries made, and so without their secrets.
+            Request::ReadLocal if self.client.session.is_none() => self.ask(token, Request::Read),
             Request::ReadLocal => self.show(token),
             Request::Lease(lease, question) => self.ask_leader(token, lease, question),
             Request::Change(change) => {

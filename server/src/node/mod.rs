@@ -109,7 +109,8 @@ pub enum Request {
     Write(Vec<u8>),
     /// To see the state, at least as new as this moment.
     Read,
-    /// To see the state of this server, whatever it is.
+    /// To see the state of this server, whatever it is; but not one from before this life of the
+    /// server, which the log has to have accepted.
     ReadLocal,
     /// To ask the leader about a lease.
     Lease(i64, Question),

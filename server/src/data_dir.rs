@@ -254,9 +254,11 @@ async fn prepare(path: &Path, identity: &Identity, first: Checkpoint) -> anyhow:
 /// server starts on the rest.
 fn moves(path: &Path) -> Vec<(PathBuf, PathBuf)> {
     let (new, old) = (path.join(RECOVERED), path.join(BEFORE));
-    let away = [IDENTITY, BESIDE, "states", LOG].map(|name| (path.join(name), old.join(name)));
+    // A part whose successor is home already was missing before: it is the successor.
+    let away = [IDENTITY, BESIDE, "states", LOG].into_iter().filter(|name| new.join(name).exists());
+    let away = away.map(|name| (path.join(name), old.join(name)));
     let home = [LOG, "states", BESIDE, IDENTITY].map(|name| (new.join(name), path.join(name)));
-    let away = away.into_iter().filter(|(from, to)| from.exists() && !to.exists());
+    let away = away.filter(|(from, to)| from.exists() && !to.exists());
     let home = home.into_iter().filter(|(from, _)| from.exists());
     away.chain(home).collect()
 }
@@ -406,6 +408,24 @@ mod tests {
             assert_eq!(look(path).unwrap().identity.token, "new");
             assert_eq!(look(&path.join(BEFORE)).unwrap().identity.token, "old");
             assert!(!finish_recovery(path).unwrap());
+        }
+    }
+
+    #[test]
+    fn a_part_that_was_missing_before_a_recovery_does_not_take_the_new_one_away() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        for done in 1..=7 {
+            let dir = tempfile::TempDir::new().unwrap();
+            let path = &dir.path().join("data");
+            runtime.block_on(found(path, &identity("old"), first())).unwrap();
+            fs::remove_file(path.join(BESIDE)).unwrap();
+            runtime.block_on(prepare(path, &identity("new"), first())).unwrap();
+            let moves = moves(path);
+            assert_eq!(moves.len(), 7);
+            moves[..done].iter().for_each(|(from, to)| fs::rename(from, to).unwrap());
+            assert!(finish_recovery(path).unwrap());
+            assert!(path.join(BESIDE).exists(), "after {done} moves");
+            assert!(!path.join(BEFORE).join(BESIDE).exists(), "after {done} moves");
         }
     }
 }

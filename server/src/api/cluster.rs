@@ -142,11 +142,16 @@ fn member_of(id: RaftId, member: &Member, is_learner: bool) -> pb::Member {
     }
 }
 
+/// The most bytes of the addresses of a member.
+const MAX_URLS_BYTES: usize = 2048;
+
 /// Addresses as etcd takes them, in order.
 fn checked(urls: Vec<String>) -> Answer<Vec<String>> {
     let mut urls: Vec<String> = urls.into_iter().map(|url| url.trim().to_owned()).collect();
     urls.sort();
-    if urls.is_empty() || !urls.iter().all(|url| is_url(url)) {
+    // Guard: the greetings of servers hold the addresses of all members, and are bounded.
+    let bytes: usize = urls.iter().map(String::len).sum();
+    if urls.is_empty() || bytes > MAX_URLS_BYTES || !urls.iter().all(|url| is_url(url)) {
         return Err(Status::invalid_argument("etcdserver: given member URLs are invalid"));
     }
     Ok(urls)

@@ -54,10 +54,10 @@ const MAX_VALUE_BYTES: usize = 1 << 20;
 fn values<T: DeserializeOwned + Send + 'static>(body: Body) -> ReceiverStream<Result<T, Status>> {
     let (sender, values) = mpsc::channel(1);
     tokio::spawn(async move {
-        let (mut chunks, mut buffer) = (body.into_data_stream(), Vec::new());
+        let (mut chunks, mut values) = (body.into_data_stream(), Values::default());
         while let Some(chunk) = chunks.next().await {
             let found = match chunk {
-                Ok(chunk) => take_values(&mut buffer, &chunk),
+                Ok(chunk) => values.take(&chunk),
                 Err(error) => vec![Err(Status::invalid_argument(error.to_string()))],
             };
             for value in found {
@@ -71,29 +71,59 @@ fn values<T: DeserializeOwned + Send + 'static>(body: Body) -> ReceiverStream<Re
     ReceiverStream::new(values)
 }
 
-/// Appends to the buffer, and takes the values out that are complete.
-fn take_values<T: DeserializeOwned>(buffer: &mut Vec<u8>, chunk: &[u8]) -> Vec<Result<T, Status>> {
-    buffer.extend_from_slice(chunk);
-    let mut found = Vec::new();
-    let mut values = serde_json::Deserializer::from_slice(buffer).into_iter::<T>();
-    let mut done = 0;
-    while let Some(value) = values.next() {
-        match value {
-            Ok(value) => found.push(Ok(value)),
-            // The rest comes with a later chunk.
-            Err(error) if error.is_eof() => break,
-            Err(error) => {
-                found.push(Err(Status::invalid_argument(error.to_string())));
-                break;
+/// JSON values that come in pieces. Each byte is looked at once, however small the pieces are, and
+/// once more when its value is complete.
+#[derive(Debug, Default)]
+struct Values {
+    buffer: Vec<u8>,
+    /// How much of the buffer was looked at.
+    seen: usize,
+    /// Brackets and braces that are open.
+    depth: usize,
+    is_string: bool,
+    is_escaped: bool,
+}
+
+impl Values {
+    /// Appends to the buffer, and takes the values out that are complete.
+    fn take<T: DeserializeOwned>(&mut self, chunk: &[u8]) -> Vec<Result<T, Status>> {
+        self.buffer.extend_from_slice(chunk);
+        let (mut found, mut begin) = (Vec::new(), 0);
+        while let Some(byte) = self.buffer.get(self.seen).copied() {
+            self.seen += 1;
+            if self.ends_with(byte) {
+                let value = serde_json::from_slice(&self.buffer[begin..self.seen]);
+                found.push(value.map_err(|e| Status::invalid_argument(e.to_string())));
+                begin = self.seen;
             }
         }
-        done = values.byte_offset();
+        self.buffer.drain(..begin);
+        self.seen -= begin;
+        if self.buffer.len() > MAX_VALUE_BYTES {
+            found.push(Err(Status::invalid_argument("a request is too large")));
+        }
+        found
     }
-    buffer.drain(..done);
-    if buffer.len() > MAX_VALUE_BYTES {
-        found.push(Err(Status::invalid_argument("a request is too large")));
+
+    /// Whether a value ends with this byte; also one that is none, such as a word.
+    fn ends_with(&mut self, byte: u8) -> bool {
+        if self.is_string {
+            let (was_escaped, is_end) = (self.is_escaped, byte == b'"' && !self.is_escaped);
+            self.is_escaped = byte == b'\\' && !was_escaped;
+            self.is_string = !is_end;
+            return is_end && self.depth == 0;
+        }
+        match byte {
+            b'"' => self.is_string = true,
+            b'{' | b'[' => self.depth += 1,
+            b'}' | b']' => {
+                self.depth = self.depth.saturating_sub(1);
+                return self.depth == 0;
+            }
+            byte => return self.depth == 0 && !byte.is_ascii_whitespace(),
+        }
+        false
     }
-    found
 }
 
 /// Responses as lines of JSON.
@@ -127,9 +157,9 @@ mod tests {
 
     #[test]
     fn values_are_taken_as_soon_as_they_are_complete() {
-        let mut buffer = Vec::new();
+        let mut values = Values::default();
         let mut take = |chunk: &str| {
-            let values: Vec<Result<Vec<u8>, Status>> = take_values(&mut buffer, chunk.as_bytes());
+            let values: Vec<Result<Vec<u8>, Status>> = values.take(chunk.as_bytes());
             values
                 .into_iter()
                 .map(|value| value.map_err(|status| status.code()))
@@ -139,5 +169,21 @@ mod tests {
         assert_eq!(take(""), []);
         assert_eq!(take("]\n[4]"), [Ok(vec![3]), Ok(vec![4])]);
         assert_eq!(take("x"), [Err(tonic::Code::InvalidArgument)]);
+        assert_eq!(take("]"), [Err(tonic::Code::InvalidArgument)]);
+        assert_eq!(take(" \n[6]"), [Ok(vec![6])]);
+    }
+
+    #[test]
+    fn brackets_in_strings_end_nothing_and_small_pieces_cost_no_more() {
+        let text = format!(r#"{{"a": "}}]\\\"{}"}} {{"b": []}}"#, "}".repeat(200_000));
+        let (mut values, mut found) = (Values::default(), Vec::new());
+        let begin = std::time::Instant::now();
+        for byte in text.as_bytes() {
+            found.extend(values.take::<serde_json::Value>(&[*byte]));
+        }
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert_eq!(found[0].as_ref().unwrap()["a"].as_str().unwrap().len(), 200_004);
+        // To parse all again with each byte would be twenty billion steps.
+        assert!(begin.elapsed() < std::time::Duration::from_secs(5), "{:?}", begin.elapsed());
     }
 }

@@ -299,3 +299,15 @@ fn all_addresses_are_changed_one_after_the_other() {
         assert!(members.iter().any(|member| member["peer_urls"][0] == url.as_str()), "{seen}");
     }
 }
+
+/// With that member's addresses no greeting would fit into its frame, and no server could join.
+#[test]
+fn a_member_with_very_many_addresses_is_refused() {
+    let cluster = Cluster::start_ours(1);
+    let urls: Vec<String> = (1..9000).map(|port| format!("http://host.example:{port}")).collect();
+    let body = json!({ "peer_urls": urls }).to_string();
+    let answer = http(cluster.servers[0].port, "POST", "/cluster/members", body.as_bytes());
+    let (status, why) = answer.unwrap();
+    assert_eq!(status, 400);
+    assert!(String::from_utf8_lossy(&why).contains("given member URLs are invalid"));
+}

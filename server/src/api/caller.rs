@@ -94,7 +94,7 @@ fn is_open(method: &Method, path: &str) -> bool {
         "/v3/auth/",
         "/v3/watch",
     ];
-    const PATHS: [&str; 11] = [
+    const PATHS: [&str; 12] = [
         "/",
         "/cluster",
         "/health",
@@ -102,6 +102,7 @@ fn is_open(method: &Method, path: &str) -> bool {
         "/readyz",
         "/version",
         "/metrics",
+        "/openapi.json",
         "/etcdserverpb.Cluster/MemberList",
         "/v3/cluster/member/list",
         "/etcdserverpb.Maintenance/Status",

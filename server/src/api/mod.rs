@@ -12,6 +12,7 @@ mod json;
 mod leader;
 mod lease;
 mod maintenance;
+mod openapi;
 mod ops;
 mod pair;
 mod rest;

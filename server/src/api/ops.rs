@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
 use super::json::{json, refuse};
-use super::{App, ETCD_VERSION, OWN_VERSION};
+use super::{App, ETCD_VERSION, OWN_VERSION, openapi};
 use crate::kv::Store;
 use crate::metrics;
 use crate::space::Space;
@@ -24,6 +24,7 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route("/readyz", get(readyz))
         .route("/version", get(version))
         .route("/metrics", get(print_metrics))
+        .route("/openapi.json", get(openapi::description))
 }
 
 type Here = State<Arc<App>>;

@@ -176,7 +176,7 @@ fn no_lease_ends_early_whatever_happens() {
     for seed in 0..60 {
         let options = Options { snapshot_bytes: 2000, ..Options::default() };
         let mut world = World::new(seed, 3, options);
-        world.loss_percent = seed % 20;
+        world.network.weather.loss_percent = seed % 20;
         let mut ledger = Ledger::default();
         for round in 0..300_i64 {
             let at = id(world.rng.next_u64() % 3);

@@ -12,6 +12,7 @@ use rand_core::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use seaworthy::raft::RaftId;
 use seaworthy::storage::Log;
+use seaworthy::testing::{Latency, Network, Weather};
 use seaworthy::time::Time;
 
 use super::{
@@ -46,10 +47,9 @@ pub(super) struct World {
     pub(super) rng: Pcg64Mcg,
     pub(super) now: Time,
     pub(super) hosts: BTreeMap<RaftId, Host>,
-    /// Parcels on their way: when, order, from, to.
-    network: BTreeMap<(Time, u64), (RaftId, RaftId, Vec<u8>)>,
+    /// Parcels on their way.
+    pub(super) network: Network<RaftId, Vec<u8>>,
     sent: u64,
-    pub(super) loss_percent: u64,
     pub(super) replies: BTreeMap<Token, Reply>,
     next_token: u64,
     options: Options,
@@ -60,6 +60,11 @@ pub(super) struct World {
 }
 
 const DISK: Duration = Duration::from_millis(2);
+const WEATHER: Weather = Weather {
+    latency: Latency::Between(Duration::from_micros(500), Duration::from_micros(5500)),
+    loss_percent: 0,
+    repeat_percent: 2,
+};
 
 pub(super) fn id(n: u64) -> RaftId {
     RaftId(n + 100)
@@ -71,9 +76,8 @@ impl World {
             rng: Pcg64Mcg::seed_from_u64(seed),
             now: Time::from_millis(1),
             hosts: BTreeMap::new(),
-            network: BTreeMap::new(),
+            network: Network::new(WEATHER, seed),
             sent: 0,
-            loss_percent: 0,
             replies: BTreeMap::new(),
             next_token: 0,
             options,
@@ -189,23 +193,16 @@ impl World {
     }
 
     fn send(&mut self, from: RaftId, to: RaftId, bytes: Vec<u8>) {
-        for _ in 0..1 + u64::from(self.rng.next_u64().is_multiple_of(50)) {
-            if self.rng.next_u64() % 100 < self.loss_percent {
-                continue;
-            }
-            let delay = Duration::from_micros(500 + self.rng.next_u64() % 5000);
-            self.sent += 1;
-            self.network.insert((self.now + delay, self.sent), (from, to, bytes.clone()));
-        }
+        self.sent += 1;
+        self.network.send(self.now, from, to, bytes);
     }
 
     /// Lets time pass, a millisecond at a time.
     pub(super) fn run(&mut self, ms: u64) {
         for _ in 0..ms {
             self.now = self.now + Duration::from_millis(1);
-            while let Some(first) = self.network.first_entry().filter(|e| e.key().0 <= self.now) {
-                let (from, to, bytes) = first.remove();
-                self.step(to, Input::Parcel(from, bytes));
+            while let Some(flight) = self.network.arrived(self.now) {
+                self.step(flight.to, Input::Parcel(flight.from, flight.message));
             }
             for id in self.hosts.keys().copied().collect::<Vec<_>>() {
                 self.flush_disk(id);
@@ -318,7 +315,7 @@ fn faults_lose_nothing_that_was_answered_and_repeat_nothing() {
         let options = Options { snapshot_bytes: 2000, ..Options::default() };
         let count = [1, 3, 5][seed as usize % 3];
         let mut world = World::new(seed, count, options);
-        world.loss_percent = seed % 20;
+        world.network.weather.loss_percent = seed % 20;
         let mut asked: BTreeMap<Token, String> = BTreeMap::new();
         for round in 0..150 {
             let any = id(world.rng.next_u64() % count);
@@ -334,7 +331,7 @@ fn faults_lose_nothing_that_was_answered_and_repeat_nothing() {
             let ms = world.rng.next_u64() % 60;
             world.run(ms);
         }
-        world.loss_percent = 0;
+        world.network.weather.loss_percent = 0;
         for n in 0..count {
             if world.hosts[&id(n)].node.is_none() {
                 world.start(id(n));
@@ -413,7 +410,7 @@ fn a_life_that_was_accepted_in_a_snapshot_alone_has_its_session() {
         world.run(1);
     }
     for _ in 0..2000 {
-        world.network.retain(|_, (_, to, _)| *to != follower);
+        world.network.lose(|flight| flight.to == follower);
         world.run(1);
         if world.now.as_millis().is_multiple_of(20) {
             world.put(leader, "key");

@@ -8,8 +8,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::planted;
 use super::range::Keys;
 use super::store::{Place, Revision, Store, Version};
+use crate::planted::guard;
 use crate::proto::mvccpb::event::EventType;
 use crate::proto::mvccpb::{Event, KeyValue};
 
@@ -71,7 +73,7 @@ pub struct TooOld {
 /// A piece ends, with a revision, when its events have this many bytes ...
 const PIECE_BYTES: usize = 64 << 10;
 /// ... or when this many versions have been looked at.
-const PIECE_VERSIONS: usize = 10_000;
+pub const PIECE_VERSIONS: usize = 10_000;
 
 impl Store {
     /// Returns the events of `keys` in the revisions from `from` on: all of them, or as many as
@@ -80,11 +82,26 @@ impl Store {
     /// # Errors
     /// If that is not kept any more.
     pub fn changes(&self, keys: &KeyRange, from: i64, wanted: Wanted) -> Result<Changes, TooOld> {
-        if from < self.compacted {
+        self.changes_in(keys, from, wanted, PIECE_VERSIONS)
+    }
+
+    /// The same, in pieces that end once `most` versions have been looked at.
+    ///
+    /// # Errors
+    /// As [`Store::changes`].
+    pub fn changes_in(
+        &self,
+        keys: &KeyRange,
+        from: i64,
+        wanted: Wanted,
+        most: usize,
+    ) -> Result<Changes, TooOld> {
+        if !guard!(from >= self.compacted, SilentCompaction) {
             return Err(TooOld { compacted: self.compacted });
         }
-        let mut piece = Piece { store: self, wanted, events: Vec::new(), bytes: 0, seen: 0, at: 0 };
-        let first = Revision { main: from, sub: 0 };
+        let events = Vec::new();
+        let mut piece = Piece { store: self, wanted, most, events, bytes: 0, seen: 0, at: 0 };
+        let first = Revision { main: planted::first_told(from, self.compacted), sub: 0 };
         let is_whole = match keys.single() {
             Some(key) => {
                 let low = Place { key: key.into(), at: first };
@@ -127,6 +144,8 @@ impl Store {
 struct Piece<'a> {
     store: &'a Store,
     wanted: Wanted,
+    /// How many versions it is about at most.
+    most: usize,
     events: Vec<Event>,
     bytes: usize,
     seen: usize,
@@ -137,7 +156,7 @@ struct Piece<'a> {
 impl Piece<'_> {
     /// Looks at a version; false if it does not belong to this piece any more.
     fn pass(&mut self, version: &Version) -> bool {
-        let is_full = self.bytes >= PIECE_BYTES || self.seen >= PIECE_VERSIONS;
+        let is_full = self.bytes >= PIECE_BYTES || self.seen >= self.most;
         // Guard: a revision is not parted.
         if is_full && version.at.main > self.at {
             return false;

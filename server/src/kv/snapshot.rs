@@ -20,6 +20,7 @@ use imbl::OrdSet;
 
 use super::auth::Auth;
 use super::lease::Lease;
+use super::planted;
 use super::store::{Body, Revision, Store, Version};
 
 impl Store {
@@ -111,6 +112,7 @@ impl Store {
             store.auth = Arc::new(postcard::from_bytes(bytes_of(input)?).ok()?);
         }
         store.attach_all()?;
+        planted::restored(&mut store);
         Some(store)
     }
 }

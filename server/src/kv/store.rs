@@ -17,6 +17,7 @@ use imbl::{OrdMap, OrdSet};
 use super::auth::Auth;
 use super::key::Key;
 use super::lease::Lease;
+use crate::planted::guard;
 use crate::proto::mvccpb::KeyValue;
 
 /// When a change happened: the revision, and its place among the changes of one
@@ -188,8 +189,9 @@ impl Store {
             let later = (Bound::Excluded(&place), Bound::Unbounded);
             let next = self.history.range::<_, Place>(later).next();
             let replaced = next.is_some_and(|(n, _)| n.key == place.key && n.at <= upto);
-            let is_past = version.at.main < revision;
-            if is_past && (replaced || version.body.is_none()) {
+            let is_deletion = version.body.is_none();
+            let is_past = guard!(version.at.main < revision, CompactDeletion if is_deletion);
+            if is_past && (replaced || is_deletion) {
                 self.history.remove(&place);
                 self.log.remove(&version.at);
                 self.bytes -= version.size_bytes();

@@ -8,6 +8,7 @@
 use std::cmp::Ordering;
 
 use super::error::Error;
+use super::planted;
 use super::range::Keys;
 use super::store::{Store, Version};
 use super::write::{Writer, header};
@@ -68,7 +69,7 @@ impl Store {
             _ => Ok(()),
         })?;
         judged.each(&mut |op| match op {
-            Request::RequestRange(range) => self.check_revision(range),
+            Request::RequestRange(range) => planted::checked(self.check_revision(range)),
             _ => Ok(()),
         })?;
         let undo = judged.may_fail().then(|| self.clone());

@@ -7,6 +7,7 @@ use super::error::Error;
 use super::key::Key;
 use super::range::Keys;
 use super::store::{Body, Revision, Store, Version};
+use crate::planted::guard;
 use crate::proto::etcdserverpb::{
     AuthEnableResponse, CompactionRequest, CompactionResponse, DeleteRangeRequest,
     DeleteRangeResponse, PutRequest, PutResponse, ResponseHeader,
@@ -52,10 +53,12 @@ impl Store {
         change: impl FnOnce(&mut Writer<'_>) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let mut writer = Writer { store: self, changes: 0 };
-        let answer = change(&mut writer)?;
+        let answer = change(&mut writer);
         let now = writer.now();
-        self.revision = now;
-        Ok(answer)
+        if guard!(answer.is_ok(), TxnPartial) {
+            self.revision = now;
+        }
+        answer
     }
 
     fn compaction(&mut self, request: &CompactionRequest) -> Result<CompactionResponse, Error> {

@@ -14,6 +14,7 @@ use seaworthy::time::Time;
 use serde::{Deserialize, Serialize};
 
 use crate::kv::{Lease, Store};
+use crate::planted::guard;
 
 /// A lease whose time is over: its id, and the number of its grant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -68,7 +69,7 @@ impl Deadlines {
     pub fn renew(&mut self, now: Time, id: i64) -> Option<Duration> {
         let held = self.leases.get_mut(&id)?;
         // Guard: a lease that may have ended must not be promised to live.
-        if held.until <= now {
+        if !guard!(held.until > now, RenewEnded) {
             return None;
         }
         self.queue.remove(&(held.until, id));

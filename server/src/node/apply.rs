@@ -86,6 +86,9 @@ impl Node {
                 self.machine.sessions.record(client, number, Answer::of(&outcome));
                 Some(outcome)
             }
+            CommandStatus::Repeated(_) if planted::is(Mutant::ApplyRepeated) => {
+                Some(self.carry_out_write(write))
+            }
             // Guard: whether it was applied before its session ended, no state can tell.
             CommandStatus::Expired => None,
             CommandStatus::Repeated(_) | CommandStatus::Settled | CommandStatus::TooFarAhead => {

@@ -9,7 +9,7 @@ use seaworthy::time::Time;
 use super::envelope::Write;
 use super::machine::SESSION_WINDOW;
 use super::members::Proposal;
-use super::{Effect, Failure, Node, Reply, Request, Token};
+use super::{Effect, Failure, Node, Reply, Request, Token, planted};
 
 /// A write or read that got no answer goes out again after this long, in milliseconds; a
 /// write waits twice as long each time.
@@ -169,7 +169,7 @@ impl Node {
             return self.reply(token, Reply::Failed(Failure::Stopping));
         }
         let client = &mut self.client;
-        match request {
+        match planted::asked(request) {
             Request::Write(_) if client.queued_bytes > MAX_QUEUED_BYTES => {
                 self.reply(token, Reply::Failed(Failure::Overloaded));
             }

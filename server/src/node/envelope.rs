@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::lineage::Lineage;
 use super::machine::Member;
 use crate::lease::Ended;
+use crate::planted::guard;
 
 const WRITE: u8 = 1;
 const OPEN: u8 = 2;
@@ -122,7 +123,7 @@ impl<'a> Envelope<'a> {
     /// Whether another server may ask the leader to append it: the end of a lease is the leader's
     /// own decision.
     pub(super) fn may_be_forwarded(&self) -> bool {
-        !matches!(self, Envelope::Expire(_))
+        guard!(!matches!(self, Envelope::Expire(_)), DeposedEnds)
     }
 
     pub(super) fn key(&self) -> Key {

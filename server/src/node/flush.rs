@@ -79,6 +79,7 @@ impl Node {
         if let Some(persist) = &ready.persist {
             let ticket = self.next_ticket();
             self.tickets.push_back((persist.id, ticket));
+            self.plant_unflushed();
             let effect = match persist.snapshot {
                 // It replaces everything, and `to_restore` holds its other parts.
                 Some(_) => Effect::Checkpoint(ticket, self.checkpoint()),
@@ -155,6 +156,7 @@ impl Node {
     /// Makes the snapshot the beginning of the log, here and on disk.
     pub(super) fn written(&mut self, written: Written) {
         self.freezing = false;
+        let written = self.plant_ahead(written);
         let newest = self.raft.snapshot().map_or(Index::ZERO, |snapshot| snapshot.last.index);
         // One that came from the leader meanwhile may be newer.
         if written.index <= newest {

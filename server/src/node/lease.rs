@@ -20,12 +20,12 @@ use super::envelope::Expire;
 use super::{Failure, Node, Reply, Token};
 use crate::kv::Command;
 use crate::lease::Deadlines;
-use crate::planted::{self, Mutant};
+use crate::planted::{self, Mutant, guard};
 
 /// A question that got no answer goes out again after this long.
 const RETRY: Duration = Duration::from_millis(400);
 /// How many leases end with one entry of the log.
-const ENDS_AT_ONCE: usize = 500;
+pub(super) const ENDS_AT_ONCE: usize = 500;
 
 /// A question to the leader about a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,7 +89,7 @@ pub(super) struct Leases {
     /// The earliest time at which one of them is due.
     check_at: Time,
     /// The term in which this server leads, and when leases end.
-    reign: Option<(Term, Deadlines)>,
+    pub(super) reign: Option<(Term, Deadlines)>,
     /// Questions for this leader that are not looked at yet.
     taken: Vec<Taken>,
     /// Those whose leases were over when they came: their ends are about to be decided.
@@ -199,9 +199,10 @@ impl Node {
     /// terms is applied: before that, not all leases are known.
     pub(super) fn notice_reign(&mut self) {
         let term = self.raft.term();
-        let leads = self.raft.is_leader() && self.applied_term == term;
+        let is_first = guard!(self.applied_term == term, EarlyReign);
+        let leads = self.raft.is_leader() && is_first;
         let known = self.leases.reign.as_ref().map(|(term, _)| *term);
-        if !self.raft.is_leader() {
+        if !self.raft.is_leader() && !self.reigns_on() {
             let leases = &mut self.leases;
             (leases.reign, leases.confirming) = (None, None);
             // Their askers ask the next leader.

@@ -8,11 +8,12 @@ use serde::{Deserialize, Serialize};
 use super::answer::Answer;
 use super::lineage::Life;
 use super::members::Roles;
+use super::planted;
 use super::record::Written;
 use crate::kv::Store;
 
 /// The sessions that are remembered: one for each life of a server, and the oldest ends.
-const MAX_SESSIONS: usize = 1024;
+pub(super) const MAX_SESSIONS: usize = 1024;
 /// How many writes of one server may be under way.
 pub(super) const SESSION_WINDOW: u64 = 1 << 14;
 
@@ -95,6 +96,7 @@ impl Machine {
     /// Appends the whole state: the length of the head, the head, the store.
     fn encode(&self, out: &mut Vec<u8>) {
         let Machine { store: _, cluster, members, roles, sessions } = self.clone();
+        let roles = planted::written(roles);
         let head = Head { cluster, members, roles, sessions };
         let head = postcard::to_allocvec(&head).expect("plain data");
         out.extend_from_slice(&(head.len() as u64).to_le_bytes());

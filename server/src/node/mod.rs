@@ -46,6 +46,7 @@ mod members;
 mod members_tests;
 #[cfg(feature = "serve")]
 pub mod offline;
+mod planted;
 mod record;
 mod space;
 mod start;

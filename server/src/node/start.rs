@@ -12,7 +12,7 @@ use super::lease::Leases;
 use super::lineage::Lineage;
 use super::machine::{Machine, Member};
 use super::record::{self, Standing};
-use super::{Node, Options, Ticket};
+use super::{Node, Options, Ticket, planted};
 
 /// The facts that a node is told when it starts.
 #[derive(Debug)]
@@ -71,6 +71,7 @@ impl Node {
                 .ok_or_else(|| StartError("the snapshot is of another version".to_owned()))?,
             None => Machine::genesis(founders),
         };
+        let machine = planted::restarted(machine, &restored);
         let size = restored.snapshot.as_ref().map_or(0, |s| s.data.as_bytes().len() as u64);
         let raft = Raft::new(id, config, nonce, raft_options(&options, &standing), restored);
         let open = Open { id, member: member.clone(), lineage: standing.lineage.clone(), cluster }

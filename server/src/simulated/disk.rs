@@ -76,6 +76,11 @@ impl Disk {
         }
     }
 
+    /// The last write that is not durable yet.
+    pub(super) fn last_unflushed(&self) -> Option<Written> {
+        self.waiting.back().map(|(written, _)| *written)
+    }
+
     /// Replaces everything by a state of the node.
     pub(super) fn checkpoint(&mut self, cx: &mut Context<'_>, state: Vec<u8>) -> Written {
         (self.state, self.records) = (Some(state), Vec::new());

@@ -45,6 +45,10 @@ const ENCODED: Timer = Timer(1);
 const REMEDY: Timer = Timer(2);
 /// A watch has waited long enough.
 const PROGRESS: Timer = Timer(3);
+/// A server without a leader introduces itself.
+const INTRODUCE: Timer = Timer(4);
+/// How often it does.
+const INTRODUCTION: Duration = Duration::from_millis(500);
 /// How long reading takes, in milliseconds.
 const REMEDY_MS: u64 = 500;
 /// How long encoding a snapshot takes, at most, in milliseconds.
@@ -67,7 +71,10 @@ enum State {
     /// It may not introduce itself before its life is counted on disk.
     Starting(Box<Running>, Written),
     Running(Box<Running>),
-    /// It was refused, and a real process would have ended.
+    /// It was refused or removed, and ends when its last write is durable: before that, messages may
+    /// be on their way that wait for it.
+    Ending(Box<Running>, Written, String),
+    /// A real process would have ended.
     Ended(String),
 }
 
@@ -137,6 +144,7 @@ impl SimulatedServer {
             watches: watch::Watches::default(),
         };
         self.state = State::Starting(Box::new(running), counted);
+        cx.set_timer(INTRODUCE, INTRODUCTION);
     }
 
     fn durable(&mut self, cx: &mut Context<'_>, written: Written) {
@@ -146,18 +154,15 @@ impl SimulatedServer {
         {
             self.state = State::Running(running);
         }
-        let State::Running(running) = &mut self.state else { return };
-        let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
-        running.disk.durable(written, running.node.id(), &mut ledger);
-        while let Some((_, lives)) = running.knows.pop_front_if(|(at, _)| *at <= written) {
-            ledger.knows(running.node.id(), lives);
-        }
-        let mut last = None;
-        while let Some((_, ticket)) = running.tickets.pop_front_if(|(at, _)| *at <= written) {
-            last = Some(ticket);
-        }
-        if let Some(ticket) = last {
-            running.node.step(cx.now(), Input::Durable(ticket));
+        match &mut self.state {
+            State::Running(running) => running.durable(cx, written),
+            State::Ending(running, last, why) => {
+                running.durable(cx, written);
+                if *last <= written {
+                    self.state = State::Ended(std::mem::take(why));
+                }
+            }
+            State::New | State::Starting(..) | State::Ended(_) => {}
         }
     }
 
@@ -174,7 +179,9 @@ impl SimulatedServer {
             }
             (State::Running(running), _) => running.ask(cx, message),
             (_, wire::PARCEL | wire::REFUSED) => {}
-            (State::Ended(why), _) => unavailable(cx, &message.request(), why),
+            (State::Ending(_, _, why) | State::Ended(why), _) => {
+                unavailable(cx, &message.request(), why)
+            }
             _ => unavailable(cx, &message.request(), "it starts"),
         }
     }
@@ -194,16 +201,28 @@ impl SimulatedServer {
         ledger.invitations.server(place(cx)).0
     }
 
-    /// The operator ends a server that has left, where another one is to run on its node.
+    /// The operator ends a server that has left where another one is to run on its node, and starts that
+    /// one at once.
     fn make_room(&mut self, cx: &mut Context<'_>) {
-        let State::Running(running) = &self.state else { return };
-        if self.wanted(cx) != running.node.id() {
-            self.end(cx, "another server is to run here".to_owned());
+        let wanted = self.wanted(cx);
+        match &self.state {
+            State::Running(running) if running.node.id() != wanted => {
+                self.left = Some(running.node.id());
+                self.end(cx, "another server is to run here".to_owned());
+            }
+            State::Ended(_) if self.left.is_some_and(|left| left != wanted) => self.start(cx, None),
+            _ => {}
         }
     }
 
     fn end(&mut self, cx: &mut Context<'_>, why: String) {
-        self.state = State::Ended(why);
+        self.state = match std::mem::replace(&mut self.state, State::New) {
+            State::Running(running) => match running.disk.last_unflushed() {
+                Some(last) => State::Ending(running, last, why),
+                None => State::Ended(why),
+            },
+            _ => State::Ended(why),
+        };
         cx.set_timer(REMEDY, Duration::from_millis(REMEDY_MS));
     }
 }
@@ -223,6 +242,15 @@ impl Workload for SimulatedServer {
         match event {
             Event::Start(recovered) => self.start(cx, Some(recovered)),
             Event::Timer(REMEDY) if matches!(self.state, State::Ended(_)) => self.remedy(cx),
+            Event::Timer(REMEDY) if matches!(self.state, State::Ending(..)) => {
+                cx.set_timer(REMEDY, Duration::from_millis(REMEDY_MS));
+            }
+            Event::Timer(INTRODUCE) => {
+                cx.set_timer(INTRODUCE, INTRODUCTION);
+                if let State::Running(running) = &self.state {
+                    running.introduce(cx);
+                }
+            }
             Event::Message(message) => self.take(cx, &message),
             Event::Durable(written) => self.durable(cx, written),
             Event::Timer(ENCODED) => {
@@ -245,12 +273,45 @@ impl Workload for SimulatedServer {
     /// The core; that of a server with an emptied directory or an older copy only once it was
     /// accepted, for until then nothing can be demanded of it.
     fn engine(&self) -> Option<&dyn Any> {
-        let State::Running(running) = &self.state else { return None };
+        let (State::Running(running) | State::Ending(running, ..)) = &self.state else {
+            return None;
+        };
         running.is_counted().then(|| running.node.raft() as &dyn Any)
     }
 }
 
 impl Running {
+    fn durable(&mut self, cx: &mut Context<'_>, written: Written) {
+        let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        self.disk.durable(written, self.node.id(), &mut ledger);
+        while let Some((_, lives)) = self.knows.pop_front_if(|(at, _)| *at <= written) {
+            ledger.knows(self.node.id(), lives);
+        }
+        let mut last = None;
+        while let Some((_, ticket)) = self.tickets.pop_front_if(|(at, _)| *at <= written) {
+            last = Some(ticket);
+        }
+        if let Some(ticket) = last {
+            self.node.step(cx.now(), Input::Durable(ticket));
+        }
+    }
+
+    /// Tells all others who it is, as a real server does when it dials them, if it has no leader and no
+    /// vote to ask for one: it may have been removed, and none of them has a reason to tell it.
+    fn introduce(&self, cx: &mut Context<'_>) {
+        let (raft, me) = (self.node.raft(), self.node.id());
+        if raft.leader().is_some() || raft.configuration().1.is_voter(me) {
+            return;
+        }
+        let ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        for (place, name) in self.nodes.iter().enumerate() {
+            let (id, _) = ledger.invitations.server(place);
+            if id != me {
+                cx.send(name, &Parcel::packed(&self.node, FOUNDING, id, Vec::new()));
+            }
+        }
+    }
+
     /// Whether the bench may hold this server to its promises.
     fn is_counted(&self) -> bool {
         !self.disk.is_doubtful || self.has_joined()
@@ -325,6 +386,7 @@ impl Running {
             Asked::Members(changing) => {
                 changing.proceed(&reply, &self.node, &self.ledger, &self.nodes)
             }
+            Asked::Hash if matches!(reply, Reply::State(..)) => request::hash(&self.node),
             asked => asked.proceed(reply),
         };
         match next {

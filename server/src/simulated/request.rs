@@ -5,9 +5,9 @@
 //! | `read` of a key | Range |
 //! | `write` to a key, of null too | Put, DeleteRange |
 //! | `cas` of a key | Txn: if the value is the one given, Put; else Range |
-//! | `txn` of reads and appends | as clients of etcd do it: Ranges of one state; if anything is appended, a Txn that Puts if no key it read was modified since, and else reads them all again |
-//! | `hash` | a digest of all that this server holds, behind what it depends on: the revision, that of the last compaction, and how many leases were granted and have ended |
-//! | `compact` | Compact of all but the last few revisions |
+//! | `txn` of reads and appends | as clients of etcd do it: Ranges of one state; if anything is appended, a Txn that Puts if no key it read was modified since, and else reads them all again; some Puts are followed by a Range of the past, which may be compacted |
+//! | `hash` | a digest of all keys and leases that this server holds, behind what it depends on: the revision, that of the last compaction, and how many leases were granted and have ended; and a digest of the members behind the last applied entry |
+//! | `compact` | Compact of all but the last revisions, as many as it says |
 //!
 //! `lease` has the requests about leases, `watch` those of watches. Answers hold the revision at which they are true.
 
@@ -19,8 +19,8 @@ use serde_json::{Value, json};
 
 use super::lease::Held;
 use super::members::Changing;
-use crate::kv::{Command, Response, Store};
-use crate::node::{Failure, Reply, Request};
+use crate::kv::{Command, Error, Response, Store};
+use crate::node::{Failure, Node, Reply, Request};
 use crate::proto::etcdserverpb as pb;
 use crate::proto::etcdserverpb::compare::{CompareResult, CompareTarget, TargetUnion};
 use crate::proto::etcdserverpb::request_op::Request as Op;
@@ -28,8 +28,8 @@ use crate::proto::etcdserverpb::response_op::Response as Answered;
 
 /// How often a transaction is tried whose keys others keep changing.
 const TRIES: usize = 4;
-/// How many revisions a compaction leaves.
-const KEPT: i64 = 20;
+/// One of this many transactions reads the past.
+const READ_PAST: i64 = 3;
 
 /// A client's request, as far as it has come.
 #[derive(Debug)]
@@ -39,7 +39,8 @@ pub(super) enum Asked {
     Swap,
     Txn(Txn),
     Hash,
-    Compact,
+    /// How many revisions are to be left.
+    Compact(i64),
     Held(Held),
     Members(Changing),
 }
@@ -51,6 +52,8 @@ pub(super) struct Txn {
     ops: Vec<(Value, Option<Value>)>,
     /// The lists and the revision that last changed them, as they were read.
     seen: BTreeMap<Bytes, (Vec<Value>, i64)>,
+    /// A revision that is to be read after the writes, if any.
+    past: Option<i64>,
     tries: usize,
 }
 
@@ -136,7 +139,11 @@ impl Asked {
             }
             "txn" => (Asked::Txn(Txn::begin(&field(body, "txn")?)?), Request::Read),
             "hash" => (Asked::Hash, Request::ReadLocal),
-            "compact" => (Asked::Compact, Request::ReadLocal),
+            "compact" => {
+                let malformed = || refuse(ErrorCode::MALFORMED_REQUEST, "keep is a number");
+                let keep = field(body, "keep")?.as_i64().ok_or_else(malformed)?;
+                (Asked::Compact(keep), Request::ReadLocal)
+            }
             _ => return Err(refuse(ErrorCode::NOT_SUPPORTED, "no such request")),
         })
     }
@@ -150,20 +157,20 @@ impl Asked {
         match (self, reply) {
             (Asked::Held(held), reply) => held.proceed(reply),
             (Asked::Read(key), Reply::State(_, store)) => read(&store, key),
-            (Asked::Hash, Reply::State(_, store)) => hash(&store),
-            (Asked::Compact, Reply::State(_, store)) => {
-                let revision = (store.revision() - KEPT).max(1);
+            (Asked::Compact(keep), Reply::State(_, store)) => {
+                let revision = (store.revision() - *keep).max(1);
                 let request = pb::CompactionRequest { revision, physical: false };
                 Next::Ask(command(&Command::Compact(request)))
             }
             // That another client was faster is not a failure.
-            (Asked::Compact, Reply::Done(..)) => Next::Answer(json!({"type": "compact_ok"})),
+            (Asked::Compact(_), Reply::Done(..)) => Next::Answer(json!({"type": "compact_ok"})),
             (Asked::Write, Reply::Done(_, Ok(answer))) => {
                 Next::Answer(json!({"type": "write_ok", "revision": revision(&answer)}))
             }
             (Asked::Swap, Reply::Done(_, Ok(Response::Txn(answer)))) => swapped(&answer),
             (Asked::Txn(txn), Reply::State(_, store)) => txn.read(&store),
             (Asked::Txn(txn), Reply::Done(_, Ok(Response::Txn(answer)))) => txn.written(&answer),
+            (Asked::Txn(txn), Reply::Done(_, Err(Error::Compacted))) => txn.refused(),
             (_, reply) => Next::Refuse(refuse(ErrorCode::ABORT, &format!("answered {reply:?}"))),
         }
     }
@@ -193,15 +200,21 @@ fn read(store: &Store, key: &Bytes) -> Next {
     Next::Answer(json!({"type": "read_ok", "value": value, "revision": store.revision()}))
 }
 
-/// A digest of everything, with the revisions that it depends on.
-fn hash(store: &Store) -> Next {
+/// Digests of everything: of the store with the revisions that it depends on, and of the members with
+/// the last entry that is applied.
+pub(super) fn hash(node: &Node) -> Next {
+    let (machine, applied) = (node.machine(), node.raft().status().applied.0);
+    let store = &machine.store;
+    let members = (&machine.cluster, &machine.members, &machine.roles);
+    let members = crc32fast::hash(&postcard::to_allocvec(&members).expect("plain data"));
     let mut bytes = Vec::new();
     store.encode(&mut bytes);
     let (revision, compacted) = (store.revision(), store.compacted());
     let digest = crc32fast::hash(&bytes);
     let (granted, ended) = store.lease_changes();
     let state = json!([revision, compacted, granted, ended, digest]);
-    Next::Answer(json!({"type": "hash_ok", "state": state}))
+    let members = json!([applied, members]);
+    Next::Answer(json!({"type": "hash_ok", "state": state, "members": members}))
 }
 
 fn swapped(answer: &pb::TxnResponse) -> Next {
@@ -231,7 +244,8 @@ impl Txn {
                 _ => Err(malformed()),
             }
         });
-        Ok(Txn { ops: ops.collect::<Result<_, _>>()?, seen: BTreeMap::new(), tries: 0 })
+        let ops = ops.collect::<Result<_, _>>()?;
+        Ok(Txn { ops, seen: BTreeMap::new(), past: None, tries: 0 })
     }
 
     fn keys(&self) -> BTreeSet<Bytes> {
@@ -253,8 +267,22 @@ impl Txn {
             self.see(key, &answer);
         }
         match self.ops.iter().any(|(_, appended)| appended.is_some()) {
-            true => self.write(),
+            true => {
+                let reads_past = self.tries == 0 && store.revision() % READ_PAST == 0;
+                // The oldest revision that can be read, or one that is gone already.
+                let past = (store.compacted() - store.revision() % 2).max(1);
+                self.past = reads_past.then_some(past);
+                self.write()
+            }
             false => self.answer(store.revision()),
+        }
+    }
+
+    /// The past that it was to read is compacted, so nothing of it has happened.
+    fn refused(&mut self) -> Next {
+        match self.past.take() {
+            Some(_) => Next::Ask(Request::Read),
+            None => Next::Refuse(refuse(ErrorCode::ABORT, "it reads no past")),
         }
     }
 
@@ -285,9 +313,13 @@ impl Txn {
         let unchanged = self.seen.iter().map(|(key, (_, modified))| {
             compare(key.clone(), CompareTarget::Mod, TargetUnion::ModRevision(*modified))
         });
+        let past = self.past.map(|revision| {
+            let key = self.keys().into_iter().next().unwrap_or_default();
+            op(Op::RequestRange(pb::RangeRequest { revision, ..range(&key) }))
+        });
         let txn = pb::TxnRequest {
             compare: unchanged.collect(),
-            success: puts.collect(),
+            success: puts.chain(past).collect(),
             failure: self.keys().iter().map(|key| op(Op::RequestRange(range(key)))).collect(),
         };
         Next::Ask(command(&Command::Txn(txn)))

@@ -27,6 +27,8 @@ pub(super) const WATCH: &str = "watch";
 pub(super) const PATIENCE: Duration = Duration::from_millis(800);
 /// The id of a stream's one watch.
 const ID: i64 = 1;
+/// A piece of the history is this many versions: few, so that a watch is read in pieces at all.
+const PIECE_VERSIONS: usize = 3;
 
 /// The watches of a server.
 #[derive(Default)]
@@ -93,7 +95,7 @@ impl Watches {
             watch_id: ID,
             ..Default::default()
         };
-        let mut stream = Stream::default();
+        let mut stream = Stream::in_pieces_of(PIECE_VERSIONS);
         let (id, range) = stream.admit(&request).expect("the first watch of its stream");
         self.hub.add(WatcherId { stream: number, watch: id }, range.clone());
         let created = stream.begin((id, range), &request, store);
@@ -136,6 +138,9 @@ impl Watching {
     /// The answer, if there is one: events; that they are compacted; or progress, up to a
     /// revision that the hub has looked at.
     fn answer(&mut self, store: &Store, progress: Option<i64>) -> Option<Value> {
+        if let Some(answer) = self.progress(progress) {
+            return Some(answer);
+        }
         let from = self.next;
         while self.stream.is_behind() {
             let Some(outgoing) = self.stream.step(store) else { continue };
@@ -148,7 +153,13 @@ impl Watching {
             let events: Vec<Value> = response.events.iter().map(event).collect();
             return Some(json!(["told", self.keys, from, upto, events]));
         }
-        let response = self.stream.progress(progress?)?;
+        self.progress(progress)
+    }
+
+    /// The answer without events, if it is time for one and the stream lets it be told.
+    fn progress(&mut self, examined: Option<i64>) -> Option<Value> {
+        let response = self.stream.progress(examined?)?;
+        let from = self.next;
         let upto = response.header.map_or(0, |header| header.revision);
         // A watch that begins later says nothing about before.
         self.next = from.max(upto + 1);

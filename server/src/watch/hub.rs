@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::kv::{KeyRange, Store};
+use crate::planted::guard;
 
 /// A watch among all of a server: its stream, and its id there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -81,7 +82,7 @@ impl Hub {
             return concerned;
         }
         // Guard: any event that was compacted unseen may concern any watch.
-        if after < store.compacted() {
+        if !guard!(after >= store.compacted(), HubPassesCompacted) {
             concerned.extend(self.by_watcher.keys().map(|watcher| (*watcher, after + 1)));
             return concerned;
         }

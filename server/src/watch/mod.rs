@@ -22,6 +22,7 @@
 mod hub;
 #[cfg(feature = "serve")]
 mod live;
+mod planted;
 mod stream;
 #[cfg(test)]
 mod tests;

@@ -2,14 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use crate::kv::{KeyRange, Store, TooOld, Wanted};
+use super::planted;
+use crate::kv::{KeyRange, PIECE_VERSIONS, Store, TooOld, Wanted};
+use crate::planted::guard;
 use crate::proto::etcdserverpb as pb;
 use crate::proto::etcdserverpb::watch_create_request::FilterType;
 
 /// The watches that a client has on one stream. Responses hold a revision in their headers; the
 /// server that sends them adds the rest.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Stream {
+    /// How many versions of the history are looked at in one step.
+    piece_versions: usize,
     watchers: BTreeMap<i64, Watcher>,
     next_id: i64,
     /// Whose turn it is among those that are behind.
@@ -45,7 +49,19 @@ const EMPTY_RANGE: &str = "mvcc: watcher range is empty";
 const DUPLICATE: &str = "mvcc: duplicate watch ID provided on the WatchStream";
 const NO_WATCH: i64 = -1;
 
+impl Default for Stream {
+    fn default() -> Stream {
+        Stream::in_pieces_of(PIECE_VERSIONS)
+    }
+}
+
 impl Stream {
+    /// A stream whose watches look at this many versions of the history in one step, or a whole
+    /// revision, if that has more.
+    pub fn in_pieces_of(piece_versions: usize) -> Stream {
+        Stream { piece_versions, watchers: BTreeMap::new(), next_id: 0, turn: 0 }
+    }
+
     /// Checks a request for a new watch, and gives it its id.
     ///
     /// # Errors
@@ -87,6 +103,7 @@ impl Stream {
     ) -> pb::WatchResponse {
         let now = store.revision();
         let next = if request.start_revision == 0 { now + 1 } else { request.start_revision };
+        let next = planted::begins_at(next, now);
         let filters = |kind: FilterType| request.filters.contains(&(kind as i32));
         let wanted = Wanted {
             no_puts: filters(FilterType::Noput),
@@ -119,10 +136,10 @@ impl Stream {
     /// behind before.
     pub fn mark(&mut self, id: i64, since: i64) {
         if let Some(watcher) = self.watchers.get_mut(&id)
-            && !watcher.is_behind
+            && guard!(!watcher.is_behind, MarkJumps)
         {
             watcher.is_behind = true;
-            watcher.next = watcher.next.max(since);
+            watcher.next = planted::marked(watcher.next, since);
         }
     }
 
@@ -145,14 +162,15 @@ impl Stream {
         let id = later.or_else(|| self.watchers.iter_mut().find(is_behind).map(|(id, _)| *id))?;
         self.turn = id.saturating_add(1);
         let watcher = self.watchers.get_mut(&id)?;
-        let changes = match store.changes(&watcher.keys, watcher.next, watcher.wanted) {
+        let Watcher { keys, next, wanted, .. } = &*watcher;
+        let changes = match store.changes_in(keys, *next, *wanted, self.piece_versions) {
             Ok(changes) => changes,
             Err(TooOld { compacted }) => {
                 self.watchers.remove(&id);
                 return Some(too_old(id, compacted, store));
             }
         };
-        watcher.next = watcher.next.max(changes.upto + 1);
+        watcher.next = watcher.next.max(planted::told_upto(changes.upto, changes.events.len()) + 1);
         watcher.is_behind = changes.upto < store.revision();
         if changes.events.is_empty() {
             return None;
@@ -166,7 +184,7 @@ impl Stream {
     /// The answer to a request for progress, if no watch is behind `revision`: no event up to it
     /// will follow. The hub must have looked at that much, and every mark been made.
     pub fn progress(&self, revision: i64) -> Option<pb::WatchResponse> {
-        if self.is_behind() {
+        if !guard!(!self.is_behind(), ProgressUnsynced) {
             return None;
         }
         let header = header(revision);

@@ -5,10 +5,12 @@
 //! * `revisions`: they never run backwards, from the end of one operation to the beginning of
 //!   another, and no two changes have the same.
 //! * `states`: servers after the same changes hold the same, the past included.
+//! * `members`: servers after the same entry know the same members, those that have left included.
 //! * `watches` and `leases`: see the modules of these names.
 
 use std::collections::BTreeMap;
 
+use super::load::MEMBERS;
 use super::watch::REVISION;
 use super::{lease, watch};
 use crate::check::linear::check_lin_kv;
@@ -36,14 +38,19 @@ pub(super) fn check(history: &[Op], options: &CheckOptions) -> Outcome {
     outcome.add("registers", registers);
     outcome.add("lists", lists);
     outcome.add("revisions", revisions(history));
-    outcome.add("states", states(history));
+    outcome.add("states", agreement(history, |op| Some(op.value.clone())));
+    outcome.add("members", agreement(history, |op| extra(op, MEMBERS).cloned()));
     outcome.add("watches", watch::check(history));
     outcome.add("leases", lease::check(history));
     outcome
 }
 
+fn extra<'a>(op: &'a Op, key: &str) -> Option<&'a Edn> {
+    op.extra.iter().find(|(name, _)| name == key).map(|(_, value)| value)
+}
+
 fn revision(op: &Op) -> Option<i64> {
-    op.extra.iter().find(|(name, _)| name == REVISION).and_then(|(_, value)| value.as_int())
+    extra(op, REVISION).and_then(Edn::as_int)
 }
 
 /// Whether an operation that succeeded changed something.
@@ -98,12 +105,14 @@ fn revisions(history: &[Op]) -> Outcome {
     Outcome::new(Verdict::Valid, [("changes", Edn::Int(count)), ("highest", Edn::Int(highest))])
 }
 
-fn states(history: &[Op]) -> Outcome {
+/// Digests of different servers agree where the counts before them do.
+fn agreement(history: &[Op], part: impl Fn(&Op) -> Option<Edn>) -> Outcome {
     let digests = history.iter().filter(|op| op.f == "hash" && op.kind == OpType::Ok);
     let mut seen: BTreeMap<Vec<i64>, (i64, usize)> = BTreeMap::new();
     let mut compared = 0;
     for op in digests {
-        let parts = op.value.as_seq().unwrap_or_default().iter().map(Edn::as_int);
+        let Some(told) = part(op) else { continue };
+        let parts = told.as_seq().unwrap_or_default().iter().map(Edn::as_int);
         let parts: Option<Vec<i64>> = parts.collect();
         // All changes that are counted, and the digest.
         let Some((&digest, counts)) = parts.as_ref().and_then(|parts| parts.split_last()) else {
@@ -181,6 +190,21 @@ mod tests {
         };
         assert!(two("[5 1 99]", "[5 1 99]") && two("[5 1 99]", "[6 1 98]"));
         assert!(two("[5 1 99]", "[5 3 98]") && !two("[5 1 99]", "[5 1 98]"));
+    }
+
+    #[test]
+    fn servers_after_one_entry_know_the_same_members() {
+        let two = |first: &str, second: &str| {
+            let digest = |process: u64, members: &str| {
+                format!(
+                    "{{:type :invoke :process {process} :f :hash :value nil}}
+                     {{:type :ok :process {process} :f :hash :value [{process}5 1 9]
+                       :members {members}}}"
+                )
+            };
+            part(&judged(&format!("{}\n{}", digest(1, first), digest(2, second))), "members")
+        };
+        assert!(two("[7 4]", "[7 4]") && two("[7 4]", "[8 5]") && !two("[7 4]", "[7 5]"));
     }
 
     #[test]

@@ -5,6 +5,8 @@
 //! * *With its key*: the key that is attached to it is there as long as the lease, and no longer.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use serde_json::json;
 
@@ -19,28 +21,35 @@ pub(super) const LEASE: &str = "lease";
 /// How long a lease lives, in seconds.
 const SECONDS: i64 = 3;
 
-/// Holds a lease until it is seen to be gone.
+/// Holds a lease until it is seen to be gone, and looks at those of other clients.
 pub(super) struct LeaseClient {
     /// The lease that it was told it has. One that may have been granted is not counted.
     held: Option<i64>,
     /// The lease that the operation under way is about.
     lease: i64,
+    /// The lease that any client was promised last.
+    latest: Arc<AtomicI64>,
     /// How much faster than time a server's clock may run.
     skew: f64,
     asked: &'static str,
 }
 
 impl LeaseClient {
-    pub(super) fn new(skew: f64) -> LeaseClient {
-        LeaseClient { held: None, lease: 0, skew, asked: "" }
+    pub(super) fn new(skew: f64, latest: Arc<AtomicI64>) -> LeaseClient {
+        LeaseClient { held: None, lease: 0, latest, skew, asked: "" }
     }
 }
 
 impl Client for LeaseClient {
     /// Asks for a lease, looks at the one that it has, or keeps it alive: then it is kept by two
-    /// of three operations.
+    /// of three operations. Or it looks at the one that another client has.
     fn invoke(&mut self, op: &Invocation) -> Step {
         let new = op.value.as_int().unwrap_or(0);
+        let latest = self.latest.load(Ordering::Relaxed);
+        if new % 4 == 1 && latest != 0 {
+            (self.asked, self.lease) = ("look", latest);
+            return Step::request(&json!({"type": "look", LEASE: latest}));
+        }
         self.asked = match self.held {
             None => "hold",
             Some(_) if new % 3 == 0 => "look",
@@ -78,7 +87,12 @@ impl Client for LeaseClient {
                 is_there.as_bool() == Some(false)
             }
         };
-        self.held = (!is_gone).then_some(lease);
+        if self.asked != "look" || self.held == Some(lease) {
+            self.held = (!is_gone).then_some(lease);
+        }
+        if self.asked != "look" && !is_gone {
+            self.latest.store(lease, Ordering::Relaxed);
+        }
         Ok(Step::Complete(Completion::ok(Edn::Vector(value))))
     }
 

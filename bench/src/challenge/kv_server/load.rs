@@ -1,6 +1,8 @@
 //! The operations of clients of a served cluster: registers, transactions over lists, watches,
 //! leases, digests of whole servers, compactions.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
 use serde_json::json;
@@ -14,6 +16,11 @@ use crate::load::lin_kv::{self, LinKv};
 use crate::load::txn::{Holds, Txn};
 use crate::load::{Ask, Invocation, Load, Next, PATIENCE};
 
+/// The name of compactions; their value is how many revisions are to be left.
+const COMPACT: &str = "compact";
+/// The key of a digest that holds the members'.
+pub(super) const MEMBERS: &str = "members";
+
 /// The load; see the module.
 pub(super) struct KvLoad {
     registers: LinKv,
@@ -23,6 +30,12 @@ pub(super) struct KvLoad {
     skew: f64,
     /// The id of the last lease.
     last_lease: i64,
+    /// How many compactions there were.
+    compactions: usize,
+    /// The lease that any client was promised last.
+    latest_lease: Arc<AtomicI64>,
+    /// How far any watch is.
+    furthest: Arc<AtomicI64>,
     /// Digests that are still to be asked for at the end, for each worker.
     last: Vec<usize>,
 }
@@ -30,6 +43,9 @@ pub(super) struct KvLoad {
 /// A transaction that others overtake again and again takes this many times the latency of the
 /// longest link.
 const PATIENCE_LATENCIES: f64 = 40.0;
+
+/// How many revisions a compaction leaves: mostly none, so that watches and transactions meet its edge.
+const KEPT: [i64; 4] = [20, 0, 5, 1];
 
 /// How many digests each worker asks for in the last phase: some are of the same revision.
 const LAST: usize = 3;
@@ -41,7 +57,17 @@ impl KvLoad {
         let patience = PATIENCE.max(Duration::from_secs_f64(ms / 1000.0));
         let skew = config.args.chaos.clock_skew;
         let last = vec![LAST; config.concurrency];
-        Ok(KvLoad { registers, lists, patience, skew, last_lease: 0, last })
+        Ok(KvLoad {
+            registers,
+            lists,
+            patience,
+            skew,
+            last_lease: 0,
+            compactions: 0,
+            latest_lease: Arc::default(),
+            furthest: Arc::default(),
+            last,
+        })
     }
 }
 
@@ -49,7 +75,11 @@ impl Load for KvLoad {
     fn next(&mut self, ask: &mut Ask<'_>) -> Next {
         match ask.draw.below(26) {
             0 => Next::Invoke(ask.any(), Invocation::new("hash", Edn::Nil)),
-            1 => Next::Invoke(ask.any(), Invocation::new("compact", Edn::Nil)),
+            1 => {
+                let keep = KEPT[self.compactions % KEPT.len()];
+                self.compactions += 1;
+                Next::Invoke(ask.any(), Invocation::new(COMPACT, Edn::Int(keep)))
+            }
             20..=22 => {
                 let op = watch::invocation(ask.draw.below(8), ask.draw.below(30));
                 Next::Invoke(ask.any(), op)
@@ -92,8 +122,8 @@ impl Load for KvLoad {
         Box::new(KvClient {
             registers: self.registers.client(),
             lists: self.lists.client(),
-            watch: WatchClient::default(),
-            lease: LeaseClient::new(self.skew),
+            watch: WatchClient::new(Arc::clone(&self.furthest)),
+            lease: LeaseClient::new(self.skew, Arc::clone(&self.latest_lease)),
         })
     }
 }
@@ -103,7 +133,7 @@ pub(super) fn is_well_formed(op: &Invocation) -> bool {
     match op.f.as_str() {
         "read" | "write" | "cas" => lin_kv::pair(op).is_some(),
         "txn" => op.value.as_seq().is_some(),
-        WATCH | LEASE => op.value.as_int().is_some(),
+        WATCH | LEASE | COMPACT => op.value.as_int().is_some(),
         _ => true,
     }
 }
@@ -142,6 +172,10 @@ impl Client for KvClient {
             "txn" => self.lists.invoke(op),
             WATCH => self.watch.invoke(op),
             LEASE => self.lease.invoke(op),
+            COMPACT => {
+                let keep = op.value.as_int().unwrap_or(0);
+                Step::request(&json!({"type": COMPACT, "keep": keep}))
+            }
             f => Step::request(&json!({ "type": f })),
         }
     }
@@ -153,10 +187,10 @@ impl Client for KvClient {
             "read" => Self::read(op, body)?,
             "txn" => self.txn(op, body)?,
             "hash" => {
-                body.expect("hash_ok", &["state"])?;
+                body.expect("hash_ok", &["state", MEMBERS])?;
                 body.edn("state")
             }
-            "compact" => {
+            COMPACT => {
                 body.expect("compact_ok", &[])?;
                 op.value.clone()
             }
@@ -166,8 +200,8 @@ impl Client for KvClient {
             }
         };
         let mut completion = Completion::ok(value);
-        if body.field(REVISION).is_some() {
-            completion.extra.push((REVISION.into(), body.edn(REVISION)));
+        for name in [REVISION, MEMBERS].into_iter().filter(|name| body.field(name).is_some()) {
+            completion.extra.push((name.into(), body.edn(name)));
         }
         Ok(Step::Complete(completion))
     }

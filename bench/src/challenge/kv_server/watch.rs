@@ -7,6 +7,8 @@
 //! so events are *reliable*, and those of one transaction come together (*atomic*).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use serde_json::json;
 
@@ -20,23 +22,35 @@ use crate::load::{Client, Invocation};
 pub(super) const REVISION: &str = "revision";
 /// The name of the operations.
 pub(super) const WATCH: &str = "watch";
+/// The value of an operation that resumes the furthest watch of all.
+const RESUME: i64 = -1;
 /// The keys that are watched: all, or one kind of them.
 const KEYS: [&str; 4] = ["", "register/", "list/", "held/"];
 const KINDS: [&str; 3] = ["register/", "list/", "held/"];
 
 /// Watches, from where the last answer ended.
-#[derive(Default)]
 pub(super) struct WatchClient {
     keys: usize,
     next: i64,
+    /// How far any client is: a watch that was served elsewhere is resumed here.
+    furthest: Arc<AtomicI64>,
+}
+
+impl WatchClient {
+    /// A client that shares its knowledge of the furthest revision.
+    pub(super) fn new(furthest: Arc<AtomicI64>) -> WatchClient {
+        WatchClient { keys: 0, next: 0, furthest }
+    }
 }
 
 impl Client for WatchClient {
-    /// Goes on; or begins anew, in the past or now, if the operation's value says so.
+    /// Goes on; or begins anew, in the past, now, or where the furthest watch of another client
+    /// is, if the operation's value says so.
     fn invoke(&mut self, op: &Invocation) -> Step {
         match op.value.as_int().unwrap_or(0) {
             0 => {}
             1 => (self.keys, self.next) = ((self.keys + 1) % KEYS.len(), 0),
+            RESUME => self.next = self.furthest.load(Ordering::Relaxed),
             back => self.next = (self.next - back).max(0),
         }
         let keys = KEYS[self.keys];
@@ -50,10 +64,11 @@ impl Client for WatchClient {
         let revision = parts.get(3).and_then(Edn::as_int).ok_or("no revision")?;
         self.next = match parts[0].as_text() {
             Some("told") => revision + 1,
-            // From now on: of compacted revisions nothing can be told.
-            Some("compacted") => 0,
+            // The oldest revision that can be told of.
+            Some("compacted") => revision,
             _ => return Err("neither events nor a compaction".to_owned()),
         };
+        self.furthest.fetch_max(self.next, Ordering::Relaxed);
         Ok(Step::Complete(Completion::ok(answer)))
     }
 
@@ -210,11 +225,12 @@ fn ends_with(told: &Edn, values: &[Edn], kind: usize) -> bool {
     }
 }
 
-/// The requests to a watch: to go on, to begin anew, or to go back.
+/// The requests to a watch: to go on, to begin anew, to go back, or to resume another client's.
 pub(super) fn invocation(draw: usize, back: usize) -> Invocation {
     let value = match draw {
         0 => 1,
         1 => 2 + back as i64,
+        2 => RESUME,
         _ => 0,
     };
     Invocation::new(WATCH, Edn::Int(value))

@@ -9,16 +9,8 @@ use super::machine::{MAX_SESSIONS, Machine, SESSION_WINDOW};
 use super::members::Roles;
 use super::record::Written;
 use super::wire::Parcel;
-use super::{Effect, Node, Request};
+use super::{Effect, Node};
 use crate::planted::{Mutant, is};
-
-/// Answers a linearizable read from here.
-pub(super) fn asked(request: Request) -> Request {
-    match request {
-        Request::Read if is(Mutant::ReadLocal) => Request::ReadLocal,
-        request => request,
-    }
-}
 
 /// Forgets which writes were carried out, if there was a snapshot.
 pub(super) fn restarted(mut machine: Machine, restored: &Restored) -> Machine {

@@ -201,6 +201,8 @@ fn etcdctl_works(authority: &Authority, cluster: &Cluster) {
     assert_eq!(run(&["put", "a", "1"]), (true, "OK\n".to_owned()));
     assert_eq!(run(&["get", "a"]), (true, "a\n1\n".to_owned()));
     assert!(run(&["endpoint", "health"]).0);
+    // The URL stands in the place of host and port here.
+    assert!(run(&["endpoint", "status"]).0);
 }
 
 #[test]

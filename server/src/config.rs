@@ -1,11 +1,12 @@
 //! Flags, in etcd's words; each has a variable `SEAWORTHY_...`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
 
 use crate::compactor::Retention;
 use crate::quota::Quota;
@@ -14,6 +15,9 @@ use crate::{data_dir, store, tls};
 
 /// The quota if none is given: etcd's.
 const DEFAULT_QUOTA_BYTES: u64 = 2 << 30;
+/// The longest times that flags may ask for: sums of times must not overflow.
+const HOUR_MS: u64 = 3_600_000;
+const YEAR_SECONDS: u64 = 366 * 86_400;
 
 /// How to run a server. Without any flag: one server on loopback, which keeps its data in
 /// the working directory.
@@ -24,6 +28,7 @@ pub struct Config {
     pub config: Option<PathBuf>,
     /// The name of this server, unique in its cluster
     #[arg(long, env = "SEAWORTHY_NAME", default_value = "default")]
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
     pub name: String,
     /// Where the data is kept [default: NAME.seaworthy]
     #[arg(long, env = "SEAWORTHY_DATA_DIR")]
@@ -56,21 +61,30 @@ pub struct Config {
     /// has caught up
     #[arg(long, env = "SEAWORTHY_JOIN", value_name = "URL", conflicts_with = "initial_cluster")]
     pub join: Option<String>,
+    /// With --join, the user that may add members, NAME:PASSWORD, if the cluster has users. Other people
+    /// of this machine can read the command line, and not the variable
+    #[arg(long, env = "SEAWORTHY_JOIN_USER", value_name = "NAME:PASSWORD", hide_env_values = true)]
+    #[arg(requires = "join")]
+    pub join_user: Option<String>,
     /// Tells clusters apart that begin with the same servers
     #[arg(long, env = "SEAWORTHY_INITIAL_CLUSTER_TOKEN", default_value = "seaworthy-cluster")]
     pub initial_cluster_token: String,
     /// A leader that has nothing to send sends a heartbeat, in milliseconds
     #[arg(long, env = "SEAWORTHY_HEARTBEAT_INTERVAL", default_value_t = 100)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=HOUR_MS))]
     pub heartbeat_interval: u64,
     /// A follower that hears nothing for this long, or up to twice as long, stands for
     /// election, in milliseconds
     #[arg(long, env = "SEAWORTHY_ELECTION_TIMEOUT", default_value_t = 1000)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=HOUR_MS))]
     pub election_timeout: u64,
     /// The most bytes of a request
     #[arg(long, env = "SEAWORTHY_MAX_REQUEST_BYTES", default_value_t = 3 << 19)]
+    #[arg(value_parser = number::<1, { 1 << 30 }>)]
     pub max_request_bytes: usize,
     /// The most operations of a transaction
     #[arg(long, env = "SEAWORTHY_MAX_TXN_OPS", default_value_t = 128)]
+    #[arg(value_parser = number::<1, { 1 << 20 }>)]
     pub max_txn_ops: usize,
     /// A snapshot replaces the log when it has grown by this many bytes, or by the size of
     /// the last snapshot, if that is more
@@ -94,15 +108,19 @@ pub struct Config {
     pub quota_backend_bytes: i64,
     /// How often a watch that asks for it hears how far it is, in seconds
     #[arg(long, env = "SEAWORTHY_WATCH_PROGRESS_NOTIFY_INTERVAL", default_value_t = 600)]
+    #[arg(value_parser = clap::value_parser!(u64).range(..=YEAR_SECONDS))]
     pub watch_progress_notify_interval: u64,
     /// The most connections of clients; fewer, if the limit of open files asks for it
     #[arg(long, env = "SEAWORTHY_MAX_CONNECTIONS", default_value_t = 20_000)]
+    #[arg(value_parser = number::<1, { 1 << 24 }>)]
     pub max_connections: usize,
     /// The most requests at once on one connection of HTTP/2
     #[arg(long, env = "SEAWORTHY_MAX_CONCURRENT_STREAMS", default_value_t = 4096)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     pub max_concurrent_streams: u32,
     /// A token ends after this long without use, in seconds
     #[arg(long, env = "SEAWORTHY_AUTH_TOKEN_TTL", default_value_t = 300)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=YEAR_SECONDS))]
     pub auth_token_ttl: u64,
     /// The work that the hash of a password takes: two to the power of it
     #[arg(long, env = "SEAWORTHY_BCRYPT_COST", default_value_t = 10)]
@@ -131,6 +149,11 @@ impl Config {
     /// Where other servers reach this one.
     pub fn peer_urls(&self) -> Vec<String> {
         urls(self.initial_advertise_peer_urls.as_ref().unwrap_or(&self.listen_peer_urls))
+    }
+
+    /// Whether this server is to join an existing cluster.
+    pub fn joins(&self) -> bool {
+        self.join.is_some() || self.initial_cluster_state == "existing"
     }
 
     /// The shortest life of a lease, in seconds: one and a half election timeouts, as in etcd,
@@ -177,7 +200,8 @@ impl Config {
             "s" => 1,
             _ => bail!(wrong()),
         };
-        Ok(Retention { period: Duration::from_secs(seconds * number), revisions })
+        let seconds = number.checked_mul(seconds).filter(|all| *all <= 100 * YEAR_SECONDS);
+        Ok(Retention { period: Duration::from_secs(seconds.with_context(wrong)?), revisions })
     }
 
     /// Who this server is to be, and who founds the cluster.
@@ -200,6 +224,7 @@ impl Config {
                 }
             }
         }
+        check_addresses(&founders)?;
         if !founders.contains_key(&self.name) {
             let names: Vec<&str> = founders.keys().map(String::as_str).collect();
             bail!(
@@ -215,8 +240,10 @@ impl Config {
         ] {
             urls.iter().try_for_each(|url| can_be_advertised(flag, url))?;
         }
-        let joins = self.join.is_some() || self.initial_cluster_state == "existing";
-        if joins && !matches!(self.store, store::Kind::Files) {
+        if let Some(url) = &self.join {
+            host_and_port(url).context("--join")?;
+        }
+        if self.joins() && !matches!(self.store, store::Kind::Files) {
             bail!(
                 "a server whose log is in PostgreSQL can found a cluster, and not join one: give this \
                  one --store file"
@@ -239,20 +266,95 @@ impl Config {
             cluster: None,
         })
     }
+
+    /// Refuses to found a cluster in which this server is to be reached at one address, and says
+    /// another one itself: the others would believe it, and look for it there.
+    ///
+    /// # Errors
+    /// If the flags contradict each other.
+    pub fn check_founding(&self, wanted: &data_dir::Identity) -> anyhow::Result<()> {
+        let places = |urls: &[String]| -> anyhow::Result<BTreeSet<String>> {
+            urls.iter().map(|url| host_and_port(url)).collect()
+        };
+        let (own, listed) = (self.peer_urls(), wanted.founders.get(&self.name));
+        let listed = listed.map(Vec::as_slice).unwrap_or_default();
+        if places(&own)? != places(listed)? {
+            bail!(
+                "--initial-cluster says that {} is reached at {}, and --initial-advertise-peer-urls says \
+                 {}: give both the same",
+                self.name,
+                listed.join(" "),
+                own.join(" ")
+            );
+        }
+        Ok(())
+    }
+}
+
+/// Reads a number within bounds.
+fn number<const LEAST: usize, const MOST: usize>(text: &str) -> Result<usize, String> {
+    let wrong = || format!("a number from {LEAST} to {MOST} is expected");
+    text.parse().ok().filter(|number| (LEAST..=MOST).contains(number)).ok_or_else(wrong)
+}
+
+/// Refuses founders that are to be reached at the same address.
+fn check_addresses(founders: &BTreeMap<String, Vec<String>>) -> anyhow::Result<()> {
+    let mut owners = BTreeMap::new();
+    for (name, urls) in founders {
+        for url in urls {
+            if let Some(other) = owners.insert(host_and_port(url)?, name)
+                && other != name
+            {
+                bail!("--initial-cluster: both {other} and {name} are to be reached at {url}");
+            }
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    #[derive(clap::Parser)]
+    struct Flags {
+        #[command(flatten)]
+        config: Config,
+    }
+
+    /// None of them may end in a panic later, or in a server without service.
+    #[test]
+    fn numbers_out_of_bounds_are_refused_by_their_flags() {
+        use clap::Parser;
+        let huge = "18446744073709551615";
+        for (flag, value) in [
+            ("--name", ""),
+            ("--heartbeat-interval", "0"),
+            ("--heartbeat-interval", huge),
+            ("--election-timeout", huge),
+            ("--max-request-bytes", huge),
+            ("--max-txn-ops", "0"),
+            ("--max-connections", "0"),
+            ("--max-concurrent-streams", "0"),
+            ("--watch-progress-notify-interval", huge),
+            ("--auth-token-ttl", "0"),
+            ("--auth-token-ttl", huge),
+        ] {
+            let why = Flags::try_parse_from(["x", flag, value]).map(|_| ()).unwrap_err();
+            assert!(why.to_string().contains(flag), "{flag} {value}: {why}");
+        }
+        for text in ["99999999999999999h", "18446744073709551615s"] {
+            let flags = ["x", "--auto-compaction-retention", text];
+            assert!(Flags::parse_from(flags).config.retention().is_err(), "{text}");
+        }
+        let flags = ["x", "--join", "n1:2379"];
+        let why = Flags::parse_from(flags).config.identity().unwrap_err();
+        assert!(format!("{why:#}").starts_with("--join: "), "{why:#}");
+    }
+
     #[test]
     fn a_retention_is_a_time_or_a_number() {
         use clap::Parser;
-        #[derive(Parser)]
-        struct Flags {
-            #[command(flatten)]
-            config: Config,
-        }
         let retention = |mode: &str, text: &str| {
             let flags = ["x", "--auto-compaction-mode", mode, "--auto-compaction-retention", text];
             let found = Flags::parse_from(flags).config.retention().ok()?;

@@ -23,7 +23,7 @@ use tokio::time::{sleep, timeout};
 use crate::config::Config;
 use crate::data_dir::{self, FORMAT, Identity};
 use crate::engine::Handle;
-use crate::node::{Change, NotChanged, Reply, Request};
+use crate::node::{Change, Failure, NotChanged, Reply, Request};
 use crate::peer::{self, Introduction};
 use crate::tls::{Stream, Tls};
 use crate::url::{has_tls, host_and_port};
@@ -44,6 +44,18 @@ pub struct Ways<'a> {
     pub peers: Option<&'a Tls>,
 }
 
+impl Ways<'_> {
+    /// The certificates for an address of clients: those for clients say nothing about servers if they
+    /// came without an authority.
+    fn for_clients(&self) -> anyhow::Result<&Tls> {
+        let checking = self.clients.filter(|tls| tls.checks_servers());
+        checking.or(self.peers).context(
+            "it asks for TLS, and this server has neither --trusted-ca-file nor \
+             --peer-trusted-ca-file to check it by",
+        )
+    }
+}
+
 /// The identity that a server's data directory is to have: that of a founder, or of a member
 /// that was added.
 ///
@@ -56,7 +68,10 @@ pub async fn identity(config: &Config, ways: &Ways<'_>) -> anyhow::Result<Identi
     }
     let own: BTreeSet<String> = config.peer_urls().into_iter().collect();
     let others: Vec<String> = match &config.join {
-        Some(url) => ask_to_be_added(ways, url, &own).await?,
+        Some(url) => {
+            let user = config.join_user.as_deref();
+            ask_to_be_added(&Door { ways, url, user }, &own).await?
+        }
         None if config.initial_cluster_state == "existing" => {
             let founders = founder.founders.iter();
             founders
@@ -65,7 +80,10 @@ pub async fn identity(config: &Config, ways: &Ways<'_>) -> anyhow::Result<Identi
                 .cloned()
                 .collect()
         }
-        None => return Ok(founder),
+        None => {
+            config.check_founding(&founder)?;
+            return Ok(founder);
+        }
     };
     let (id, found) = introduce(ways, &others, &own).await?;
     Ok(Identity {
@@ -127,25 +145,23 @@ async fn introduce(
 }
 
 /// Has this server added as a learner. Returns the addresses of the others for peers.
-async fn ask_to_be_added(
-    ways: &Ways<'_>,
-    url: &str,
-    own: &BTreeSet<String>,
-) -> anyhow::Result<Vec<String>> {
+async fn ask_to_be_added(door: &Door<'_>, own: &BTreeSet<String>) -> anyhow::Result<Vec<String>> {
     let body = json!({ "peer_urls": own, "learner": true });
-    let (begin, mut told) = (Instant::now(), String::new());
+    let (begin, mut told, url) = (Instant::now(), String::new(), door.url);
     loop {
-        let answer = post(ways, url, "/cluster/members", &body).await;
+        let answer = door.ask("/cluster/members", &body).await;
         let why = match answer {
             Ok((status, answer)) if status.is_success() || is_known(&answer) => {
                 let addresses = addresses(&answer);
                 return Ok(addresses.into_iter().filter(|url| !own.contains(url)).collect());
             }
             Ok((status, answer)) => {
-                let why =
-                    answer["error"].as_str().map_or_else(|| status.to_string(), str::to_owned);
-                if status.as_u16() == 400 && !why.contains("too many learner") {
-                    bail!("{url} does not add this server: {why}");
+                let why = match answer["error"].as_str() {
+                    Some(why) => why.to_owned(),
+                    None => format!("{status}; is this a member's address for clients?"),
+                };
+                if is_final(status.as_u16(), &why) {
+                    bail!("{url} does not add this server: {why}{}", hint(&why));
                 }
                 why
             }
@@ -173,30 +189,71 @@ fn addresses(answer: &Value) -> Vec<String> {
     urls.filter_map(|url| url.as_str().map(str::to_owned)).collect()
 }
 
+/// Whether asking again would get the same refusal.
+fn is_final(status: u16, why: &str) -> bool {
+    matches!(status, 400 | 401 | 403) && !why.contains("too many learner")
+}
+
+/// The remedy, if a user is missing.
+fn hint(why: &str) -> &'static str {
+    let needs_user = why.contains("user name is empty") || why.contains("permission denied");
+    match needs_user {
+        true => {
+            ". The cluster has users: give one with the role root in SEAWORTHY_JOIN_USER, NAME:PASSWORD"
+        }
+        false => "",
+    }
+}
+
+/// A member's address for clients, and how to come in.
+struct Door<'a> {
+    ways: &'a Ways<'a>,
+    url: &'a str,
+    /// The name and the password of a user.
+    user: Option<&'a str>,
+}
+
+impl Door<'_> {
+    /// Asks in the name of the user, if there is one and the cluster has users.
+    async fn ask(&self, path: &str, body: &Value) -> anyhow::Result<(hyper::StatusCode, Value)> {
+        let Some(user) = self.user else { return post(self, path, body, None).await };
+        let (name, password) = user.split_once(':').context("--join-user is NAME:PASSWORD")?;
+        let login = json!({ "name": name, "password": password });
+        let (status, answer) = post(self, "/v3/auth/authenticate", &login, None).await?;
+        let has_users = answer["error"] != "etcdserver: authentication is not enabled";
+        if has_users && !status.is_success() {
+            return Ok((status, answer));
+        }
+        post(self, path, body, answer["token"].as_str()).await
+    }
+}
+
 async fn post(
-    ways: &Ways<'_>,
-    url: &str,
+    Door { ways, url, .. }: &Door<'_>,
     path: &str,
     body: &Value,
+    token: Option<&str>,
 ) -> anyhow::Result<(hyper::StatusCode, Value)> {
     let address = host_and_port(url)?;
     let asked = async {
         let stream = TcpStream::connect(&address).await?;
-        let stream = match (has_tls(url), ways.clients) {
-            (false, _) => Stream::Plain(stream),
-            (true, Some(tls)) => {
+        let stream = match has_tls(url) {
+            false => Stream::Plain(stream),
+            true => {
                 let host = address.rsplit_once(':').map_or(&address[..], |(host, _)| host);
-                Stream::connect(tls, stream, host).await?
+                Stream::connect(ways.for_clients()?, stream, host).await?
             }
-            (true, None) => bail!("it asks for TLS, and this server has no --cert-file"),
         };
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection);
-        let request = hyper::Request::post(path)
+        let mut request = hyper::Request::post(path)
             .header("host", &address)
-            .header("content-type", "application/json")
-            .body(Full::new(Bytes::from(body.to_string())))?;
+            .header("content-type", "application/json");
+        if let Some(token) = token {
+            request = request.header("authorization", token);
+        }
+        let request = request.body(Full::new(Bytes::from(body.to_string())))?;
         let answer = sender.send_request(request).await?;
         let status = answer.status();
         let bytes = answer.into_body().collect().await?.to_bytes();
@@ -210,7 +267,11 @@ pub async fn become_voter(node: Handle, id: RaftId) {
     let mut told = None;
     loop {
         sleep(PAUSE).await;
-        let Reply::View(view) = node.ask(Request::Inspect).await else { return };
+        let view = match node.ask(Request::Inspect).await {
+            Reply::View(view) => view,
+            Reply::Failed(Failure::Stopping) => return,
+            _ => continue,
+        };
         let is_learner = view.roles.learners.contains(&id);
         if view.members.contains_key(&id) && !is_learner {
             return;

@@ -40,9 +40,10 @@ pub async fn run(config: Config, until: impl Future<Output = ()>) -> anyhow::Res
     let client_tls = load(config.tls.for_clients(&config.listen_client_urls)?)?;
     let peer_tls = load(config.tls.for_peers(&config.listen_peer_urls)?)?;
     let ways = join::Ways { clients: client_tls.as_deref(), peers: peer_tls.as_deref() };
-    let wanted = join::identity(&config, &ways).await?;
+    // First: a server that cannot listen is not to be added to a cluster.
     let clients = listen("--listen-client-urls", &config.listen_client_urls).await?;
     let peers = listen("--listen-peer-urls", &config.listen_peer_urls).await?;
+    let wanted = join::identity(&config, &ways).await?;
     let store = store::open(&config.store, &config.data_dir(), &wanted).await?;
     let (client_gate, peer_gate) = gates(&config);
     let way = Way { listeners: peers, tls: peer_tls, gate: peer_gate };
@@ -180,7 +181,7 @@ fn gates(config: &Config) -> (Arc<Gate>, Arc<Gate>) {
     let (clients, peers) = (config.max_connections.min(files / 4 * 3), 1024.min(files / 8));
     if clients < config.max_connections {
         tracing::warn!(
-            "at most {clients} connections of clients, and not --max-connections ({}): this              process may open {files} files",
+            "at most {clients} connections of clients, and not --max-connections ({}): this process may open {files} files",
             config.max_connections
         );
     }

@@ -300,6 +300,20 @@ fn all_addresses_are_changed_one_after_the_other() {
     }
 }
 
+/// Else the place of the learner would be taken until a person frees it.
+#[test]
+fn a_server_that_cannot_listen_is_not_added() {
+    let mut cluster = Cluster::start_ours(1);
+    let member = format!("http://127.0.0.1:{}", cluster.servers[0].port);
+    let i = cluster.add_server("late", &[("--join", &member)]);
+    cluster.set_flag(i, "--listen-client-urls", &member);
+    cluster.start_one(i);
+    assert_eq!(cluster.wait_for_end(i), Some(1));
+    assert!(cluster.log("late").contains("cannot listen"), "{}", cluster.log("late"));
+    let view = view(&cluster, 0).unwrap();
+    assert_eq!(view["members"].as_array().unwrap().len(), 1, "{view}");
+}
+
 /// With that member's addresses no greeting would fit into its frame, and no server could join.
 #[test]
 fn a_member_with_very_many_addresses_is_refused() {

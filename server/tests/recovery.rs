@@ -14,7 +14,7 @@ use seaworthy_server::proto::etcdserverpb as pb;
 use seaworthy_server::proto::etcdserverpb::kv_client::KvClient;
 use seaworthy_server::proto::etcdserverpb::maintenance_client::MaintenanceClient;
 use seaworthy_server::proto::etcdserverpb::watch_client::WatchClient;
-use support::{Cluster, copy_dir, etcdctl, has_program, wait_for};
+use support::{Cluster, copy_dir, etcdctl, has_program, http, wait_for};
 use tonic::transport::Channel;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_seaworthy-server");
@@ -238,4 +238,60 @@ fn a_log_is_a_line_an_entry_whatever_is_in_it() {
         assert!(!ok && why.contains("is no data directory of seaworthy-server"), "{why}");
         assert!(!why.contains("panicked"), "{why}");
     }
+}
+
+#[test]
+fn flags_that_would_not_find_the_backup_again_are_refused() {
+    let two = "n1=http://10.0.0.1:2380,n2=http://10.0.0.2:2380";
+    let twice = "n1=http://10.0.0.1:2380,n2=http://10.0.0.1:2380";
+    let cases: [(&[&str], &str); 5] = [
+        (&["--store", "postgres://x@127.0.0.1:1/x"], "into files"),
+        (&["--initial-cluster-state", "existing"], "begins a new cluster"),
+        (&["--join", "http://127.0.0.1:1"], "begins a new cluster"),
+        (&["--name", "n1", "--initial-cluster", two], "--initial-advertise-peer-urls says"),
+        (&["--name", "n1", "--initial-cluster", twice], "both n1 and n2"),
+    ];
+    for (flags, wanted) in cases {
+        let (ok, _, why) = run(&[&["snapshot", "restore", "missing"][..], flags].concat());
+        assert!(!ok && why.contains(wanted), "{flags:?}: {why}");
+    }
+    // A server refuses the same, before it listens.
+    let dir = tempfile::TempDir::new().unwrap();
+    let dir = dir.path().join("data").display().to_string();
+    let (ok, _, why) = run(&["--data-dir", &dir, "--name", "n1", "--initial-cluster", two]);
+    assert!(!ok && why.contains("--initial-advertise-peer-urls says"), "{why}");
+    assert!(!Path::new(&dir).exists());
+}
+
+/// Its directory does not know the founders' flags, and its id is not made of them.
+#[test]
+fn a_server_that_joined_becomes_a_cluster() {
+    let mut cluster = Cluster::start_ours(3);
+    let member = format!("http://127.0.0.1:{}", cluster.servers[0].port);
+    let i = cluster.add_server("late", &[("--join", &member)]);
+    cluster.start_one(i);
+    let votes = || {
+        let about = http(cluster.servers[0].port, "GET", "/cluster", b"").unwrap().1;
+        let about: serde_json::Value = serde_json::from_slice(&about).unwrap();
+        let mut members = about["members"].as_array().unwrap().iter();
+        members.any(|member| member["name"] == "late" && member["role"] == "follower")
+    };
+    wait_for("a fourth voter", Duration::from_secs(20), votes);
+    let port = cluster.servers[0].port;
+    assert_eq!(http(port, "PUT", "/v1/k", b"kept").unwrap().0, 201);
+    // What it is asked for, it has.
+    let late = cluster.servers[i].port;
+    assert_eq!(http(late, "GET", "/v1/k", b"").unwrap(), (200, b"kept".to_vec()));
+    (0..=i).for_each(|i| cluster.kill(i));
+    let dir = cluster.data_dir(i).display().to_string();
+    let (ok, told, why) = run(&["recover", &dir, "--make-cluster"]);
+    assert!(ok && told.contains("1 keys"), "{told}{why}");
+    cluster.start_one(i);
+    cluster.wait_healthy();
+    assert_eq!(http(late, "GET", "/v1/k", b"").unwrap(), (200, b"kept".to_vec()));
+    // The others are of the old cluster; what they decide has no effect here.
+    (0..i).for_each(|i| cluster.start_one(i));
+    cluster.wait_healthy();
+    assert_eq!(http(port, "PUT", "/v1/k", b"old").unwrap().0, 200);
+    assert_eq!(http(late, "GET", "/v1/k", b"").unwrap(), (200, b"kept".to_vec()));
 }

@@ -95,8 +95,18 @@ fn connect(port: u16, config: &Arc<ClientConfig>) -> std::io::Result<Tls> {
 
 /// One request of HTTP/1.1.
 fn https(port: u16, config: &Arc<ClientConfig>, path: &str, body: &str) -> std::io::Result<String> {
-    let mut tls = connect(port, config)?;
     let method = if body.is_empty() { "GET" } else { "PUT" };
+    https_with(port, config, method, path, body)
+}
+
+fn https_with(
+    port: u16,
+    config: &Arc<ClientConfig>,
+    method: &str,
+    path: &str,
+    body: &str,
+) -> std::io::Result<String> {
+    let mut tls = connect(port, config)?;
     let len = body.len();
     let head = format!("{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n");
     write!(tls, "{head}content-length: {len}\r\n\r\n{body}")?;
@@ -301,4 +311,52 @@ fn a_server_with_the_wrong_certificate_or_scheme_is_told_so() {
     wait_told(&cluster, "n2", &["comes with TLS", "n2 listens without"]);
     wait_told(&cluster, "n2", &["https://", "--peer-cert-file"]);
     wait_told(&cluster, "n0", &["n2", "http://"]);
+}
+
+/// The certificates for clients have no authority; the one for servers stands in for it.
+#[test]
+fn a_server_joins_over_tls_in_the_name_of_a_user() {
+    let authority = Authority::new();
+    authority.issue("server", &["127.0.0.1"], false);
+    let mut cluster = secure(&authority, 1, false);
+    cluster.add_flag("--bcrypt-cost", "4");
+    cluster.start_one(0);
+    let client = authority.client(None, &[]);
+    wait_healthy(&cluster, &client);
+    let port = cluster.servers[0].port;
+    for (path, body) in [
+        ("user/add", r#"{"name": "root", "password": "root:pw"}"#),
+        ("role/add", r#"{"name": "root"}"#),
+        ("user/grant", r#"{"user": "root", "role": "root"}"#),
+        ("enable", "{}"),
+    ] {
+        let answer = https_with(port, &client, "POST", &format!("/v3/auth/{path}"), body).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{path}: {answer}");
+    }
+    let member = format!("https://127.0.0.1:{port}");
+    let (cert, key) = (authority.path("server.pem"), authority.path("server.key"));
+    let ca = authority.path("ca.pem");
+    let flags = [
+        ("--join", &member[..]),
+        ("--cert-file", &cert),
+        ("--key-file", &key),
+        ("--peer-cert-file", &cert),
+        ("--peer-key-file", &key),
+        ("--peer-trusted-ca-file", &ca),
+    ];
+    let i = cluster.add_server("late", &flags);
+    for word in &mut cluster.servers[i].command {
+        *word = word.replace("http://", "https://");
+    }
+    cluster.start_one(i);
+    assert_eq!(cluster.wait_for_end(i), Some(1));
+    wait_told(&cluster, "late", &["user name is empty", "SEAWORTHY_JOIN_USER"]);
+    cluster.add_flag_to(i, "--join-user", "root:wrong");
+    cluster.start_one(i);
+    assert_eq!(cluster.wait_for_end(i), Some(1));
+    wait_told(&cluster, "late", &["does not add this server", "invalid user ID or password"]);
+    cluster.set_flag(i, "--join-user", "root:root:pw");
+    cluster.start_one(i);
+    wait_healthy(&cluster, &client);
+    wait_told(&cluster, "n0", &["late is to vote"]);
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use seaworthy::raft::{Index, LogId, RaftId, Term};
 use sha2::{Digest, Sha256};
 
@@ -14,6 +14,7 @@ use crate::data_dir::{self, Identity};
 use crate::founding::member_id;
 use crate::kv::Store;
 use crate::node::{Member, offline};
+use crate::store::Kind;
 
 /// The place in the log of a state that begins a cluster.
 const FIRST: LogId = LogId { index: Index(1), term: Term(1) };
@@ -43,8 +44,20 @@ pub fn status(file: &Path) -> anyhow::Result<()> {
 /// If the backup is damaged, the flags contradict each other, or there is data already.
 pub async fn restore(restore: &Restore) -> anyhow::Result<()> {
     let Restore { file, bump_revision, config } = restore;
-    let (about, mut store, bytes) = read(file)?;
+    if !matches!(config.store, Kind::Files) {
+        bail!(
+            "a backup is restored into files, and --store is another: a server with it would begin empty"
+        );
+    }
+    if config.joins() {
+        bail!(
+            "a backup begins a new cluster, and --join or --initial-cluster-state existing asks for an \
+             existing one: leave them out"
+        );
+    }
     let mut identity = config.identity()?;
+    config.check_founding(&identity)?;
+    let (about, mut store, bytes) = read(file)?;
     // The same for all servers that are made of this backup, and no other.
     let hash = Sha256::digest(&bytes);
     identity.token = format!("{} restored from {}", identity.token, hex(&hash[..8]));

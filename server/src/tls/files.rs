@@ -126,6 +126,11 @@ fn files(
 }
 
 impl Files {
+    /// Whether there is an authority by which a server that is dialled can be checked.
+    pub(super) fn checks_servers(&self) -> bool {
+        self.trusted.is_some()
+    }
+
     pub(super) fn stamps(&self) -> Vec<Stamp> {
         let paths = [Some(&self.cert), Some(&self.key), self.trusted.as_ref()];
         let stamp = |path: &Path| {

@@ -67,6 +67,11 @@ impl Tls {
         self.files.wants_certificates
     }
 
+    /// Whether there is an authority by which a server that is dialled can be checked.
+    pub fn checks_servers(&self) -> bool {
+        self.files.checks_servers()
+    }
+
     fn current(&self) -> Loaded {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.looked.elapsed() >= LOOK_AGAIN {

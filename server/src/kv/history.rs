@@ -70,8 +70,9 @@ pub struct TooOld {
     pub compacted: i64,
 }
 
-/// A piece ends, with a revision, when its events have this many bytes ...
-const PIECE_BYTES: usize = 64 << 10;
+/// A piece ends, with a revision, when its events have this many bytes: each watch whose client does not
+/// read holds some of them ...
+const PIECE_BYTES: usize = 32 << 10;
 /// ... or when this many versions have been looked at.
 pub const PIECE_VERSIONS: usize = 10_000;
 

@@ -273,6 +273,10 @@ impl Config {
     /// # Errors
     /// If the flags contradict each other.
     pub fn check_founding(&self, wanted: &data_dir::Identity) -> anyhow::Result<()> {
+        // A database may hold a server that has moved since; only its opening tells.
+        if !matches!(self.store, store::Kind::Files) {
+            return Ok(());
+        }
         let places = |urls: &[String]| -> anyhow::Result<BTreeSet<String>> {
             urls.iter().map(|url| host_and_port(url)).collect()
         };

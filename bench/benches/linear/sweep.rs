@@ -52,9 +52,9 @@ fn judge(seed: u64, tally: &mut Tally) {
         eagerness: 20 + 20 * below(4),
     };
     let values = 1 + below(6) as i64;
-    let mut workload = generate::workload(name, values, &mut rng);
-    let model = workload.model.as_mut();
-    let (certain, crashed) = (&workload.certain, &workload.crashed);
+    let mut repertoire = generate::repertoire(name, values, &mut rng);
+    let model = repertoire.model.as_mut();
+    let (certain, crashed) = (&repertoire.certain, &repertoire.crashed);
     let mut timeline = generate::linearizable(model, certain, crashed, &shape, &mut rng);
     let mut expected = Some(true);
     if !is_large && !seed.is_multiple_of(3) {

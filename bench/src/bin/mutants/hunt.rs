@@ -22,7 +22,7 @@ const STRIDE: u64 = 1_000_000;
 
 /// Whether invariants are checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Manner {
+pub(crate) enum Method {
     /// Only the histories of clients count.
     BlackBox,
     /// Invariants are checked, and the engines' assertions hold.
@@ -63,7 +63,7 @@ pub(crate) struct Catch {
 #[derive(Clone, Copy)]
 pub(crate) struct Hunt {
     pub(crate) mutant: Mutant,
-    pub(crate) manner: Manner,
+    pub(crate) method: Method,
     pub(crate) seeds: u64,
     pub(crate) jobs: usize,
 }
@@ -89,17 +89,17 @@ impl Hunt {
     fn from(self, first: u64) -> Option<Catch> {
         let schedule = Schedule::of(self.mutant);
         let attempt = |seed| {
-            let ran = run(&schedule, Some(self.mutant), self.manner, seed);
-            let counts = match (&ran.found, self.manner) {
+            let ran = run(&schedule, Some(self.mutant), self.method, seed);
+            let counts = match (&ran.found, self.method) {
                 // A node that stops by itself is noticed, but not by the history of clients.
-                (Some(Detector::Stop(_)), Manner::BlackBox) | (None, _) => false,
+                (Some(Detector::Stop(_)), Method::BlackBox) | (None, _) => false,
                 // Nor does silence tell of a broken promise of another kind.
-                (Some(Detector::Progress(_)), Manner::BlackBox)
+                (Some(Detector::Progress(_)), Method::BlackBox)
                     if !is_about_progress(self.mutant) =>
                 {
                     false
                 }
-                _ => run(&schedule, None, self.manner, seed).found.is_none(),
+                _ => run(&schedule, None, self.method, seed).found.is_none(),
             };
             (counts, ran)
         };
@@ -116,7 +116,7 @@ pub(crate) fn healthy(from: u64, seeds: u64, rows: &[Row], jobs: usize) -> Healt
     let mutant = |seed: u64| rows[(seed % rows.len() as u64) as usize].mutant;
     let attempt = |seed: Seed| {
         let schedule = Schedule::of(mutant(seed.0));
-        let mut ran = run(&schedule, None, Manner::WhiteBox, seed);
+        let mut ran = run(&schedule, None, Method::WhiteBox, seed);
         let is_late = matches!(ran.found, Some(Detector::Progress(_)));
         if is_late && !schedule.promises_progress() {
             ran.found = None;
@@ -140,31 +140,31 @@ fn ordered(from: u64, seeds: u64, jobs: usize) -> Ordered<'static> {
     Ordered { from, seeds, jobs, stop: &|| false }
 }
 
-fn run(schedule: &Schedule, planted: Option<Mutant>, manner: Manner, seed: Seed) -> Ran {
+fn run(schedule: &Schedule, planted: Option<Mutant>, method: Method, seed: Seed) -> Ran {
     let config = RunConfig::new(schedule.run(seed), seed).expect("schedules make sense");
-    plant(planted, manner, || simulate(&config, manner))
+    plant(planted, method, || simulate(&config, method))
 }
 
 /// Does something with a mutant planted, in this thread.
-pub(crate) fn plant<T>(mutant: Option<Mutant>, manner: Manner, act: impl FnOnce() -> T) -> T {
-    planted::activate(mutant, manner == Manner::BlackBox);
+pub(crate) fn plant<T>(mutant: Option<Mutant>, method: Method, act: impl FnOnce() -> T) -> T {
+    planted::activate(mutant, method == Method::BlackBox);
     let result = act();
     planted::activate(None, false);
     result
 }
 
-fn simulate(config: &RunConfig, manner: Manner) -> Ran {
+fn simulate(config: &RunConfig, method: Method) -> Ran {
     let challenge = builtin(&config.args.workload).expect("schedules name built-in challenges");
     let ran = Run::of(challenge, config).simulate().expect("schedules make sense");
     let (outcome, report) = (judge(&ran).without("stats"), &ran.report);
     let simulated_s = report.duration.as_nanos() as f64 / 1e9;
-    let found = (outcome.verdict == Verdict::Invalid).then(|| detector(&outcome, report, manner));
+    let found = (outcome.verdict == Verdict::Invalid).then(|| detector(&outcome, report, method));
     Ran { found, simulated_s }
 }
 
 /// Returns the most telling detector. From outside that is the workload's checker, also if a node
 /// stopped as well; inside, the first that struck.
-fn detector(outcome: &Outcome, report: &Report, manner: Manner) -> Detector {
+fn detector(outcome: &Outcome, report: &Report, method: Method) -> Detector {
     let of = |is_it: fn(&Finding) -> bool| outcome.findings.iter().find(|finding| is_it(finding));
     let why = outcome.decide().why;
     let of_workload =
@@ -175,9 +175,9 @@ fn detector(outcome: &Outcome, report: &Report, manner: Manner) -> Detector {
     let progress = of(|finding| finding.class == Class::Progress);
     let progress = progress.map(|finding| Detector::Progress(finding.text.clone()));
     let invariant = report.violation.clone().map(Detector::Invariant);
-    let order = match manner {
-        Manner::BlackBox => [checker, stop, progress, invariant],
-        Manner::WhiteBox => [invariant, stop, checker, progress],
+    let order = match method {
+        Method::BlackBox => [checker, stop, progress, invariant],
+        Method::WhiteBox => [invariant, stop, checker, progress],
     };
     order.into_iter().flatten().next().unwrap_or(Detector::Checker(why))
 }

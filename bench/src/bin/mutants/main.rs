@@ -17,7 +17,7 @@ use clap::Parser;
 use seaworthy::planted::Mutant;
 use seaworthy_bench::explore::ordered::cores;
 
-use hunt::{Hunt, Manner};
+use hunt::{Hunt, Method};
 use smallest::Smallest;
 use table::{Page, Row, say};
 
@@ -80,8 +80,8 @@ fn hunt_all(args: &Args, chosen: &[Mutant]) -> ExitCode {
     let jobs = args.jobs.unwrap_or_else(cores);
     let mut page = Page { seeds: args.seeds, ..Page::default() };
     for mutant in chosen.iter().copied() {
-        let [black, white] = [Manner::BlackBox, Manner::WhiteBox]
-            .map(|manner| Hunt { mutant, manner, seeds: args.seeds, jobs }.median_of(args.hunts));
+        let [black, white] = [Method::BlackBox, Method::WhiteBox]
+            .map(|method| Hunt { mutant, method, seeds: args.seeds, jobs }.median_of(args.hunts));
         let row = Row { mutant, black, white };
         say(&row.line());
         if let Some(dir) = &args.shrink {
@@ -106,10 +106,10 @@ fn hunt_all(args: &Args, chosen: &[Mutant]) -> ExitCode {
 
 /// Shrinks how a mutant was found, from outside if it was.
 fn shrink(row: &Row, dir: &Path) -> Option<Smallest> {
-    let black = row.black.as_ref().map(|catch| (Manner::BlackBox, catch));
-    let white = row.white.as_ref().map(|catch| (Manner::WhiteBox, catch));
-    let (manner, catch) = black.or(white)?;
-    match smallest::smallest(row.mutant, manner, catch, dir) {
+    let black = row.black.as_ref().map(|catch| (Method::BlackBox, catch));
+    let white = row.white.as_ref().map(|catch| (Method::WhiteBox, catch));
+    let (method, catch) = black.or(white)?;
+    match smallest::smallest(row.mutant, method, catch, dir) {
         Ok(smallest) => {
             say(&smallest.line());
             Some(smallest)
@@ -126,9 +126,9 @@ fn replay(args: &Args, chosen: &[Mutant], plan: &Path) -> ExitCode {
         say("--replay needs one mutant: --only NUMBER");
         return ExitCode::FAILURE;
     };
-    let manner = if args.white_box { Manner::WhiteBox } else { Manner::BlackBox };
+    let method = if args.white_box { Method::WhiteBox } else { Method::BlackBox };
     let page = args.report.as_deref();
-    match smallest::replay(*mutant, manner, plan, page) {
+    match smallest::replay(*mutant, method, plan, page) {
         Ok(story) => {
             say(&story.to_string());
             if story.trial.symptom.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS }

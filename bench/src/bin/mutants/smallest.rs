@@ -18,7 +18,7 @@ use seaworthy_bench::explore::shrink::{self, Budget};
 use seaworthy_bench::explore::story::Story;
 use seaworthy_bench::seed::Seed;
 
-use crate::hunt::{Catch, Manner, plant};
+use crate::hunt::{Catch, Method, plant};
 use crate::schedule::Schedule;
 
 /// How many runs shrinking takes at most.
@@ -27,7 +27,7 @@ const RUNS: usize = 1500;
 /// A catch, shrunk.
 pub(crate) struct Smallest {
     pub(crate) mutant: Mutant,
-    pub(crate) manner: Manner,
+    pub(crate) method: Method,
     pub(crate) nodes: usize,
     pub(crate) operations: usize,
     /// Acts of the nemesis that begin a fault.
@@ -44,20 +44,20 @@ pub(crate) struct Smallest {
 /// A sentence on why there is no plan.
 pub(crate) fn smallest(
     mutant: Mutant,
-    manner: Manner,
+    method: Method,
     catch: &Catch,
     dir: &Path,
 ) -> Result<Smallest, String> {
-    let plan = plant(Some(mutant), manner, || shrunk(mutant, catch))?;
+    let plan = plant(Some(mutant), method, || shrunk(mutant, catch))?;
     let path = dir.join(format!("{:02}-{mutant:?}.plan.edn", mutant.number()));
     let failed = |e| format!("{}: {e}", path.display());
     let text = plan.to_text()?;
     fs::create_dir_all(dir).and_then(|()| fs::write(&path, text)).map_err(failed)?;
     let plan = read(&path)?;
-    let again = story(mutant, manner, &plan)?.trial;
+    let again = story(mutant, method, &plan)?.trial;
     Ok(Smallest {
         mutant,
-        manner,
+        method,
         nodes: plan.config()?.nodes.len(),
         operations: plan.script.ops.len(),
         faults: plan.faults(),
@@ -72,21 +72,21 @@ pub(crate) fn smallest(
 /// A sentence on the fault of the file.
 pub(crate) fn replay(
     mutant: Mutant,
-    manner: Manner,
+    method: Method,
     path: &Path,
     page: Option<&Path>,
 ) -> Result<Story, String> {
     let plan = read(path)?;
     if let Some(page) = page {
         let space = Space::of(builtin(&plan.run.workload)?);
-        plant(Some(mutant), manner, || write_plan(&plan, &space, path, page))?;
+        plant(Some(mutant), method, || write_plan(&plan, &space, path, page))?;
     }
-    story(mutant, manner, &plan)
+    story(mutant, method, &plan)
 }
 
-fn story(mutant: Mutant, manner: Manner, plan: &Plan) -> Result<Story, String> {
+fn story(mutant: Mutant, method: Method, plan: &Plan) -> Result<Story, String> {
     let challenge = builtin(&plan.run.workload)?;
-    plant(Some(mutant), manner, || Story::of(plan, &Space::of(challenge)))
+    plant(Some(mutant), method, || Story::of(plan, &Space::of(challenge)))
 }
 
 fn read(path: &Path) -> Result<Plan, String> {

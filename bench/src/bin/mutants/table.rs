@@ -8,7 +8,7 @@ use seaworthy::planted::Mutant;
 
 use seaworthy_bench::check::Class;
 
-use crate::hunt::{Catch, Detector, Manner};
+use crate::hunt::{Catch, Detector, Method};
 use crate::smallest::Smallest;
 
 /// The catches of one mutant.
@@ -138,7 +138,7 @@ impl Smallest {
     /// The row in one line.
     pub(crate) fn line(&self) -> String {
         let Smallest { mutant, nodes, operations, faults, weather, .. } = self;
-        let seen = if self.manner == Manner::BlackBox { "outside" } else { "inside" };
+        let seen = if self.method == Method::BlackBox { "outside" } else { "inside" };
         let fails = self.fails.map_or("no", Class::name);
         let number = mutant.number();
         format!(

@@ -13,7 +13,7 @@ use super::model::{self, Model, Observed};
 use super::timeline::{Call, Class, State, Timeline};
 use crate::edn::Edn;
 
-/// The models that [`workload`] knows; `fifo-queue` is another name.
+/// The models that [`repertoire`] knows; `fifo-queue` is another name.
 pub const NAMES: [&str; 8] = [
     "cas-register",
     "register",
@@ -132,7 +132,7 @@ pub fn corrupted(
 }
 
 /// A model and its possible operations, by weight, for a generated history.
-pub struct Workload {
+pub struct Repertoire {
     /// The model.
     pub model: Box<dyn Model>,
     /// Operations that return.
@@ -148,7 +148,7 @@ type Operation = (&'static str, Edn, Edn);
 ///
 /// # Panics
 /// If there is no such model.
-pub fn workload(name: &str, values: i64, rng: &mut Pcg64Mcg) -> Workload {
+pub fn repertoire(name: &str, values: i64, rng: &mut Pcg64Mcg) -> Repertoire {
     let mut model = model::by_name(name).expect("a known model");
     let operations = match name {
         "register" => register(values, false, rng),
@@ -166,7 +166,7 @@ pub fn workload(name: &str, values: i64, rng: &mut Pcg64Mcg) -> Workload {
         let op = Observed { completed: None, ..op };
         crashed.extend(model.classify(op).expect("well-formed"));
     }
-    Workload { model, certain, crashed }
+    Repertoire { model, certain, crashed }
 }
 
 fn register(values: i64, has_cas: bool, rng: &mut Pcg64Mcg) -> Vec<Operation> {

@@ -8,7 +8,7 @@ use rand_pcg::Pcg64Mcg;
 use super::best::BestFirst;
 use super::config::Overflow;
 use super::finding::Finding;
-use super::generate::{self, NAMES, Shape, Workload};
+use super::generate::{self, NAMES, Repertoire, Shape};
 use super::model::{Model, MultiRegister, Mutex, Observed, Register};
 use super::pass::{End, pass};
 use super::relevant::Crashed;
@@ -278,8 +278,8 @@ fn every_model_is_judged_as_the_referee_and_the_definition_do() {
         for seed in 0..400 {
             let mut rng = Pcg64Mcg::seed_from_u64(seed);
             let values = 1 + below(&mut rng, 4) as i64;
-            let Workload { mut model, certain, crashed } =
-                generate::workload(name, values, &mut rng);
+            let Repertoire { mut model, certain, crashed } =
+                generate::repertoire(name, values, &mut rng);
             let shape = Shape {
                 clients: 1 + below(&mut rng, 5),
                 operations: 2 + below(&mut rng, 6),
@@ -357,8 +357,8 @@ fn lessons_from_failures_are_true() {
         for seed in 0..rounds {
             let mut rng = Pcg64Mcg::seed_from_u64(seed);
             let values = 1 + below(&mut rng, 5) as i64;
-            let Workload { mut model, certain, crashed } =
-                generate::workload(name, values, &mut rng);
+            let Repertoire { mut model, certain, crashed } =
+                generate::repertoire(name, values, &mut rng);
             let shape = Shape {
                 clients: 1 + below(&mut rng, 6),
                 operations: 4 + below(&mut rng, 14),
@@ -430,8 +430,8 @@ fn lessons_from_exhausted_classes_are_true() {
 fn long_histories_with_many_indeterminate_calls_are_decided() {
     for seed in 0..4_u64 {
         let mut rng = Pcg64Mcg::seed_from_u64(seed);
-        let Workload { mut model, certain, crashed } =
-            generate::workload("cas-register", 50, &mut rng);
+        let Repertoire { mut model, certain, crashed } =
+            generate::repertoire("cas-register", 50, &mut rng);
         let shape = Shape {
             clients: 2 + 2 * seed as usize,
             operations: 6000,
@@ -456,7 +456,8 @@ fn linearizable_histories_are_not_accused() {
         let mut rng = Pcg64Mcg::seed_from_u64(seed);
         let name = if seed % 4 == 3 { NAMES[seed as usize / 4 % 4] } else { "cas-register" };
         let values = 2 + below(&mut rng, 3) as i64;
-        let Workload { mut model, certain, crashed } = generate::workload(name, values, &mut rng);
+        let Repertoire { mut model, certain, crashed } =
+            generate::repertoire(name, values, &mut rng);
         let shape = Shape {
             clients: 2 + below(&mut rng, 59),
             operations: 300 + below(&mut rng, 1000),

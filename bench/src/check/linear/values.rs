@@ -23,18 +23,6 @@ impl Values {
         number
     }
 
-    /// How many values there are.
-    pub(super) fn len(&self) -> usize {
-        self.values.len()
-    }
-
-    /// Forgets all values but the first `count`.
-    pub(super) fn truncate(&mut self, count: usize) {
-        for value in self.values.drain(count..) {
-            self.numbers.remove(&value);
-        }
-    }
-
     /// The value with this number.
     pub(super) fn value(&self, number: u32) -> &Edn {
         &self.values[number as usize]

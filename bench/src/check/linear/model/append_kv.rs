@@ -5,23 +5,22 @@
 //! list, where it adds an element; whichever the history has. Of one key: nil and the
 //! empty value are the same, since a client of such a service cannot tell them apart.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use compact_str::CompactString;
 
 use super::super::classes::Classes;
-use super::super::states::MANY_STATES;
+use super::super::states::States;
 use super::{Effect, Model, Observed, record};
 use crate::check::linear::timeline::{Class, State};
 use crate::check::linear::values::Values;
 use crate::edn::Edn;
 
-/// The effect of an operation, over numbered values.
+/// The effect of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Action {
-    /// The number is that of a state.
-    Get(u32),
-    Put(u32),
+    Get(State),
+    Put(State),
     /// The number is that of a piece.
     Append(u32),
 }
@@ -29,18 +28,12 @@ enum Action {
 /// One key with a value that grows.
 #[derive(Clone, Debug)]
 pub struct AppendKv {
-    /// Contents; their numbers are the states.
-    contents: Values,
+    /// None stands for all values that no read returns, however much is appended to them.
+    states: States<Option<Edn>>,
     pieces: Values,
-    appended: BTreeMap<(u32, u32), u32>,
     classes: Classes<Action>,
-    initial: u32,
-    weight: usize,
+    initial: State,
     read: Read,
-    /// How many values operations name.
-    named: Option<usize>,
-    /// After how many appends states are simplified; see [`MANY_STATES`].
-    many: usize,
 }
 
 /// The values that reads returned.
@@ -77,57 +70,32 @@ impl Read {
     }
 }
 
-/// The number of all values that no read returns, however much is appended to them.
-const UNREAD: u32 = u32::MAX;
-
 impl AppendKv {
     /// A key that holds `initial`; nil is empty.
     pub fn new(initial: &Edn) -> AppendKv {
-        let mut contents = Values::default();
-        let initial = contents.number(&normal(initial));
-        let (pieces, appended) = (Values::default(), BTreeMap::new());
-        let classes = Classes::default();
-        let read = Read::default();
-        AppendKv {
-            contents,
-            pieces,
-            appended,
-            classes,
-            initial,
-            weight: 0,
-            read,
-            named: None,
-            many: MANY_STATES,
-        }
+        let mut states = States::default();
+        let initial = states.number(Some(normal(initial)), 0);
+        let (pieces, classes, read) = (Values::default(), Classes::default(), Read::default());
+        AppendKv { states, pieces, classes, initial, read }
     }
 
-    /// The state after an append of `piece`.
+    /// The value after an append of `piece`.
     ///
     /// Of values that no read returns until they are overwritten, no operation can tell one from
     /// another. Short histories keep them, since a reader wants to see them.
-    fn append(&mut self, state: u32, piece: u32) -> u32 {
-        if state == UNREAD {
-            return UNREAD;
-        }
-        if let Some(after) = self.appended.get(&(state, piece)) {
-            return *after;
-        }
-        self.named.get_or_insert(self.contents.len());
-        let after = concatenated(self.contents.value(state), self.pieces.value(piece));
-        let is_unread = self.appended.len() >= self.many && self.read.is_out_of_reach(&after);
-        let after = if is_unread {
-            self.weight += 40;
-            UNREAD
-        } else {
-            self.weight += 2 * size(&after) + 200;
-            self.contents.number(&after)
-        };
-        self.appended.insert((state, piece), after);
-        after
+    fn appended(&self, state: State, piece: u32) -> Option<Edn> {
+        let before = self.states.contents(state).as_ref()?;
+        let after = concatenated(before, self.pieces.value(piece));
+        let is_unread = self.states.are_many() && self.read.is_out_of_reach(&after);
+        (!is_unread).then_some(after)
     }
 
-    fn value(&self, state: u32) -> Edn {
-        if state == UNREAD { Edn::Symbol("_".into()) } else { self.contents.value(state).clone() }
+    fn number(&mut self, value: Edn) -> State {
+        self.states.number(Some(value), 0)
+    }
+
+    fn value(&self, state: State) -> Edn {
+        self.states.contents(state).clone().unwrap_or_else(|| Edn::Symbol("_".into()))
     }
 }
 
@@ -167,14 +135,14 @@ fn concatenated(value: &Edn, piece: &Edn) -> Edn {
 impl AppendKv {
     /// The same model, which simplifies from so many states on.
     pub(super) fn simplifying_from(mut self, many: usize) -> AppendKv {
-        self.many = many;
+        self.states.many = many;
         self
     }
 }
 
 impl Model for AppendKv {
     fn initial(&self) -> State {
-        State(self.initial)
+        self.initial
     }
 
     fn classify(&mut self, op: Observed<'_>) -> Result<Option<Class>, String> {
@@ -189,11 +157,11 @@ impl Model for AppendKv {
                 Some(value) => {
                     let value = normal(value);
                     self.read.note(&value);
-                    Action::Get(self.contents.number(&value))
+                    Action::Get(self.number(value))
                 }
                 None => return Ok(None),
             },
-            "put" | "write" => Action::Put(self.contents.number(&normal(op.invoked))),
+            "put" | "write" => Action::Put(self.number(normal(op.invoked))),
             "append" => match op.invoked {
                 // Appending nothing changes nothing.
                 Edn::Str(text) if text.is_empty() => return Ok(None),
@@ -210,58 +178,60 @@ impl Model for AppendKv {
     fn effect(&self, class: Class) -> Effect {
         match *self.classes.action(class) {
             Action::Get(_) => Effect::Observe,
-            Action::Put(value) => Effect::Overwrite(State(value)),
+            Action::Put(state) => Effect::Overwrite(state),
             Action::Append(_) => Effect::Update,
         }
     }
 
     fn needs(&self, class: Class) -> Option<State> {
         match *self.classes.action(class) {
-            Action::Get(value) => Some(State(value)),
+            Action::Get(state) => Some(state),
             Action::Put(_) | Action::Append(_) => None,
         }
     }
 
     fn leads_to(&self, class: Class) -> Option<State> {
         match *self.classes.action(class) {
-            Action::Get(value) | Action::Put(value) => Some(State(value)),
+            Action::Get(state) | Action::Put(state) => Some(state),
             Action::Append(_) => None,
         }
     }
 
     fn step(&mut self, state: State, class: Class) -> Option<State> {
-        match *self.classes.action(class) {
-            Action::Get(value) => (state.0 == value).then_some(state),
-            Action::Put(value) => Some(State(value)),
-            Action::Append(piece) => Some(State(self.append(state.0, piece))),
+        let piece = match *self.classes.action(class) {
+            Action::Get(read) => return (read == state).then_some(state),
+            Action::Put(written) => return Some(written),
+            Action::Append(piece) => piece,
+        };
+        if let Some(after) = self.states.known(state, class) {
+            return after;
         }
+        let after = self.appended(state, piece);
+        let bytes = 160 + 2 * after.as_ref().map_or(0, size);
+        self.states.note((state, class), Some((after, bytes)))
     }
 
     fn weight(&self) -> usize {
-        self.weight
+        self.states.weight()
     }
 
     fn forget(&mut self) {
-        if let Some(count) = self.named.take() {
-            self.contents.truncate(count);
-            self.appended.clear();
-            self.weight = 0;
-        }
+        self.states.forget();
     }
 
     fn state(&self, state: State) -> Edn {
-        record("AppendKV", vec![(Edn::keyword("value"), self.value(state.0))])
+        record("AppendKV", vec![(Edn::keyword("value"), self.value(state))])
     }
 
     fn describe(&self, state: State) -> String {
-        self.value(state.0).to_string()
+        self.value(state).to_string()
     }
 
     fn refusal(&self, state: State, class: Class) -> String {
-        let now = self.value(state.0);
+        let now = self.value(state);
         match *self.classes.action(class) {
-            Action::Get(value) => format!("can't read {} from {now}", self.contents.value(value)),
-            Action::Put(value) => format!("can't write {}", self.contents.value(value)),
+            Action::Get(read) => format!("can't read {} from {now}", self.value(read)),
+            Action::Put(written) => format!("can't write {}", self.value(written)),
             Action::Append(piece) => format!("can't append {}", self.pieces.value(piece)),
         }
     }

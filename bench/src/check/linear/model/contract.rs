@@ -43,11 +43,15 @@ pub trait Model {
 
     /// The only state in which `class` is possible, if there is exactly one. None where
     /// several are, or where the model does not know.
-    fn needs(&self, class: Class) -> Option<State>;
+    fn needs(&self, _class: Class) -> Option<State> {
+        None
+    }
 
     /// The only state to which `class` leads, if there is exactly one. None where
     /// several are, or where the model does not know.
-    fn leads_to(&self, class: Class) -> Option<State>;
+    fn leads_to(&self, _class: Class) -> Option<State> {
+        None
+    }
 
     /// The state after an operation of `class`, or none if it is impossible in
     /// `state`. Agrees with [`Model::effect`].

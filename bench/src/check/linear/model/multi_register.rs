@@ -135,14 +135,6 @@ impl Model for MultiRegister {
         if reads_only { Effect::Observe } else { Effect::Update }
     }
 
-    fn needs(&self, _: Class) -> Option<State> {
-        None
-    }
-
-    fn leads_to(&self, _: Class) -> Option<State> {
-        None
-    }
-
     fn step(&mut self, state: State, class: Class) -> Option<State> {
         let contents = self.run(state, class).ok()?;
         Some(self.state_of(contents))

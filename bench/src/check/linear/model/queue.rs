@@ -3,8 +3,6 @@
 //! A dequeue that returned nil found the queue empty. An indeterminate dequeue removes the
 //! element in front.
 
-use std::collections::BTreeMap;
-
 use super::super::classes::Classes;
 use super::super::states::States;
 use super::queue_action::{Action, initial_elements};
@@ -18,7 +16,6 @@ use crate::edn::Edn;
 pub struct Queue {
     values: Values,
     states: States<Vec<u32>>,
-    after: BTreeMap<(State, Class), Option<State>>,
     classes: Classes<Action>,
     initial: State,
 }
@@ -35,7 +32,6 @@ impl Queue {
         let mut queue = Queue {
             values: Values::default(),
             states: States::default(),
-            after: BTreeMap::new(),
             classes: Classes::default(),
             initial: State(0),
         };
@@ -46,11 +42,6 @@ impl Queue {
         let contents = items.iter().map(|item| queue.values.number(item)).collect();
         queue.initial = queue.states.number(contents, 0);
         Ok(queue)
-    }
-
-    fn state_of(&mut self, contents: Vec<u32>) -> State {
-        let bytes = 8 * contents.len() + 150;
-        self.states.reach(contents, bytes)
     }
 
     /// The queue's elements after `action`; none if it is impossible.
@@ -118,31 +109,25 @@ impl Model for Queue {
         }
     }
 
-    fn needs(&self, _: Class) -> Option<State> {
-        None
-    }
-
-    fn leads_to(&self, _: Class) -> Option<State> {
-        None
-    }
-
     fn step(&mut self, state: State, class: Class) -> Option<State> {
-        if let Some(after) = self.after.get(&(state, class)) {
-            return *after;
+        if let Some(after) = self.states.known(state, class) {
+            return after;
         }
         let after = self.changed(self.states.contents(state), *self.classes.action(class));
-        let after = after.map(|contents| self.state_of(self.simplified(contents)));
-        self.after.insert((state, class), after);
-        after
+        let after = after.map(|contents| self.simplified(contents));
+        let weighed = after.map(|contents| {
+            let bytes = 8 * contents.len() + 150;
+            (contents, bytes)
+        });
+        self.states.note((state, class), weighed)
     }
 
     fn weight(&self) -> usize {
-        self.states.weight() + 40 * self.after.len()
+        self.states.weight()
     }
 
     fn forget(&mut self) {
         self.states.forget();
-        self.after.clear();
     }
 
     fn state(&self, state: State) -> Edn {

@@ -3,7 +3,7 @@
 //! `{:f :add :value x}`, `{:f :remove :value x}`, and `{:f :read}` of any collection, whose
 //! order does not matter.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::super::classes::Classes;
 use super::super::states::States;
@@ -29,7 +29,6 @@ enum Action {
 pub struct Set {
     values: Values,
     states: States<Contents>,
-    after: BTreeMap<(State, Class), State>,
     classes: Classes<Action>,
     initial: State,
     /// The elements that some read returned.
@@ -55,7 +54,6 @@ impl Set {
         let mut set = Set {
             values,
             states,
-            after: BTreeMap::new(),
             classes,
             initial: State(0),
             read: Contents::new(),
@@ -156,8 +154,8 @@ impl Model for Set {
         if let Action::Read(there) = action {
             return (there == state).then_some(state);
         }
-        if let Some(after) = self.after.get(&(state, class)) {
-            return Some(*after);
+        if let Some(after) = self.states.known(state, class) {
+            return after;
         }
         let mut contents = self.states.contents(state).clone();
         match action {
@@ -167,18 +165,15 @@ impl Model for Set {
         };
         let contents = self.simplified(contents);
         let bytes = weight(&contents);
-        let after = self.states.reach(contents, bytes);
-        self.after.insert((state, class), after);
-        Some(after)
+        self.states.note((state, class), Some((contents, bytes)))
     }
 
     fn weight(&self) -> usize {
-        self.states.weight() + 40 * self.after.len()
+        self.states.weight()
     }
 
     fn forget(&mut self) {
         self.states.forget();
-        self.after.clear();
     }
 
     fn decides(&self, timeline: &Timeline, events: usize) -> Option<bool> {

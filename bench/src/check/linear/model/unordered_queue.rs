@@ -11,7 +11,7 @@
 //! If no operation found the queue empty, no operation needs the absence of an element. Then an
 //! indeterminate dequeue only takes possibilities away, and is left out.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::super::classes::Classes;
 use super::super::states::States;
@@ -35,7 +35,6 @@ const MAX_POSSIBLE: usize = 5_000;
 pub struct UnorderedQueue {
     values: Values,
     states: States<Possible>,
-    after: BTreeMap<(State, Class), Option<State>>,
     classes: Classes<Action>,
     initial: State,
     /// Whether a state had more than [`MAX_POSSIBLE`] contents.
@@ -51,7 +50,6 @@ impl UnorderedQueue {
         let mut queue = UnorderedQueue {
             values: Values::default(),
             states: States::default(),
-            after: BTreeMap::new(),
             classes: Classes::default(),
             initial: State(0),
             is_overfull: false,
@@ -62,11 +60,6 @@ impl UnorderedQueue {
         contents.sort_unstable();
         queue.initial = queue.states.number(Possible::from([contents]), 0);
         Ok(queue)
-    }
-
-    fn state_of(&mut self, possible: Possible) -> State {
-        let bytes = possible.iter().map(|contents| 8 * contents.len() + 100).sum::<usize>() + 100;
-        self.states.reach(possible, bytes)
     }
 
     /// Whether an operation found the queue empty.
@@ -143,17 +136,9 @@ impl Model for UnorderedQueue {
         }
     }
 
-    fn needs(&self, _: Class) -> Option<State> {
-        None
-    }
-
-    fn leads_to(&self, _: Class) -> Option<State> {
-        None
-    }
-
     fn step(&mut self, state: State, class: Class) -> Option<State> {
-        if let Some(after) = self.after.get(&(state, class)) {
-            return *after;
+        if let Some(after) = self.states.known(state, class) {
+            return after;
         }
         let action = *self.classes.action(class);
         if action == Action::Drop && !self.is_found_empty() {
@@ -167,9 +152,9 @@ impl Model for UnorderedQueue {
                 return None;
             }
         }
-        let after = (!possible.is_empty()).then(|| self.state_of(possible));
-        self.after.insert((state, class), after);
-        after
+        let bytes = possible.iter().map(|contents| 8 * contents.len() + 100).sum::<usize>() + 100;
+        let weighed = (!possible.is_empty()).then_some((possible, bytes));
+        self.states.note((state, class), weighed)
     }
 
     fn weight(&self) -> usize {
@@ -177,12 +162,11 @@ impl Model for UnorderedQueue {
         if self.is_overfull {
             return usize::MAX;
         }
-        self.states.weight() + 40 * self.after.len()
+        self.states.weight()
     }
 
     fn forget(&mut self) {
         self.states.forget();
-        self.after.clear();
         self.is_overfull = false;
     }
 

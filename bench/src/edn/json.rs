@@ -8,18 +8,14 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fmt;
 
-use compact_str::CompactString;
-use serde::de::{self, Deserializer, MapAccess, Visitor};
+use serde::de;
 use serde_json::value::RawValue;
 
 use super::Edn;
 use super::cursor::ParseError;
-use super::parse::{Reader, parse};
-
-/// How deep JSON may nest. Each level reads its text once more.
-const MAX_DEPTH: usize = 128;
+use super::json_value::{self, without_place};
+use super::parse::Reader;
 
 impl Edn {
     /// The JSON text of this value, on one line.
@@ -32,15 +28,16 @@ impl Edn {
     /// The value of a JSON text.
     ///
     /// # Errors
-    /// If the text is no JSON, or nests deeper than 128 levels.
+    /// If the text is no JSON, or nests deeper than [`MAX_DEPTH`](super::MAX_DEPTH).
     pub fn from_json(text: &str) -> Result<Edn, serde_json::Error> {
-        serde_json::from_str::<&RawValue>(text).and_then(|raw| read_json(raw, 0))
+        let raw = serde_json::from_str::<&RawValue>(text)?;
+        json_value::read(raw).map_err(|(_, what)| de::Error::custom(what))
     }
 
     /// The value of JSON with which a text begins, whatever follows it.
     pub fn first_in_json(text: &str) -> Option<Edn> {
         let mut values = serde_json::Deserializer::from_str(text).into_iter::<&RawValue>();
-        values.next().and_then(Result::ok).and_then(|raw| read_json(raw, 0).ok())
+        values.next().and_then(Result::ok).and_then(|raw| json_value::read(raw).ok())
     }
 
     /// Hands out the values of a text of JSON, each with the byte at which it begins:
@@ -58,9 +55,9 @@ impl Edn {
         let reader = Reader::new(text);
         let mut one = |raw: &RawValue| {
             let start = raw.get().as_ptr().addr() - text.as_ptr().addr();
-            match read_json(raw, 0) {
+            match json_value::read(raw) {
                 Ok(value) => take(start, value),
-                Err(error) => Err(reader.error_at(start, without_place(&error)).into()),
+                Err((at, what)) => Err(reader.error_at(start + at, what).into()),
             }
         };
         let values = serde_json::Deserializer::from_str(text).into_iter::<&RawValue>();
@@ -108,12 +105,6 @@ fn locate(reader: &Reader<'_>, error: &serde_json::Error) -> ParseError {
     reader.error_at(at, what)
 }
 
-/// serde_json's complaint alone; it appends a place that may be relative to a part.
-fn without_place(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    text.rsplit_once(" at line ").map_or(text.clone(), |(what, _)| what.to_owned())
-}
-
 fn write_json(value: &Edn, out: &mut String) {
     match value {
         Edn::Nil => out.push_str("null"),
@@ -157,63 +148,4 @@ fn write_json(value: &Edn, out: &mut String) {
 
 fn write_string(text: &str, out: &mut String) {
     out.push_str(&serde_json::to_string(text).expect("a string is always JSON"));
-}
-
-/// Descends by raw texts rather than by serde's data model, which would round
-/// integers beyond 64 bits: two different ids must not become one.
-fn read_json(raw: &RawValue, depth: usize) -> Result<Edn, serde_json::Error> {
-    if depth > MAX_DEPTH {
-        return Err(de::Error::custom(format!("nested deeper than {MAX_DEPTH}")));
-    }
-    let text = raw.get();
-    Ok(match text.as_bytes().first() {
-        Some(b'n') => Edn::Nil,
-        Some(b't') => Edn::Bool(true),
-        Some(b'f') => Edn::Bool(false),
-        Some(b'"') => Edn::str(serde_json::from_str::<Text<'_>>(text)?.0),
-        Some(b'[') => {
-            let items: Vec<&RawValue> = serde_json::from_str(text)?;
-            let items = items.into_iter().map(|item| read_json(item, depth + 1));
-            Edn::Vector(items.collect::<Result<_, _>>()?)
-        }
-        Some(b'{') => {
-            let entries = serde_json::Deserializer::from_str(text).deserialize_map(Entries)?;
-            let mut map: Vec<(Edn, Edn)> = Vec::with_capacity(entries.len());
-            for (key, value) in entries {
-                let key = Edn::Keyword(key);
-                let value = read_json(value, depth + 1)?;
-                // The last of two equal keys counts, as with every JSON library.
-                match map.iter_mut().find(|(k, _)| *k == key) {
-                    Some(entry) => entry.1 = value,
-                    None => map.push((key, value)),
-                }
-            }
-            Edn::Map(map)
-        }
-        // JSON's numbers are a subset of EDN's.
-        _ => parse(text).map_err(de::Error::custom)?,
-    })
-}
-
-/// A string, borrowed where it holds no escapes.
-#[derive(serde::Deserialize)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-
-/// The entries of an object in their order.
-struct Entries;
-
-impl<'de> Visitor<'de> for Entries {
-    type Value = Vec<(CompactString, &'de RawValue)>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut entries = Vec::new();
-        while let Some(key) = map.next_key::<CompactString>()? {
-            entries.push((key, map.next_value()?));
-        }
-        Ok(entries)
-    }
 }

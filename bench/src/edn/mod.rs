@@ -7,6 +7,7 @@
 
 mod cursor;
 mod json;
+mod json_value;
 mod number;
 mod order;
 mod parse;

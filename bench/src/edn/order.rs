@@ -1,10 +1,14 @@
 //! Equality and a total order over all values.
 //!
 //! Equality is Clojure's `=`: the order of a map or set does not count, a list equals the
-//! vector of the same elements, `1` equals `1N` but not `1.0`. One exception makes it
-//! total: a NaN equals itself, and -0.0 comes before 0.0. The order exists so that
-//! checkers can sort whatever a node answers, and use it as a key; between types it
+//! vector of the same elements, `1` equals `1N` but not `1.0`, `0.0` equals `-0.0`. The order
+//! exists so that checkers can sort whatever a node answers, and use it as a key; between types it
 //! follows the order of the ranks below.
+//!
+//! A NaN equals itself, as it does for the checkers of Jepsen that judge a file: Clojure's EDN
+//! reader has one object for every `##NaN` (`EdnReader.specials`), and `=` finds an object equal to
+//! itself before it looks at numbers (`Util.equiv`). Only numbers computed apart from each other
+//! would differ there, and a history holds none: JSON, which nodes speak, has no NaN.
 
 use std::cmp::Ordering;
 
@@ -116,7 +120,8 @@ impl Decimal {
             Edn::Float(x) if x.is_infinite() => {
                 (format!("{}{}", if *x < 0.0 { "-" } else { "" }, "9".repeat(400)), Kind::Float)
             }
-            Edn::Float(x) => (x.to_string(), Kind::Float),
+            // The sum has no sign where it is zero.
+            Edn::Float(x) => ((x + 0.0).to_string(), Kind::Float),
             _ => return None,
         };
         let digits = text.strip_prefix('-').unwrap_or(&text);

@@ -18,8 +18,14 @@ use super::Edn;
 use super::cursor::{Cursor, ParseError};
 use super::number::number;
 
-/// How deep values may nest. Beyond it is an attack or a mistake, not a history.
+/// How deep values may nest, in EDN and in JSON. Beyond it is an attack or a mistake, not a
+/// history.
 pub const MAX_DEPTH: usize = 512;
+
+/// The complaint about a value below [`MAX_DEPTH`].
+pub(super) fn too_deep() -> String {
+    format!("nested deeper than {MAX_DEPTH}")
+}
 
 /// How much of a word a complaint quotes, in characters.
 const QUOTE: usize = 60;
@@ -154,7 +160,7 @@ impl<'a> Reader<'a> {
     /// A value one level further down, after blanks.
     fn nested(&mut self, depth: usize) -> Result<Edn, ParseError> {
         if depth >= MAX_DEPTH {
-            return Err(self.error_at(self.cursor.pos, format!("nested deeper than {MAX_DEPTH}")));
+            return Err(self.error_at(self.cursor.pos, too_deep()));
         }
         self.skip_blank(depth + 1)?;
         self.value(depth + 1)
@@ -179,7 +185,12 @@ impl<'a> Reader<'a> {
             Some(b'\\') => self.cursor.character(),
             Some(b'#') => self.dispatch(depth),
             Some(b'^') => self.metadata(depth, 1),
-            Some(b')' | b']' | b'}' | b'@' | b'`' | b'~' | b'\'') => {
+            // As Python prints a dictionary.
+            Some(b'\'') => Err(self.error_at(
+                start,
+                "unexpected '\\'': strings have double quotes, in EDN and in JSON",
+            )),
+            Some(b')' | b']' | b'}' | b'@' | b'`' | b'~') => {
                 Err(self.error_at(start, format!("unexpected {}", self.cursor.char_at(start))))
             }
             Some(_) => Ok(match self.cursor.token() {

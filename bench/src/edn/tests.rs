@@ -89,6 +89,10 @@ fn complaints_name_the_place() {
         ("\"\\u12\"", "line 1, column 3: expected four hexadecimal digits after \\u"),
         ("\\longname", "line 1, column 1: unknown character \\longname"),
         ("^{:a 1}", "line 1, column 8: expected a value, found the end"),
+        (
+            "{'a': 1}",
+            "line 1, column 2: unexpected '\\'': strings have double quotes, in EDN and in JSON",
+        ),
     ];
     for (text, complaint) in table {
         let error = parse(text).map_err(|e| e.to_string());
@@ -114,7 +118,41 @@ fn depth_is_limited_and_no_nesting_overflows_the_stack() {
         let error = parse(&nested(open, close, 200_000)).expect_err("far too deep");
         assert!(error.what.contains("deeper"), "{open}: {error}");
     }
-    assert!(Edn::from_json(&nested("[", "]", 100_000)).is_err());
+}
+
+#[test]
+fn json_nests_as_deep_as_edn_and_says_the_same() {
+    let nested = |open: &str, close: &str, n| format!("{}1{}", open.repeat(n), close.repeat(n));
+    for (open, close) in [("[", "]"), ("{\"a\": ", "}")] {
+        let deepest = nested(open, close, MAX_DEPTH);
+        assert_eq!(Edn::from_json(&deepest).expect("JSON").to_json(), deepest.replace(' ', ""));
+        let (deeper, far) = (nested(open, close, MAX_DEPTH + 1), nested(open, close, 100_000));
+        let edn = parse(&nested("[", "]", MAX_DEPTH + 1)).expect_err("too deep").what;
+        for text in [deeper, far] {
+            assert_eq!(Edn::from_json(&text).expect_err("too deep").to_string(), edn);
+            let mut place = None;
+            let told = Edn::each_in_json(&format!("{{}}\n{{\"x\": {text}}}"), "history", |_, _| {
+                Ok::<(), ParseError>(())
+            });
+            if let Err(error) = told {
+                assert_eq!(error.what, edn);
+                place = Some((error.line, error.column));
+            }
+            // A level is the object around it.
+            assert_eq!(place, Some((2, 7 + MAX_DEPTH * open.len())));
+        }
+    }
+}
+
+#[test]
+fn the_last_of_equal_keys_counts_however_many_there_are() {
+    for count in [3, 40_000] {
+        let entries = |n: i64| (0..count).map(move |k| format!("\"k{k}\":{}", n * k));
+        let text: Vec<String> = entries(1).chain(entries(2)).collect();
+        let value = Edn::from_json(&format!("{{{}}}", text.join(","))).expect("JSON");
+        let expected = (0..count).map(|k| (Edn::keyword(&format!("k{k}")), Edn::Int(2 * k)));
+        assert_eq!(value.to_string(), Edn::Map(expected.collect()).to_string());
+    }
 }
 
 #[test]
@@ -143,6 +181,8 @@ fn equality_is_clojures() {
     assert!(equal("{:a 1, :b #{1 2}}", "{:b #{2 1}, :a 1N}"));
     assert!(equal("[1 (2)]", "(1 [2])"));
     assert!(equal("##NaN", "##NaN"));
+    assert!(equal("[0.0 #{-0.0}]", "[-0.0 #{0.0}]"));
+    assert!(!equal("0", "-0.0"));
     assert!(equal("1.50M", "1.5M"));
     assert!(equal("2/4", "1/2"));
     assert!(!equal("1", "1.0"));

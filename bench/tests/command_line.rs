@@ -140,6 +140,11 @@ fn an_interrupted_run_is_written_and_judged() {
     assert!(text.ends_with(last) && text.contains("\n :valid? :unknown}"), "{text}");
     let history = fs::read_to_string(store.path().join("latest/history.edn")).unwrap();
     assert!(history.lines().count() > 20, "{history}");
+    for path in [store.path(), &store.path().join("latest/history.edn")] {
+        let (status, text) = told(&judged(&["check", "-w", "echo"], path));
+        assert_eq!(status, Some(2), "{text}");
+        assert!(text.contains(": unknown: ending: the run was interrupted"), "{text}");
+    }
 }
 
 #[test]
@@ -149,14 +154,30 @@ fn a_killed_run_has_left_its_operations() {
     bench.kill().unwrap();
     bench.wait().unwrap();
     assert!(!store.path().join("latest").exists());
-    let output = Command::new(env!("CARGO_BIN_EXE_seaworthy"))
-        .args(["check", "-w", "echo"])
-        .arg(store.path())
-        .output()
-        .unwrap();
-    let (status, text) = told(&output);
+    let log = store.path().join("current/jepsen.log");
+    // As a write leaves it that the kill cut short.
+    let mut torn = fs::read_to_string(&log).unwrap();
+    torn.push_str("9.9\tINFO\t[jepsen worker 0] jepsen.util: 0\t:invoke\t:echo\t\"Please ec");
+    fs::write(&log, torn).unwrap();
+    for path in [store.path(), &store.path().join("current"), &log] {
+        let (status, text) = told(&judged(&["check", "-w", "echo"], path));
+        assert_eq!(status, Some(2), "{text}");
+        let told = ": unknown: ending: the run has not ended, or its bench was killed: ";
+        assert!(text.contains(told), "{text}");
+    }
+    let (status, text) = told(&judged(&["analyze", "--store"], store.path()));
+    assert_eq!(status, Some(2), "{text}");
+    assert!(text.contains("the run has not ended"), "{text}");
+    // A log that was copied says nothing about its run.
+    let copied = store.path().join("jepsen.log");
+    fs::write(&copied, fs::read_to_string(&log).unwrap().rsplit_once('\n').unwrap().0).unwrap();
+    let (status, text) = told(&judged(&["check", "-w", "echo"], &copied));
     assert_eq!(status, Some(0), "{text}");
-    assert!(text.contains(": valid: "), "{text}");
+}
+
+/// Runs a command of the bench on a store or a file.
+fn judged(words: &[&str], path: &Path) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_seaworthy")).args(words).arg(path).output().unwrap()
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::finding::{Class, Decision, Finding, Verdict, decide, quote};
 use crate::edn::{Edn, printable};
-use crate::history::{Op, Pair, pairs};
+use crate::history::{Ending, Op, Pair, pairs};
 
 /// A verdict and the result map that explains it.
 #[derive(Clone, Debug, PartialEq)]
@@ -97,6 +97,14 @@ impl Outcome {
         }
         self.verdict = self.verdict.max(verdict);
         self.details.push((Edn::keyword(name), map));
+    }
+
+    /// Adds that the history is not the whole of a run, if so: nothing follows from that nothing
+    /// was found in it.
+    pub fn add_ending(&mut self, ending: Ending) {
+        if let Some(why) = ending.complaint() {
+            self.add("ending", Outcome::unknown(why));
+        }
     }
 
     /// Adds a part that was written down earlier, of which only the map is left.

@@ -14,7 +14,7 @@ use crate::challenge::{Challenges, Judge};
 use crate::check::{CheckOptions, Outcome, results, txn};
 use crate::config::{RunArgs, RunConfig};
 use crate::edn::{self, Edn};
-use crate::history;
+use crate::history::{self, Ending};
 use crate::seed::Seed;
 use crate::store::TEST_FILE;
 
@@ -50,7 +50,10 @@ fn analyze(args: &AnalyzeArgs, challenges: &Challenges) -> Result<Outcome, Strin
     let (judge, options) = described(&dir, challenges)?;
     let history = judge.read(&dir).map_err(|e| e.to_string())?;
     say(format_args!("Analyzing {} of {}", dir.display(), judge.name));
-    let outcome = judge.judge(&history, &options);
+    let mut outcome = judge.judge(&history, &options);
+    if Ending::of(&dir) == Ending::Missing {
+        outcome.add_ending(Ending::Missing);
+    }
     let Ok(text) = fs::read_to_string(dir.join("results.edn")) else { return Ok(outcome) };
     let stored = edn::parse(&text).map_err(|e| format!("{}/results.edn: {e}", dir.display()))?;
     Ok(complete(outcome, &stored))
@@ -135,7 +138,7 @@ fn runs_in(store: &Path) -> Vec<PathBuf> {
         own.map(|entry| entry.path()).collect::<Vec<_>>()
     };
     let mut runs: Vec<PathBuf> = below(store).iter().flat_map(|dir| below(dir)).collect();
-    runs.retain(|run| run.join("history.edn").is_file());
+    runs.retain(|run| history::holds_run(run));
     runs.sort_by(|a, b| a.file_name().cmp(&b.file_name()).then_with(|| a.cmp(b)));
     runs
 }

@@ -17,7 +17,7 @@ use crate::check::linear::{self, model};
 use crate::check::txn::{self, Model, parse_models};
 use crate::check::{self, Availability, CheckOptions, Outcome, Verdict, bank, long_fork};
 use crate::edn::{Edn, parse, printable};
-use crate::history::{self, Events, Op, ReadError, Tape};
+use crate::history::{self, Ending, Events, Op, ReadError, Tape};
 use crate::report::{self, Material};
 
 /// Judge recorded histories, in EDN or JSON, of Jepsen, Maelstrom, elle-cli or this bench:
@@ -194,6 +194,7 @@ fn judge(
     history: &Tape,
     out: &mut impl Write,
 ) -> io::Result<Verdict> {
+    let ending = Ending::of(file);
     let file = file.display();
     let operations = history.heads().iter().filter(|op| op.is_client()).count();
     if operations == 0 {
@@ -201,7 +202,8 @@ fn judge(
         writeln!(out, "{file}: unknown: no client did anything")?;
         return Ok(Verdict::Unknown);
     }
-    let outcome = subject.judge(history, options);
+    let mut outcome = subject.judge(history, options);
+    outcome.add_ending(ending);
     if let Some(path) = &args.report {
         let events = Events::from(history).whole();
         let name = args.workload.as_deref().or(args.model.as_deref()).unwrap_or_default();

@@ -9,9 +9,11 @@
 //! and as JSON, one operation a line. Checkers get them as pairs of invocation and completion.
 
 mod bare;
+mod ending;
 mod error;
 mod hints;
 mod pair;
+mod place;
 mod process;
 mod quantile;
 mod read;
@@ -28,12 +30,14 @@ use compact_str::CompactString;
 
 use crate::edn::Edn;
 
+pub use ending::Ending;
 pub use error::ReadError;
 pub use hints::Hints;
 pub use pair::{Pair, PairError, pairs};
+pub use place::{STDIN, holds_run, run_dir};
 pub use quantile::quantile;
 pub use read::{from_text, from_text_as};
-pub use source::{STDIN, read, read_as, run_dir};
+pub use source::{read, read_as};
 pub use tape::{Events, Tape};
 pub use write::{to_edn_lines, to_json_lines, to_log_line, to_txt};
 

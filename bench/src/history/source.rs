@@ -5,20 +5,12 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::History;
+use super::ending::Ending;
 use super::error::ReadError;
 use super::hints::Hints;
+use super::place::{FILES, STDIN, run_dir};
 use super::read::from_text_as;
 use crate::edn::Reader;
-
-/// The name that stands for standard input.
-pub const STDIN: &str = "-";
-
-/// The files of a run that may hold its history, the most complete first.
-const FILES: [&str; 5] =
-    ["history.edn", "history.jsonl", "history.json", "history.txt", "jepsen.log"];
-
-/// The links to the newest run in a store, the last that was finished first.
-const LINKS: [&str; 2] = ["latest", "current"];
 
 /// Reads a history in any of the formats, from a file, the directory of a run or of a
 /// store (then the newest run), or `-`, standard input.
@@ -40,7 +32,12 @@ pub fn read_as(path: &Path, hints: Hints) -> Result<History, ReadError> {
 
 /// The text of a file, and which file it is: the one given, or one in that directory.
 pub(super) fn text_of(path: &Path) -> Result<(PathBuf, String), ReadError> {
-    let (path, bytes) = bytes_of(path)?;
+    let ending = Ending::of(path);
+    let (path, mut bytes) = bytes_of(path)?;
+    if ending == Ending::Missing {
+        // The last line may be torn, and then be an operation of another value.
+        bytes.truncate(bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1));
+    }
     match decode(bytes) {
         Ok(text) => Ok((path, text)),
         Err(error) => Err(ReadError { file: Some(path), ..error }),
@@ -66,14 +63,6 @@ fn bytes_of(path: &Path) -> Result<(PathBuf, Vec<u8>), ReadError> {
     Ok((path, bytes))
 }
 
-/// The directory of a run: the one given, or in that of a store the newest run's.
-pub fn run_dir(dir: &Path) -> PathBuf {
-    let holds_run = |dir: &Path| FILES.iter().any(|name| dir.join(name).is_file());
-    let links = LINKS.iter().map(|link| dir.join(link));
-    let newest = || links.into_iter().find(|dir| holds_run(dir));
-    if holds_run(dir) { dir.to_owned() } else { newest().unwrap_or_else(|| dir.to_owned()) }
-}
-
 /// The first bytes of files that are not text, and the advice for each.
 const BINARY: [(&[u8], &str); 6] = [
     (b"\x1f\x8b", "this is compressed by gzip: gunzip -c FILE | seaworthy check ... -"),
@@ -84,20 +73,23 @@ const BINARY: [(&[u8], &str); 6] = [
     (b"JEPSEN", "this is Jepsen's binary format: check the history.edn beside it"),
 ];
 
-/// The text of a file: UTF-8, or UTF-16 with a mark of its byte order.
+/// The text of a file: UTF-8, or UTF-16 with a mark of its byte order, or without one if it begins
+/// with a character of ASCII. (In UTF-8 every other byte of that would be the control character 0.)
 fn decode(bytes: Vec<u8>) -> Result<String, ReadError> {
     let whole = |what: &str| ReadError { file: None, place: None, what: what.to_owned() };
     if let Some((_, what)) = BINARY.iter().find(|(magic, _)| bytes.starts_with(magic)) {
         return Err(whole(what));
     }
-    let utf16 = |unit: fn([u8; 2]) -> u16| {
-        let units = bytes[2..].chunks_exact(2).map(|pair| unit([pair[0], pair[1]]));
+    let utf16 = |mark: usize, unit: fn([u8; 2]) -> u16| {
+        let units = bytes[mark..].chunks_exact(2).map(|pair| unit([pair[0], pair[1]]));
         let text: Result<String, _> = char::decode_utf16(units).collect();
         text.map_err(|_| whole("this is neither UTF-8 nor UTF-16"))
     };
     match bytes[..] {
-        [0xFF, 0xFE, ..] => return utf16(u16::from_le_bytes),
-        [0xFE, 0xFF, ..] => return utf16(u16::from_be_bytes),
+        [0xFF, 0xFE, ..] => return utf16(2, u16::from_le_bytes),
+        [0xFE, 0xFF, ..] => return utf16(2, u16::from_be_bytes),
+        [1..=255, 0, 1..=255, 0, ..] => return utf16(0, u16::from_le_bytes),
+        [0, 1..=255, 0, 1..=255, ..] => return utf16(0, u16::from_be_bytes),
         _ => {}
     }
     String::from_utf8(bytes).map_err(|error| {

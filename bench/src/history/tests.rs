@@ -253,10 +253,13 @@ fn files_directories_and_encodings() {
     assert_eq!(first(dir.path()), Process::Client(0), "a store means its newest run");
 
     let file = dir.path().join("history");
-    let utf16: Vec<u8> =
-        format!("\u{FEFF}{line}").encode_utf16().flat_map(u16::to_le_bytes).collect();
-    fs::write(&file, utf16).expect("written");
-    assert_eq!(read(&file).expect("UTF-16")[0].value, Edn::str("é"));
+    for mark in ["\u{FEFF}", ""] {
+        for order in [u16::to_le_bytes, u16::to_be_bytes] {
+            let utf16: Vec<u8> = format!("{mark}{line}").encode_utf16().flat_map(order).collect();
+            fs::write(&file, utf16).expect("written");
+            assert_eq!(read(&file).expect("UTF-16")[0].value, Edn::str("é"));
+        }
+    }
     for (bytes, complaint) in [
         (
             &b"\x1f\x8b\x08"[..],

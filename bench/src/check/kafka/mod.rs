@@ -43,7 +43,7 @@ mod report;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub(crate) use self::read::COMMITTED;
 
@@ -130,12 +130,12 @@ fn judge(history: Events<'_>) -> Result<Outcome, String> {
 
 /// The distinct errors because of which the outcome of sends and polls is unknown.
 fn info_causes(steps: &Steps<'_>) -> Edn {
-    let mut causes: Vec<Edn> = Vec::new();
+    let (mut causes, mut seen) = (Vec::new(), BTreeSet::new());
     for step in &steps.all {
         if step.kind == Kind::Work
             && step.outcome == OpType::Info
             && let Some(error) = &steps.end(step).error
-            && !causes.contains(error)
+            && seen.insert(error)
         {
             causes.push(error.clone());
         }

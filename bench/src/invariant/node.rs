@@ -22,6 +22,9 @@ pub(super) struct Seen {
     /// Where configurations stand in it.
     configs: Vec<Index>,
     durable: Index,
+    /// What was durable when its term was, too: a kill undoes what it took back of that in a term
+    /// that had not reached the disk.
+    on_disk: Index,
     /// The state of its disk before it was rolled back, until it holds as much again: leaders may
     /// go on counting acknowledgements of then, because this server abstains.
     lost: Option<Box<Seen>>,
@@ -64,7 +67,8 @@ impl Seen {
 
     /// Returns the last index whose entry it has ever acknowledged.
     pub(super) fn acknowledged(&self) -> Index {
-        self.lost.as_ref().map_or(self.durable, |lost| lost.durable.max(self.durable))
+        let own = self.durable.max(self.on_disk);
+        self.lost.as_ref().map_or(own, |lost| lost.acknowledged().max(own))
     }
 
     /// The node was killed, and its disk forgot durable data.
@@ -216,6 +220,9 @@ impl Seen {
         // of the durable entries: entries are applied as soon as others have made them so.
         if status.durable >= status.base.index || status.durable > self.durable {
             self.durable = status.durable;
+        }
+        if self.promised.term == self.hard.term {
+            self.on_disk = self.durable;
         }
         self.lost.take_if(|lost| lost.durable <= self.durable);
         self.status = Some((status.clone(), raft.durable_hard_state()));

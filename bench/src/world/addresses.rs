@@ -7,6 +7,8 @@
 use seaworthy::message::NodeId;
 use seaworthy::time::Time;
 
+use crate::load::client::Answer;
+
 /// All clients of a run so far, by number.
 #[derive(Debug, Default)]
 pub(super) struct Addresses(Vec<Address>);
@@ -14,6 +16,8 @@ pub(super) struct Addresses(Vec<Address>);
 #[derive(Debug)]
 struct Address {
     asked: Time,
+    /// The requests that it gave up, by `msg_id`, and when it sent them.
+    given_up: Vec<(u64, Time)>,
     closed: Option<Time>,
 }
 
@@ -31,13 +35,29 @@ pub(super) enum Standing {
 impl Addresses {
     /// A new client connects.
     pub(super) fn open(&mut self) -> NodeId {
-        self.0.push(Address { asked: Time::ZERO, closed: None });
+        self.0.push(Address {
+            asked: Time::ZERO,
+            given_up: Vec::new(),
+            closed: None,
+        });
         NodeId::new(format!("c{}", self.0.len() - 1))
     }
 
     /// A client sends a request.
     pub(super) fn asks(&mut self, id: &NodeId, now: Time) {
         self.entry(id).asked = now;
+    }
+
+    /// A client gives up its last request.
+    pub(super) fn gives_up(&mut self, id: &NodeId, msg_id: u64) {
+        let address = self.entry(id);
+        address.given_up.push((msg_id, address.asked));
+    }
+
+    /// Returns when a client sent the request, now given up, that this answer is for.
+    pub(super) fn given_up(&self, id: &NodeId, answer: &Answer) -> Option<Time> {
+        let requests = &self.0.get(number(id)?)?.given_up;
+        requests.iter().find(|(msg_id, _)| answer.answers(*msg_id)).map(|(_, asked)| *asked)
     }
 
     /// A client closes its connection at this time.
@@ -48,7 +68,7 @@ impl Addresses {
     pub(super) fn standing(&self, id: &NodeId, now: Time) -> Standing {
         match number(id).and_then(|number| self.0.get(number)) {
             None => Standing::Unknown,
-            Some(Address { asked, closed: Some(at) }) if *at <= now => Standing::Closed(*asked),
+            Some(Address { asked, closed: Some(at), .. }) if *at <= now => Standing::Closed(*asked),
             Some(_) => Standing::Open,
         }
     }
@@ -70,6 +90,23 @@ fn number(id: &NodeId) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_late_answer_belongs_to_the_request_that_was_given_up() {
+        let mut addresses = Addresses::default();
+        let at = Time::from_millis;
+        let id = addresses.open();
+        addresses.asks(&id, at(3));
+        addresses.gives_up(&id, 1);
+        addresses.asks(&id, at(8));
+        let asked = |body: &str| {
+            let answer = Answer::parse(body).expect("an object");
+            addresses.given_up(&id, &answer)
+        };
+        assert_eq!(asked(r#"{"type":"read_ok","in_reply_to":1}"#), Some(at(3)));
+        assert_eq!(asked(r#"{"type":"read_ok","in_reply_to":2}"#), None, "it waits for this one");
+        assert_eq!(asked(r#"{"type":"read_ok"}"#), None);
+    }
 
     #[test]
     fn an_address_exists_from_its_opening_to_its_closing() {

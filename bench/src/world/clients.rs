@@ -102,6 +102,11 @@ impl Clients {
         self.addresses.standing(address, now)
     }
 
+    /// Returns when this client sent the request that a message answers, if it gave it up.
+    pub(super) fn given_up(&self, address: &NodeId, body: &str) -> Option<Time> {
+        self.addresses.given_up(address, &Answer::parse(body).ok()?)
+    }
+
     /// Connects `concurrency` workers; the test begins.
     pub fn begin(&mut self, now: Time, concurrency: usize) {
         self.origin = now;
@@ -224,6 +229,7 @@ impl Clients {
         if worker.process != id.process || !waits {
             return None;
         }
+        self.addresses.gives_up(&worker.address, id.msg_id);
         self.conclude(now, id.worker, &Reply::Timeout)
     }
 

@@ -43,7 +43,8 @@ impl<C: Cluster> World<C> {
             return self.blame(node, NodeFault::UnknownSource { src, body });
         }
         for address in [&packet.dest, &packet.src] {
-            if let Standing::Closed(asked) = self.standing(address)
+            if let Standing::Closed(asked_last) = self.standing(address)
+                && let asked = self.clients.given_up(address, &packet.body).unwrap_or(asked_last)
                 && !self.lifecycle.is_excused(node, asked)
             {
                 if self.cluster.may_answer_late() {

@@ -104,7 +104,12 @@ fn judge_nodes(
         outcome.add("members", Outcome::new(Verdict::Invalid, [("lies", lies)]));
     }
     if let Some(quiet_from) = report.quiet_from {
-        let may_ask = |op: &Op| !report.out_of_reach.contains(&node_of(config, op));
+        let has_returned = |op: &Op| {
+            let since = report.returned.get(&node_of(config, op));
+            challenge.serves_when_removed() || since.is_none_or(|since| op.time >= *since)
+        };
+        let is_reached = |op: &Op| !report.out_of_reach.contains(&node_of(config, op));
+        let may_ask = |op: &Op| is_reached(op) && has_returned(op);
         let is_quiet = report.out_of_reach.is_empty();
         let grace = if is_quiet { GRACE_NANOS } else { GRACE_LASTING_NANOS };
         // Exact for any time that a run takes.

@@ -135,6 +135,17 @@ fn a_flood_does_not_stop_virtual_time() {
     assert!(why.contains("flooded"), "{why}");
 }
 
+/// Answers about members are judged by them, and nodes that left late are asked for again.
+#[test]
+fn the_bench_is_told_of_members_as_they_are_committed() {
+    let config = config(
+        "-w lin-kv --node-count 3 --concurrency 2n --rate 20 --time-limit 20 --seed 1 \
+         --nemesis membership --nemesis-interval 2 -- lin-kv",
+    );
+    let ran = Run::of(builtin("lin-kv").unwrap(), &config).simulate().unwrap();
+    assert!(!ran.report.returned.is_empty(), "no node that was removed has come back");
+}
+
 #[test]
 fn the_journal_and_the_counts_agree() {
     let files = files_of_run("-w echo --node-count 2 --time-limit 5 --rate 20 --seed 3");

@@ -279,7 +279,7 @@ fn a_server_that_joined_becomes_a_cluster() {
     wait_for("a fourth voter", Duration::from_secs(20), votes);
     let port = cluster.servers[0].port;
     assert_eq!(http(port, "PUT", "/v1/k", b"kept").unwrap().0, 201);
-    // What it is asked for, it has.
+    // The joined server answers for itself.
     let late = cluster.servers[i].port;
     assert_eq!(http(late, "GET", "/v1/k", b"").unwrap(), (200, b"kept".to_vec()));
     (0..=i).for_each(|i| cluster.kill(i));

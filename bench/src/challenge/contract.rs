@@ -67,6 +67,12 @@ pub trait Challenge: Send + Sync {
         FAULTS.to_vec()
     }
 
+    /// Whether a node that was removed from its cluster goes on to serve clients. If it does not, it owes
+    /// answers from the moment on at which it is a voter again.
+    fn serves_when_removed(&self) -> bool {
+        true
+    }
+
     /// Takes from a drawn run the trouble that the protocol does not promise to survive beyond
     /// [`Challenge::faults`], such as the loss of messages.
     fn tame(&self, run: &mut RunArgs) {

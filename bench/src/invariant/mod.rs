@@ -94,6 +94,10 @@ impl Inspect for RaftInvariants {
         Ok(())
     }
 
+    fn new_members(&mut self) -> Vec<Members> {
+        std::mem::take(&mut self.new_members)
+    }
+
     fn killed(&mut self, index: usize) {
         if let Some(seen) = self.owners.get(&index).and_then(|id| self.nodes.get_mut(id)) {
             seen.die();

@@ -34,6 +34,7 @@ impl<C: Cluster> World<C> {
     /// Asks a random node to have `node` removed, perhaps with others, and cares no further.
     pub(super) fn request_removal(&mut self, node: usize) {
         let (add, remove) = self.membership.choose(node, self.config.nodes.len());
+        self.membership.wants_all = false;
         let _ = self.send_change(add, remove);
     }
 
@@ -42,11 +43,21 @@ impl<C: Cluster> World<C> {
         let nodes = 0..self.config.nodes.len();
         let membership = &mut self.membership;
         membership.away.clear();
+        membership.wants_all = true;
         membership.restore = match membership.draw.chance(TOGETHER) {
             true => VecDeque::from([nodes.collect()]),
             false => nodes.map(|node| BTreeSet::from([node])).collect(),
         };
         self.ask_for_member();
+    }
+
+    /// Asks once more for nodes that have left since.
+    pub(super) fn restore_missing(&mut self) {
+        let missing = self.membership.missing(self.config.nodes.len());
+        if !missing.is_empty() {
+            self.membership.restore.push_back(missing);
+            self.ask_again_in(RETRY);
+        }
     }
 
     fn send_change(&mut self, add: BTreeSet<usize>, remove: BTreeSet<usize>) -> NodeId {
@@ -103,6 +114,7 @@ impl<C: Cluster> World<C> {
         if answer == Answer::Ok {
             membership.restore.pop_front();
             self.ask_for_member();
+            self.restore_missing();
         } else {
             self.ask_again_in(RETRY);
         }

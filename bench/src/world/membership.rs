@@ -23,6 +23,8 @@ pub(super) struct Membership {
     pub(super) draw: Draw,
     /// Nodes that were asked to leave and not asked to come back.
     pub(super) away: BTreeSet<usize>,
+    /// Every node was last asked for.
+    pub(super) wants_all: bool,
     /// Nodes that are to be members again, group by group, the first being asked for.
     pub(super) restore: VecDeque<BTreeSet<usize>>,
     /// The request that is out for the first of them.
@@ -41,6 +43,7 @@ impl Membership {
         Membership {
             draw,
             away: BTreeSet::new(),
+            wants_all: false,
             restore: VecDeque::new(),
             asked: None,
             attempts: 0,
@@ -57,6 +60,27 @@ impl Membership {
     /// The cluster has committed to these members.
     pub(super) fn note(&mut self, now: Time, members: Members) {
         self.seen.push((now, members));
+    }
+
+    /// Returns the nodes that do not vote although every node was asked for, and no request is out: a
+    /// removal that was asked for before may be carried out later.
+    pub(super) fn missing(&self, nodes: usize) -> BTreeSet<usize> {
+        match self.seen.last() {
+            Some((_, members)) if self.wants_all && self.restore.is_empty() => {
+                (0..nodes).filter(|node| !members.voters.contains(node)).collect()
+            }
+            _ => BTreeSet::new(),
+        }
+    }
+
+    /// Returns the nodes that became voters after they had been none, and when each did so last.
+    pub(super) fn returned(&self) -> BTreeMap<usize, Time> {
+        let mut returned = BTreeMap::new();
+        for pair in self.seen.windows(2) {
+            let ((_, old), (at, new)) = (&pair[0], &pair[1]);
+            returned.extend(new.voters.difference(&old.voters).map(|node| (*node, *at)));
+        }
+        returned
     }
 
     /// Returns the answers that are not true.

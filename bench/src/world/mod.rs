@@ -31,6 +31,7 @@ pub mod script;
 pub mod shapes;
 mod state;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use seaworthy::time::Time;
@@ -86,6 +87,9 @@ pub struct Report {
     pub quiet_from: Option<i64>,
     /// The nodes, by index, that were out of reach in that phase all the same.
     pub out_of_reach: Vec<usize>,
+    /// The nodes, by index, that became voters after they had been none, and when each did so last, in
+    /// nanoseconds since the operations began.
+    pub returned: BTreeMap<usize, i64>,
 }
 
 impl<C: Cluster> World<C> {
@@ -162,8 +166,11 @@ impl<C: Cluster> World<C> {
         let journal = self.journal.finish();
         let origin = self.clients.origin();
         let quiet_from = self.quiet_from.map(|at| (at - origin).as_nanos() as i64);
+        let since_origin = |at: Time| (at - origin).as_nanos() as i64;
+        let returned = self.membership.returned().into_iter();
         let report = Report {
             quiet_from,
+            returned: returned.map(|(node, at)| (node, since_origin(at))).collect(),
             out_of_reach: self.outage.into_lasting(),
             counts: self.network.counts(),
             blames: self.blames,

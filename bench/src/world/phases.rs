@@ -203,6 +203,7 @@ impl<C: Cluster> World<C> {
         }
         for members in self.cluster.new_members() {
             self.membership.note(self.now, members);
+            self.restore_missing();
         }
         self.check_phase();
     }

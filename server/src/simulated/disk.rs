@@ -76,9 +76,9 @@ impl Disk {
         }
     }
 
-    /// The last write that is not durable yet.
-    pub(super) fn last_unflushed(&self) -> Option<Written> {
-        self.waiting.back().map(|(written, _)| *written)
+    /// Whether everything that was written is durable.
+    pub(super) fn is_flushed(&self) -> bool {
+        self.waiting.is_empty()
     }
 
     /// Replaces everything by a state of the node.

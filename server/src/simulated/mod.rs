@@ -71,10 +71,10 @@ enum State {
     /// It may not introduce itself before its life is counted on disk.
     Starting(Box<Running>, Written),
     Running(Box<Running>),
-    /// It was refused or removed, and ends when its last write is durable: before that, messages may
-    /// be on their way that wait for it.
-    Ending(Box<Running>, Written, String),
-    /// A real process would have ended.
+    /// It was refused or removed, and does nothing more. Messages may be on their way that wait for its
+    /// last writes, so no other server takes its place before those are durable, and have been seen to be.
+    Ending(Box<Running>, String),
+    /// It could not start.
     Ended(String),
 }
 
@@ -155,13 +155,7 @@ impl SimulatedServer {
             self.state = State::Running(running);
         }
         match &mut self.state {
-            State::Running(running) => running.durable(cx, written),
-            State::Ending(running, last, why) => {
-                running.durable(cx, written);
-                if *last <= written {
-                    self.state = State::Ended(std::mem::take(why));
-                }
-            }
+            State::Running(running) | State::Ending(running, _) => running.durable(cx, written),
             State::New | State::Starting(..) | State::Ended(_) => {}
         }
     }
@@ -179,7 +173,7 @@ impl SimulatedServer {
             }
             (State::Running(running), _) => running.ask(cx, message),
             (_, wire::PARCEL | wire::REFUSED) => {}
-            (State::Ending(_, _, why) | State::Ended(why), _) => {
+            (State::Ending(_, why) | State::Ended(why), _) => {
                 unavailable(cx, &message.request(), why)
             }
             _ => unavailable(cx, &message.request(), "it starts"),
@@ -189,7 +183,9 @@ impl SimulatedServer {
     /// The operator starts a server again that has ended, or another one in its place.
     fn remedy(&mut self, cx: &mut Context<'_>) {
         let wanted = self.wanted(cx);
-        match self.left == Some(wanted) {
+        let is_flushed =
+            matches!(&self.state, State::Ending(running, _) if running.disk.is_flushed());
+        match self.left == Some(wanted) || !is_flushed {
             true => cx.set_timer(REMEDY, Duration::from_millis(REMEDY_MS)),
             false => self.start(cx, None),
         }
@@ -210,17 +206,18 @@ impl SimulatedServer {
                 self.left = Some(running.node.id());
                 self.end(cx, "another server is to run here".to_owned());
             }
-            State::Ended(_) if self.left.is_some_and(|left| left != wanted) => self.start(cx, None),
+            State::Ending(running, _)
+                if running.disk.is_flushed() && self.left.is_some_and(|left| left != wanted) =>
+            {
+                self.start(cx, None);
+            }
             _ => {}
         }
     }
 
     fn end(&mut self, cx: &mut Context<'_>, why: String) {
         self.state = match std::mem::replace(&mut self.state, State::New) {
-            State::Running(running) => match running.disk.last_unflushed() {
-                Some(last) => State::Ending(running, last, why),
-                None => State::Ended(why),
-            },
+            State::Running(running) => State::Ending(running, why),
             _ => State::Ended(why),
         };
         cx.set_timer(REMEDY, Duration::from_millis(REMEDY_MS));
@@ -241,10 +238,7 @@ impl Workload for SimulatedServer {
         self.make_room(cx);
         match event {
             Event::Start(recovered) => self.start(cx, Some(recovered)),
-            Event::Timer(REMEDY) if matches!(self.state, State::Ended(_)) => self.remedy(cx),
-            Event::Timer(REMEDY) if matches!(self.state, State::Ending(..)) => {
-                cx.set_timer(REMEDY, Duration::from_millis(REMEDY_MS));
-            }
+            Event::Timer(REMEDY) if matches!(self.state, State::Ending(..)) => self.remedy(cx),
             Event::Timer(INTRODUCE) => {
                 cx.set_timer(INTRODUCE, INTRODUCTION);
                 if let State::Running(running) = &self.state {

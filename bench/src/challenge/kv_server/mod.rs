@@ -83,6 +83,11 @@ impl Challenge for KvServer {
         KNOBS
     }
 
+    /// A removed server ends.
+    fn serves_when_removed(&self) -> bool {
+        false
+    }
+
     /// Disks forget in half of all runs, but not where a majority may be gone for good, or members come
     /// and go: a change may leave no server to spare.
     fn tame(&self, run: &mut RunArgs) {

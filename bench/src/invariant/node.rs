@@ -22,7 +22,7 @@ pub(super) struct Seen {
     /// Where configurations stand in it.
     configs: Vec<Index>,
     durable: Index,
-    /// What was durable when its term was, too: a kill undoes what it took back of that in a term
+    /// The last index that was durable when its term was, too: a kill undoes removals of a term
     /// that had not reached the disk.
     on_disk: Index,
     /// The state of its disk before it was rolled back, until it holds as much again: leaders may

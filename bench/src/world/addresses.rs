@@ -35,11 +35,7 @@ pub(super) enum Standing {
 impl Addresses {
     /// A new client connects.
     pub(super) fn open(&mut self) -> NodeId {
-        self.0.push(Address {
-            asked: Time::ZERO,
-            given_up: Vec::new(),
-            closed: None,
-        });
+        self.0.push(Address { asked: Time::ZERO, given_up: Vec::new(), closed: None });
         NodeId::new(format!("c{}", self.0.len() - 1))
     }
 

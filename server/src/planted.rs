@@ -1,7 +1,7 @@
 //! Known bugs of the server's own, to be switched on by those who test the tests.
 //!
 //! Most are bugs that etcd had, by the list of its robustness tests; `docs/mutants-server.md` has a
-//! table of them. Where a bug is a condition too few, the condition stands in a [`guard!`] with the
+//! table of them. Where a bug is a condition too few, the condition stands in a `guard!` with the
 //! mutant's name; any other behaviour is in the file `planted` of its module. The core has many
 //! more (`seaworthy::planted`). Without the cargo feature `mutants` [`is`] is the constant `false`.
 

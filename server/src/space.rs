@@ -84,8 +84,8 @@ impl Space {
             self.0.look();
             let is_full = self.is_full();
             if is_full != was_full || (is_full && told.elapsed() >= TELL) {
-                let free = self.0.free_bytes().unwrap_or(0);
-                node.space(is_full.then_some(free)).await;
+                let left = self.0.left_bytes().unwrap_or(0);
+                node.space(is_full.then_some(left)).await;
                 (was_full, told) = (is_full, Instant::now());
             }
         }
@@ -97,6 +97,14 @@ impl Shared {
     fn free_bytes(&self) -> io::Result<u64> {
         let disk = nix::sys::statvfs::statvfs(&self.dir)?;
         Ok(disk.blocks_available() as u64 * disk.fragment_size() as u64)
+    }
+
+    /// How much a write may find on a full disk. File systems keep a part for root, and a server that
+    /// runs as root may have gone into it before it knew: then nothing counts as free although a
+    /// snapshot fits. Where it does not fit, the attempt fails and is repeated.
+    fn left_bytes(&self) -> io::Result<u64> {
+        let disk = nix::sys::statvfs::statvfs(&self.dir)?;
+        Ok(disk.blocks_free() as u64 * disk.fragment_size() as u64)
     }
 
     fn is_reserved(&self) -> bool {

@@ -166,13 +166,13 @@ impl App {
         // A server that is behind may not know of its users yet. Without a majority there is nothing
         // newer to be known, and a backup is wanted then more than ever.
         let has_leader = self.view().await?.status.leader.is_some();
-        let newest = match is_of_one_server(path) && !has_leader {
-            true => self.state(true).await,
-            false => self.state(false).await,
-        };
-        let (_, store) = match newest {
-            Err(_) if is_of_one_server(path) => self.state(true).await?,
-            other => other?,
+        let (_, store) = match is_of_one_server(path) {
+            true if !has_leader => self.state(true).await?,
+            true => match self.state(false).await {
+                Err(_) => self.state(true).await?,
+                newest => newest?,
+            },
+            false => self.state(false).await?,
         };
         self.permit(&store, |auth, who| auth.check_root(who))
     }

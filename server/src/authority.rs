@@ -2,7 +2,7 @@
 //!
 //! Clients of etcd 3.4 put an endpoint there as it was given to them, with `http://` before host and port
 //! (`etcdctl endpoint status`, `defrag` and `move-leader` do). etcd's server never looks at the field; the
-//! library here resets the stream of a request whose authority is none. This program reads the field
+//! library here resets the stream of a request whose authority is not valid. This program reads the field
 //! nowhere, so any authority will do.
 //!
 //! The header is a literal of HPACK with a new entry in its table (`0x41`), coded as Huffman has it (RFC

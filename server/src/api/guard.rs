@@ -8,6 +8,9 @@ use tonic::Status;
 
 use super::token::Tokens;
 
+/// bcrypt looks at 72 bytes of a password, its end mark among them.
+const MAX_PASSWORD_BYTES: usize = 71;
+
 /// Tokens and passwords, at one server.
 #[derive(Debug)]
 pub struct Guard {
@@ -35,20 +38,25 @@ impl Guard {
     }
 
     pub(super) async fn hash(&self, password: String) -> Result<String, Status> {
-        if password.len() > 71 {
-            return Err(Status::invalid_argument("a password has at most 71 bytes"));
+        if password.len() > MAX_PASSWORD_BYTES {
+            let why = format!("a password has at most {MAX_PASSWORD_BYTES} bytes");
+            return Err(Status::invalid_argument(why));
         }
         let cost = self.cost;
         self.hashing(move || bcrypt::hash(password, cost)).await
     }
 
-    /// Whether a password fits a hash. Without one it takes as long, and does not.
+    /// Whether a password fits a hash. Without a hash the answer takes as long, and is no. Longer
+    /// passwords were never hashed.
     pub(super) async fn fits(
         &self,
         password: String,
         hash: Option<String>,
     ) -> Result<bool, Status> {
         static NONE: OnceLock<String> = OnceLock::new();
+        if password.len() > MAX_PASSWORD_BYTES {
+            return Ok(false);
+        }
         let cost = self.cost;
         let work = move || {
             let none = || NONE.get_or_init(|| bcrypt::hash("", cost).unwrap_or_default()).clone();

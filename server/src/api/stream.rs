@@ -105,7 +105,7 @@ impl Values {
         found
     }
 
-    /// Whether a value ends with this byte; also one that is none, such as a word.
+    /// Whether a value ends with this byte. A word that is not JSON counts as a value, to be refused.
     fn ends_with(&mut self, byte: u8) -> bool {
         if self.is_string {
             let (was_escaped, is_end) = (self.is_escaped, byte == b'"' && !self.is_escaped);

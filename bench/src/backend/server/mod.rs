@@ -2,8 +2,9 @@
 //!
 //! A run is that of any workload: the world sends its clients' requests to nodes and takes in
 //! answers. Here a node is a process with ports. [`spec`] says how it is started; `clients`
-//! carries requests out over the `api` that it speaks, in the thread of the world; its peers reach it through a `proxy`,
-//! where the network's faults are. Kill, pause and restart are signals to its process group.
+//! carries requests out over the `api` that it speaks, in the thread of the world; its peers reach
+//! it through a `proxy`, where the network's faults are. Kill, pause and restart are signals to its
+//! process group.
 //!
 //! The first `init` of a node is answered when it is healthy, so that the operations begin with
 //! a cluster that serves; a later one is answered at once, since a node that comes back into a

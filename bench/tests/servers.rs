@@ -60,10 +60,12 @@ fn the_same_server_passes_once_it_saves_first() {
     if !has_python() {
         return;
     }
+    // The faults come from a seed: drawn anew each time, they may leave the one server that keeps
+    // the values dead from the first second to the last, so that nothing can succeed.
     for nemesis in ["partition,kill,pause,one-way,stall,slow", "reset,throttle,clients"] {
         let flags = format!(
             "--node-count 3 --concurrency 4n --rate 60 --time-limit 8 --nemesis {nemesis} \
-             --nemesis-interval 2 -- --sync"
+             --nemesis-interval 2 --seed 1 -- --sync"
         );
         let (status, text) = run(LOSSY, &flags);
         assert_eq!(status, Some(0), "{text}");
@@ -76,7 +78,7 @@ fn programs_of_the_user_carry_requests_out() {
         return;
     }
     let flags = "--node-count 1 --concurrency 6 --rate 30 --time-limit 6 --nemesis kill \
-                 --nemesis-interval 3 -- --sync";
+                 --nemesis-interval 3 --seed 5 -- --sync";
     let (status, text) = run(&LOSSY.replace("spec.toml", "command.toml"), flags);
     assert_eq!(status, Some(0), "{text}");
 }

@@ -23,7 +23,7 @@ use crate::founding::{founding_id, member_id};
 use crate::gate::{Gate, Seldom};
 use crate::join;
 use crate::node::{Member, Node, Options, Start};
-use crate::peer::{Myself, Peers, Way};
+use crate::peer::{Endpoint, Myself, Peers};
 use crate::quota;
 use crate::serve::Clients;
 use crate::space::Space;
@@ -46,8 +46,8 @@ pub async fn run(config: Config, until: impl Future<Output = ()>) -> anyhow::Res
     let wanted = join::identity(&config, &ways).await?;
     let store = store::open(&config.store, &config.data_dir(), &wanted).await?;
     let (client_gate, peer_gate) = gates(&config);
-    let way = Way { listeners: peers, tls: peer_tls, gate: peer_gate };
-    let started = start(&config, store, way).await?;
+    let endpoint = Endpoint { listeners: peers, tls: peer_tls, gate: peer_gate };
+    let started = start(&config, store, endpoint).await?;
     tokio::spawn(compactor::run(started.handle.clone(), retention));
     tokio::spawn(quota::run(started.handle.clone(), config.quota()));
     if let Some(space) = &started.space {
@@ -77,7 +77,7 @@ struct Started {
 }
 
 /// Starts the node on its data, and its connections to the others.
-async fn start(config: &Config, store: Store, way: Way) -> anyhow::Result<Started> {
+async fn start(config: &Config, store: Store, endpoint: Endpoint) -> anyhow::Result<Started> {
     let incarnation = store.incarnation()?;
     let Store { place, identity, is_new, storage, states, log, space, lost } = store;
     let id = identity.member_id()?;
@@ -116,7 +116,7 @@ async fn start(config: &Config, store: Store, way: Way) -> anyhow::Result<Starte
     let (member, lineage) = (node.member().clone(), node.lineage().clone());
     let Identity { token, founders, .. } = identity;
     let myself = Myself { id, member, lineage, founding, token, founders };
-    let outbox = Peers::start(myself, handle.clone(), way, &node.addresses());
+    let outbox = Peers::start(myself, handle.clone(), endpoint, &node.addresses());
     let ended = seat.start(Setup { node, storage, states, outbox, founding })?;
     Ok(Started { id, handle, space, ended })
 }

@@ -12,7 +12,7 @@ use super::apply::{Beginning, beginning, refusal};
 use super::envelope::Envelope;
 use super::lineage::Lineage;
 use super::machine::Member;
-use crate::planted::{self, Mutant};
+use crate::planted::guard;
 
 /// How a server introduces itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,10 +90,8 @@ impl Node {
             return refuse(why, Verdict::Never);
         }
         // Guard: of two processes that live on copies of one directory, one is listened to.
-        let trusts = planted::is(Mutant::TrustEmptied) || planted::is(Mutant::TrustOlder);
-        if !trusts
-            && let Some(known) = self.contacts.get(&hello.from)
-            && self.is_second(hello, known)
+        if let Some(known) = self.contacts.get(&hello.from)
+            && !guard!(guard!(!self.is_second(hello, known), TrustEmptied), TrustOlder)
         {
             let why = format!(
                 "another process has already introduced itself as {they}, in life {} of its data \

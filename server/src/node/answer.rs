@@ -8,7 +8,7 @@
 use prost::Message;
 use serde::{Deserialize, Serialize};
 
-use super::members::NotChanged;
+use super::roles::NotChanged;
 use crate::kv::{Error, Response};
 
 /// The outcome of a write.

@@ -10,9 +10,10 @@ use super::envelope::{Envelope, Open, Write};
 use super::lineage::Lineage;
 use super::machine::{Machine, Member};
 use super::members::{Change, Proposal};
+use super::planted;
 use super::{Effect, Event, Failure, Node, Reply, Token};
 use crate::kv::Command;
-use crate::planted::{self, Mutant};
+use crate::planted::guard;
 
 impl Node {
     /// Proposes the commands that have come in. A command that the core refuses because
@@ -25,7 +26,7 @@ impl Node {
                 continue;
             }
             // Guard: a command in the log, or applied, is not appended again.
-            if self.proposed.contains(&key) || self.is_applied(&envelope) {
+            if self.proposed.contains(&key) || self.note_applied(&envelope) {
                 continue;
             }
             match self.raft.propose(self.complete(&envelope, &command)) {
@@ -39,8 +40,8 @@ impl Node {
         }
     }
 
-    /// Whether a write was applied here. The node that sent it again has not heard so.
-    fn is_applied(&mut self, envelope: &Envelope<'_>) -> bool {
+    /// Returns whether a write was applied here, and notes that the node that sent it again is to hear so.
+    fn note_applied(&mut self, envelope: &Envelope<'_>) -> bool {
         let Envelope::Write(write) = envelope else { return false };
         let (client, number) = (ClientId(write.session), Sequence(write.number));
         let applied = self.machine.sessions.recall(client, number).is_some();
@@ -86,7 +87,7 @@ impl Node {
                 self.machine.sessions.record(client, number, Answer::of(&outcome));
                 Some(outcome)
             }
-            CommandStatus::Repeated(_) if planted::is(Mutant::ApplyRepeated) => {
+            CommandStatus::Repeated(_) if planted::applies_repeated() => {
                 Some(self.carry_out_write(write))
             }
             // Guard: whether it was applied before its session ended, no state can tell.
@@ -258,17 +259,19 @@ pub(super) fn beginning(
 
 /// Why a server that comes as `member` may not take part, where it was seen as `known`.
 pub(super) fn refusal(known: &Member, member: &Member, lineage: &Lineage) -> Option<String> {
-    if known.incarnation != member.incarnation {
+    let is_same = known.incarnation == member.incarnation;
+    if !guard!(is_same, TrustEmptied) {
         let why = format!(
             "{} took part with the data of incarnation {:016x}, and now comes with that of \
              {:016x}: what it promised is lost with the other data. Give it its data directory \
              back; or remove it from the cluster, and add it under an id of its own",
             member.name, known.incarnation, member.incarnation
         );
-        return Some(why).filter(|_| !planted::is(Mutant::TrustEmptied));
+        return Some(why);
     }
     // Guard: a life that is over, or that another process lives.
-    if lineage.follows(known.life()) {
+    let follows = guard!(lineage.follows(known.life()), TrustOlder);
+    if guard!(follows, TrustEmptied if !is_same) {
         return None;
     }
     let why = format!(
@@ -278,5 +281,5 @@ pub(super) fn refusal(known: &Member, member: &Member, lineage: &Lineage) -> Opt
          of its own",
         member.name, member.life, known.life
     );
-    Some(why).filter(|_| !planted::is(Mutant::TrustOlder))
+    Some(why)
 }

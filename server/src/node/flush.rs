@@ -29,24 +29,18 @@ impl Node {
             self.raft.learn_commit(heard);
             self.heard = self.heard.filter(|id| id.index > self.raft.status().commit);
         }
-        self.notice_reign();
-        self.propose();
-        self.propose_ends();
-        self.confirm_reads();
-        self.answer_questions();
-        self.steer();
         loop {
-            let ready = self.raft.ready();
-            if ready.is_empty() {
-                break;
-            }
-            self.carry_out(ready, &mut outbox);
             self.notice_reign();
             self.propose();
             self.propose_ends();
             self.confirm_reads();
             self.answer_questions();
             self.steer();
+            let ready = self.raft.ready();
+            if ready.is_empty() {
+                break;
+            }
+            self.carry_out(ready, &mut outbox);
         }
         if std::mem::take(&mut self.standing_changed) {
             let ticket = self.next_ticket();

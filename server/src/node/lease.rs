@@ -14,58 +14,19 @@ use std::time::Duration;
 
 use seaworthy::raft::{RaftId, ReadContext, Term};
 use seaworthy::time::Time;
-use serde::{Deserialize, Serialize};
 
 use super::envelope::Expire;
+use super::planted;
+use super::question::{Asked, Question, Told};
 use super::{Failure, Node, Reply, Token};
 use crate::kv::Command;
 use crate::lease::Deadlines;
-use crate::planted::{self, Mutant, guard};
+use crate::planted::guard;
 
 /// A question that got no answer goes out again after this long.
 const RETRY: Duration = Duration::from_millis(400);
 /// How many leases end with one entry of the log.
 pub(super) const ENDS_AT_ONCE: usize = 500;
-
-/// A question to the leader about a lease.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Question {
-    /// To keep it alive.
-    KeepAlive,
-    /// How long it still has.
-    Left,
-}
-
-/// A question on its way to the leader.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Asked {
-    /// The asker's number for it.
-    number: u64,
-    lease: i64,
-    question: Question,
-}
-
-/// The leader's answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Told {
-    number: u64,
-    /// How long the lease has; `None` if there is none of this id.
-    left_ms: Option<u64>,
-}
-
-#[cfg(test)]
-impl Asked {
-    pub(super) fn new(number: u64, lease: i64, question: Question) -> Asked {
-        Asked { number, lease, question }
-    }
-}
-
-#[cfg(test)]
-impl Told {
-    pub(super) fn new(number: u64, left_ms: Option<u64>) -> Told {
-        Told { number, left_ms }
-    }
-}
 
 #[derive(Debug)]
 struct Waiting {
@@ -282,7 +243,7 @@ impl Node {
         let context = ReadContext(self.leases.next_context);
         self.leases.next_context += 1;
         // Guard: the confirmation begins after the renewal.
-        if planted::is(Mutant::RenewUnconfirmed) {
+        if planted::renews_unconfirmed() {
             self.leases.confirming = Some((context, answers));
             return self.confirmed_leases(context);
         }

@@ -7,13 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use super::answer::Answer;
 use super::lineage::Life;
-use super::members::Roles;
 use super::planted;
 use super::record::Written;
+use super::roles::Roles;
 use crate::kv::Store;
 
 /// The sessions that are remembered: one for each life of a server, and the oldest ends.
-pub(super) const MAX_SESSIONS: usize = 1024;
+const MAX_SESSIONS: usize = 1024;
 /// How many writes of one server may be under way.
 pub(super) const SESSION_WINDOW: u64 = 1 << 14;
 
@@ -89,8 +89,13 @@ impl Machine {
             cluster: None,
             members,
             roles,
-            sessions: Sessions::new(MAX_SESSIONS, SESSION_WINDOW),
+            sessions: Machine::no_sessions(),
         }
+    }
+
+    /// Sessions before the first began.
+    pub(super) fn no_sessions() -> Sessions<Answer> {
+        Sessions::new(MAX_SESSIONS, SESSION_WINDOW)
     }
 
     /// Appends the whole state: the length of the head, the head, the store.

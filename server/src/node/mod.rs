@@ -23,12 +23,12 @@
 //!
 //! # The files
 //!
-//! `admit` decides who is listened to, by `lineage`; `client` holds writes and reads that wait,
-//! `lease` questions about leases; `space` a full disk; `flush` the end of a turn,
-//! when the core's wishes become effects; `members` decides on members that come and go, and `steer`
-//! has the core follow; `apply` carries out entries of the log, `answer` keeps their results for a retry;
-//! `machine` the replicated state; `offline` a log without a server; `envelope`, `record` and `wire` are the bytes in the log, on
-//! disk and between servers.
+//! `admit` decides who is listened to, by `lineage`; `client` sends writes and reads, `waiting` holds
+//! those without an answer, `lease` the questions about leases (`question`); `space` a full disk;
+//! `flush` the end of a turn, when the core's wishes become effects; `members` decides on members that come and go, which have `roles`,
+//! and `steer` has the core follow; `apply` carries out entries of the log, `answer` keeps their
+//! results for a retry; `machine` the replicated state; `offline` a log without a server;
+//! `envelope`, `record` and `wire` are the bytes in the log, on disk and between servers.
 
 mod admit;
 mod answer;
@@ -47,13 +47,17 @@ mod members_tests;
 #[cfg(feature = "serve")]
 pub mod offline;
 mod planted;
+mod question;
 mod record;
+mod roles;
 mod space;
 mod start;
 mod steer;
 mod tell;
 #[cfg(test)]
 mod tests;
+mod token;
+mod waiting;
 mod wire;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -64,25 +68,20 @@ use seaworthy::storage::Log;
 use seaworthy::time::Time;
 
 pub use self::admit::{Hello, Refusal, Verdict};
-use self::client::Client;
-pub use self::lease::Question;
+use self::envelope::Envelope;
 pub use self::lineage::{Life, Lineage};
 pub use self::machine::{Frozen, Machine, Member};
-pub use self::members::{Change, NotChanged, Roles};
+pub use self::members::{Change, Roster};
+pub use self::question::Question;
 pub use self::record::{Checkpoint, Written, state_before};
+pub use self::roles::{NotChanged, Roles};
 pub use self::start::{Start, StartError};
-pub use self::steer::Roster;
 pub use self::tell::{Line, Told, tell};
+pub use self::token::{Ticket, Token};
+use self::waiting::Client;
+use self::wire::Parcel;
 pub use self::wire::{Class, votes};
 use crate::kv;
-
-/// The name that the caller gives to a request, and finds at its answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Token(pub u64);
-
-/// The number of something to be made durable; they become durable in order.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Ticket(pub u64);
 
 /// The inputs of a node.
 #[derive(Debug)]
@@ -264,7 +263,7 @@ pub struct Node {
     client: Client,
     leases: lease::Leases,
     /// Answers about leases for other servers.
-    told: BTreeMap<RaftId, Vec<lease::Told>>,
+    told: BTreeMap<RaftId, Vec<question::Told>>,
     /// The term of the last applied entry.
     applied_term: Term,
     /// The time of the current turn, and up to where the core was told of it.
@@ -361,6 +360,24 @@ impl Node {
         self.me
     }
 
+    /// Takes a parcel of another server. Bytes that do not parse count as lost.
+    fn take_parcel(&mut self, from: RaftId, bytes: &[u8]) {
+        let Ok(parcel) = postcard::from_bytes::<Parcel>(bytes) else { return };
+        for message in parcel.raft {
+            if message.from == from {
+                self.raft.step(message);
+            }
+        }
+        // Guard: a command that this version does not understand must not enter the log.
+        let known = |c: &Command| {
+            Envelope::decode(c.as_bytes()).is_some_and(|envelope| envelope.may_be_forwarded())
+        };
+        self.inbox.extend(parcel.commands.into_iter().filter(known));
+        self.heard = self.heard.max(parcel.committed);
+        self.leases.take(from, parcel.lease_questions);
+        self.take_answers(parcel.lease_answers);
+    }
+
     fn set_time(&mut self, now: Time) {
         self.now = self.now.max(now);
         let ms = self.now.as_millis();
@@ -383,11 +400,10 @@ impl Node {
 
     /// Hands leadership over, if there is a server to take it.
     fn stop(&mut self) {
-        self.client.fail_all(Failure::Stopping, &mut self.effects);
-        self.fail_settling();
-        for token in self.leases.fail_all() {
+        for token in [self.client.fail_all(), self.leases.fail_all()].concat() {
             self.reply(token, Reply::Failed(Failure::Stopping));
         }
+        self.fail_settling();
         let heir = self.raft.progress().max_by_key(|(_, p)| p.matched).map(|(id, _)| id);
         let handed = heir.is_some_and(|heir| self.raft.transfer_leadership(heir).is_ok());
         match handed {

@@ -6,12 +6,12 @@ use seaworthy::raft::{Config, Options as RaftOptions, Payload, Raft, RaftId, Res
 use seaworthy::storage::Log;
 use seaworthy::time::Time;
 
-use super::client::Client;
 use super::envelope::Open;
 use super::lease::Leases;
 use super::lineage::Lineage;
 use super::machine::{Machine, Member};
 use super::record::{self, Standing};
+use super::waiting::Client;
 use super::{Node, Options, Ticket, planted};
 
 /// The facts that a node is told when it starts.
@@ -66,12 +66,12 @@ impl Node {
             let why = log.lost.unwrap_or_else(|| "it had lost data before".to_owned());
             return Err(StartError(alone(&why)));
         }
-        let machine = match &restored.snapshot {
+        let mut machine = match &restored.snapshot {
             Some(snapshot) => Machine::decode(snapshot.data.as_bytes())
                 .ok_or_else(|| StartError("the snapshot is of another version".to_owned()))?,
             None => Machine::genesis(founders),
         };
-        let machine = planted::restarted(machine, &restored);
+        machine.sessions = planted::restarted(machine.sessions, Machine::no_sessions());
         let size = restored.snapshot.as_ref().map_or(0, |s| s.data.as_bytes().len() as u64);
         let raft = Raft::new(id, config, nonce, raft_options(&options, &standing), restored);
         let open = Open { id, member: member.clone(), lineage: standing.lineage.clone(), cluster }

@@ -11,7 +11,8 @@ use seaworthy::raft::{Change as Step, Command, Config, Index, Payload, RaftId};
 use seaworthy::time::Time;
 
 use super::envelope::{Envelope, Write};
-use super::members::{NotChanged, Proposal, Roles, Seen};
+use super::members::{Proposal, Roster, Seen};
+use super::roles::{NotChanged, Roles};
 use super::{Change, Effect, Event, Failure, Member, Node, Reply, Token};
 
 /// A learner that lacks no more entries than this is in sync.
@@ -36,13 +37,6 @@ pub(super) enum Condition {
     Gone(RaftId),
     /// It leads.
     Leads(RaftId),
-}
-
-/// The members, as an answer shows them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Roster {
-    /// The members, those that are to leave excluded, and whether each is a learner.
-    pub members: Vec<(RaftId, Member, bool)>,
 }
 
 impl Node {

@@ -1,11 +1,9 @@
 //! The messages between servers: parcels, one for each addressee and turn.
 
-use seaworthy::raft::{Command, LogId, Message, MessageKind, RaftId, Term};
+use seaworthy::raft::{Command, LogId, Message, MessageKind, Term};
 use serde::{Deserialize, Serialize};
 
-use super::Node;
-use super::envelope::Envelope;
-use super::lease::{Asked, Told};
+use super::question::{Asked, Told};
 
 /// Which of the two connections to a server a parcel takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -63,33 +61,15 @@ pub fn votes(bytes: &[u8]) -> Vec<(Term, bool)> {
     parcel.raft.into_iter().filter_map(vote).collect()
 }
 
-impl Node {
-    /// Takes a parcel of another server. Bytes that do not parse count as lost.
-    pub(super) fn take_parcel(&mut self, from: RaftId, bytes: &[u8]) {
-        let Ok(parcel) = postcard::from_bytes::<Parcel>(bytes) else { return };
-        for message in parcel.raft {
-            if message.from == from {
-                self.raft.step(message);
-            }
-        }
-        // Guard: a command that this version does not understand must not enter the log.
-        let known = |c: &Command| {
-            Envelope::decode(c.as_bytes()).is_some_and(|envelope| envelope.may_be_forwarded())
-        };
-        self.inbox.extend(parcel.commands.into_iter().filter(known));
-        self.heard = self.heard.max(parcel.committed);
-        self.leases.take(from, parcel.lease_questions);
-        self.take_answers(parcel.lease_answers);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
-    use seaworthy::raft::{Config, Entry, Index, Payload, ReadContext, Round, SnapshotMeta};
+    use seaworthy::raft::{
+        Config, Entry, Index, Payload, RaftId, ReadContext, Round, SnapshotMeta,
+    };
 
-    use super::super::lease::Question;
+    use super::super::question::Question;
     use super::*;
 
     /// One of every kind of message, in the order in which their kinds are declared.
@@ -122,9 +102,12 @@ mod tests {
     #[test]
     fn a_parcel_has_the_bytes_that_other_versions_expect() {
         let committed = Some(LogId::new(Term(2), Index(6)));
-        let lease_questions =
-            vec![Asked::new(300, -1, Question::KeepAlive), Asked::new(301, 7, Question::Left)];
-        let lease_answers = vec![Told::new(300, Some(2000)), Told::new(301, None)];
+        let lease_questions = vec![
+            Asked { number: 300, lease: -1, question: Question::KeepAlive },
+            Asked { number: 301, lease: 7, question: Question::Left },
+        ];
+        let lease_answers =
+            vec![Told { number: 300, left_ms: Some(2000) }, Told { number: 301, left_ms: None }];
         let (raft, commands) = (every_message(), vec!["w".into()]);
         let parcel = Parcel { raft, commands, committed, lease_questions, lease_answers };
         let (class, bytes) = parcel.encode();

@@ -47,7 +47,7 @@ use crate::node::{Class, Member};
 use crate::tls::Tls;
 
 /// How this server and the others reach each other.
-pub struct Way {
+pub struct Endpoint {
     /// Where others are listened for, and whether with TLS.
     pub listeners: Vec<(TcpListener, bool)>,
     /// Certificates, if any URL asks for TLS.
@@ -68,7 +68,7 @@ impl Peers {
     pub fn start(
         myself: Myself,
         node: Handle,
-        Way { listeners, tls, gate }: Way,
+        Endpoint { listeners, tls, gate }: Endpoint,
         members: &BTreeMap<RaftId, Member>,
     ) -> Peers {
         let shared = Arc::new(Shared::new(myself, node, tls, gate));

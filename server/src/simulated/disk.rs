@@ -19,7 +19,7 @@ use seaworthy::raft::RaftId;
 use seaworthy::storage::{Log, WriteData};
 use serde::{Deserialize, Serialize};
 
-use super::members::Invitations;
+use super::places::Invitations;
 
 /// The stream of everything.
 pub(super) const STREAM: &str = "server";

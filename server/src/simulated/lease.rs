@@ -10,7 +10,7 @@ use bytes::Bytes;
 use seaworthy::message::{Body, ErrorCode, RpcError};
 use serde_json::json;
 
-use super::request::{Next, command, field, refuse};
+use super::next::{Next, command, field, refuse};
 use crate::kv::{Command, Response, Store};
 use crate::node::{Question, Reply, Request};
 use crate::proto::etcdserverpb as pb;

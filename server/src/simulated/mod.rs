@@ -5,12 +5,16 @@
 //! contract. A parcel brings the introduction of its sender along, where real servers
 //! introduce themselves once a connection.
 //!
-//! `disk` is the data directory, and plays the operator who puts back the wrong one;
-//! `request` the clients' requests; `members` those that change the members; `wire` the messages between servers.
+//! `disk` is the data directory, and plays the operator who puts back the wrong one; `places` tells
+//! which server runs on which node; `request` the clients' requests, `lease` those about leases,
+//! `members` those that change the members, each step of them a `next`; `wire` the messages between
+//! servers.
 
 mod disk;
 mod lease;
 mod members;
+mod next;
+mod places;
 mod request;
 mod watch;
 mod wire;
@@ -31,8 +35,10 @@ use crate::node::{
     Verdict,
 };
 use disk::{Disk, Record};
-use members::{Changing, place_of};
-use request::{Asked, Next};
+use members::Changing;
+use next::Next;
+use places::place_of;
+use request::Asked;
 use wire::{Parcel, Refused};
 
 pub use disk::Ledger;

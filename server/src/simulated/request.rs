@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 
 use super::lease::Held;
 use super::members::Changing;
+use super::next::{Next, command, field, refuse};
 use crate::kv::{Command, Error, Response, Store};
 use crate::node::{Failure, Node, Reply, Request};
 use crate::proto::etcdserverpb as pb;
@@ -57,23 +58,6 @@ pub(super) struct Txn {
     tries: usize,
 }
 
-/// The next step of a request.
-pub(super) enum Next {
-    Ask(Request),
-    Answer(Value),
-    Refuse(RpcError),
-}
-
-pub(super) fn refuse(code: ErrorCode, text: &str) -> RpcError {
-    RpcError::new(code, text)
-}
-
-pub(super) fn field(body: &Body, name: &str) -> Result<Value, RpcError> {
-    let missing = || refuse(ErrorCode::MALFORMED_REQUEST, "a field is missing");
-    let text = body.field(name).ok_or_else(missing)?.get();
-    serde_json::from_str(text).map_err(|_| missing())
-}
-
 fn register(key: &Value) -> Bytes {
     format!("register/{key}").into()
 }
@@ -92,12 +76,6 @@ fn put(key: Bytes, value: &Value) -> pb::PutRequest {
 
 fn op(request: Op) -> pb::RequestOp {
     pb::RequestOp { request: Some(request) }
-}
-
-pub(super) fn command(command: &Command) -> Request {
-    let mut bytes = Vec::new();
-    command.encode(&mut bytes);
-    Request::Write(bytes)
 }
 
 fn compare(key: Bytes, target: CompareTarget, value: TargetUnion) -> pb::Compare {

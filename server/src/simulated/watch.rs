@@ -15,7 +15,7 @@ use seaworthy::node::Context;
 use seaworthy::time::Time;
 use serde_json::{Value, json};
 
-use super::request::{field, refuse};
+use super::next::{field, refuse};
 use crate::kv::Store;
 use crate::proto::etcdserverpb as pb;
 use crate::proto::mvccpb::Event;

@@ -1,36 +1,15 @@
-//! The bugs that can be planted in the node (see [`planted`](crate::planted)). Each function
-//! does nothing, or returns its first argument, unless its bug is planted.
+//! Bugs that change several parts of a node at once.
 
-use seaworthy::raft::{Restored, Sessions};
-
-use super::envelope::Expire;
-use super::lease::ENDS_AT_ONCE;
-use super::machine::{MAX_SESSIONS, Machine, SESSION_WINDOW};
-use super::members::Roles;
-use super::record::Written;
-use super::wire::Parcel;
-use super::{Effect, Node};
+use crate::node::envelope::Expire;
+use crate::node::lease::ENDS_AT_ONCE;
+use crate::node::record::Written;
+use crate::node::wire::Parcel;
+use crate::node::{Effect, Node};
 use crate::planted::{Mutant, is};
-
-/// Forgets which writes were carried out, if there was a snapshot.
-pub(super) fn restarted(mut machine: Machine, restored: &Restored) -> Machine {
-    if is(Mutant::ForgetSessions) && restored.snapshot.is_some() {
-        machine.sessions = Sessions::new(MAX_SESSIONS, SESSION_WINDOW);
-    }
-    machine
-}
-
-/// Leaves out of a snapshot who was removed.
-pub(super) fn written(mut roles: Roles) -> Roles {
-    if is(Mutant::SnapshotWithoutRemoved) {
-        roles.removed.clear();
-    }
-    roles
-}
 
 impl Node {
     /// Counts the last record as durable already.
-    pub(super) fn plant_unflushed(&mut self) {
+    pub(in crate::node) fn plant_unflushed(&mut self) {
         if is(Mutant::CountUnflushed)
             && let Some((persist, _)) = self.tickets.pop_back()
         {
@@ -39,7 +18,7 @@ impl Node {
     }
 
     /// Takes a state for that of the last entry applied by now.
-    pub(super) fn plant_ahead(&self, written: Written) -> Written {
+    pub(in crate::node) fn plant_ahead(&self, written: Written) -> Written {
         match is(Mutant::SnapshotAhead) {
             true => Written { index: self.raft.status().applied.max(written.index), ..written },
             false => written,
@@ -48,7 +27,7 @@ impl Node {
 
     /// Has the leader end leases whose time is over by the clock of this deposed one; whether it
     /// goes on to measure their time.
-    pub(super) fn reigns_on(&mut self) -> bool {
+    pub(in crate::node) fn reigns_on(&mut self) -> bool {
         if !is(Mutant::DeposedEnds) {
             return false;
         }

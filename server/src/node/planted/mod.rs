@@ -1,0 +1,35 @@
+//! The bugs that can be planted in the node (see [`planted`](crate::planted)). Each function
+//! does nothing, or returns its first argument or `false`, unless its bug is planted.
+
+mod node;
+
+use super::roles::Roles;
+use crate::planted::{Mutant, is};
+
+/// Forgets which writes were carried out before a restart.
+pub(super) fn restarted<T>(sessions: T, none: T) -> T {
+    if is(Mutant::ForgetSessions) { none } else { sessions }
+}
+
+/// Leaves out of a snapshot who was removed.
+pub(super) fn written(mut roles: Roles) -> Roles {
+    if is(Mutant::SnapshotWithoutRemoved) {
+        roles.removed.clear();
+    }
+    roles
+}
+
+/// Whether a write that was carried out is carried out again.
+pub(super) fn applies_repeated() -> bool {
+    is(Mutant::ApplyRepeated)
+}
+
+/// Whether a linearizable read shows the state at hand.
+pub(super) fn reads_at_once() -> bool {
+    is(Mutant::ReadLocal)
+}
+
+/// Whether a leader answers signs of life before a quorum has confirmed it.
+pub(super) fn renews_unconfirmed() -> bool {
+    is(Mutant::RenewUnconfirmed)
+}

@@ -59,6 +59,17 @@ fn analyze(args: &AnalyzeArgs, challenges: &Challenges) -> Result<Outcome, Strin
     Ok(complete(outcome, &stored))
 }
 
+/// Judges the operations that the run in a directory has noted so far, from its log if it is going
+/// on.
+///
+/// # Errors
+/// If they cannot be read, or nothing tells the workload.
+pub(super) fn so_far(dir: &Path, challenges: &Challenges) -> Result<Outcome, String> {
+    let (judge, options) = described(dir, challenges)?;
+    let history = judge.read(dir).map_err(|e| e.to_string())?;
+    Ok(judge.judge(&history, &options))
+}
+
 /// Adds the findings that only the run itself could make.
 fn complete(mut outcome: Outcome, stored: &Edn) -> Outcome {
     for (key, part) in stored.entries().unwrap_or_default() {

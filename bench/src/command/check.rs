@@ -211,7 +211,7 @@ fn judge(
         if let Subject::Model(name, initial) = subject {
             material.model = (*name, *initial);
         }
-        fs::write(path, report::html(&material))?;
+        fs::write(path, report::html(&mut material))?;
     }
     let reasons = check::reasons(&outcome.findings).join(" | ");
     match outcome.verdict {

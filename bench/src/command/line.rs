@@ -56,7 +56,7 @@ pub fn main(challenges: impl Into<Challenges>) -> ExitCode {
         Command::Check(args) => check::run(&args, &challenges),
         Command::Merge(args) => merge::run(&args).into(),
         Command::Plot(args) => plot::run(&args).into(),
-        Command::Serve(args) => serve::run(&args).into(),
+        Command::Serve(args) => serve::run(&args, &challenges).into(),
         Command::Summary(args) => summary::run(&args).into(),
         Command::Analyze(args) => analyze::run(&args, &challenges).into(),
         Command::Demo(args) => demo::run(&args, &challenges).into(),

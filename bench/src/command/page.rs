@@ -1,7 +1,7 @@
 //! Pages about runs, where commands leave them.
 
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::check::Outcome;
@@ -11,17 +11,13 @@ use crate::explore::plan::Plan;
 use crate::explore::story::Pages;
 use crate::judge::judge;
 use crate::plot::standalone;
-use crate::report::{self, Card, Material, Traffic};
+use crate::report::{self, Card, Ledger, Material, Traffic};
 use crate::run::Ran;
 use crate::store::RunDir;
 use crate::world::journal::Journal;
 use crate::world::script::Course;
 
-/// Bytes of a journal that are read: a run of a million messages has 400 MB at most. The rest is
-/// not in the page, and stays in the file.
-const JOURNAL_BYTES: u64 = 1 << 30;
-
-/// The name that Maelstrom gives to the operations by process.
+/// Leads from the name that Maelstrom gives to the operations by process to their place.
 const TIMELINE: &str = "<!DOCTYPE html>\n<meta charset=\"utf-8\"><title>timeline</title>\n\
      <meta http-equiv=\"refresh\" content=\"0; url=report.html#operations\">\n\
      <a href=\"report.html#operations\">Operations by process</a>\n";
@@ -38,36 +34,53 @@ pub(super) fn command_of(config: &RunConfig, subject: Subject) -> String {
     command.replacen("seaworthy test", &with_subject, 1)
 }
 
-/// Writes the page of a run, and its `card`, into its directory. `subject` names its nodes,
-/// if they are processes.
-///
-/// # Errors
-/// If the journal cannot be read, or the page not written.
-pub(super) fn write(
-    dir: &RunDir,
-    ran: &Ran<'_>,
-    outcome: &Outcome,
-    card: &Card,
-    subject: Subject,
-) -> io::Result<()> {
-    let mut journal = Vec::new();
-    let file = File::open(dir.path().join("messages.jsonl"))?;
-    file.take(JOURNAL_BYTES).read_to_end(&mut journal)?;
-    let mut material = Material::of_run(ran, outcome);
-    material.traffic = Traffic::read(&journal);
-    material.reproduce = Some(card.command.clone());
-    material.logs = report::last_lines(&dir.node_logs());
-    let fact = |(flag, value)| (if flag == "bin" { "binary" } else { flag }, value);
-    material.facts.extend(subject.map(fact));
-    fs::write(dir.path().join(report::FILE), report::html(&material))?;
-    // Where those look who know Maelstrom's directories.
-    let svg = report::message_diagram(&material.traffic, material.origin, material.history);
-    fs::write(dir.path().join("messages.svg"), standalone(&svg))?;
-    fs::write(dir.path().join("timeline.html"), TIMELINE)?;
-    let mut card = card.to_json();
-    // Nothing in a store depends on where it is.
-    card.as_object_mut().and_then(|card| card.remove("store"));
-    fs::write(dir.path().join(report::CARD), format!("{card}\n"))
+/// The page of a run before it is written, so that another thread can write it.
+pub(super) struct Page<'a> {
+    dir: &'a RunDir,
+    material: Material<'a>,
+    card: &'a Card,
+}
+
+impl<'a> Page<'a> {
+    /// Collects the material of a page. `ledger` has noted the run's messages, and `subject` names
+    /// its nodes, if they are processes.
+    ///
+    /// # Errors
+    /// If the journal cannot be opened.
+    pub(super) fn of(
+        dir: &'a RunDir,
+        ran: &'a Ran<'_>,
+        ledger: &Ledger,
+        outcome: &'a Outcome,
+        card: &'a Card,
+        subject: Subject,
+    ) -> io::Result<Page<'a>> {
+        let mut material = Material::of_run(ran, outcome);
+        material.traffic = ledger.traffic(&dir.path().join("messages.jsonl"))?;
+        material.reproduce = Some(card.command.clone());
+        material.logs = report::last_lines(&dir.node_logs());
+        let fact = |(flag, value)| (if flag == "bin" { "binary" } else { flag }, value);
+        material.facts.extend(subject.map(fact));
+        Ok(Page { dir, material, card })
+    }
+
+    /// Writes the page, and the card, into the run's directory.
+    ///
+    /// # Errors
+    /// If a file cannot be written.
+    pub(super) fn write(mut self) -> io::Result<()> {
+        let dir = self.dir.path();
+        // Where those look who know Maelstrom's directories.
+        let Material { traffic, origin, history, .. } = &mut self.material;
+        let svg = report::message_diagram(traffic, *origin, &(*origin..=i64::MAX), history);
+        fs::write(dir.join("messages.svg"), standalone(&svg))?;
+        fs::write(dir.join(report::TIMELINE), TIMELINE)?;
+        fs::write(dir.join(report::FILE), report::html(&mut self.material))?;
+        let mut card = self.card.to_json();
+        // Nothing in a store depends on where it is.
+        card.as_object_mut().and_then(|card| card.remove("store"));
+        fs::write(dir.join(report::CARD), format!("{card}\n"))
+    }
 }
 
 /// Where the page of a plan goes: `X.plan.edn` has `X.report.html`.
@@ -78,14 +91,19 @@ pub(super) fn beside(plan: &Path) -> PathBuf {
     plan.with_file_name(format!("{stem}.report.html"))
 }
 
-/// Runs a plan and writes its page to `to`. `plan_file` is the plan's own name.
+/// The command that replays a plan.
+pub fn replay_of(plan: &Path) -> String {
+    format!("seaworthy replay {}", quote(&plan.display().to_string()))
+}
+
+/// Runs a plan and writes its page to `to`. `command` makes the run again.
 ///
 /// # Errors
 /// A sentence about the flag that makes no sense, or the file that cannot be written.
 pub fn write_plan(
     plan: &Plan,
     space: &Space<'_>,
-    plan_file: &Path,
+    command: String,
     to: &Path,
 ) -> Result<(), String> {
     let config = plan.config()?;
@@ -97,9 +115,8 @@ pub fn write_plan(
     let journal = pages.bytes();
     let mut material = Material::of_run(&ran, &outcome);
     material.traffic = Traffic::read(&journal);
-    let name = plan_file.display().to_string();
-    material.reproduce = Some(format!("seaworthy replay {}", quote(&name)));
-    fs::write(to, report::html(&material)).map_err(|e| format!("{}: {e}", to.display()))
+    material.reproduce = Some(command);
+    fs::write(to, report::html(&mut material)).map_err(|e| format!("{}: {e}", to.display()))
 }
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ pub fn run(args: &ReplayArgs, challenges: &Challenges) -> Exit {
         let story = Story::of(&plan, &space)?;
         let written = match args.no_report {
             true => Ok(()),
-            false => page::write_plan(&plan, &space, &args.plan, &page),
+            false => page::write_plan(&plan, &space, page::replay_of(&args.plan), &page),
         };
         Ok((story, plan, written))
     });

@@ -1,18 +1,20 @@
 //! `seaworthy serve`: the store in a browser.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 
 use clap::Args;
 use tiny_http::{Header, Method, Request, Response, Server};
 
-use super::{Exit, crash, say, usage};
+use super::{Exit, analyze, crash, say, usage};
+use crate::challenge::Challenges;
 use crate::check::Verdict;
-use crate::serve::{Answer, Body, answer};
+use crate::serve::{Answer, Body, Site, answer};
 
 /// Shows the runs of a store as pages: newest first, to filter, sort and compare, with their
-/// reports and files. Ctrl-C ends it.
+/// reports and files; of a run that is going on the operations, the messages a second and the
+/// verdict so far. Ctrl-C ends it.
 #[derive(Clone, Debug, Args)]
 pub struct ServeArgs {
     /// The address; one that is not of this machine alone shows the store to others
@@ -26,11 +28,12 @@ pub struct ServeArgs {
     store: PathBuf,
 }
 
-/// Requests that are answered at a time: a browser opens a handful.
-const WORKERS: usize = 4;
+/// Requests that are answered at a time: a browser opens a handful, and a client that does not read
+/// its answer holds one.
+const WORKERS: usize = 16;
 
 /// Runs the command.
-pub fn run(args: &ServeArgs) -> Exit {
+pub fn run(args: &ServeArgs, challenges: &Challenges) -> Exit {
     if !args.store.is_dir() {
         return usage(&format!("{}: no such directory", args.store.display()));
     }
@@ -39,15 +42,18 @@ pub fn run(args: &ServeArgs) -> Exit {
         Err(e) => return crash(&format!("{}:{}: {e}", args.host, args.port)),
     };
     say(format_args!("http://{}/", server.server_addr()));
+    let judge = |dir: &Path| analyze::so_far(dir, challenges).ok();
+    let site = Site { store: &args.store, judge: &judge };
+    let take = |request| reply(args, &site, request);
     thread::scope(|scope| {
         for _ in 0..WORKERS {
-            scope.spawn(|| server.incoming_requests().for_each(|request| reply(args, request)));
+            scope.spawn(|| server.incoming_requests().for_each(take));
         }
     });
     Exit::Verdict(Verdict::Valid)
 }
 
-fn reply(args: &ServeArgs, request: Request) {
+fn reply(args: &ServeArgs, site: &Site<'_>, request: Request) {
     let is_read = matches!(request.method(), Method::Get | Method::Head);
     let refusal = |status: u16| Answer {
         status,
@@ -57,7 +63,7 @@ fn reply(args: &ServeArgs, request: Request) {
     let Answer { status, kind, body } = match () {
         () if !is_read => refusal(405),
         () if !is_ours(args, &request) => refusal(403),
-        () => answer(&args.store, request.url()),
+        () => answer(site, request.url()),
     };
     let policy = "default-src 'none'; style-src 'unsafe-inline'; img-src 'self'; form-action 'self'; \
          base-uri 'none'; frame-ancestors 'none'";
@@ -66,10 +72,10 @@ fn reply(args: &ServeArgs, request: Request) {
         ("X-Content-Type-Options", "nosniff"),
         ("Cache-Control", "no-store"),
     ];
-    // A report has a policy of its own, for the script in it.
-    if matches!(body, Body::Text(_)) || kind != "text/html; charset=utf-8" {
-        headers.push(("Content-Security-Policy", policy));
-    }
+    // A report has a policy of its own, for the script in it; here it sees nothing of the store.
+    let is_report = matches!(body, Body::File(_)) && kind == "text/html; charset=utf-8";
+    let policy = if is_report { "sandbox allow-scripts" } else { policy };
+    headers.push(("Content-Security-Policy", policy));
     let headers =
         headers.into_iter().filter_map(|(name, value)| Header::from_bytes(name, value).ok());
     // That a client has gone is its own affair.

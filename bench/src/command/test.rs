@@ -1,8 +1,8 @@
 //! `seaworthy test`: one run, or several, with Maelstrom's flags.
 
-use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
+use std::{fs, io, thread};
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -16,7 +16,7 @@ use crate::check::{Finding, Outcome, Verdict, reasons, results};
 use crate::config::{RunArgs, RunConfig, flags};
 use crate::edn::Edn;
 use crate::judge::{judge, judge_binary, judge_servers};
-use crate::report::Card;
+use crate::report::{Card, Ledger};
 use crate::run::{Ran, Run};
 use crate::seed::Seed;
 use crate::store::RunDir;
@@ -232,7 +232,7 @@ fn test(
     if let Err(e) = dir.write_test(&flags, subject.is_foreign(), is_served) {
         return crash(&format!("{}: {e}", dir.path().display()));
     }
-    let ran = match execute(args, subject, challenge, config, &dir, children) {
+    let (ran, ledger) = match execute(args, subject, challenge, config, &dir, children) {
         Ok(ran) => ran,
         Err(message) => return usage(&message),
     };
@@ -250,7 +250,9 @@ fn test(
     let results = results(&outcome);
     let command = page::command_of(config, subject.flag());
     let card = Card::of(&ran, &outcome, command, dir.path().to_owned());
-    let written = write_files(args, subject, &dir, &ran, &outcome, &results, &card);
+    let page =
+        ledger.map(|ledger| page::Page::of(&dir, &ran, &ledger, &outcome, &card, subject.flag()));
+    let written = page.transpose().and_then(|page| write_files(&dir, &ran, &results, page));
     if let Err(e) = written.as_ref().and(ran.journal.as_ref()) {
         return crash(&format!("{}: {e}", dir.path().display()));
     }
@@ -274,22 +276,25 @@ fn test(
     broken(report).unwrap_or(Exit::Verdict(outcome.verdict))
 }
 
+/// Writes the files of a run; its page is made meanwhile.
 fn write_files(
-    args: &TestArgs,
-    subject: &Subject,
     dir: &RunDir,
     ran: &Ran<'_>,
-    outcome: &Outcome,
     results: &Edn,
-    card: &Card,
-) -> std::io::Result<()> {
+    page: Option<page::Page<'_>>,
+) -> io::Result<()> {
     let history = &ran.report.history;
-    dir.write_history(history)?;
-    dir.write_results(results)?;
-    dir.write_parts(results, history)?;
-    if !args.no_report {
-        page::write(dir, ran, outcome, card, subject.flag())?;
-    }
+    thread::scope(|scope| {
+        let page = page.map(|page| scope.spawn(|| page.write()));
+        dir.write_history(history)?;
+        dir.write_results(results)?;
+        dir.write_parts(results, history)?;
+        match page.map(thread::ScopedJoinHandle::join) {
+            Some(Ok(written)) => written,
+            Some(Err(panic)) => std::panic::resume_unwind(panic),
+            None => Ok(()),
+        }
+    })?;
     if has_begun(&ran.report) { dir.publish() } else { Ok(()) }
 }
 
@@ -364,7 +369,7 @@ fn execute<'a>(
     config: &'a RunConfig,
     dir: &RunDir,
     children: &Children,
-) -> Result<Ran<'a>, String> {
+) -> Result<(Ran<'a>, Option<Ledger>), String> {
     let file = dir.journal().map_err(|e| format!("{}: {e}", dir.path().display()))?;
     let log = dir.operation_log().map_err(|e| format!("{}: {e}", dir.path().display()))?;
     let journal = Journal::to(file).echo(args.log_net_send, args.log_net_recv).log_operations(
@@ -372,6 +377,12 @@ fn execute<'a>(
         config.concurrency,
         subject.is_foreign(),
     );
+    // Of a run without a page nothing is noted.
+    let ledger = (!args.no_report).then(Ledger::default);
+    let journal = match &ledger {
+        Some(ledger) => journal.observe(ledger.observer()),
+        None => journal,
+    };
     let bar = progress_bar(config.time_limit);
     let signs = Signs::default();
     let mut watch = |progress: Progress| {
@@ -405,7 +416,7 @@ fn execute<'a>(
         }),
     };
     bar.finish_and_clear();
-    ran
+    Ok((ran?, ledger))
 }
 
 /// A bar on a terminal; indicatif shows nothing in a pipe.

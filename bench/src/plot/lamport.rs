@@ -1,14 +1,14 @@
 //! Messages as arrows between lanes, time downwards, as Maelstrom's `messages.svg`.
 
-use super::svg::{Svg, cut, escaped};
+use super::svg::{Px, Svg, cut, escaped};
 
 /// Pixels between two lanes, and between two messages.
 const LANE: f64 = 110.0;
 const STEP: f64 = 22.0;
 const TOP: f64 = 40.0;
 
-/// Messages of a picture; those beyond are counted.
-const MESSAGES_MAX: usize = 1500;
+/// Messages of a picture; those beyond are counted only.
+pub(crate) const MESSAGES_MAX: usize = 500;
 
 /// A message.
 #[derive(Clone, Debug)]
@@ -19,16 +19,22 @@ pub struct Arrow {
     pub to: usize,
     /// When it was sent, in nanoseconds.
     pub at: i64,
-    /// When it arrived; none if it did not.
+    /// When it arrived; none if it did not, or only after the picture.
     pub arrival: Option<i64>,
+    /// Whether the network lost it.
+    pub is_lost: bool,
     /// Its type.
     pub label: String,
 }
 
 /// Draws messages in the order of their events, which have the same distance whatever the time
-/// between them.
-pub fn draw(lanes: &[String], arrows: &[Arrow], shades: &[(i64, String)]) -> String {
-    let shown = &arrows[..arrows.len().min(MESSAGES_MAX)];
+/// between them. `left_out` messages come after those.
+pub fn draw(
+    lanes: &[String],
+    shown: &[Arrow],
+    shades: &[(i64, String)],
+    left_out: usize,
+) -> String {
     let mut events: Vec<(i64, usize, bool)> = Vec::new();
     for (nth, arrow) in shown.iter().enumerate() {
         events.push((arrow.at, nth, false));
@@ -40,7 +46,7 @@ pub fn draw(lanes: &[String], arrows: &[Arrow], shades: &[(i64, String)]) -> Str
     let x = |lane: usize| 80.0 + LANE * (lane as f64 + 0.4);
     for (lane, name) in lanes.iter().enumerate() {
         svg.text(x(lane), 20.0, "mid strong", &cut(name, 14));
-        svg.add(format_args!("<path class=\"axis\" d=\"M {:.1} 28 V {height:.1}\"/>", x(lane)));
+        svg.add(format_args!("<path class=\"axis\" d=\"M {} 28 V {}\"/>", Px(x(lane)), Px(height)));
     }
     let row = |at: usize| TOP + STEP * (at as f64 + 0.5);
     let mut rows = vec![(0.0, None); shown.len()];
@@ -50,48 +56,52 @@ pub fn draw(lanes: &[String], arrows: &[Arrow], shades: &[(i64, String)]) -> Str
     for (at, name) in shades {
         let y = TOP + STEP * events.partition_point(|(time, ..)| time < at) as f64;
         svg.add(format_args!(
-            "<path class=\"down\" d=\"M 70 {y:.1} H {:.1}\"/>",
-            80.0 + LANE * lanes.len() as f64
+            "<path class=\"down\" d=\"M 70 {} H {}\"/>",
+            Px(y),
+            Px(80.0 + LANE * lanes.len() as f64)
         ));
         svg.text(4.0, y - 2.0, "soft", &cut(name, 40));
     }
     for (arrow, (start, end)) in shown.iter().zip(rows) {
         line(&mut svg, (x(arrow.from), start), x(arrow.to), end, arrow);
     }
-    if arrows.len() > shown.len() {
-        svg.text(
-            4.0,
-            height - 6.0,
-            "soft",
-            &format!("and {} more messages", arrows.len() - shown.len()),
-        );
+    if left_out > 0 {
+        svg.text(4.0, height - 6.0, "soft", &format!("and {left_out} more messages"));
     }
     svg.finish("messages between nodes")
 }
 
 fn line(svg: &mut Svg, (x, y): (f64, f64), to: f64, end: Option<f64>, arrow: &Arrow) {
     let title = escaped(&arrow.label);
-    // A message that is lost ends half-way.
+    // A message that does not arrive ends half-way.
     let (bx, by, class) = match end {
         Some(end) => (to, end, "arrow"),
-        None => ((x + to) / 2.0, y + STEP, "lost"),
+        None if arrow.is_lost => ((x + to) / 2.0, y + STEP, "lost"),
+        None => ((x + to) / 2.0, y + STEP / 2.0, "arrow dashed"),
     };
     svg.add(format_args!(
-        "<path class=\"{class}\" d=\"M {x:.1} {y:.1} L {bx:.1} {by:.1}\"><title>{title}</title></path>"
+        "<path class=\"{class}\" d=\"M {} {} L {} {}\"><title>{title}</title></path>",
+        Px(x),
+        Px(y),
+        Px(bx),
+        Px(by)
     ));
     if end.is_some() {
         let angle = (by - y).atan2(bx - x).to_degrees();
         svg.add(format_args!(
-            "<path class=\"tip\" d=\"M 0 0 L -8 -3 L -8 3 Z\" transform=\"translate({bx:.1} {by:.1}) rotate({angle:.1})\"/>"
+            "<path class=\"tip\" d=\"M 0 0 L -8 -3 L -8 3 Z\" transform=\"translate({} {}) rotate({})\"/>",
+            Px(bx),
+            Px(by),
+            Px(angle)
         ));
-    } else {
+    } else if arrow.is_lost {
         svg.add(format_args!(
-            "<path class=\"lost\" d=\"M {0:.1} {1:.1} l 8 8 m 0 -8 l -8 8\"/>",
-            bx - 4.0,
-            by - 4.0
+            "<path class=\"lost\" d=\"M {} {} l 8 8 m 0 -8 l -8 8\"/>",
+            Px(bx - 4.0),
+            Px(by - 4.0)
         ));
     }
-    svg.text((x + bx) / 2.0, (y + by) / 2.0 - 3.0, "mid", &cut(&arrow.label, 18));
+    svg.text((x + bx) / 2.0, (y + by) / 2.0 - 3.0, "mid", &cut(&arrow.label, 22));
     svg.text(4.0, y + 4.0, "soft", &format!("{:.3}", arrow.at as f64 / 1e9));
 }
 
@@ -101,11 +111,24 @@ mod tests {
 
     #[test]
     fn a_lost_message_ends_in_a_cross() {
-        let arrow = |arrival| Arrow { from: 0, to: 1, at: 5, arrival, label: "<vote>".into() };
+        let arrow = |arrival, is_lost| Arrow {
+            from: 0,
+            to: 1,
+            at: 5,
+            arrival,
+            is_lost,
+            label: "<vote>".into(),
+        };
         let lanes = ["n0".to_owned(), "n1".to_owned()];
-        let svg = draw(&lanes, &[arrow(Some(9)), arrow(None)], &[(7, "kill n0".into())]);
+        let svg = draw(
+            &lanes,
+            &[arrow(Some(9), false), arrow(None, true), arrow(None, false)],
+            &[(7, "kill n0".into())],
+            3,
+        );
         assert_eq!(svg.matches("class=\"tip\"").count(), 1);
         assert_eq!(svg.matches("class=\"lost\"").count(), 2);
-        assert!(svg.contains("&lt;vote&gt;") && svg.contains("kill n0"));
+        assert_eq!(svg.matches("class=\"arrow dashed\"").count(), 1);
+        assert!(svg.contains("&lt;vote&gt;") && svg.contains("kill n0") && svg.contains("3 more"));
     }
 }

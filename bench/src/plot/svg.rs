@@ -5,6 +5,20 @@ use std::fmt::{self, Write};
 /// The colours of the classes, for a file of its own.
 pub const STYLE: &str = include_str!("style.css");
 
+/// A number of pixels with one decimal. The formatter of floats is exact to the last digit, and takes
+/// most of the time of a picture.
+#[derive(Clone, Copy)]
+pub(super) struct Px(pub(super) f64);
+
+impl fmt::Display for Px {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tenths = (self.0 * 10.0).round() as i64;
+        let sign = if tenths < 0 { "-" } else { "" };
+        let tenths = tenths.unsigned_abs();
+        write!(f, "{sign}{}.{}", tenths / 10, tenths % 10)
+    }
+}
+
 /// A picture as it is built: its elements, in a frame of this size.
 pub(super) struct Svg {
     width: f64,
@@ -27,7 +41,8 @@ impl Svg {
     /// Adds a text at a place; `class` may be several.
     pub(super) fn text(&mut self, x: f64, y: f64, class: &str, text: &str) {
         let text = escaped(text);
-        self.add(format_args!("<text x=\"{x:.1}\" y=\"{y:.1}\" class=\"{class}\">{text}</text>"));
+        let (x, y) = (Px(x), Px(y));
+        self.add(format_args!("<text x=\"{x}\" y=\"{y}\" class=\"{class}\">{text}</text>"));
     }
 
     /// The whole, with its contents in words for those who do not see it.
@@ -76,6 +91,12 @@ pub(super) fn cut(text: &str, limit: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pixels_have_one_decimal() {
+        let shown = [0.0, -0.04, -0.06, 7.25, -12.34, 1e9].map(|x| Px(x).to_string());
+        assert_eq!(shown, ["0.0", "0.0", "-0.1", "7.3", "-12.3", "1000000000.0"]);
+    }
 
     #[test]
     fn a_text_stays_a_text() {

@@ -70,8 +70,26 @@ fn name(value: &Edn) -> String {
     value.as_text().map_or_else(|| value.to_string(), str::to_owned)
 }
 
+/// The senders whose links an act hits, and these links: `[["n2" "n0"] ["n2" "n1"]]`.
+fn links(done: &Edn) -> Option<(Vec<String>, String)> {
+    let link = |link: &Edn| match link.as_seq()? {
+        [from, to] if from.entries().is_none() && to.entries().is_none() => {
+            Some((name(from), name(to)))
+        }
+        _ => None,
+    };
+    let links: Option<Vec<(String, String)>> = done.as_seq()?.iter().map(link).collect();
+    let links = links.filter(|links| !links.is_empty())?;
+    let senders: BTreeSet<String> = links.iter().map(|(from, _)| from.clone()).collect();
+    let ways: Vec<String> = links.iter().map(|(from, to)| format!("{from} → {to}")).collect();
+    Some((senders.into_iter().collect(), ways.join(", ")))
+}
+
 /// The nodes that an act hits, and its effect: `n1 n2`, or who hears whom no more.
 fn tell(done: &Edn) -> (Vec<String>, String) {
+    if let Some((senders, ways)) = links(done) {
+        return (senders, ways);
+    }
     // A partition is `[:isolated {"n1" #{"n2"}}]`, and a kill `{"n1" :killed}`.
     let map = done.as_seq().and_then(<[Edn]>::last).unwrap_or(done);
     let Some(entries) = map.entries() else {
@@ -106,12 +124,20 @@ mod tests {
             {:time 2, :type :info, :process :nemesis, :f :start-partition, :value :one}
             {:time 3, :type :info, :process :nemesis, :f :start-partition,
              :value [:isolated {\"a\" #{\"b\" \"c\"}, \"b\" #{\"a\"}, \"c\" #{\"a\"}}]}
+            {:time 3, :type :info, :process :nemesis, :f :stall, :value nil}
+            {:time 3, :type :info, :process :nemesis, :f :stall, :value [[\"a\" \"b\"] [\"a\" \"c\"]]}
             {:time 4, :type :info, :process :nemesis, :f :start, :value nil}
             {:time 5, :type :info, :process :nemesis, :f :start, :value :started}
             {:time 9, :type :invoke, :process 0, :f :read, :value nil}";
         let spans = spans(&from_text(text).unwrap());
         let told: Vec<_> = spans.iter().map(|s| (&*s.f, s.from, s.to, &*s.text)).collect();
-        assert_eq!(told, [("kill", 1, 5, "n1"), ("start-partition", 3, 9, "b c | a")]);
+        let expected = [
+            ("kill", 1, 5, "n1"),
+            ("start-partition", 3, 9, "b c | a"),
+            ("stall", 3, 9, "a → b, a → c"),
+        ];
+        assert_eq!(told, expected);
+        assert_eq!(spans[2].nodes, ["a"]);
         assert_eq!(spans[1].nodes, ["a"]);
     }
 }

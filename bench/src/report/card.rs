@@ -33,6 +33,8 @@ pub struct Card {
     pub p99_ms: Option<f64>,
     /// How long the run took on its own clock.
     pub seconds: f64,
+    /// When its operations began on its own clock, in nanoseconds.
+    pub origin_nanos: u64,
     /// The command that makes it again.
     pub command: String,
     /// Where its files are.
@@ -64,6 +66,7 @@ impl Card {
             p50_ms: quantile_ms(&took, 0.5),
             p99_ms: quantile_ms(&took, 0.99),
             seconds: ran.report.duration.as_nanos() as f64 / 1e9,
+            origin_nanos: ran.report.origin.as_nanos(),
             command,
             store,
         }
@@ -82,6 +85,7 @@ impl Card {
             "p50_ms": self.p50_ms,
             "p99_ms": self.p99_ms,
             "seconds": self.seconds,
+            "origin_nanos": self.origin_nanos,
             "command": self.command,
             "store": self.store.display().to_string(),
         })
@@ -190,6 +194,7 @@ mod tests {
             p50_ms: Some(1.0),
             p99_ms: None,
             seconds: 2.0,
+            origin_nanos: 0,
             command: "seaworthy test".into(),
             store: "store/echo/1".into(),
         }

@@ -1,138 +1,185 @@
-//! The messages of a run, read from the journal that it left ([`crate::world::journal`]).
+//! The messages of a run, from the journal that it left ([`crate::world::journal`]) or as they
+//! happen.
 //!
-//! A journal has two lines for most messages, and a run has up to a million of those, so lines
+//! A run notes its messages while it goes on ([`Ledger`]), so that its page does not read the
+//! journal back: of the file only the bodies are read that the page shows. Elsewhere there is only
+//! the file. It has two lines for most messages, and a run has up to a million of those, so lines
 //! are scanned and not parsed: of the envelope the head that the bench itself wrote, of the
 //! body the fields of its own object only. A line that does not fit is passed over; the page
 //! says how many there were.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use memchr::{memchr_iter, memchr2};
+use memchr::memchr_iter;
+
+use super::scan::{Header, Line, head, string};
+use super::traffic::{Bodies, Fate, Kind, Message, Traffic};
+use crate::world::journal::{Noted, Observer};
+
+/// Bytes of a journal of which a page knows: a run of a million messages has 400 MB at most. The
+/// rest is not in the page, and stays in the file.
+const JOURNAL_BYTES: u64 = 1 << 30;
+
+/// Names of types that are told apart; a node that makes up new ones has one name for the rest.
+const TYPES_MAX: usize = 2000;
+
+/// The name of the rest.
+const REST: &str = "(other types)";
 
 /// How many of the last messages that a party received can be found as a request.
 const REMEMBERED: usize = 64;
 
-/// The fate of a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fate {
-    /// The network lost it.
-    Lost,
-    /// The run ended first, or its receiver never came back.
-    Underway,
-    /// It arrived after so many nanoseconds.
-    Arrived(u64),
-}
-
-/// A message.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Message {
-    /// When it was sent, in nanoseconds on the world's clock.
-    pub(super) at: i64,
-    /// Whether and when it arrived, or why it did not.
-    pub(super) fate: Fate,
-    /// Which of [`Traffic::kinds`].
-    pub(super) kind: u32,
-    /// The message that led to it: the request that it answers, else the last one that its
-    /// sender had received.
-    pub(super) cause: Option<u32>,
-    /// Where its body is in the journal.
-    body: (usize, u32),
-    msg_id: Option<u64>,
-}
-
-/// Sender, receiver and type of a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Kind {
-    /// Which of [`Traffic::parties`] sends it.
-    pub(super) src: u32,
-    /// Which of them it is for.
-    pub(super) dest: u32,
-    /// Which of [`Traffic::types`].
-    pub(super) name: u32,
-}
-
-/// Numbers for texts, in the order in which they come up.
-#[derive(Default)]
-struct Names {
-    numbers: BTreeMap<Vec<u8>, u32>,
-    names: Vec<String>,
-}
-
-impl Names {
-    fn number(&mut self, raw: &[u8]) -> u32 {
-        if let Some(number) = self.numbers.get(raw) {
-            return *number;
-        }
-        let quoted = [b"\"", raw, b"\""].concat();
-        let name = serde_json::from_slice(&quoted)
-            .unwrap_or_else(|_| String::from_utf8_lossy(raw).into_owned());
-        let number = u32::try_from(self.names.len()).expect("a journal has under 2^32 names");
-        self.numbers.insert(raw.to_owned(), number);
-        self.names.push(name);
-        number
-    }
-}
-
-/// All messages of a run.
-#[derive(Default)]
-pub struct Traffic<'j> {
-    journal: &'j [u8],
-    /// In the order in which they were sent.
-    pub(super) messages: Vec<Message>,
-    /// Second arrivals: the message, and nanoseconds after it was sent.
-    pub(super) copies: Vec<(u32, u64)>,
-    /// Senders and receivers.
-    pub(super) parties: Vec<String>,
-    /// The types of messages.
-    pub(super) types: Vec<String>,
-    /// Which kinds there are.
-    pub(super) kinds: Vec<Kind>,
-    /// For each kind, bytes of bodies.
-    pub(super) bytes: Vec<u64>,
-    /// Lines that are not of a journal.
-    pub(super) odd_lines: usize,
-}
-
-/// The head of a line.
-struct Line<'l> {
-    time: i64,
-    event: &'l [u8],
-    id: u64,
-    rest: &'l [u8],
-}
-
 impl<'j> Traffic<'j> {
     /// Reads a journal, as [`crate::world::journal`] writes it.
     pub fn read(journal: &'j [u8]) -> Traffic<'j> {
-        let mut reader =
-            Reader { traffic: Traffic { journal, ..Traffic::default() }, ..Reader::default() };
+        let mut reader = Reader::default();
         let mut start = 0;
         for end in memchr_iter(b'\n', journal) {
-            if reader.line(&journal[start..end], start).is_none() {
+            if reader.line(&journal[start..end], start as u64).is_none() {
                 reader.traffic.odd_lines += 1;
             }
             start = end + 1;
         }
-        let Reader { mut traffic, parties, types, .. } = reader;
-        (traffic.parties, traffic.types) = (parties.names, types.names);
-        traffic
+        reader.finish(Bodies::Memory(journal))
+    }
+}
+
+/// The messages of a run that goes on, noted as they happen.
+#[derive(Clone, Default)]
+pub struct Ledger(Arc<Mutex<Reader>>);
+
+impl Ledger {
+    /// The observer of the run's journal.
+    pub fn observer(&self) -> Observer {
+        let reader = Arc::clone(&self.0);
+        Box::new(move |noted: &Noted<'_>| {
+            if noted.body_at < JOURNAL_BYTES {
+                reader.lock().unwrap_or_else(PoisonError::into_inner).noted(noted);
+            }
+        })
     }
 
-    /// The body of a message.
-    pub(super) fn body(&self, message: &Message) -> &'j [u8] {
-        let (start, length) = message.body;
-        &self.journal[start..start + length as usize]
+    /// All messages until now. Their bodies are read from the journal's file when they are asked
+    /// for.
+    ///
+    /// # Errors
+    /// If the file cannot be opened.
+    pub fn traffic(&self, journal: &Path) -> io::Result<Traffic<'static>> {
+        let file = File::open(journal)?;
+        let reader = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        Ok(reader.finish(Bodies::File(file, 0, Vec::new())))
     }
 }
 
 #[derive(Default)]
-struct Reader<'j> {
-    traffic: Traffic<'j>,
+struct Reader {
+    traffic: Traffic<'static>,
     parties: Names,
     types: Names,
     kinds: BTreeMap<Kind, u32>,
     /// For each party, the messages it received last.
     received: Vec<Received>,
+}
+
+impl Reader {
+    fn finish(self, bodies: Bodies<'_>) -> Traffic<'_> {
+        let Reader { traffic, parties, types, .. } = self;
+        Traffic { bodies, parties: parties.names, types: types.names, ..traffic }
+    }
+
+    /// Takes an event as the run notes it.
+    fn noted(&mut self, noted: &Noted<'_>) {
+        let time = i64::try_from(noted.now.as_nanos()).unwrap_or(i64::MAX);
+        let index = u32::try_from(noted.id).ok();
+        let is_taken = match (index, noted.what) {
+            (Some(index), "send") if index as usize == self.traffic.messages.len() => {
+                let src = self.parties.of_text(noted.packet.src.as_str());
+                let dest = self.parties.of_text(noted.packet.dest.as_str());
+                self.send(time, src, dest, noted.packet.body.as_bytes(), noted.body_at)
+            }
+            (Some(index), what) => self.after_send(index, time, what.as_bytes()),
+            (None, _) => None,
+        };
+        self.traffic.odd_lines += usize::from(is_taken.is_none());
+    }
+
+    fn line(&mut self, line: &[u8], start: u64) -> Option<()> {
+        let Line { time, event, id, rest } = head(line)?;
+        let index = u32::try_from(id).ok()?;
+        if event != b"send" {
+            return self.after_send(index, time, event);
+        }
+        // The bench numbers messages from 0, in the order in which they are sent.
+        if index as usize != self.traffic.messages.len() {
+            return None;
+        }
+        let (src, after) = string(rest.strip_prefix(b"\"src\":")?)?;
+        let (dest, after) = string(after.strip_prefix(b",\"dest\":")?)?;
+        let body = after.strip_prefix(b",\"body\":")?.strip_suffix(b"}")?;
+        let body_at = start + (line.len() - 1 - body.len()) as u64;
+        let src = self.parties.of_json(src, usize::MAX);
+        let dest = self.parties.of_json(dest, usize::MAX);
+        self.send(time, src, dest, body, body_at)
+    }
+
+    /// Notes the fate of a message that was sent.
+    fn after_send(&mut self, index: u32, time: i64, event: &[u8]) -> Option<()> {
+        let message = self.traffic.messages.get_mut(index as usize)?;
+        let after = u64::try_from(time - message.at).ok()?;
+        match (event, message.fate) {
+            (b"recv", Fate::Arrived(_)) => self.traffic.copies.push((index, after)),
+            (b"recv", _) => message.fate = Fate::Arrived(after),
+            // Of two copies one may be lost.
+            (b"drop", Fate::Underway) => message.fate = Fate::Lost,
+            (b"drop", _) => {}
+            _ => return None,
+        }
+        if event == b"recv" {
+            let kind = self.traffic.kinds[message.kind as usize];
+            self.received[kind.dest as usize].push(index);
+        }
+        Some(())
+    }
+
+    fn send(&mut self, at: i64, src: u32, dest: u32, body: &[u8], body_at: u64) -> Option<()> {
+        let header = Header::of(body);
+        let name = self.types.of_json(header.name.unwrap_or(b"?"), TYPES_MAX);
+        let kind = Kind { src, dest, name };
+        self.received.resize(self.parties.names.len(), Received::default());
+        let traffic = &mut self.traffic;
+        let fresh = traffic.kinds.len();
+        let number = *self.kinds.entry(kind).or_insert_with(|| {
+            traffic.kinds.push(kind);
+            traffic.bytes.push(0);
+            u32::try_from(fresh).expect("a journal has under 2^32 kinds")
+        });
+        traffic.bytes[number as usize] += body.len() as u64;
+        let cause = self.cause(kind, header.in_reply_to);
+        self.traffic.messages.push(Message {
+            at,
+            fate: Fate::Underway,
+            kind: number,
+            cause,
+            body: (body_at, u32::try_from(body.len()).ok()?),
+            msg_id: header.msg_id,
+        });
+        Some(())
+    }
+
+    fn cause(&self, kind: Kind, in_reply_to: Option<u64>) -> Option<u32> {
+        let received = &self.received[kind.src as usize];
+        let is_request = |index: &u32| {
+            let message = &self.traffic.messages[*index as usize];
+            message.msg_id == in_reply_to
+                && self.traffic.kinds[message.kind as usize].src == kind.dest
+        };
+        let request = in_reply_to.and_then(|_| received.iter().find(is_request));
+        request.or_else(|| received.iter().next())
+    }
 }
 
 /// The messages that a party received last, in a ring.
@@ -159,163 +206,70 @@ impl Received {
     }
 }
 
-impl Reader<'_> {
-    fn line(&mut self, line: &[u8], start: usize) -> Option<()> {
-        let Line { time, event, id, rest } = head(line)?;
-        let index = u32::try_from(id).ok()?;
-        if event == b"send" {
-            // The bench numbers messages from 0, in the order in which they are sent.
-            if index as usize != self.traffic.messages.len() {
-                return None;
-            }
-            return self.send(time, rest, start + line.len() - rest.len());
+/// Numbers for texts, in the order in which they come up.
+#[derive(Default)]
+struct Names {
+    /// Almost all names are short: a number in place of the text is found in a third of the time.
+    short: BTreeMap<u128, u32>,
+    long: BTreeMap<Vec<u8>, u32>,
+    names: Vec<String>,
+}
+
+impl Names {
+    /// The number of a name that is written as JSON, without its quotes. Beyond `most` names all
+    /// have the number of [`REST`].
+    fn of_json(&mut self, raw: &[u8], most: usize) -> u32 {
+        if let Some(number) = self.known(raw) {
+            return number;
         }
-        let message = self.traffic.messages.get_mut(index as usize)?;
-        let after = u64::try_from(time - message.at).ok()?;
-        match (event, message.fate) {
-            (b"recv", Fate::Arrived(_)) => self.traffic.copies.push((index, after)),
-            (b"recv", _) => message.fate = Fate::Arrived(after),
-            // Of two copies one may be lost.
-            (b"drop", Fate::Underway) => message.fate = Fate::Lost,
-            (b"drop", _) => {}
-            _ => return None,
+        if self.names.len() >= most {
+            return self.of_text(REST);
         }
-        if event == b"recv" {
-            let kind = self.traffic.kinds[message.kind as usize];
-            self.received[kind.dest as usize].push(index);
-        }
-        Some(())
+        let quoted = [b"\"", raw, b"\""].concat();
+        let name = serde_json::from_slice(&quoted)
+            .unwrap_or_else(|_| String::from_utf8_lossy(raw).into_owned());
+        self.push(raw, name)
     }
 
-    fn send(&mut self, at: i64, rest: &[u8], start: usize) -> Option<()> {
-        let (src, after) = string(rest.strip_prefix(b"\"src\":")?)?;
-        let (dest, after) = string(after.strip_prefix(b",\"dest\":")?)?;
-        let body = after.strip_prefix(b",\"body\":")?.strip_suffix(b"}")?;
-        let body_start = start + rest.len() - 1 - body.len();
-        let header = Header::of(body);
-        let kind = Kind {
-            src: self.parties.number(src),
-            dest: self.parties.number(dest),
-            name: self.types.number(header.name.unwrap_or(b"?")),
+    /// The number of a name that is a text already. Of one set of names either all are JSON or
+    /// none, but for [`REST`].
+    fn of_text(&mut self, name: &str) -> u32 {
+        let known = self.known(name.as_bytes());
+        known.unwrap_or_else(|| self.push(name.as_bytes(), name.to_owned()))
+    }
+
+    fn known(&self, key: &[u8]) -> Option<u32> {
+        match packed(key) {
+            Some(key) => self.short.get(&key).copied(),
+            None => self.long.get(key).copied(),
+        }
+    }
+
+    fn push(&mut self, key: &[u8], name: String) -> u32 {
+        let number = u32::try_from(self.names.len()).expect("a journal has under 2^32 names");
+        match packed(key) {
+            Some(key) => self.short.insert(key, number),
+            None => self.long.insert(key.to_owned(), number),
         };
-        self.received.resize(self.parties.names.len(), Received::default());
-        let traffic = &mut self.traffic;
-        let fresh = traffic.kinds.len();
-        let number = *self.kinds.entry(kind).or_insert_with(|| {
-            traffic.kinds.push(kind);
-            traffic.bytes.push(0);
-            u32::try_from(fresh).expect("a journal has under 2^32 kinds")
-        });
-        traffic.bytes[number as usize] += body.len() as u64;
-        let cause = self.cause(kind, header.in_reply_to);
-        self.traffic.messages.push(Message {
-            at,
-            fate: Fate::Underway,
-            kind: number,
-            cause,
-            body: (body_start, u32::try_from(body.len()).ok()?),
-            msg_id: header.msg_id,
-        });
-        Some(())
-    }
-
-    fn cause(&self, kind: Kind, in_reply_to: Option<u64>) -> Option<u32> {
-        let received = &self.received[kind.src as usize];
-        let is_request = |index: &u32| {
-            let message = &self.traffic.messages[*index as usize];
-            message.msg_id == in_reply_to
-                && self.traffic.kinds[message.kind as usize].src == kind.dest
-        };
-        let request = in_reply_to.and_then(|_| received.iter().find(is_request));
-        request.or_else(|| received.iter().next())
+        self.names.push(name);
+        number
     }
 }
 
-/// Reads `{"time":7,"event":"send","id":3,`.
-fn head(line: &[u8]) -> Option<Line<'_>> {
-    let (time, rest) = number(line.strip_prefix(b"{\"time\":")?)?;
-    let (event, rest) = string(rest.strip_prefix(b",\"event\":")?)?;
-    let (id, rest) = number(rest.strip_prefix(b",\"id\":")?)?;
-    let time = i64::try_from(time).ok()?;
-    Some(Line { time, event, id, rest: rest.strip_prefix(b",")? })
-}
-
-fn number(text: &[u8]) -> Option<(u64, &[u8])> {
-    let end = text.iter().position(|b| !b.is_ascii_digit()).unwrap_or(text.len());
-    let (digits, rest) = text.split_at(end);
-    let add = |sum: u64, digit: &u8| sum.checked_mul(10)?.checked_add(u64::from(digit - b'0'));
-    (end > 0).then_some(())?;
-    Some((digits.iter().try_fold(0, add)?, rest))
-}
-
-/// The inside of a JSON string with its escapes, and the text after it.
-fn string(text: &[u8]) -> Option<(&[u8], &[u8])> {
-    let text = text.strip_prefix(b"\"")?;
-    let end = closing(text)?;
-    Some((&text[..end], &text[end + 1..]))
-}
-
-/// Where the quote is that ends a string.
-fn closing(text: &[u8]) -> Option<usize> {
-    let mut at = 0;
-    loop {
-        at += memchr2(b'"', b'\\', text.get(at..)?)?;
-        if text[at] == b'"' {
-            return Some(at);
-        }
-        at += 2;
-    }
-}
-
-/// The fields of a body that every message may have.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Header<'b> {
-    name: Option<&'b [u8]>,
-    msg_id: Option<u64>,
-    in_reply_to: Option<u64>,
-}
-
-impl Header<'_> {
-    /// Looks for the fields in the outermost object only.
-    fn of(body: &[u8]) -> Header<'_> {
-        let mut header = Header::default();
-        let (mut at, mut depth) = (0, 0_usize);
-        while at < body.len() {
-            match body[at] {
-                b'{' | b'[' => depth += 1,
-                b'}' | b']' => depth = depth.saturating_sub(1),
-                b'"' => {
-                    let Some(length) = closing(&body[at + 1..]) else { return header };
-                    let text = &body[at + 1..at + 1 + length];
-                    at += length + 2;
-                    if depth == 1 && body.get(at) == Some(&b':') {
-                        header.field(text, &body[at + 1..]);
-                    }
-                    continue;
-                }
-                _ => {}
-            }
-            at += 1;
-        }
-        header
-    }
-}
-
-impl<'b> Header<'b> {
-    fn field(&mut self, key: &[u8], value: &'b [u8]) {
-        let number = || number(value).map(|(number, _)| number);
-        match key {
-            b"type" => self.name = string(value).map(|(name, _)| name),
-            b"msg_id" => self.msg_id = number(),
-            b"in_reply_to" => self.in_reply_to = number(),
-            _ => {}
-        }
-    }
+/// A text of at most 15 bytes and its length as one number.
+fn packed(text: &[u8]) -> Option<u128> {
+    let mut bytes = [0; 16];
+    bytes.get_mut(..text.len()).filter(|_| text.len() < 16)?.copy_from_slice(text);
+    bytes[15] = text.len() as u8;
+    Some(u128::from_le_bytes(bytes))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Bodies of which a chunk of a file holds some, and not all.
+    const CHUNK_TEST_BYTES: usize = 2000;
 
     const JOURNAL: &str = r#"{"time":5,"event":"send","id":0,"src":"c1","dest":"n0","body":{"x":{"type":"no"},"type":"read","msg_id":7}}
 {"time":9,"event":"recv","id":0,"src":"c1","dest":"n0","body":{}}
@@ -329,7 +283,7 @@ not a line
 
     #[test]
     fn a_journal_is_read() {
-        let traffic = Traffic::read(JOURNAL.as_bytes());
+        let mut traffic = Traffic::read(JOURNAL.as_bytes());
         assert_eq!(traffic.parties, ["c1", "n0", "n\"1"]);
         assert_eq!(traffic.types, ["read", "gossip", "read_ok"]);
         let fates: Vec<Fate> = traffic.messages.iter().map(|m| m.fate).collect();
@@ -337,8 +291,79 @@ not a line
         assert_eq!(traffic.copies, [(1, 4)]);
         let causes: Vec<Option<u32>> = traffic.messages.iter().map(|m| m.cause).collect();
         assert_eq!(causes, [None, Some(0), Some(0)]);
-        assert_eq!(traffic.body(&traffic.messages[2]), br#"{"type":"read_ok","in_reply_to":7}"#);
+        let body = &br#"{"type":"read_ok","in_reply_to":7}"#[..];
+        assert_eq!(traffic.body(2, 100), (body, true));
+        assert_eq!(traffic.body(2, 5), (&body[..5], false));
         assert_eq!(traffic.odd_lines, 1);
+    }
+
+    #[test]
+    fn a_run_notes_what_its_journal_says() {
+        use std::time::Duration;
+
+        use seaworthy::message::{NodeId, Packet};
+        use seaworthy::time::Time;
+
+        use crate::world::journal::Journal;
+
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let ledger = Ledger::default();
+        let out = Box::new(file.reopen().unwrap());
+        let mut journal = Journal::to(out).observe(ledger.observer());
+        let long = "y".repeat(CHUNK_TEST_BYTES);
+        for n in 0..300_u64 {
+            let packet = Packet {
+                src: NodeId::new(["n1", "n\"2", "c3"][n as usize % 3]),
+                dest: NodeId::new(["c4", "n1"][n as usize % 2]),
+                body: format!("{{\"type\":\"t{}\",\"msg_id\":{n},\"x\":\"{long}\"}}", n % 4),
+            };
+            let now = Time::ZERO + Duration::from_millis(n);
+            journal.note(now, "send", n, &packet);
+            let fates: &[&str] = match n % 5 {
+                0 => &["drop"],
+                1 => &["recv", "recv"],
+                2 => &[],
+                _ => &["recv"],
+            };
+            for fate in fates {
+                journal.note(now + Duration::from_millis(3), fate, n, &packet);
+            }
+        }
+        journal.finish().unwrap();
+        let text = std::fs::read(file.path()).unwrap();
+        let mut read = Traffic::read(&text);
+        let mut noted = ledger.traffic(file.path()).unwrap();
+        assert_eq!(format!("{:?}", read.messages), format!("{:?}", noted.messages));
+        assert_eq!(read.copies, noted.copies);
+        assert_eq!((&read.parties, &read.types), (&noted.parties, &noted.types));
+        assert_eq!((&read.kinds, &read.bytes), (&noted.kinds, &noted.bytes));
+        assert_eq!((read.odd_lines, noted.odd_lines), (0, 0));
+        for index in [0, 1, 299, 150, 7] {
+            assert_eq!(read.body(index, 4000), noted.body(index, 4000));
+            assert_eq!(read.body(index, 50), noted.body(index, 50));
+        }
+    }
+
+    #[test]
+    fn a_short_text_is_a_number_of_its_own() {
+        let texts: [&[u8]; 6] = [b"", b"\0", b"\0\0", b"n1", b"n1\0", b"fifteen bytes !"];
+        let numbers: std::collections::BTreeSet<_> = texts.map(|text| packed(text).unwrap()).into();
+        assert_eq!(numbers.len(), texts.len());
+        assert_eq!(packed(b"sixteen bytes !!"), None);
+    }
+
+    #[test]
+    fn types_without_end_have_one_name() {
+        let mut journal = String::new();
+        for n in 0..TYPES_MAX + 10 {
+            journal += &format!(
+                "{{\"time\":{n},\"event\":\"send\",\"id\":{n},\"src\":\"n1\",\"dest\":\"n2\",\"body\":{{\"type\":\"t{n}\"}}}}\n"
+            );
+        }
+        let traffic = Traffic::read(journal.as_bytes());
+        assert_eq!(traffic.types.len(), TYPES_MAX + 1);
+        assert_eq!(traffic.types.last().map(String::as_str), Some(REST));
+        assert_eq!(traffic.odd_lines, 0);
     }
 
     #[test]

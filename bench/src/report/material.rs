@@ -1,6 +1,6 @@
 //! The material of a page.
 
-use super::journal::Traffic;
+use super::traffic::Traffic;
 use crate::check::Outcome;
 use crate::config::{RunConfig, command};
 use crate::edn::Edn;
@@ -79,7 +79,7 @@ fn facts(config: &RunConfig, report: &Report) -> Vec<(&'static str, String)> {
         ("nodes", config.nodes.len().to_string()),
         ("workers", config.concurrency.to_string()),
         ("rate", format!("{}/s", config.args.rate)),
-        ("time limit", format!("{} s", config.time_limit.as_secs_f64())),
+        ("time limit", format!("{} s", (config.time_limit.as_secs_f64() * 1e3).round() / 1e3)),
         ("duration", format!("{:.1} s", report.duration.as_nanos() as f64 / 1e9)),
         ("latency", format!("{} ms", config.args.latency)),
         ("nemesis", if nemesis.is_empty() { "none".into() } else { nemesis.join(", ") }),

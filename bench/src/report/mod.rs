@@ -13,23 +13,35 @@ mod card;
 mod journal;
 mod logs;
 mod material;
+mod measure;
 mod messages;
 mod operations;
 mod pack;
 mod page;
 mod pictures;
 mod policy;
+mod scan;
+mod sections;
+mod text;
+mod traffic;
 mod why;
+mod words;
 
 pub use card::{Card, junit, markdown};
-pub use journal::Traffic;
+pub use journal::Ledger;
 pub use logs::last_lines;
 pub use material::Material;
 pub use page::html;
-pub use pictures::{message_diagram, series, shades};
+pub use pictures::{Window, message_diagram, series, shades};
+pub use scan::sent_a_second;
+pub use traffic::Traffic;
+pub use why::cycles;
 
 /// The name of the page in the directory of a run.
 pub const FILE: &str = "report.html";
+
+/// The page that Maelstrom calls so, which leads to the operations by process.
+pub const TIMELINE: &str = "timeline.html";
 
 /// The name of the run's numbers, as JSON.
 pub const CARD: &str = "run.json";

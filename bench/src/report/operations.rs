@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
+use super::measure::Measure;
 use super::pack::{Pack, head_of};
 use crate::edn::printable;
 use crate::history::{Op, OpType, Pair, Process, pairs};
@@ -14,6 +15,9 @@ const VALUE_BYTES: usize = 160;
 /// Bytes of all values that a page holds, before compression.
 const VALUES_BYTES: usize = 6 << 20;
 
+/// Bytes of an operation's name that a page shows.
+const NAME_BYTES: usize = 100;
+
 /// Operations of a page; those beyond are counted only.
 const OPERATIONS_MAX: usize = 200_000;
 
@@ -22,20 +26,22 @@ pub(super) struct Operations<'h> {
     pub(super) pairs: Vec<Pair<'h>>,
     /// How many there are beyond those.
     pub(super) left_out: usize,
-    rows: BTreeMap<usize, usize>,
+    /// Index of an event and row of its operation, by index.
+    rows: Vec<(usize, usize)>,
 }
 
 impl<'h> Operations<'h> {
     /// Pairs the operations of a history; none of one that no clients can have produced. If there
     /// are too many, those around `focus` (nanoseconds) are kept.
-    pub(super) fn of(history: &'h [Op], focus: i64) -> Operations<'h> {
+    pub(super) fn of(history: &'h [Op], focus: i64, measure: Measure) -> Operations<'h> {
         let mut pairs = pairs(history).unwrap_or_default();
-        let left_out = pairs.len().saturating_sub(OPERATIONS_MAX);
+        let most = measure.of(OPERATIONS_MAX);
+        let left_out = pairs.len().saturating_sub(most);
         if left_out > 0 {
             let at = pairs.partition_point(|pair| pair.invoke.time < focus);
-            let first = at.saturating_sub(OPERATIONS_MAX / 2).min(left_out);
+            let first = at.saturating_sub(most / 2).min(left_out);
             pairs = pairs.split_off(first);
-            pairs.truncate(OPERATIONS_MAX);
+            pairs.truncate(most);
         }
         let indices =
             |pair: &Pair<'_>| [Some(pair.invoke.index), pair.completion.map(|op| op.index)];
@@ -43,24 +49,26 @@ impl<'h> Operations<'h> {
         let rows = rows.flat_map(|(row, pair)| {
             indices(pair).into_iter().flatten().map(move |index| (index, row))
         });
-        let rows = rows.collect();
+        let mut rows: Vec<(usize, usize)> = rows.collect();
+        rows.sort_unstable();
         Operations { pairs, left_out, rows }
     }
 
     /// The row of the operation of which an event has this index.
     pub(super) fn row(&self, index: usize) -> Option<usize> {
-        self.rows.get(&index).copied()
+        let at = self.rows.binary_search_by_key(&index, |(index, _)| *index).ok()?;
+        Some(self.rows[at].1)
     }
 
     /// Adds the columns to a pack.
-    pub(super) fn pack(&self, pack: &mut Pack) {
+    pub(super) fn pack(&self, measure: Measure, pack: &mut Pack) {
         let mut names: BTreeMap<&str, usize> = BTreeMap::new();
         for pair in &self.pairs {
             let next = names.len();
             names.entry(&pair.invoke.f).or_insert(next);
         }
         let mut fs = vec![""; names.len()];
-        names.iter().for_each(|(name, number)| fs[*number] = name);
+        names.iter().for_each(|(name, number)| fs[*number] = head_of(name, NAME_BYTES).0);
         let first = self.pairs.first().map_or(0, |pair| pair.invoke.time);
         pack.put("fs", json!(fs));
         pack.put("opsFrom", first as f64 / 1e3);
@@ -84,19 +92,21 @@ impl<'h> Operations<'h> {
         };
         pack.column("opKind", self.pairs.iter().map(kind));
         pack.column("opIndex", self.pairs.iter().map(|pair| pair.invoke.index as u64));
-        pack.block("opText", self.texts().as_bytes());
+        pack.block("opText", self.texts(measure.of(VALUES_BYTES)).as_bytes());
     }
 
     /// For each operation a line: the value of its invocation, that of its completion if it
-    /// differs, and the error.
-    fn texts(&self) -> String {
+    /// differs, and the error. Beyond `most` bytes lines are empty.
+    fn texts(&self, most: usize) -> String {
         let mut all = String::new();
         for pair in &self.pairs {
-            if all.len() < VALUES_BYTES {
+            if all.len() < most {
                 let asked = shown(&pair.invoke.value.to_string());
                 all += &asked;
                 if let Some(end) = pair.completion {
-                    let answer = shown(&end.value.to_string());
+                    let is_same = end.value == pair.invoke.value;
+                    let answer =
+                        if is_same { asked.clone() } else { shown(&end.value.to_string()) };
                     let error = end.error.as_ref().map(|error| shown(&error.to_string()));
                     if answer != asked || error.is_some() {
                         all.push('\u{1f}');

@@ -3,36 +3,53 @@
 use maud::{DOCTYPE, Markup, PreEscaped, html as markup};
 
 use super::acts::spans;
-use super::journal::Traffic;
 use super::material::Material;
-use super::messages::{self, Packed};
-use super::operations::{Operations, shown};
+use super::measure::{Measure, PAGE_BYTES};
+use super::messages;
+use super::operations::Operations;
 use super::pack::Pack;
 use super::policy::{SCRIPT, STYLE, policy};
+use super::sections::{self, event};
+use super::text::cut;
 use super::why::{Anomaly, anomalies};
 use crate::check::{Verdict, reasons};
-use crate::edn::{Edn, printable};
-use crate::history::{Op, OpType};
+use crate::edn::Edn;
+use crate::history::OpType;
 
-/// Anomalies whose pictures are open from the start.
-const OPEN: usize = 2;
+/// Bytes of a text in the head of a page: a reason, a flag, a command.
+const TEXT_BYTES: usize = 10_000;
 
-/// Bytes of the result map that a page shows.
-const RESULTS_BYTES: usize = 60_000;
+/// Faults and nodes that a page knows.
+const SPANS_MAX: usize = 5000;
+const NODES_MAX: usize = 1000;
 
-/// The page of a run, which is text in UTF-8 below 8 MiB.
-pub fn html(material: &Material<'_>) -> String {
+/// The page of a run: text in UTF-8 below 8 MiB, whatever the run was.
+pub fn html(material: &mut Material<'_>) -> String {
     let anomalies = anomalies(material);
-    let spans = spans(material.history);
-    let focus = Focus::of(material, &anomalies, spans.first().map(|span| span.from));
-    let operations = Operations::of(material.history, focus.at);
-    let traffic = &material.traffic;
+    let mut measure = Measure::default();
+    loop {
+        let page = page(material, &anomalies, measure);
+        if page.len() < PAGE_BYTES {
+            return page;
+        }
+        assert!(!measure.is_nothing(), "a page without contents has {} bytes", page.len());
+        measure = measure.halved();
+    }
+}
+
+fn page(material: &mut Material<'_>, anomalies: &[Anomaly], measure: Measure) -> String {
+    let mut spans = spans(material.history);
+    let focus = Focus::of(material, anomalies, spans.first().map(|span| span.from));
+    spans.truncate(measure.of(SPANS_MAX));
+    let operations = Operations::of(material.history, focus.at, measure);
     let mut pack = Pack::default();
-    operations.pack(&mut pack);
-    let packed = messages::pack(traffic, material.origin, focus.at, &mut pack);
+    operations.pack(measure, &mut pack);
+    let (origin, traffic) = (material.origin, &mut material.traffic);
+    let packed = messages::pack(traffic, &material.nodes, origin, focus.at, measure, &mut pack);
     let end = material.history.last().map_or(0, |op| op.time);
     let all = operations.pairs.len() + operations.left_out;
-    pack.put("nodes", material.nodes.clone());
+    let nodes = material.nodes.iter().take(NODES_MAX);
+    pack.put("nodes", nodes.map(|node| messages::name(node)).collect::<Vec<_>>());
     pack.put("concurrency", material.concurrency);
     pack.put("spans", spans.iter().map(super::acts::Span::to_json).collect::<Vec<_>>());
     pack.put("end", end as f64 / 1e3);
@@ -41,6 +58,7 @@ pub fn html(material: &Material<'_>) -> String {
     pack.put("focusLabel", focus.label);
     pack.put("focusRow", focus.index.and_then(|index| operations.row(index)));
     let data = pack.finish();
+    let has_messages = packed.total > 0;
     let page = markup! {
         (DOCTYPE)
         html lang="en" {
@@ -53,18 +71,18 @@ pub fn html(material: &Material<'_>) -> String {
             }
             body {
                 (verdict(material, all))
-                @if !anomalies.is_empty() { (why(material, &anomalies, &operations)) }
-                @if traffic.messages.is_empty() {
+                @if !anomalies.is_empty() { (sections::why(material, anomalies, &operations, measure)) }
+                @if has_messages { (sections::diagram(&packed)) } @else {
                     section id="messages" {
                         h2 { "Messages" }
                         p class="quiet" { "The messages of this run were not recorded." }
-                        (no_diagram())
+                        (sections::no_diagram())
                     }
-                } @else { (diagram(&packed)) }
-                (timeline())
-                (latency(&operations))
-                @if !traffic.messages.is_empty() { (heat(traffic)) }
-                (rest(material))
+                }
+                (sections::timeline())
+                (sections::latency(&operations))
+                @if has_messages { (sections::heat(&material.traffic)) }
+                (sections::results(material, measure))
                 div id="tip" hidden {}
                 script id="data" type="application/octet-stream" { (PreEscaped(data)) }
                 script { (PreEscaped(SCRIPT)) }
@@ -100,12 +118,6 @@ impl Focus {
     }
 }
 
-/// The event with this index.
-fn event(history: &[Op], index: usize) -> Option<&Op> {
-    let direct = history.get(index).filter(|op| op.index == index);
-    direct.or_else(|| history.iter().find(|op| op.index == index))
-}
-
 fn word(verdict: Verdict) -> (&'static str, &'static str) {
     match verdict {
         Verdict::Valid => ("valid", "Valid"),
@@ -115,7 +127,8 @@ fn word(verdict: Verdict) -> (&'static str, &'static str) {
 }
 
 fn title(material: &Material<'_>) -> String {
-    format!("{}: {} - seaworthy", material.workload, word(material.outcome.verdict).1)
+    let workload = cut(material.workload, TEXT_BYTES);
+    format!("{workload}: {} - seaworthy", word(material.outcome.verdict).1)
 }
 
 fn verdict(material: &Material<'_>, operations: usize) -> Markup {
@@ -126,7 +139,7 @@ fn verdict(material: &Material<'_>, operations: usize) -> Markup {
         Verdict::Valid => format!(
             "{operations} operations, {ok} of them ok, and no checker found anything wrong."
         ),
-        _ => printable(&reasons(&outcome.findings).join("; ")),
+        _ => cut(&reasons(&outcome.findings).join("; "), TEXT_BYTES),
     };
     let parts = outcome
         .details
@@ -134,7 +147,7 @@ fn verdict(material: &Material<'_>, operations: usize) -> Markup {
         .filter_map(|(name, map)| Some((name.as_text()?, map.get("valid?")?)));
     markup! {
         header {
-            h1 { "seaworthy test of " strong { (material.workload) } }
+            h1 { "seaworthy test of " strong { (cut(material.workload, TEXT_BYTES)) } }
             p class={ "verdict " (class) } id="verdict" data-verdict=(class) { b { (word) } span { (why) } }
             p class="parts" {
                 @for (name, is_valid) in parts {
@@ -143,175 +156,12 @@ fn verdict(material: &Material<'_>, operations: usize) -> Markup {
                 }
             }
             @if !material.facts.is_empty() {
-                dl class="facts" { @for (name, value) in &material.facts { div { dt { (name) } dd { (value) } } } }
+                dl class="facts" { @for (name, value) in &material.facts { div { dt { (name) } dd { (cut(value, TEXT_BYTES)) } } } }
             }
-            @if let Some(command) = &material.reproduce { pre id="reproduce" { (command) } }
+            @if let Some(command) = &material.reproduce { pre id="reproduce" { (cut(command, 4 * TEXT_BYTES)) } }
             nav {
                 a href="#messages" { "Messages" } a href="#operations" { "Operations" } a href="#times" { "Latency" }
                 a href="#traffic" { "Traffic" } a href="#rest" { "Results and logs" }
-            }
-        }
-    }
-}
-
-fn why(material: &Material<'_>, anomalies: &[Anomaly], operations: &Operations<'_>) -> Markup {
-    markup! {
-        section id="why" {
-            h2 { "Why" }
-            @for (nth, anomaly) in anomalies.iter().enumerate() {
-                div class="anomaly" {
-                    h3 { (anomaly.kind) @if !anomaly.title.is_empty() { ": " (printable(&anomaly.title)) } }
-                    @for line in &anomaly.lines { p { (printable(line)) } }
-                    p class="ops" {
-                        @for index in anomaly.ops.iter().take(12) {
-                            @if let Some(op) = event(material.history, *index) {
-                                button type="button" class="op" data-index=(index) data-row=[operations.row(*index)] {
-                                    (label(op, operations))
-                                }
-                            }
-                        }
-                    }
-                    @if let Some(picture) = &anomaly.picture {
-                        @if nth < OPEN { div class="wide" { (picture) } }
-                        @else { details { summary { "Show" } div class="wide" { (picture) } } }
-                    }
-                }
-            }
-            @if let Some(story) = &material.outcome.story {
-                details { summary { "The checker's own words" } pre { (printable_lines(story)) } }
-            }
-        }
-    }
-}
-
-/// An operation on a button: its process, its name and its time, with the answer where it is known.
-fn label(op: &Op, operations: &Operations<'_>) -> String {
-    let row = operations.row(op.index);
-    let end =
-        row.and_then(|row| operations.pairs[row].completion).filter(|end| end.kind == OpType::Ok);
-    let value = shown(&end.unwrap_or(op).value.to_string());
-    let value = if value == "nil" { String::new() } else { value };
-    let (value, is_whole) = super::pack::head_of(&value, 70);
-    let dots = if is_whole { "" } else { "…" };
-    let seconds = op.time as f64 / 1e9;
-    format!("{}: {} {value}{dots} at {seconds:.3} s", op.process.to_edn(), op.f)
-}
-
-/// A text of several lines, with every other control character shown.
-fn printable_lines(text: &str) -> String {
-    text.lines().map(printable).collect::<Vec<_>>().join("\n")
-}
-
-fn diagram(packed: &Packed) -> Markup {
-    markup! {
-        section id="messages" {
-            h2 { "Messages" }
-            div class="tools" {
-                label { "node " select id="filter-party" { option value="" { "all" } } }
-                label { "type " select id="filter-type" { option value="" { "all" } } }
-                label { input type="checkbox" id="show-clients" checked; "clients" }
-                label title="One event beside the other, in their order, and not by the clock" { input type="checkbox" id="even"; "by order" }
-                label { "search " input type="text" id="search" placeholder="type or body"; }
-                button type="button" id="search-next" { "next" }
-                button type="button" id="earlier" { "◀" } button type="button" id="later" { "▶" }
-                button type="button" id="closer" { "+" } button type="button" id="wider" { "−" }
-                button type="button" id="home" { "to the decisive moment" } button type="button" id="whole" { "whole run" }
-            }
-            div class="chart" { canvas id="diagram" {} div class="band-mark" hidden {} }
-            p class="legend" {
-                span { i class="c-sea" { "→" } "message" } span { i class="c-lost" { "✕" } "lost" }
-                span { i class="c-late" { "⇢" } "late" } span { i class="c-copy" { "⇢" } "arrived twice" }
-                span { i class="c-kill" { "■" } "killed" } span { i class="c-pause" { "■" } "paused" } span { i class="c-sea" { "■" } "cut off" }
-            }
-            p class="quiet" id="diagram-note" {}
-            p class="quiet" {
-                "Drag to zoom, click a message to follow its causes backwards. "
-                @if packed.kept < packed.total { "The page holds the " (packed.kept) " of " (packed.total) " messages around the decisive moment. " }
-                @if packed.with_body < packed.kept { "Of " (packed.kept) " messages, the " (packed.with_body) " around the decisive moment have their bodies here; messages.jsonl has all." }
-            }
-            div id="detail" {}
-        }
-    }
-}
-
-/// The controls that the script expects, of a run without messages.
-fn no_diagram() -> Markup {
-    markup! {
-        div hidden {
-            select id="filter-party" { option value="" {} } select id="filter-type" { option value="" {} }
-            input type="checkbox" id="show-clients"; input type="checkbox" id="even"; input type="text" id="search";
-            @for id in ["search-next", "whole"] { button type="button" id=(id) {} }
-        }
-        div class="tools" {
-            button type="button" id="earlier" { "◀" } button type="button" id="later" { "▶" }
-            button type="button" id="closer" { "+" } button type="button" id="wider" { "−" }
-            button type="button" id="home" { "to the decisive moment" }
-        }
-        div hidden { canvas id="diagram" {} span id="diagram-note" {} table id="types" {} table id="heat" {} select id="traffic-type" {} }
-        div id="detail" {}
-    }
-}
-
-fn timeline() -> Markup {
-    markup! {
-        section id="operations" {
-            h2 { "Operations by process" }
-            div id="timeline-scroll" class="chart" { canvas id="timeline" {} div id="timeline-space" {} div class="band-mark" hidden {} }
-            p class="quiet" { "The same window of time as the messages. Click an operation to mark it." }
-        }
-    }
-}
-
-fn latency(operations: &Operations<'_>) -> Markup {
-    markup! {
-        section id="times" {
-            h2 { "Latency and rate" }
-            div class="tools" {
-                label { "function " select id="filter-f" { option value="" { "all" } } }
-                label { "node " select id="filter-node" { option value="" { "all" } } }
-                label { "process " input type="text" id="filter-process" placeholder="all"; }
-                @for (name, class) in [("ok", "c-ok"), ("fail", "c-fail"), ("info", "c-info")] {
-                    label class=(class) { input type="checkbox" id={ "show-" (name) } checked; (name) }
-                }
-                button type="button" id="view-all" { "whole run" }
-            }
-            div class="chart" { canvas id="latency" {} div class="band-mark" hidden {} }
-            div class="chart" { canvas id="rate" {} div class="band-mark" hidden {} }
-            p class="quiet" {
-                "Lines are the quantiles 0.5 (solid), 0.95 (dashed) and 0.99 (dotted) of those that are ok; shades are faults. "
-                "Click an operation to see its messages."
-                @if operations.left_out > 0 { " The page leaves out " (operations.left_out) " operations far from the decisive moment." }
-            }
-        }
-    }
-}
-
-fn heat(traffic: &Traffic<'_>) -> Markup {
-    markup! {
-        section id="traffic" {
-            h2 { "Traffic" }
-            div class="tools" { label { "type " select id="traffic-type" { option value="" { "all" } } } }
-            div class="wide" { table id="heat" {} }
-            div class="wide" {
-                table id="types" { tr { @for name in ["type", "messages", "lost", "bytes of bodies", "mean", "per operation"] { th { (name) } } } }
-            }
-            @if traffic.odd_lines > 0 { p class="quiet" { (traffic.odd_lines) " lines of the journal could not be read." } }
-        }
-    }
-}
-
-fn rest(material: &Material<'_>) -> Markup {
-    let results = crate::check::results(material.outcome).pretty();
-    let (head, is_whole) = super::pack::head_of(&results, RESULTS_BYTES);
-    markup! {
-        section id="rest" {
-            h2 { "Results and logs" }
-            details { summary { "The result map" } pre { (printable_lines(head)) @if !is_whole { "\n… results.edn has the rest" } } }
-            @for (name, text) in &material.logs {
-                details { summary { "The last lines of " (name) } pre { (text) } }
-            }
-            @if !material.marks.is_empty() {
-                details { summary { "Rare events that came up" } ul { @for mark in &material.marks { li { (mark) } } } }
             }
         }
     }

@@ -6,8 +6,9 @@
 //! with the number of requests, and a list shows a bounded part of the store.
 
 mod list;
+mod live;
 mod pages;
 mod path;
 mod runs;
 
-pub use pages::{Answer, Body, answer};
+pub use pages::{Answer, Body, Site, answer};

@@ -1,22 +1,29 @@
 //! The answer to each request.
 
 use std::fs::{self, File};
-use std::io::Read;
 use std::path::Path;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::list::{PAGE, Query};
+use super::live;
 use super::path::{decode, encode, inside};
 use super::runs::{Row, names, row};
+use crate::check::Outcome;
 use crate::history;
 use crate::plot::chart;
 use crate::report;
 
 const STYLE: &str = concat!(include_str!("style.css"), include_str!("../plot/style.css"));
 
-/// Bytes of the log of a run that is going on.
-const LOG_BYTES: u64 = 16 << 20;
+/// A store, and the judge of its runs that go on.
+pub struct Site<'s> {
+    /// The directory of the store.
+    pub store: &'s Path,
+    /// Judges the operations that the run in a directory has logged so far; none if they cannot be
+    /// read at this moment.
+    pub judge: &'s (dyn Fn(&Path) -> Option<Outcome> + Sync),
+}
 
 /// The answer to a request.
 pub struct Answer {
@@ -37,13 +44,14 @@ pub enum Body {
 }
 
 /// The answer to a request for this address, a path with a query.
-pub fn answer(store: &Path, address: &str) -> Answer {
+pub fn answer(site: &Site<'_>, address: &str) -> Answer {
+    let store = site.store;
     let (path, query) = address.split_once('?').unwrap_or((address, ""));
     match path {
         "/" => page("Runs", &list(store, &Query::of(query)), None),
         "/compare" => page("Two runs", &compare(store, &Query::of(query)), None),
         _ => match path.strip_prefix("/files/") {
-            Some(path) => file(store, path),
+            Some(path) => file(site, path),
             None => missing(),
         },
     }
@@ -180,17 +188,17 @@ fn compare(store: &Path, query: &Query) -> Markup {
     }
 }
 
-fn file(store: &Path, requested: &str) -> Answer {
-    let Some(path) = inside(store, requested) else { return missing() };
+fn file(site: &Site<'_>, requested: &str) -> Answer {
+    let Some(path) = inside(site.store, requested) else { return missing() };
     if path.is_dir() {
-        return directory(&path, requested);
+        return directory(site, &path, requested);
     }
     // Neither a pipe nor a device is a file of a run.
     let opened =
         fs::metadata(&path).ok().filter(fs::Metadata::is_file).and_then(|_| File::open(&path).ok());
     let Some(file) = opened else { return missing() };
     let kind = match path.extension().and_then(|end| end.to_str()) {
-        Some("html") => "text/html; charset=utf-8",
+        Some("html") if is_ours(&path) => "text/html; charset=utf-8",
         Some("svg") => "image/svg+xml",
         Some("json") => "application/json",
         // Whatever a node wrote: text, and never a page.
@@ -199,7 +207,14 @@ fn file(store: &Path, requested: &str) -> Answer {
     Answer { status: 200, kind, body: Body::File(file) }
 }
 
-fn directory(path: &Path, requested: &str) -> Answer {
+/// Whether the bench wrote a page, and not a node into its data.
+fn is_ours(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str());
+    let is_of_run = path.parent().is_some_and(|dir| dir.join("jepsen.log").is_file());
+    is_of_run && name.is_some_and(|name| [report::FILE, report::TIMELINE].contains(&name))
+}
+
+fn directory(site: &Site<'_>, path: &Path, requested: &str) -> Answer {
     let title = decode(requested.trim_end_matches('/')).unwrap_or_default();
     let Ok(entries) = fs::read_dir(path) else { return missing() };
     let mut names: Vec<(String, u64, bool)> = entries
@@ -211,10 +226,9 @@ fn directory(path: &Path, requested: &str) -> Answer {
         .collect();
     names.sort();
     let base = format!("/files/{}/", requested.trim_matches('/'));
-    // A run that is going on has a log already, and no results yet.
-    let is_going_on = path.join("jepsen.log").exists() && !path.join("results.edn").exists();
+    let is_going_on = live::is_going_on(path);
     let content = html! {
-        @if is_going_on { (live(path)) }
+        @if is_going_on { (live::tell(site, path)) }
         table {
             @for (name, bytes, is_dir) in names.iter().take(5000) {
                 tr {
@@ -225,22 +239,4 @@ fn directory(path: &Path, requested: &str) -> Answer {
         }
     };
     page(&title, &content, is_going_on.then_some(2))
-}
-
-/// Tells the progress of a run that is going on.
-fn live(path: &Path) -> Markup {
-    let mut text = String::new();
-    if let Ok(log) = File::open(path.join("jepsen.log")) {
-        // A line of which only a part is there is counted next time.
-        let _ = log.take(LOG_BYTES).read_to_string(&mut text);
-    }
-    let count =
-        |kind: &str| text.lines().filter(|line| line.split('\t').any(|part| part == kind)).count();
-    let bytes = fs::metadata(path.join("messages.jsonl")).map_or(0, |about| about.len());
-    html! {
-        p class="live" {
-            "Going on: " (count(":invoke")) " operations, " (count(":ok")) " ok, " (count(":fail")) " failed, "
-            (count(":info")) " in doubt; " (bytes) " bytes of messages. No verdict yet; this page comes again every 2 seconds."
-        }
-    }
 }

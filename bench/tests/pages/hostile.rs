@@ -65,7 +65,7 @@ fn a_history_of_markup_and_control_characters_is_text() {
     material.marks = vec![EVIL.to_owned()];
     material.reproduce = Some(EVIL.to_owned());
     let page = dir.path().join("page.html");
-    std::fs::write(&page, report::html(&material)).unwrap();
+    std::fs::write(&page, report::html(&mut material)).unwrap();
     is_unharmed(&mut browser, &page);
 }
 

@@ -128,6 +128,33 @@ fn a_message_of_raft_is_told_in_words() {
         seen.extend(words.split([' ', '?', ')', ',']).next().map(str::to_owned));
     }
     assert!(["pre-vote", "vote", "append"].iter().all(|word| seen.contains(*word)), "{seen:?}");
+    // The static picture has the same words, message by message.
+    let run = store.path().join("lin-kv/latest");
+    let svg = std::fs::read_to_string(run.join("messages.svg")).unwrap();
+    let drawn: Vec<String> = svg
+        .split("<title>")
+        .skip(1)
+        .map(|part| part.split_once("</title>").unwrap().0.replace("&gt;", ">"))
+        .collect();
+    let card = std::fs::read_to_string(run.join("run.json")).unwrap();
+    let card: serde_json::Value = serde_json::from_str(&card).unwrap();
+    let origin = card["origin_nanos"].as_u64().unwrap();
+    let journal = std::fs::read_to_string(run.join("messages.jsonl")).unwrap();
+    let is_node =
+        |name: &serde_json::Value| name.as_str().is_some_and(|name| name.starts_with('n'));
+    let sent: Vec<serde_json::Value> = journal
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+        .filter(|line| line["event"] == "send" && line["time"].as_u64() >= Some(origin))
+        .filter(|line| is_node(&line["src"]) && is_node(&line["dest"]))
+        .map(|line| serde_json::json!([line["body"]["type"], line["body"].to_string()]))
+        .take(drawn.len())
+        .collect();
+    let sent = serde_json::to_string(&sent).unwrap();
+    let told =
+        browser.eval(&format!("{sent}.map(([type, body]) => raftLabel(type, body) ?? type)"));
+    assert!(drawn.len() > 100);
+    assert_eq!(told, serde_json::json!(drawn));
     assert_eq!(browser.complaints, Vec::<String>::new());
 }
 

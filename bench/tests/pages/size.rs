@@ -13,7 +13,7 @@
 use std::fmt::Write;
 use std::time::Instant;
 
-use seaworthy_bench::check::{Outcome, Verdict};
+use seaworthy_bench::check::{Finding, Outcome, Verdict};
 use seaworthy_bench::edn::Edn;
 use seaworthy_bench::history::{Op, OpType};
 use seaworthy_bench::report::{self, Material};
@@ -73,6 +73,56 @@ fn journal() -> String {
     text
 }
 
+/// A text of so many bytes that no compression makes smaller.
+fn noise(seed: u64, bytes: usize) -> String {
+    let mut state = seed;
+    let mut digit = || {
+        state = state.wrapping_mul(0x5851_F42D_4C95_7F2D).wrapping_add(0x1405_7B7E_F767_814F);
+        char::from(b"0123456789abcdefghijklmnopqrstuvwxyz<>&'_-"[(state >> 33) as usize % 42])
+    };
+    (0..bytes).map(|_| digit()).collect()
+}
+
+#[test]
+fn no_run_is_too_large_for_a_page() {
+    // Every message has a type, an addressee and a body of its own, and every value is long.
+    let mut journal = String::new();
+    for n in 0..150_000_u64 {
+        let (kind, body) = (noise(n, 30), noise(!n, 60));
+        writeln!(
+            journal,
+            "{{\"time\":{},\"event\":\"send\",\"id\":{n},\"src\":\"n{kind}\",\"dest\":\"c{n}\",\
+             \"body\":{{\"type\":\"{kind}\",\"x\":\"{body}\"}}}}",
+            n * n,
+        )
+        .unwrap();
+    }
+    let op = |n: u64, kind| Op::new(kind, n, noise(n, 20), Edn::str(noise(n, 300)));
+    let each = |n: u64| [op(n, OpType::Invoke), op(n, OpType::Info)];
+    let mut history: Vec<Op> = (0..60_000).flat_map(each).collect();
+    history.iter_mut().enumerate().for_each(|(at, op)| (op.index, op.time) = (at, at as i64));
+    let long = noise(7, 3 << 20);
+    let mut outcome = Outcome::new(Verdict::Invalid, [(&*long, Edn::str(long.as_str()))]);
+    outcome.findings.push(Finding::new(&long));
+    outcome.story = Some(long.clone());
+    let mut material = Material::of_history(&long, &history, &outcome);
+    material.traffic = report::Traffic::read(journal.as_bytes());
+    material.nodes = (0..5000).map(|n| noise(n, 500)).collect();
+    material.logs = (0..25).map(|n| (long.clone(), noise(n, 6000))).collect();
+    material.facts = vec![("nemesis", long.clone())];
+    material.reproduce = Some(long.clone());
+    let page = report::html(&mut material);
+    assert!(page.len() < 8 << 20, "{} bytes", page.len());
+    let Some(mut browser) = Browser::start() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("hostile.html");
+    std::fs::write(&file, page).unwrap();
+    browser.open(&file);
+    assert_eq!(browser.eval("document.getElementById('verdict').dataset.verdict"), "invalid");
+    assert!(drawn(&mut browser, "latency") > 0);
+    assert_eq!(browser.complaints, Vec::<String>::new());
+}
+
 #[test]
 fn the_page_of_a_large_run_is_small_and_quick() {
     let (history, journal) = (history(), journal());
@@ -82,7 +132,7 @@ fn the_page_of_a_large_run_is_small_and_quick() {
     material.concurrency = 50;
     let start = Instant::now();
     material.traffic = report::Traffic::read(journal.as_bytes());
-    let page = report::html(&material);
+    let page = report::html(&mut material);
     eprintln!("{} bytes, written in {:?}", page.len(), start.elapsed());
     assert!(page.len() < 8 << 20, "{} bytes", page.len());
     let Some(mut browser) = Browser::start() else { return };

@@ -116,6 +116,40 @@ fn a_hostile_client_gets_right_answers_and_memory_stays_flat() {
         assert!(matches!(status(&answer), "404" | "400" | "200"), "{path}: {answer}");
         assert!(status(&answer) != "200" || path.starts_with("/compare"), "{path}: {answer}");
     }
+    // A page that a node wrote is text; one that the bench wrote has no part in the store.
+    let run = store.join("echo/2026000000T000000.000Z");
+    for name in ["data/report.html", "data/x.html", "x.html", "report.html"] {
+        let file = run.join(name);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, "<script>1</script>").unwrap();
+    }
+    fs::write(run.join("jepsen.log"), "").unwrap();
+    for (name, kind) in [
+        ("data/report.html", "text/plain"),
+        ("data/x.html", "text/plain"),
+        ("x.html", "text/plain"),
+        ("report.html", "text/html"),
+    ] {
+        let answer = served.get(&format!("/files/echo/2026000000T000000.000Z/{name}"));
+        assert!(answer.contains(&format!("Content-Type: {kind}")), "{name}: {answer}");
+        assert!(answer.contains("Content-Security-Policy: "), "{name}: {answer}");
+        assert_eq!(answer.contains("sandbox allow-scripts"), kind == "text/html", "{name}");
+    }
+    // Clients that never read a large answer do not keep others from theirs.
+    fs::write(run.join("large"), vec![b'x'; 32 << 20]).unwrap();
+    let greedy: Vec<TcpStream> = (0..8)
+        .map(|_| {
+            let mut stream = TcpStream::connect(&served.address).unwrap();
+            let request = format!(
+                "GET /files/echo/2026000000T000000.000Z/large HTTP/1.1\r\nHost: {}\r\n\r\n",
+                served.address
+            );
+            stream.write_all(request.as_bytes()).unwrap();
+            stream
+        })
+        .collect();
+    assert_eq!(status(&served.get("/files/echo/2026000000T000000.000Z/run.json")), "200");
+    drop(greedy);
     let elsewhere = "GET / HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n";
     assert_eq!(status(&served.raw(elsewhere)), "403");
     let host = &served.address;
@@ -168,6 +202,74 @@ fn a_run_is_told_to_other_programs() {
     let (exit, out) = run("test -w echo --time-limit 1 --no-report", dir.path());
     assert_eq!(exit, 0, "{out}");
     assert!(!latest.join("report.html").exists());
+}
+
+#[test]
+fn a_run_that_goes_on_is_told_with_its_verdict_so_far() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = dir.path().join("lin-kv/20260101T000000.000Z");
+    fs::create_dir_all(&run).unwrap();
+    fs::write(run.join("test.edn"), "{:flags [\"-w\" \"lin-kv\"], :binary? true}").unwrap();
+    // The log of a whole run, as far as it is written.
+    let recorded = dir.path().join("recorded");
+    let (exit, out) = run(
+        "test -w lin-kv --concurrency 2n --time-limit 2 --rate 20 --latency 1 --no-report --store recorded",
+        dir.path(),
+    );
+    assert_eq!(exit, 0, "{out}");
+    let log = fs::read_to_string(recorded.join("lin-kv/latest/jepsen.log")).unwrap();
+    let lines: Vec<&str> = log.split_inclusive('\n').collect();
+    fs::write(run.join("jepsen.log"), lines[..lines.len() / 2].concat()).unwrap();
+    fs::copy(recorded.join("lin-kv/latest/messages.jsonl"), run.join("messages.jsonl")).unwrap();
+    let served = Served::of(dir.path());
+    assert!(served.get("/").contains("running"));
+    let page = served.get("/files/lin-kv/20260101T000000.000Z/");
+    assert!(page.contains("Going on: ") && page.contains(" messages a second"), "{page}");
+    assert!(page.contains("No anomaly so far."), "{page}");
+    // A read of a value that was never written.
+    let read =
+        lines.iter().position(|line| line.contains(":ok") && line.contains(":read")).unwrap();
+    let (head, value) = lines[read].rsplit_once('[').unwrap();
+    let (key, _) = value.split_once(' ').unwrap();
+    let wrong = format!("{head}[{key} 77777]\n");
+    assert_ne!(wrong, lines[read]);
+    fs::write(run.join("jepsen.log"), lines[..read].concat() + &wrong).unwrap();
+    let page = served.get("/files/lin-kv/20260101T000000.000Z/");
+    assert!(page.contains("Invalid so far: "), "{page}");
+    // Half a line is no history at this moment, and no error either.
+    fs::write(run.join("jepsen.log"), lines[..read].concat() + &wrong[..wrong.len() / 2]).unwrap();
+    assert_eq!(status(&served.get("/files/lin-kv/20260101T000000.000Z/")), "200");
+}
+
+#[test]
+fn several_runs_are_drawn_into_one_picture_and_cycles_by_their_kind() {
+    let dir = tempfile::tempdir().unwrap();
+    for seed in [1, 2] {
+        let flags = "test -w broadcast --time-limit 2 --rate 20 --no-report";
+        let (exit, out) = run(&format!("{flags} --seed {seed} --store {seed}"), dir.path());
+        assert_eq!(exit, 0, "{out}");
+    }
+    let (exit, out) = run(
+        "plot --out both --mark elsewhere,8.3,230,397 1/broadcast/latest 2/broadcast/latest",
+        dir.path(),
+    );
+    assert_eq!(exit, 0, "{out}");
+    for name in ["quantiles", "rate", "tradeoff"] {
+        let svg = fs::read_to_string(dir.path().join(format!("both/{name}.svg"))).unwrap();
+        assert!(svg.contains("seed 1") && svg.contains("seed 2"), "{name}: {svg}");
+        assert_eq!(svg.contains("elsewhere"), name == "tradeoff");
+    }
+    let results = "{:workload {:anomalies {:G1c [{:cycle [{:index 3, :process 0, :value [[:append 1 1]]} \
+        {:index 5, :process 1, :value [[:r 1 [1]]]} {:index 3, :process 0, :value []}], \
+        :steps [{:type :wr, :key 1} {:type :rw, :key 1}]}]}}}";
+    let run = dir.path().join("1/broadcast/latest");
+    fs::write(run.join("results.edn"), results).unwrap();
+    let (exit, out) = run("plot --from 0.5 --to 1 1/broadcast/latest", dir.path());
+    assert_eq!(exit, 0, "{out}");
+    let cycle = fs::read_to_string(run.join("cycle-G1c-1.svg")).unwrap();
+    assert!(cycle.contains("T3") && cycle.contains("wr key 1"), "{cycle}");
+    let part = fs::read_to_string(run.join("messages.svg")).unwrap();
+    assert!(part.contains(">0.") && !part.contains(">1.1"), "{part}");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use seaworthy::planted::Mutant;
 use seaworthy_bench::challenge::{Challenges, builtin};
 use seaworthy_bench::check::Class;
 use seaworthy_bench::command::page::write_plan;
-use seaworthy_bench::config::{ChaosArgs, RunConfig};
+use seaworthy_bench::config::{ChaosArgs, RunConfig, quote};
 use seaworthy_bench::explore::Space;
 use seaworthy_bench::explore::plan::Plan;
 use seaworthy_bench::explore::shrink::{self, Budget};
@@ -79,9 +79,20 @@ pub(crate) fn replay(
     let plan = read(path)?;
     if let Some(page) = page {
         let space = Space::of(builtin(&plan.run.workload)?);
-        plant(Some(mutant), method, || write_plan(&plan, &space, path, page))?;
+        let command = command(mutant, method, path);
+        plant(Some(mutant), method, || write_plan(&plan, &space, command, page))?;
     }
     story(mutant, method, &plan)
+}
+
+/// The command that replays a plan: without the mutant nothing would fail.
+fn command(mutant: Mutant, method: Method, plan: &Path) -> String {
+    let white_box = if method == Method::WhiteBox { " --white-box" } else { "" };
+    format!(
+        "cargo run --release -p seaworthy-bench --features mutants --bin mutants -- --only {}{white_box} --replay {}",
+        mutant.number(),
+        quote(&plan.display().to_string()),
+    )
 }
 
 fn story(mutant: Mutant, method: Method, plan: &Plan) -> Result<Story, String> {

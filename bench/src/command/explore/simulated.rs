@@ -174,7 +174,7 @@ fn explain(
     }
     if !args.no_report {
         let to = page::beside(&path);
-        match page::write_plan(&shrunk.plan, space, &path, &to) {
+        match page::write_plan(&shrunk.plan, space, page::replay_of(&path), &to) {
             Ok(()) => say(format_args!("\nThe run as a page: {}", to.display())),
             Err(e) => say(format_args!("\nThe page could not be written: {e}")),
         }

@@ -56,7 +56,7 @@ function readMessages({ head, block, text }) {
     const at = Math.floor(i / BLOCK);
     if (end > lastArrival[at]) lastArrival[at] = end;
   }
-  const kinds = (head.kinds || []).map(k => ({ src: k[0], dest: k[1], type: k[2], sent: k[3], lost: k[4], bytes: k[5] }));
+  const kinds = (head.kinds || []).map(k => ({ src: k[0], dest: k[1], type: k[2] }));
   const copies = new Map(head.copies || []);
   let lines = null;
   const body = i => {

@@ -1,6 +1,6 @@
 // The Lamport diagram: a lane for each party, time to the right, an arrow for each message.
 
-const LANE = 26, TOP = 26, ARROWS_MAX = 3000, LANES_MAX = 60, CLIENTS_MAX = 8;
+const LANE = 26, TOP = 26, ARROWS_MAX = 3000, LANES_MAX = 60, CLIENTS_MAX = 8, LABELLED = 90;
 
 // Calls `see` for each message that is under way in the window and wanted.
 function eachMessage(messages, view, wanted, see) {
@@ -115,7 +115,7 @@ function diagram(model, view, filter, selected, focus) {
     const segment = arrow(context, messages, i, places(i), lane(from), lane(to), pass, chain.size > 0 && !pass);
     segments.push([i, ...segment]);
   }
-  if (seen.length <= 70) labels(context, messages, segments);
+  if (seen.length <= LABELLED) labels(context, messages, segments);
   context.restore();
   canvas.dataset.drawn = seen.length;
   canvas.dataset.found = found.length;

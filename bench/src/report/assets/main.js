@@ -48,7 +48,16 @@ async function main() {
       const inside = times => lowerBound(times, to + room) - lowerBound(times, from - room);
       if (inside(messages.sent) >= enough || (messages.count === 0 && inside(ops.at) >= 12)) break;
     }
-    setLook(Math.max(from - room, Math.min(from, 0) - room / 20), to + room);
+    // Beyond the ends of the run there is nothing.
+    const edge = (whole.to - whole.from) / 40;
+    setLook(Math.max(from - room, Math.min(from, whole.from - edge)), Math.min(to + room, Math.max(to, whole.to + edge)));
+  };
+  // Of a window with few messages, whose ways are too short to be seen by the clock, the order is
+  // the story.
+  const suggestOrder = () => {
+    const { from, to } = state.look, inside = lowerBound(messages.sent, to) - lowerBound(messages.sent, from);
+    const pixels = messages.median / (to - from) * $('messages').clientWidth;
+    $('even').checked = isInstant(messages) || (inside <= LABELLED && pixels < 24);
   };
   const showOp = (i, jump) => {
     state.marked = i;
@@ -145,12 +154,12 @@ async function main() {
       if (i < ops.count) { showOp(i, true); $('messages').scrollIntoView({ block: 'start' }); }
     });
   }
-  $('even').checked = isInstant(messages);
   steppers();
   traffic(model);
   window.addEventListener('resize', redraw);
   matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => { readColours(); redraw(); });
   home();
+  suggestOrder();
   requestAnimationFrame(() => requestAnimationFrame(() => { document.body.dataset.ready = 'yes'; }));
 }
 

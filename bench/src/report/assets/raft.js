@@ -1,8 +1,9 @@
 // The content of a message between replicas of our own Raft, in words: its JSON is short on
-// purpose (`src/shell/raft/wire.rs` and `body.rs` have the names).
+// purpose. `report/words.rs` says the same of the static pictures; tests compare the two, and
+// their names with the source.
 
 const RAFT_KINDS = {
-  V: 'vote', A: 'appended', R: 'rejected', N: 'abstained', S: 'snapshot got', i: 'confirm?', I: 'confirmed',
+  R: 'rejected', N: 'abstained', s: 'snapshot', S: 'snapshot got', i: 'confirm?', I: 'confirmed',
   n: 'stand now', o: 'outsider',
 };
 
@@ -13,8 +14,7 @@ function raftPart([term, body]) {
   if (kind === 'v') words = list[0] ? 'pre-vote?' : 'vote?';
   if (kind === 'V') words = (list[0] ? 'pre-vote: ' : 'vote: ') + (list[1] ? 'yes' : 'no');
   if (kind === 'a') words = list[3]?.length > 0 ? `append ${list[3].length}` : 'heartbeat';
-  if (kind === 'A' && list[1] !== undefined) words = `has ${list[1]}`;
-  if (kind === 's') words = 'snapshot';
+  if (kind === 'A') words = `has ${list[1] ?? null}`;
   return `${words} t${term}`;
 }
 

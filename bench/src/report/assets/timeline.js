@@ -46,7 +46,7 @@ function timeline(model, view, wanted, marked) {
       if (wide > 46) {
         context.save();
         context.beginPath(); context.rect(left, y, wide, ROW); context.clip();
-        context.fillStyle = colours.back;
+        context.fillStyle = ops.took[i] < 0 ? colours.ink : colours.back;
         context.textAlign = 'left';
         const [asked, answer] = ops.texts(i);
         context.fillText(`${ops.fs[ops.f[i]]} ${answer || asked || ''}`, left + 3, y + ROW / 2 + 1);

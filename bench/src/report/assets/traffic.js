@@ -1,14 +1,15 @@
 // Who sends how many messages of which type to whom.
 
-function traffic(model) {
-  const { messages, head } = model, select = document.getElementById('traffic-type');
-  fill(select, [...messages.types].sort());
-  select.addEventListener('input', () => heatMap(model, select.value));
-  heatMap(model, '');
+function traffic({ head }) {
+  const sums = (head.traffic || []).map(([src, dest, type, sent, lost, bytes]) => ({ src, dest, type, sent, lost, bytes }));
+  const select = document.getElementById('traffic-type');
+  fill(select, [...new Set(sums.map(sum => sum.type))].sort());
+  select.addEventListener('input', () => heatMap(sums, head, select.value));
+  heatMap(sums, head, '');
   const rows = new Map();
-  for (const kind of messages.kinds) {
-    const name = messages.types[kind.type], row = rows.get(name) || { sent: 0, lost: 0, bytes: 0 };
-    rows.set(name, { sent: row.sent + kind.sent, lost: row.lost + kind.lost, bytes: row.bytes + kind.bytes });
+  for (const sum of sums) {
+    const row = rows.get(sum.type) || { sent: 0, lost: 0, bytes: 0 };
+    rows.set(sum.type, { sent: row.sent + sum.sent, lost: row.lost + sum.lost, bytes: row.bytes + sum.bytes });
   }
   const table = document.getElementById('types');
   const all = [...rows.entries()].sort((a, b) => b[1].sent - a[1].sent);
@@ -30,17 +31,15 @@ function line(table, tag, cells) {
   return row;
 }
 
-function heatMap({ messages, head }, type) {
+function heatMap(sums, head, type) {
   const table = document.getElementById('heat'), names = [...head.nodes];
-  const services = messages.parties.filter(name => !names.includes(name) && !isClient(name, head));
-  names.push(...services);
-  if (messages.parties.some(name => isClient(name, head))) names.push('clients');
-  const group = party => isClient(messages.parties[party], head) ? 'clients' : messages.parties[party];
+  const others = new Set(sums.flatMap(sum => [sum.src, sum.dest]).filter(name => !names.includes(name) && name !== 'clients'));
+  names.push(...others, 'clients');
   const counts = new Map();
   let most = 1;
-  for (const kind of messages.kinds) {
-    if (type !== '' && messages.types[kind.type] !== type) continue;
-    const key = JSON.stringify([group(kind.src), group(kind.dest)]), sum = (counts.get(key) || 0) + kind.sent;
+  for (const { src, dest, type: own, sent } of sums) {
+    if (type !== '' && own !== type) continue;
+    const key = JSON.stringify([src, dest]), sum = (counts.get(key) || 0) + sent;
     counts.set(key, sum);
     most = Math.max(most, sum);
   }

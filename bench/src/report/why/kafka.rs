@@ -38,7 +38,7 @@ fn explain(kind: &str, error: &Edn, evidence: &Evidence<'_>) -> Anomaly {
     let key = error.get("key");
     let title = key.map_or_else(String::new, |key| format!("key {key}"));
     let mut anomaly = Anomaly::new(kind, title);
-    anomaly.lines.push(shown(&error.to_string()));
+    anomaly.lines.push(told(kind, error).unwrap_or_else(|| shown(&error.to_string())));
     anomaly.ops = indices(error);
     let Some(key) = key else { return anomaly };
     let log = log_of(key, evidence);
@@ -77,6 +77,26 @@ fn explain(kind: &str, error: &Edn, evidence: &Evidence<'_>) -> Anomaly {
         }
     });
     anomaly
+}
+
+/// The two errors that beginners make, in a sentence.
+fn told(kind: &str, error: &Edn) -> Option<String> {
+    let text = |name: &str| error.get(name).map(|value| shown(&value.to_string()));
+    let list = |name: &str| {
+        let values = error.get(name)?.as_seq()?.iter().map(|value| shown(&value.to_string()));
+        Some(values.collect::<Vec<_>>().join(" and "))
+    };
+    match kind {
+        "duplicate" => {
+            let (value, offsets) = (text("value")?, list("offsets")?);
+            Some(format!("The log has {value} more than once: at the offsets {offsets}."))
+        }
+        "inconsistent-offsets" => {
+            let (offset, values) = (text("offset")?, list("values")?);
+            Some(format!("The offset {offset} holds {values}, as different clients saw it."))
+        }
+        _ => None,
+    }
 }
 
 /// The values that an error is about.

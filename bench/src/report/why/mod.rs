@@ -17,6 +17,7 @@ use crate::edn::Edn;
 
 pub(super) use anomaly::Anomaly;
 use anomaly::{Evidence, SHOWN, indices};
+pub use transactions::cycles;
 
 use super::material::Material;
 use super::operations::shown;
@@ -30,10 +31,10 @@ pub(super) fn anomalies(material: &Material<'_>) -> Vec<Anomaly> {
     let pairs = crate::history::pairs(history).unwrap_or_default();
     let evidence = Evidence { history, pairs, model };
     let mut all = Vec::new();
-    for (name, map) in &outcome.details {
-        let is_part = matches!(map.get("valid?"), Some(Edn::Bool(false) | Edn::Keyword(_)));
-        if let Some(name) = name.as_text().filter(|_| is_part) {
-            all.extend(of_part(name, map, &evidence));
+    // The parts that decide come before those that only could not be judged.
+    for is_wanted in [is_wrong, is_unsure] {
+        for (name, map) in outcome.details.iter().filter(|(_, map)| is_wanted(map)) {
+            all.extend(name.as_text().into_iter().flat_map(|name| of_part(name, map, &evidence)));
         }
     }
     for anomaly in &mut all {
@@ -41,6 +42,14 @@ pub(super) fn anomalies(material: &Material<'_>) -> Vec<Anomaly> {
         anomaly.ops.retain(|index| seen.insert(*index));
     }
     all
+}
+
+fn is_wrong(part: &Edn) -> bool {
+    part.get("valid?") == Some(&Edn::Bool(false))
+}
+
+fn is_unsure(part: &Edn) -> bool {
+    matches!(part.get("valid?"), Some(Edn::Keyword(_)))
 }
 
 fn of_part(name: &str, map: &Edn, evidence: &Evidence<'_>) -> Vec<Anomaly> {
@@ -77,7 +86,8 @@ fn plain(name: &str, map: &Edn, evidence: &Evidence<'_>) -> Vec<Anomaly> {
         }
     }
     for key in ["broken", "error"] {
-        anomaly.lines.extend(map.get(key).map(|e| shown(&e.to_string())));
+        let told = map.get(key).map(|e| e.as_text().map_or_else(|| e.to_string(), str::to_owned));
+        anomaly.lines.extend(told.map(|text| shown(&text)));
     }
     vec![anomaly]
 }

@@ -29,6 +29,21 @@ pub(super) fn anomalies(map: &Edn, _: &Evidence<'_>) -> Vec<Anomaly> {
     all
 }
 
+/// The cycles in the results of a run, each with the name of its kind and a number: `G1c-1`. Of
+/// each kind the shortest ones are drawn.
+pub fn cycles(results: &Edn) -> Vec<(String, String)> {
+    let kinds = results.get("workload").and_then(|part| part.get("anomalies"));
+    let mut all = Vec::new();
+    for (kind, found) in kinds.and_then(Edn::entries).unwrap_or_default() {
+        let name = kind.as_text().unwrap_or_default();
+        let mut by_length: Vec<&Edn> = found.as_seq().unwrap_or_default().iter().collect();
+        by_length.sort_by_key(|one| indices(one).len());
+        let drawn = by_length.into_iter().filter_map(picture).take(SHOWN).enumerate();
+        all.extend(drawn.map(|(nth, svg)| (format!("{name}-{}", nth + 1), svg)));
+    }
+    all
+}
+
 /// The lines below the heading of this kind.
 fn explained(words: &[Edn], kind: &str) -> Vec<String> {
     let texts = words.iter().filter_map(Edn::as_text);

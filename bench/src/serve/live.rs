@@ -7,7 +7,7 @@ use std::path::Path;
 
 use maud::{Markup, html};
 
-use super::pages::Site;
+use super::site::Site;
 use crate::check::{Outcome, quote, reasons};
 use crate::edn::Edn;
 use crate::report;
@@ -39,8 +39,11 @@ pub(super) fn tell(site: &Site<'_>, dir: &Path) -> Markup {
         // Of a character or a line that is there in part the rest is counted next time.
         let _ = log.take(LOG_BYTES).read_to_string(&mut text);
     }
-    let count =
-        |kind: &str| text.lines().filter(|line| line.split('\t').any(|part| part == kind)).count();
+    let of_clients: Vec<&str> =
+        text.lines().filter(|line| !line.contains("[jepsen nemesis]")).collect();
+    let count = |kind: &str| {
+        of_clients.iter().filter(|line| line.split('\t').any(|part| part == kind)).count()
+    };
     let rate = tail(&dir.join("messages.jsonl")).ok().and_then(|tail| report::sent_a_second(&tail));
     let (class, so_far) = so_far(site, dir, text.len() as u64);
     html! {

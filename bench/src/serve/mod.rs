@@ -10,5 +10,7 @@ mod live;
 mod pages;
 mod path;
 mod runs;
+mod site;
 
-pub use pages::{Answer, Body, Site, answer};
+pub use pages::{Answer, Body, answer};
+pub use site::Site;

@@ -9,21 +9,12 @@ use super::list::{PAGE, Query};
 use super::live;
 use super::path::{decode, encode, inside};
 use super::runs::{Row, names, row};
-use crate::check::Outcome;
+use super::site::Site;
 use crate::history;
 use crate::plot::chart;
 use crate::report;
 
 const STYLE: &str = concat!(include_str!("style.css"), include_str!("../plot/style.css"));
-
-/// A store, and the judge of its runs that go on.
-pub struct Site<'s> {
-    /// The directory of the store.
-    pub store: &'s Path,
-    /// Judges the operations that the run in a directory has logged so far; none if they cannot be
-    /// read at this moment.
-    pub judge: &'s (dyn Fn(&Path) -> Option<Outcome> + Sync),
-}
 
 /// The answer to a request.
 pub struct Answer {

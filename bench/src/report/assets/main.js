@@ -27,18 +27,20 @@ async function main() {
     if (messages.count > 0) atMessage = diagram(model, state.look, filter, state.selected, head.focus);
     atTimeline = timeline(model, state.look, wanted(), state.marked);
   };
-  let planned = false;
-  const redraw = () => {
-    if (planned) return;
-    planned = true;
-    requestAnimationFrame(() => { planned = false; drawView(); drawLook(); });
+  // What is drawn anew with the next frame: the charts of the whole run, those of the window, or both.
+  let planned = null;
+  const plan = parts => {
+    if (planned !== null) { parts.forEach(part => planned.add(part)); return; }
+    planned = new Set(parts);
+    requestAnimationFrame(() => { const due = planned; planned = null; due.forEach(draw => draw()); });
   };
+  const redraw = () => plan([drawView, drawLook]);
   const clamp = (from, to) => {
     const span = Math.max(20, to - from), start = Math.max(whole.from - 1e6, Math.min(from, whole.to - span / 2));
     return { from: start, to: start + span };
   };
-  const setLook = (from, to) => { state.look = clamp(from, to); redraw(); };
-  const setView = (from, to) => { state.view = clamp(from, to); redraw(); };
+  const setLook = (from, to) => { state.look = clamp(from, to); plan([drawLook]); };
+  const setView = (from, to) => { state.view = clamp(from, to); plan([drawView]); };
 
   // A window around a moment in which there is something to see, and not too much.
   const lookAt = (from, to) => {
@@ -146,7 +148,7 @@ async function main() {
     zoom: setLook, reset: move(0, 4), hover: hoverOp((x, y) => atTimeline(x, y)),
     click: (x, y) => { const i = atTimeline(x, y); if (i >= 0) showOp(i, false); },
   });
-  $('timeline-scroll').addEventListener('scroll', redraw);
+  $('timeline-scroll').addEventListener('scroll', () => plan([drawLook]));
   for (const button of document.querySelectorAll('button.op')) {
     button.addEventListener('click', () => {
       const index = Number(button.dataset.index), row = button.dataset.row;
@@ -160,6 +162,7 @@ async function main() {
   matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => { readColours(); redraw(); });
   home();
   suggestOrder();
+  redraw();
   requestAnimationFrame(() => requestAnimationFrame(() => { document.body.dataset.ready = 'yes'; }));
 }
 

@@ -207,9 +207,9 @@ fn a_run_is_told_to_other_programs() {
 #[test]
 fn a_run_that_goes_on_is_told_with_its_verdict_so_far() {
     let dir = tempfile::tempdir().unwrap();
-    let run = dir.path().join("lin-kv/20260101T000000.000Z");
-    fs::create_dir_all(&run).unwrap();
-    fs::write(run.join("test.edn"), "{:flags [\"-w\" \"lin-kv\"], :binary? true}").unwrap();
+    let place = dir.path().join("lin-kv/20260101T000000.000Z");
+    fs::create_dir_all(&place).unwrap();
+    fs::write(place.join("test.edn"), "{:flags [\"-w\" \"lin-kv\"], :binary? true}").unwrap();
     // The log of a whole run, as far as it is written.
     let recorded = dir.path().join("recorded");
     let (exit, out) = run(
@@ -219,8 +219,8 @@ fn a_run_that_goes_on_is_told_with_its_verdict_so_far() {
     assert_eq!(exit, 0, "{out}");
     let log = fs::read_to_string(recorded.join("lin-kv/latest/jepsen.log")).unwrap();
     let lines: Vec<&str> = log.split_inclusive('\n').collect();
-    fs::write(run.join("jepsen.log"), lines[..lines.len() / 2].concat()).unwrap();
-    fs::copy(recorded.join("lin-kv/latest/messages.jsonl"), run.join("messages.jsonl")).unwrap();
+    fs::write(place.join("jepsen.log"), lines[..lines.len() / 2].concat()).unwrap();
+    fs::copy(recorded.join("lin-kv/latest/messages.jsonl"), place.join("messages.jsonl")).unwrap();
     let served = Served::of(dir.path());
     assert!(served.get("/").contains("running"));
     let page = served.get("/files/lin-kv/20260101T000000.000Z/");
@@ -233,11 +233,12 @@ fn a_run_that_goes_on_is_told_with_its_verdict_so_far() {
     let (key, _) = value.split_once(' ').unwrap();
     let wrong = format!("{head}[{key} 77777]\n");
     assert_ne!(wrong, lines[read]);
-    fs::write(run.join("jepsen.log"), lines[..read].concat() + &wrong).unwrap();
+    fs::write(place.join("jepsen.log"), lines[..read].concat() + &wrong).unwrap();
     let page = served.get("/files/lin-kv/20260101T000000.000Z/");
     assert!(page.contains("Invalid so far: "), "{page}");
     // Half a line is no history at this moment, and no error either.
-    fs::write(run.join("jepsen.log"), lines[..read].concat() + &wrong[..wrong.len() / 2]).unwrap();
+    fs::write(place.join("jepsen.log"), lines[..read].concat() + &wrong[..wrong.len() / 2])
+        .unwrap();
     assert_eq!(status(&served.get("/files/lin-kv/20260101T000000.000Z/")), "200");
 }
 
@@ -262,13 +263,13 @@ fn several_runs_are_drawn_into_one_picture_and_cycles_by_their_kind() {
     let results = "{:workload {:anomalies {:G1c [{:cycle [{:index 3, :process 0, :value [[:append 1 1]]} \
         {:index 5, :process 1, :value [[:r 1 [1]]]} {:index 3, :process 0, :value []}], \
         :steps [{:type :wr, :key 1} {:type :rw, :key 1}]}]}}}";
-    let run = dir.path().join("1/broadcast/latest");
-    fs::write(run.join("results.edn"), results).unwrap();
+    let place = dir.path().join("1/broadcast/latest");
+    fs::write(place.join("results.edn"), results).unwrap();
     let (exit, out) = run("plot --from 0.5 --to 1 1/broadcast/latest", dir.path());
     assert_eq!(exit, 0, "{out}");
-    let cycle = fs::read_to_string(run.join("cycle-G1c-1.svg")).unwrap();
+    let cycle = fs::read_to_string(place.join("cycle-G1c-1.svg")).unwrap();
     assert!(cycle.contains("T3") && cycle.contains("wr key 1"), "{cycle}");
-    let part = fs::read_to_string(run.join("messages.svg")).unwrap();
+    let part = fs::read_to_string(place.join("messages.svg")).unwrap();
     assert!(part.contains(">0.") && !part.contains(">1.1"), "{part}");
 }
 

@@ -8,6 +8,7 @@ pub mod explore;
 pub mod line;
 pub mod merge;
 pub mod page;
+mod pieces;
 pub mod plot;
 pub mod replay;
 pub mod serve;

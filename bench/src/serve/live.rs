@@ -33,7 +33,7 @@ pub(super) fn is_going_on(dir: &Path) -> bool {
 }
 
 /// Tells the progress of the run.
-pub(super) fn tell(site: &Site<'_>, dir: &Path) -> Markup {
+pub(super) fn tell(site: &Site, dir: &Path) -> Markup {
     let mut text = String::new();
     if let Ok(log) = File::open(dir.join("jepsen.log")) {
         // Of a character or a line that is there in part the rest is counted next time.
@@ -58,7 +58,7 @@ pub(super) fn tell(site: &Site<'_>, dir: &Path) -> Markup {
 }
 
 /// The verdict on the operations so far, as a class of style and a sentence.
-fn so_far(site: &Site<'_>, dir: &Path, bytes: u64) -> (&'static str, String) {
+fn so_far(site: &Site, dir: &Path, bytes: u64) -> (&'static str, String) {
     let workload = dir.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy();
     if !AT_ONCE.contains(&&*workload) {
         return ("quiet", "The verdict needs the last reads of this workload.".to_owned());

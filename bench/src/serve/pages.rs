@@ -35,8 +35,8 @@ pub enum Body {
 }
 
 /// The answer to a request for this address, a path with a query.
-pub fn answer(site: &Site<'_>, address: &str) -> Answer {
-    let store = site.store;
+pub fn answer(site: &Site, address: &str) -> Answer {
+    let store = &site.store;
     let (path, query) = address.split_once('?').unwrap_or((address, ""));
     match path {
         "/" => page("Runs", &list(store, &Query::of(query)), None),
@@ -179,8 +179,8 @@ fn compare(store: &Path, query: &Query) -> Markup {
     }
 }
 
-fn file(site: &Site<'_>, requested: &str) -> Answer {
-    let Some(path) = inside(site.store, requested) else { return missing() };
+fn file(site: &Site, requested: &str) -> Answer {
+    let Some(path) = inside(&site.store, requested) else { return missing() };
     if path.is_dir() {
         return directory(site, &path, requested);
     }
@@ -205,7 +205,7 @@ fn is_ours(path: &Path) -> bool {
     is_of_run && name.is_some_and(|name| [report::FILE, report::TIMELINE].contains(&name))
 }
 
-fn directory(site: &Site<'_>, path: &Path, requested: &str) -> Answer {
+fn directory(site: &Site, path: &Path, requested: &str) -> Answer {
     let title = decode(requested.trim_end_matches('/')).unwrap_or_default();
     let Ok(entries) = fs::read_dir(path) else { return missing() };
     let mut names: Vec<(String, u64, bool)> = entries

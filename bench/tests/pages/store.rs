@@ -131,13 +131,13 @@ fn a_hostile_client_gets_right_answers_and_memory_stays_flat() {
         ("report.html", "text/html"),
     ] {
         let answer = served.get(&format!("/files/echo/2026000000T000000.000Z/{name}"));
-        assert!(answer.contains(&format!("Content-Type: {kind}")), "{name}: {answer}");
-        assert!(answer.contains("Content-Security-Policy: "), "{name}: {answer}");
+        assert!(answer.contains(&format!("content-type: {kind}")), "{name}: {answer}");
+        assert!(answer.contains("content-security-policy: "), "{name}: {answer}");
         assert_eq!(answer.contains("sandbox allow-scripts"), kind == "text/html", "{name}");
     }
     // Clients that never read a large answer do not keep others from theirs.
     fs::write(run.join("large"), vec![b'x'; 32 << 20]).unwrap();
-    let greedy: Vec<TcpStream> = (0..8)
+    let greedy: Vec<TcpStream> = (0..100)
         .map(|_| {
             let mut stream = TcpStream::connect(&served.address).unwrap();
             let request = format!(

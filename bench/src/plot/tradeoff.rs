@@ -56,14 +56,15 @@ pub fn draw(runs: &[Point], others: &[Point]) -> String {
             dot(&mut svg, "dot-bad", x(point.per_op), y(value(point)));
         }
     }
-    // Names stand above the longest latency of their run, unless the last name is in the way.
-    let mut free_from = f64::MIN;
+    // Names stand above the longest latency of their run, a line higher where another name is in
+    // the way; a crowd beyond that has no names.
+    let mut free_from = [f64::MIN; 4];
     for point in &sorted {
         let at = x(point.per_op);
-        if at >= free_from {
-            svg.text(at + 5.0, y(point.most_ms) - 7.0, "soft", &cut(&point.name, 24));
-            free_from = at + 7.0 * point.name.chars().count().min(24) as f64 + 10.0;
-        }
+        let Some(level) = free_from.iter().position(|free| at >= *free) else { continue };
+        let above = 7.0 + 14.0 * level as f64;
+        svg.text(at + 5.0, y(point.most_ms) - above, "soft", &cut(&point.name, 24));
+        free_from[level] = at + 7.0 * point.name.chars().count().min(24) as f64 + 10.0;
     }
     for point in others {
         svg.text(x(point.per_op), y(point.most_ms) - 9.0, "mid", &cut(&point.name, 24));

@@ -15,7 +15,7 @@ use crate::serve::Body;
 /// Bytes of a piece.
 const PIECE: u64 = 64 << 10;
 
-/// What is left of a body.
+/// The rest of a body.
 pub(super) struct Pieces {
     rest: Box<dyn Read + Send>,
     /// Bytes left. A file that grows meanwhile is not sent further than this.

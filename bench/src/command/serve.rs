@@ -116,9 +116,8 @@ async fn connection(stream: TcpStream, host: IpAddr, site: Arc<Site>) {
     });
     // The buffer bounds what waits for a client that does not read.
     let mut http = http1::Builder::new();
-    let mut http = std::pin::pin!(
-        http.max_buf_size(64 << 10).serve_connection(TokioIo::new(stream), service)
-    );
+    let mut http =
+        std::pin::pin!(http.max_buf_size(64 << 10).serve_connection(TokioIo::new(stream), service));
     loop {
         tokio::select! {
             // That a client has gone is its own affair.
@@ -129,11 +128,7 @@ async fn connection(stream: TcpStream, host: IpAddr, site: Arc<Site>) {
 }
 
 fn refusal(status: u16) -> Answer {
-    Answer {
-        status,
-        kind: "text/plain; charset=utf-8",
-        body: Body::Text("refused\n".to_owned()),
-    }
+    Answer { status, kind: "text/plain; charset=utf-8", body: Body::Text("refused\n".to_owned()) }
 }
 
 fn reply(host: IpAddr, site: &Site, request: &Request<Incoming>) -> Answer {

@@ -76,25 +76,7 @@ fn store_of(runs: usize, store: &Path) {
     }
 }
 
-#[test]
-fn a_hostile_client_gets_right_answers_and_memory_stays_flat() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = dir.path().join("store");
-    store_of(5000, &store);
-    fs::write(dir.path().join("secret"), "the secret").unwrap();
-    symlink(dir.path().join("secret"), store.join("echo/out")).unwrap();
-    symlink("/etc", store.join("etc")).unwrap();
-    let served = Served::of(&store);
-    let list = served.get("/");
-    assert_eq!(status(&list), "200");
-    assert!(
-        list.contains("5000 of 5000 runs") && list.contains("&lt;i&gt;x") && !list.contains("<i>x")
-    );
-    let newest = list.find("2026004999").unwrap();
-    assert!(newest < list.find("2026004998").unwrap(), "newest first");
-    let invalid = served.get("/?verdict=invalid&sort=-p99&workload=echo");
-    assert!(invalid.contains("500 of 5000 runs"), "{}", &invalid[..2000]);
-    assert_eq!(status(&served.get("/files/echo/2026000000T000000.000Z/run.json")), "200");
+fn refuses_paths_out_of_the_store(served: &Served) {
     for path in [
         "/../secret",
         "/files/../secret",
@@ -116,8 +98,10 @@ fn a_hostile_client_gets_right_answers_and_memory_stays_flat() {
         assert!(matches!(status(&answer), "404" | "400" | "200"), "{path}: {answer}");
         assert!(status(&answer) != "200" || path.starts_with("/compare"), "{path}: {answer}");
     }
+}
+
+fn tells_pages_of_nodes_as_text(served: &Served, run: &Path) {
     // A page that a node wrote is text; one that the bench wrote has no part in the store.
-    let run = store.join("echo/2026000000T000000.000Z");
     for name in ["data/report.html", "data/x.html", "x.html", "report.html"] {
         let file = run.join(name);
         fs::create_dir_all(file.parent().unwrap()).unwrap();
@@ -135,8 +119,12 @@ fn a_hostile_client_gets_right_answers_and_memory_stays_flat() {
         assert!(answer.contains("content-security-policy: "), "{name}: {answer}");
         assert_eq!(answer.contains("sandbox allow-scripts"), kind == "text/html", "{name}");
     }
+}
+
+fn answers_beside_clients_that_do_not_read(served: &Served, run: &Path) {
     // Clients that never read a large answer do not keep others from theirs.
     fs::write(run.join("large"), vec![b'x'; 32 << 20]).unwrap();
+    let before = served.memory_kb();
     let greedy: Vec<TcpStream> = (0..100)
         .map(|_| {
             let mut stream = TcpStream::connect(&served.address).unwrap();
@@ -149,7 +137,34 @@ fn a_hostile_client_gets_right_answers_and_memory_stays_flat() {
         })
         .collect();
     assert_eq!(status(&served.get("/files/echo/2026000000T000000.000Z/run.json")), "200");
+    let after = served.memory_kb();
+    assert!(after < before + 60_000, "{before} kB, then {after} kB");
     drop(greedy);
+}
+
+#[test]
+fn a_hostile_client_gets_right_answers_and_memory_stays_flat() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = dir.path().join("store");
+    store_of(5000, &store);
+    fs::write(dir.path().join("secret"), "the secret").unwrap();
+    symlink(dir.path().join("secret"), store.join("echo/out")).unwrap();
+    symlink("/etc", store.join("etc")).unwrap();
+    let served = Served::of(&store);
+    let list = served.get("/");
+    assert_eq!(status(&list), "200");
+    assert!(
+        list.contains("5000 of 5000 runs") && list.contains("&lt;i&gt;x") && !list.contains("<i>x")
+    );
+    let newest = list.find("2026004999").unwrap();
+    assert!(newest < list.find("2026004998").unwrap(), "newest first");
+    let invalid = served.get("/?verdict=invalid&sort=-p99&workload=echo");
+    assert!(invalid.contains("500 of 5000 runs"), "{}", &invalid[..2000]);
+    assert_eq!(status(&served.get("/files/echo/2026000000T000000.000Z/run.json")), "200");
+    refuses_paths_out_of_the_store(&served);
+    let run = store.join("echo/2026000000T000000.000Z");
+    tells_pages_of_nodes_as_text(&served, &run);
+    answers_beside_clients_that_do_not_read(&served, &run);
     let elsewhere = "GET / HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n";
     assert_eq!(status(&served.raw(elsewhere)), "403");
     let host = &served.address;

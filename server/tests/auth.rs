@@ -262,6 +262,38 @@ fn a_server_that_has_just_started_shows_nothing_to_strangers() {
     assert!(told.contains("user name is empty") && !told.contains("secret"), "{told}");
 }
 
+/// Users that were made while a server was away, and requests that wait there when it comes back:
+/// a token that is newer than its state is not called invalid.
+#[test]
+fn a_server_that_lags_calls_no_new_token_invalid() {
+    let cluster = guarded(3);
+    let root = token(&cluster, 0, "root");
+    signal(&cluster, 2, "-STOP");
+    for (path, body) in [
+        ("user/add", r#"{"name": "bob", "password": "bobpw"}"#),
+        ("user/grant", r#"{"user": "bob", "role": "r"}"#),
+    ] {
+        let (status, body) = call(&cluster, 0, "POST", &format!("/v3/auth/{path}"), &root, body);
+        assert_eq!(status, 200, "{path}: {body}");
+    }
+    let bob = token(&cluster, 1, "bob");
+    std::thread::scope(|scope| {
+        let local = scope.spawn(|| {
+            let path = "/v1/a?consistency=serializable";
+            call(&cluster, 2, "GET", path, &bob, "")
+        });
+        let created = r#"{"create_request": {"key": "YQ=="}}"#;
+        let watched = scope.spawn(|| watch(&cluster, "/v3/watch", &bob, created));
+        // The requests are there before the entries that the server has missed.
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        signal(&cluster, 2, "-CONT");
+        let (status, body) = local.join().unwrap();
+        assert_eq!(status, 404, "a has no value: {body}");
+        let (_, told) = watched.join().unwrap();
+        assert!(told.contains("\"created\":true") && !told.contains("canceled\":true"), "{told}");
+    });
+}
+
 #[test]
 fn every_way_in_is_checked() {
     let cluster = guarded(3);

@@ -148,6 +148,12 @@ impl App {
         is_named.unwrap_or(false) && !matches!(self.who(&self.node.watches.auth()), Ok(Some(_)))
     }
 
+    /// Whether a client brings a token that means nothing to this server, or not yet.
+    pub(super) fn has_unknown_token(&self) -> bool {
+        let has_token = CALLER.try_with(|caller| caller.token.is_some());
+        has_token.unwrap_or(false) && !matches!(self.who(&self.node.watches.auth()), Ok(Some(_)))
+    }
+
     /// Refuses a read of a state that its user may not do.
     pub(super) fn permit(
         &self,

@@ -170,8 +170,10 @@ impl App {
         Ok(answer)
     }
 
-    /// The state: of this server as it is, or at least as new as this moment.
+    /// The state: of this server as it is, or at least as new as this moment. A client with a token
+    /// that this server does not know gets the latter: the token may be newer than the state here.
     async fn state(&self, is_local: bool) -> Answer<(Term, Store)> {
+        let is_local = is_local && !self.has_unknown_token();
         let request = if is_local { Request::ReadLocal } else { Request::Read };
         match self.node.ask(request).await {
             Reply::State(term, store) => Ok((term, store)),

@@ -11,9 +11,10 @@ use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
 use super::{App, OVERHEAD_BYTES};
+use crate::kv::auth::Auth;
 use crate::proto::etcdserverpb as pb;
 use crate::proto::etcdserverpb::watch_server::Watch;
-use crate::watch::Session;
+use crate::watch::{Permitted, Session};
 
 pub(super) type Responses = Pin<Box<dyn Stream<Item = Result<pb::WatchResponse, Status>> + Send>>;
 
@@ -41,7 +42,10 @@ impl App {
         let (sender, responses) = mpsc::channel(1);
         let max_bytes = self.limits.max_request_bytes + OVERHEAD_BYTES;
         let guard = self.clone();
-        let permit = move |request: &pb::WatchCreateRequest| guard.permit_watch(request);
+        let permit = move |request: pb::WatchCreateRequest| -> Permitted {
+            let guard = guard.clone();
+            Box::pin(async move { guard.permit_watch(&request).await })
+        };
         let session = Session::open(
             &self.node.watches,
             max_bytes,
@@ -68,10 +72,21 @@ impl App {
         Box::pin(responses)
     }
 
-    /// Whether the user of a stream may watch those keys.
-    fn permit_watch(&self, request: &pb::WatchCreateRequest) -> Result<(), Status> {
-        let auth = self.node.watches.auth();
-        let who = self.who(&auth)?;
+    /// Whether the user of a stream may watch those keys. A stream lives long, and its server may
+    /// lag: where users count, or the client brings a name that this server does not know, the
+    /// rules are those of the leader. Without a leader they are those known here.
+    async fn permit_watch(&self, request: &pb::WatchCreateRequest) -> Result<(), Status> {
+        let known = self.node.watches.auth();
+        if (known.is_enabled() || self.may_be_behind())
+            && let Ok((_, store)) = self.state(false).await
+        {
+            return self.check_watch(store.auth(), request);
+        }
+        self.check_watch(&known, request)
+    }
+
+    fn check_watch(&self, auth: &Auth, request: &pb::WatchCreateRequest) -> Result<(), Status> {
+        let who = self.who(auth)?;
         let key = if request.key.is_empty() { &b"\0"[..] } else { &request.key };
         let checked = auth.check_read(who.as_ref(), key, &request.range_end);
         checked.map_err(|error| super::status(error.into()))

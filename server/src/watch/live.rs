@@ -9,6 +9,7 @@
 #![allow(clippy::disallowed_methods)]
 
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -160,8 +161,11 @@ impl Watches {
     }
 }
 
-/// Tells whether the client of a stream may watch, or why not.
-type Permit = Box<dyn Fn(&pb::WatchCreateRequest) -> Result<(), Status> + Send + Sync>;
+/// Tells whether the client of a stream may watch, or why not. That may wait for the leader: the
+/// rules may have changed at another server.
+type Permit = Box<dyn Fn(pb::WatchCreateRequest) -> Permitted + Send + Sync>;
+/// The answer to that, once it is known.
+pub type Permitted = Pin<Box<dyn Future<Output = Result<(), Status>> + Send>>;
 
 /// A stream of watches, and its end.
 pub struct Session {
@@ -307,7 +311,7 @@ impl Session {
     }
 
     async fn create(&mut self, request: &pb::WatchCreateRequest) -> Result<(), Gone> {
-        let permitted = (self.permit)(request).map_err(|status| denied(&status));
+        let permitted = (self.permit)(request.clone()).await.map_err(|status| denied(&status));
         let response = match permitted.and_then(|()| self.stream.admit(request)) {
             Ok((id, keys)) => {
                 let watcher = WatcherId { stream: self.number, watch: id };

@@ -24,7 +24,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use crate::api::Services;
-use crate::authority::Authority;
+use crate::authority::Authorities;
 use crate::gate::{Gate, Place, Seldom};
 use crate::tls::{self, Stream, Tls};
 
@@ -195,10 +195,13 @@ async fn first_bytes(stream: &TcpStream) -> io::Result<[u8; 4]> {
     }
 }
 
-/// A connection that fails when nothing has come for a while.
+/// A connection of HTTP/2 that fails when nothing has come for a while.
 struct Impatient {
     stream: Stream,
-    authority: Authority,
+    authorities: Authorities,
+    /// Bytes that have come; the first `ready` of them may be handed on.
+    pending: Vec<u8>,
+    ready: usize,
     limit: Duration,
     heard: Instant,
     alarm: Pin<Box<Sleep>>,
@@ -206,8 +209,46 @@ struct Impatient {
 
 impl Impatient {
     fn new(stream: Stream, limit: Duration) -> Impatient {
-        let (heard, alarm) = (Instant::now(), Box::pin(sleep(limit)));
-        Impatient { stream, authority: Authority::default(), limit, heard, alarm }
+        Impatient {
+            stream,
+            authorities: Authorities::default(),
+            pending: Vec::new(),
+            ready: 0,
+            limit,
+            heard: Instant::now(),
+            alarm: Box::pin(sleep(limit)),
+        }
+    }
+
+    /// Reads, and hands on what has been looked at. Most pieces end with a frame and are not
+    /// copied.
+    fn poll_bytes(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        loop {
+            if self.ready > 0 {
+                let count = self.ready.min(buf.remaining());
+                buf.put_slice(&self.pending[..count]);
+                self.pending.drain(..count);
+                self.ready -= count;
+                return Poll::Ready(Ok(()));
+            }
+            let before = buf.filled().len();
+            ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+            if buf.filled().len() == before {
+                return Poll::Ready(Ok(()));
+            }
+            if self.pending.is_empty() {
+                let done = before + self.authorities.pass(&mut buf.filled_mut()[before..]);
+                self.pending.extend_from_slice(&buf.filled()[done..]);
+                buf.set_filled(done);
+                if done > before {
+                    return Poll::Ready(Ok(()));
+                }
+            } else {
+                self.pending.extend_from_slice(&buf.filled()[before..]);
+                buf.set_filled(before);
+                self.ready = self.authorities.pass(&mut self.pending);
+            }
+        }
     }
 }
 
@@ -218,10 +259,8 @@ impl AsyncRead for Impatient {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let before = buf.filled().len();
-        if let Poll::Ready(read) = Pin::new(&mut this.stream).poll_read(cx, buf) {
+        if let Poll::Ready(read) = this.poll_bytes(cx, buf) {
             this.heard = Instant::now();
-            this.authority.mend(&mut buf.filled_mut()[before..]);
             return Poll::Ready(read);
         }
         // The alarm is set again when it rings, and not with each read.

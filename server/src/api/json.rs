@@ -157,9 +157,20 @@ pub(super) fn answer<T: Serialize>(result: Result<T, Status>) -> Response {
 
 /// A refusal, in the shape of etcd's gateway.
 pub(super) fn refuse(status: &Status) -> Response {
-    let (message, code) = (status.message(), status.code() as i32);
-    let body = serde_json::json!({ "error": message, "message": message, "code": code });
-    json(http_status(status.code()), body.to_string().into_bytes())
+    let message = status.message();
+    let refusal = Refusal { error: message, message, code: status.code() as i32 };
+    match serde_json::to_vec(&refusal) {
+        Ok(text) => json(http_status(status.code()), text),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
+/// In etcd's order, for people and programs that print it.
+#[derive(Serialize)]
+struct Refusal<'a> {
+    error: &'a str,
+    message: &'a str,
+    code: i32,
 }
 
 pub(super) fn json(status: StatusCode, text: Vec<u8>) -> Response {

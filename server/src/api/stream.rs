@@ -127,7 +127,7 @@ impl Values {
 }
 
 /// Responses as lines of JSON.
-fn lines<T: Serialize + Send + 'static>(
+pub(super) fn lines<T: Serialize + Send + 'static>(
     responses: impl Stream<Item = Result<T, Status>> + Send + 'static,
 ) -> Response {
     let lines = responses.map(|response| Ok::<_, Infallible>(line(response)));
@@ -136,19 +136,37 @@ fn lines<T: Serialize + Send + 'static>(
 }
 
 fn line<T: Serialize>(response: Result<T, Status>) -> Bytes {
-    let body = match response {
-        Ok(response) => serde_json::json!({ "result": response }),
+    let line = match &response {
+        Ok(response) => Line::Result(response),
         Err(status) => {
             let http = http_status(status.code());
-            serde_json::json!({ "error": {
-                "grpc_code": status.code() as i32,
-                "http_code": http.as_u16(),
-                "message": status.message(),
-                "http_status": http.canonical_reason(),
-            }})
+            Line::Error(Refusal {
+                grpc_code: status.code() as i32,
+                http_code: http.as_u16(),
+                message: status.message(),
+                http_status: http.canonical_reason(),
+            })
         }
     };
-    format!("{body}\n").into()
+    let mut text = serde_json::to_vec(&line).unwrap_or_default();
+    text.push(b'\n');
+    text.into()
+}
+
+/// A line of an answer, with etcd's names in etcd's order.
+#[derive(Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Line<'a, T> {
+    Result(&'a T),
+    Error(Refusal<'a>),
+}
+
+#[derive(Serialize)]
+struct Refusal<'a> {
+    grpc_code: i32,
+    http_code: u16,
+    message: &'a str,
+    http_status: Option<&'static str>,
 }
 
 #[cfg(test)]

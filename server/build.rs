@@ -10,8 +10,15 @@ use prost::Message;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");
-    let descriptors =
-        protox::compile(["authpb.proto", "etcdserverpb.proto", "mvccpb.proto"], ["proto"])?;
+    let files = [
+        "authpb.proto",
+        "etcdserverpb.proto",
+        "health.proto",
+        "mvccpb.proto",
+        "v3electionpb.proto",
+        "v3lockpb.proto",
+    ];
+    let descriptors = protox::compile(files, ["proto"])?;
     // Without the feature `serve` there are the messages alone.
     let serves = std::env::var_os("CARGO_FEATURE_SERVE").is_some();
     let rust = tonic_prost_build::configure().build_client(serves).build_server(serves);
@@ -26,7 +33,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .preserve_proto_field_names()
         .ignore_unknown_fields()
         .out_dir(out)
-        .build(&[".authpb", ".etcdserverpb", ".mvccpb"])?;
+        .build(&[".authpb", ".etcdserverpb", ".mvccpb", ".v3electionpb", ".v3lockpb"])?;
     Ok(())
 }
 

@@ -26,3 +26,23 @@ pub mod mvccpb {
     #[cfg(feature = "serve")]
     include!(concat!(env!("OUT_DIR"), "/mvccpb.serde.rs"));
 }
+
+/// etcd's locks.
+#[cfg(feature = "serve")]
+pub mod v3lockpb {
+    include!(concat!(env!("OUT_DIR"), "/v3lockpb.rs"));
+    include!(concat!(env!("OUT_DIR"), "/v3lockpb.serde.rs"));
+}
+
+/// etcd's elections.
+#[cfg(feature = "serve")]
+pub mod v3electionpb {
+    include!(concat!(env!("OUT_DIR"), "/v3electionpb.rs"));
+    include!(concat!(env!("OUT_DIR"), "/v3electionpb.serde.rs"));
+}
+
+/// gRPC's health service.
+#[cfg(feature = "serve")]
+pub mod health {
+    include!(concat!(env!("OUT_DIR"), "/grpc.health.v1.rs"));
+}

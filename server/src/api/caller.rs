@@ -82,12 +82,16 @@ fn refuse(request: &Request<Incoming>, status: &Status) -> Response {
 /// Whether a path needs no rights of root: its service looks at rights itself, or tells nothing of
 /// keys. A path that is missing here is for root.
 fn is_open(method: &Method, path: &str) -> bool {
-    const SERVICES: [&str; 10] = [
+    const SERVICES: [&str; 14] = [
         "/etcdserverpb.KV/",
         "/etcdserverpb.Watch/",
         "/etcdserverpb.Lease/",
         "/etcdserverpb.Auth/",
         "/grpc.health.v1.Health/",
+        "/v3lockpb.Lock/",
+        "/v3electionpb.Election/",
+        "/v3/lock/",
+        "/v3/election/",
         "/v1/",
         "/v3/kv/",
         "/v3/lease/",

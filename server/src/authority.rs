@@ -232,7 +232,7 @@ mod tests {
         assert_eq!(count_characters(&COOKIE), Some(56));
         assert_eq!(count_characters(&[]), Some(0));
         assert_eq!(count_characters(&[0xff, 0xff]), None, "too much padding");
-        assert_eq!(count_characters(&[0b0_0011_000]), None, "padding of zeros");
+        assert_eq!(count_characters(&[0b0001_1000]), None, "padding of zeros");
     }
 
     /// The symbols of a string of letters from `LETTERS`.

@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use nix::sys::statvfs::{Statvfs, statvfs};
 use seaworthy::storage::Room;
 
 use crate::engine::Handle;
@@ -58,8 +59,7 @@ impl Space {
     /// # Errors
     /// If nothing is known of the disk.
     pub fn open(dir: &Path) -> io::Result<Space> {
-        let disk = nix::sys::statvfs::statvfs(dir)?;
-        let all = disk.blocks() as u64 * disk.fragment_size() as u64;
+        let all = disk_bytes(dir, Statvfs::blocks)?;
         let reserve_bytes = (all / PART_OF_DISK).clamp(MIN_RESERVE_BYTES, MAX_RESERVE_BYTES);
         let (dir, reserve) = (dir.to_owned(), dir.join(RESERVE));
         let is_full = AtomicBool::new(false);
@@ -92,19 +92,23 @@ impl Space {
     }
 }
 
+/// The bytes in some of the blocks of the disk of `dir`.
+fn disk_bytes<B: Into<u64>>(dir: &Path, blocks: fn(&Statvfs) -> B) -> io::Result<u64> {
+    let disk = statvfs(dir)?;
+    Ok(blocks(&disk).into() * disk.fragment_size())
+}
+
 impl Shared {
     /// How much is free, besides the reserve.
     fn free_bytes(&self) -> io::Result<u64> {
-        let disk = nix::sys::statvfs::statvfs(&self.dir)?;
-        Ok(disk.blocks_available() as u64 * disk.fragment_size() as u64)
+        disk_bytes(&self.dir, Statvfs::blocks_available)
     }
 
     /// How much a write may find on a full disk. File systems keep a part for root, and a server that
     /// runs as root may have gone into it before it knew: then nothing counts as free although a
     /// snapshot fits. Where it does not fit, the attempt fails and is repeated.
     fn left_bytes(&self) -> io::Result<u64> {
-        let disk = nix::sys::statvfs::statvfs(&self.dir)?;
-        Ok(disk.blocks_free() as u64 * disk.fragment_size() as u64)
+        disk_bytes(&self.dir, Statvfs::blocks_free)
     }
 
     fn is_reserved(&self) -> bool {

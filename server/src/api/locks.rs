@@ -14,7 +14,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt};
-use tonic::{Request, Response, Status, async_trait};
+use tonic::{Code, Request, Response, Status, async_trait};
 
 use super::json::{answer, parse, refuse};
 use super::queue::{created_at, op, revision};
@@ -33,12 +33,13 @@ type Leaders = Pin<Box<dyn Stream<Item = Answer<election::LeaderResponse>> + Sen
 
 impl App {
     async fn lock(&self, request: lock::LockRequest) -> Answer<lock::LockResponse> {
-        let place = self.line_up(&request.name, request.lease, Bytes::new()).await?;
+        let place =
+            self.line_up(&request.name, request.lease, Bytes::new()).await.map_err(foreign)?;
         Ok(lock::LockResponse { header: place.header, key: place.key })
     }
 
     async fn unlock(&self, request: lock::UnlockRequest) -> Answer<lock::UnlockResponse> {
-        Ok(lock::UnlockResponse { header: self.leave(request.key).await? })
+        Ok(lock::UnlockResponse { header: self.leave(request.key).await.map_err(foreign)? })
     }
 
     async fn campaign(
@@ -46,7 +47,7 @@ impl App {
         request: election::CampaignRequest,
     ) -> Answer<election::CampaignResponse> {
         let election::CampaignRequest { name, lease, value } = request;
-        let place = self.line_up(&name, lease, value).await?;
+        let place = self.line_up(&name, lease, value).await.map_err(foreign)?;
         let leader = LeaderKey { name, key: place.key, rev: place.revision, lease: place.lease };
         Ok(election::CampaignResponse { header: place.header, leader: Some(leader) })
     }
@@ -62,7 +63,7 @@ impl App {
             success: vec![op(operation)],
             failure: Vec::new(),
         };
-        let done = self.txn(request).await?;
+        let done = self.txn(request).await.map_err(foreign)?;
         Ok((done.succeeded, done.header))
     }
 
@@ -91,7 +92,7 @@ impl App {
     }
 
     async fn leader(&self, request: election::LeaderRequest) -> Answer<election::LeaderResponse> {
-        match self.first_in_line(&request.name).await? {
+        match self.first_in_line(&request.name).await.map_err(foreign)? {
             (header, Some(kv)) => Ok(election::LeaderResponse { header, kv: Some(kv) }),
             (_, None) => Err(Status::unknown("election: no leader")),
         }
@@ -159,6 +160,18 @@ impl App {
                 }
             }
         }
+    }
+}
+
+/// A refusal as etcd tells it here. Its services for locks and elections are clients of the others,
+/// and pass a refusal on as an error of an unknown kind, with the same words. Where a request may
+/// be repeated the kind stays.
+fn foreign(status: Status) -> Status {
+    match status.code() {
+        Code::NotFound | Code::InvalidArgument | Code::FailedPrecondition | Code::OutOfRange => {
+            Status::unknown(status.message())
+        }
+        _ => status,
     }
 }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use etcd_client::{
     Client, Compare, CompareOp, DeleteOptions, Error, EventType, GetOptions, KeyValue,
-    LeaseGrantOptions, LeaseTimeToLiveOptions, LockOptions, PutOptions, ResignOptions, SortOrder,
-    SortTarget, Txn, TxnOp, WatchFilterType, WatchOptions,
+    LeaseGrantOptions, LeaseTimeToLiveOptions, LockOptions, ProclaimOptions, PutOptions,
+    ResignOptions, SortOrder, SortTarget, Txn, TxnOp, WatchFilterType, WatchOptions,
 };
 
 type Done = Result<(), Error>;
@@ -17,7 +17,7 @@ struct Script {
 }
 
 /// All that the script prints.
-pub async fn script(port: u16) -> Result<String, Error> {
+pub(crate) async fn script(port: u16) -> Result<String, Error> {
     let client = Client::connect([format!("127.0.0.1:{port}")], None).await?;
     let mut script = Script { client, out: String::new() };
     script.keys().await?;
@@ -77,7 +77,8 @@ impl Script {
         let got = self.client.get("", Some(options)).await?;
         self.say("count", (got.count(), got.kvs().len()));
         let old = GetOptions::new().with_revision(2).with_serializable();
-        self.say("old", all(self.client.get("a", Some(old)).await?.kvs()));
+        let found = self.client.get("a", Some(old)).await?;
+        self.say("old", all(found.kvs()));
         let later = GetOptions::new().with_revision(100_000);
         let refused = refusal(self.client.get("a", Some(later)).await);
         self.say("refusal", refused);
@@ -141,7 +142,8 @@ impl Script {
         let leases = self.client.leases().await?;
         self.say("leases", leases.leases().iter().map(|lease| lease.id()).collect::<Vec<_>>());
         self.client.lease_revoke(4711).await?;
-        self.say("revoked", self.client.get("l/1", None).await?.count());
+        let found = self.client.get("l/1", None).await?.count();
+        self.say("revoked", found);
         let refused = refusal(self.client.lease_revoke(4711).await);
         self.say("refusal", refused);
         let refused = refusal(self.client.lease_keep_alive(4711).await);
@@ -219,6 +221,9 @@ impl Script {
         let held = self.client.get("lock", Some(GetOptions::new().with_prefix())).await?;
         self.say("lock", (Script::name(theirs.key()), held.count()));
         self.client.unlock(theirs.key()).await?;
+        let lost = LockOptions::new().with_lease(123_456);
+        let refused = refusal(self.client.lock("lock", Some(lost)).await);
+        self.say("refusal", refused);
         self.client.unlock("lock/none").await?;
         let wrong = Some(LockOptions::new().with_lease(123_456));
         let refused = refusal(self.client.lock("lock", wrong).await);
@@ -235,10 +240,14 @@ impl Script {
             "won",
             won.leader().map(|leader| (leader.name().to_vec(), leader.lease() == lease)),
         );
+        let ann = won.leader().cloned().expect("it won");
         let mut observed = self.client.observe("ship").await?;
         let seen = observed.message().await?;
         self.say("seen", seen.and_then(|seen| seen.kv().map(|kv| kv.value().to_vec())));
-        self.client.proclaim("bob", None).await?;
+        let refused = refusal(self.client.proclaim("bob", None).await);
+        self.say("nameless proclaims", refused);
+        let of_ann = ProclaimOptions::new().with_leader(ann.clone());
+        self.client.proclaim("bob", Some(of_ann)).await?;
         let seen = observed.message().await?;
         self.say("seen", seen.and_then(|seen| seen.kv().map(|kv| kv.value().to_vec())));
         let leader = self.client.leader("ship").await?;
@@ -248,7 +257,9 @@ impl Script {
         let waits = tokio::spawn(async move { other.campaign("ship", "carl", rival).await });
         tokio::time::sleep(Duration::from_millis(300)).await;
         self.say("waits", !waits.is_finished());
-        self.client.resign(None).await?;
+        let refused = refusal(self.client.resign(None).await);
+        self.say("nameless resigns", refused);
+        self.client.resign(Some(ResignOptions::new().with_leader(ann))).await?;
         let won = waits.await.expect("the task ends")?;
         let seen = observed.message().await?;
         self.say("seen", seen.and_then(|seen| seen.kv().map(|kv| kv.value().to_vec())));
@@ -272,7 +283,8 @@ impl Script {
         let refused = refusal(self.client.move_leader(123).await);
         self.say("refusal", refused);
         self.client.defragment().await?;
-        self.say("hash", self.client.hash_kv(0).await?.compact_version() > 0);
+        let found = self.client.hash_kv(0).await?.compact_version() > 0;
+        self.say("hash", found);
         let mut backup = self.client.snapshot().await?;
         let mut size = 0;
         while let Some(piece) = backup.message().await? {
@@ -282,7 +294,8 @@ impl Script {
         self.client.user_add("ann", "secret", None).await?;
         self.client.role_add("r").await?;
         self.client.user_grant_role("ann", "r").await?;
-        self.say("user", self.client.user_get("ann").await?.roles());
+        let user = self.client.user_get("ann").await?;
+        self.say("user", user.roles());
         let refused = refusal(self.client.auth_enable().await);
         self.say("refusal", refused);
         Ok(())

@@ -11,10 +11,10 @@ const FIELDS: &str = "ClusterID|MemberID|ID|Leader|Lease|RaftTerm|RaftIndex|Raft
     DBSize|DBSizeInUse|Hash|Version|LeaseID";
 
 /// What is known to differ.
-pub struct Masks(Vec<(Regex, &'static str)>);
+pub(crate) struct Masks(Vec<(Regex, &'static str)>);
 
 impl Masks {
-    pub fn new() -> Masks {
+    pub(crate) fn new() -> Masks {
         let json = format!(r#""({JSON})":("[^"]*"|[0-9a-f.]+)"#);
         let fields = format!(r#""({FIELDS})" : ("[^"]*"|[0-9a-f.]+)"#);
         let masks = [
@@ -40,7 +40,7 @@ impl Masks {
     }
 
     /// The text with names in the place of values, and without all else that may differ.
-    pub fn apply(&self, text: &str, names: &BTreeMap<String, String>) -> String {
+    pub(crate) fn apply(&self, text: &str, names: &BTreeMap<String, String>) -> String {
         let mut text = text.to_owned();
         // Names of longer values first: one value may be part of another.
         let mut names: Vec<_> = names.iter().collect();

@@ -12,6 +12,8 @@ use crate::support::{Cluster, free_port};
 /// A call that does not end is an answer, too.
 const LIMIT: Duration = Duration::from_secs(20);
 
+/// The client's own log begins its lines so.
+const LOGGED: [&str; 3] = ["{", "INFO: ", "WARNING: "];
 /// Calls that list members by their ids, leases by theirs, or endpoints as they answer.
 const UNORDERED: [&str; 4] = ["--cluster", "member list", "endpoint health", "lease list"];
 
@@ -27,8 +29,9 @@ fn sort(answer: &str) -> String {
     format!("{status} {}", lines.join("\n"))
 }
 
-pub struct Session {
-    cluster: Cluster,
+pub(crate) struct Session {
+    /// Its servers end with it.
+    _cluster: Cluster,
     etcdctl: String,
     /// Of all calls that name none.
     endpoints: String,
@@ -48,7 +51,7 @@ struct Running {
 }
 
 impl Session {
-    pub fn new(cluster: Cluster, etcdctl: String, endpoints: String) -> Session {
+    pub(crate) fn new(cluster: Cluster, etcdctl: String, endpoints: String) -> Session {
         let mut names = BTreeMap::new();
         names.insert("DIR".to_owned(), cluster.dir.path().display().to_string());
         names.insert("P9".to_owned(), format!("http://127.0.0.1:{}", free_port()));
@@ -60,11 +63,11 @@ impl Session {
             }
         }
         let (masks, background) = (Masks::new(), BTreeMap::new());
-        Session { cluster, etcdctl, endpoints, masks, names, background }
+        Session { _cluster: cluster, etcdctl, endpoints, masks, names, background }
     }
 
     /// The calls, each with its answer.
-    pub fn run(mut self, script: &str) -> Vec<(String, String)> {
+    pub(crate) fn run(mut self, script: &str) -> Vec<(String, String)> {
         let lines = script.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
         lines.map(|line| (line.to_owned(), self.step(line))).collect()
     }
@@ -115,8 +118,9 @@ impl Session {
     }
 
     fn answer(&self, status: Option<i32>, out: &str, err: &str) -> String {
-        // Lines that the client logs of itself have times and addresses.
-        let told = err.lines().filter(|line| !line.starts_with('{'));
+        // Lines that the client logs of itself have times and addresses, and no certain order.
+        let is_log = |line: &&str| LOGGED.iter().any(|begin| line.starts_with(begin));
+        let told = err.lines().filter(|line| !is_log(line));
         let text = format!("{out}{}", told.map(|line| format!("! {line}\n")).collect::<String>());
         let text = self.masks.apply(&text, &self.names);
         format!("{status:?} {text}")

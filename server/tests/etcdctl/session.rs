@@ -76,7 +76,7 @@ impl Session {
         let mut words = line.splitn(3, ' ');
         match (words.next(), words.next(), words.next()) {
             (Some(name), Some(":="), Some(call)) => {
-                let (status, out, err) = self.call(call);
+                let (status, out, err) = self.call_when_healthy(call);
                 let id = regex::Regex::new(r"\b[0-9a-f]{12,16}\b").unwrap().find(&out);
                 let id = id.map(|id| id.as_str().to_owned()).unwrap_or_else(|| out.clone());
                 self.names.insert(name.to_owned(), id);
@@ -160,6 +160,19 @@ impl Session {
             child.wait().unwrap();
         }
         (status.and_then(|status| status.code()), out.join().unwrap(), err.join().unwrap())
+    }
+
+    /// A call that may change members. etcd refuses it until its servers have been connected for five
+    /// seconds.
+    fn call_when_healthy(&self, call: &str) -> (Option<i32>, String, String) {
+        let begun = Instant::now();
+        loop {
+            let done = self.call(call);
+            if !done.2.contains("unhealthy cluster") || begun.elapsed() > LIMIT {
+                return done;
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
     }
 
     fn start(&mut self, name: &str, call: &str) -> String {

@@ -10,7 +10,7 @@
 //! A field is found in the first fragment of a request's headers under its number in the static
 //! table, as all known clients send it. One that is hidden otherwise is left as it is.
 
-/// What a client says first on HTTP/2.
+/// The length of the first bytes of a client on HTTP/2.
 const PREFACE: usize = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".len();
 /// Length, type, flags and stream of a frame.
 const FRAME_HEAD: usize = 9;

@@ -1,6 +1,6 @@
 //! etcd's services for locks and elections, over the queues of `queue`.
 
-// Who observes an election has a task.
+// An observer of an election has a task.
 #![allow(clippy::disallowed_methods)]
 
 use std::pin::Pin;

@@ -1,8 +1,8 @@
 //! Queues of keys below a name, of which locks and elections are made: each key has a lease, and
-//! the oldest one is first. What is in line is renewed while its client waits, and leaves when its
-//! client does.
+//! the oldest one is first. A key in line is renewed while its client waits, and leaves the line
+//! with its client.
 
-// One that waits has a clock, and one that leaves a task.
+// A client that waits has a clock, and a client that leaves has a task.
 #![allow(clippy::disallowed_methods)]
 
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What programs do with `etcd-client` (crate), over gRPC. Ids, terms and sizes are left out.
+//! A program over `etcd-client` (crate), over gRPC. Ids, terms and sizes are left out.
 
 use std::fmt::Write;
 use std::time::Duration;

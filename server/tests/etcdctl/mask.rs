@@ -1,4 +1,4 @@
-//! What may differ between two clusters, made equal.
+//! Masks for the parts of answers in which two clusters may differ.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ const JSON: &str = "cluster_id|member_id|ID|leader|lease|raft_term|raftTerm|raft
 const FIELDS: &str = "ClusterID|MemberID|ID|Leader|Lease|RaftTerm|RaftIndex|RaftAppliedIndex|\
     DBSize|DBSizeInUse|Hash|Version|LeaseID";
 
-/// What is known to differ.
+/// Patterns of the known differences, and their replacements.
 pub(crate) struct Masks(Vec<(Regex, &'static str)>);
 
 impl Masks {

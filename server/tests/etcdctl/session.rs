@@ -36,7 +36,7 @@ pub(crate) struct Session {
     /// Of all calls that name none.
     endpoints: String,
     masks: Masks,
-    /// What stands behind `$`.
+    /// The values of the names behind `$`.
     names: BTreeMap<String, String>,
     background: BTreeMap<String, Running>,
 }

@@ -264,7 +264,7 @@ mod tests {
         frame
     }
 
-    /// A connection with three frames, and what is to become of it.
+    /// A connection with three frames, before and after.
     fn connection() -> (Vec<u8>, Vec<u8>) {
         let block = |name: &[u8]| {
             let mut block = vec![0x83, 0x86, 0x44, 2, b'/', b'x', 0x41, name.len() as u8];

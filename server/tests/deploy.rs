@@ -34,7 +34,7 @@ fn servers(text: &str) -> Vec<Vec<String>> {
     servers
 }
 
-/// Holds a server's flags to the real parser, and to what is needed to run it.
+/// Holds a server's flags to the real parser, and to the needs of a run.
 fn check(flags: &[String], listens: bool) -> Config {
     let config = Flags::try_parse_from(flags).unwrap_or_else(|e| panic!("{flags:?}: {e}")).config;
     let identity = config.identity().unwrap();

@@ -287,7 +287,7 @@ async fn change_members(cluster: &Cluster) -> Vec<String> {
     answers
 }
 
-/// An answer, without what is a cluster's own.
+/// An answer, without the parts of one cluster.
 fn told<T: Members>(cluster: &Cluster, answer: Result<T, tonic::Status>) -> String {
     let (port, peer) = (cluster.servers[0].port, cluster.servers[0].peer_port);
     let text = match answer {

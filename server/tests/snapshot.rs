@@ -111,7 +111,7 @@ fn a_server_without_a_majority_gives_a_backup() {
     let about = std::process::Command::new(program).args(["snapshot", "status", &file]).output();
     let about = String::from_utf8(about.unwrap().stdout).unwrap();
     assert!(about.contains("\"keys\": 1,"), "{about}");
-    // One that has just started does not know what is committed, and gives none that may be old.
+    // One that has just started does not know the commit index, and gives none that may be old.
     cluster.kill(0);
     cluster.start_one(0);
     wait_for("a port", Duration::from_secs(10), || http(port, "GET", "/version", b"").is_some());

@@ -82,7 +82,7 @@ impl Node {
             return;
         }
         let (index, config) = self.raft.configuration();
-        // Guard: one step at a time, and only from what is decided.
+        // Guard: one step at a time, and only from a decided state.
         if config.is_joint() || index > self.raft.status().applied {
             return;
         }

@@ -2,7 +2,7 @@
 //! each client, its output compared. `docs/server.md` tells how to install the clients.
 //!
 //! Those of other languages are looked for in `target/clients` (`CLIENTS` names another directory);
-//! what is not there is skipped, with a line.
+//! a missing one is skipped, with a line.
 
 #![allow(clippy::disallowed_methods, clippy::print_stdout, clippy::unwrap_used)]
 

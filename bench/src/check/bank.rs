@@ -109,9 +109,10 @@ fn wrong(op: &Op, accounts: &BTreeSet<&str>, options: &Options) -> Result<Option
         })?,
     };
     // From JSON the accounts come back as keywords, whatever they were.
-    let is_account = |key: &Edn| match key.as_text() {
-        Some(text) => accounts.contains(text),
-        None => accounts.contains(key.to_string().as_str()),
+    let is_account = |key: &Edn| match (key.as_text(), key.as_int()) {
+        (Some(text), _) => accounts.contains(text),
+        (None, Some(number)) => accounts.contains(number.to_string().as_str()),
+        (None, None) => accounts.contains(key.to_string().as_str()),
     };
     let strange = balances.iter().map(|(key, _)| key).filter(|key| !is_account(key));
     let strange: Vec<Edn> = strange.cloned().collect();
@@ -223,7 +224,7 @@ mod tests {
 
     #[test]
     fn every_read_adds_up() {
-        let outcome = judged(&["{0 4, :b 6}", "{0 10, \"b\" 0}"], false);
+        let outcome = judged(&["{0 4, :b 6}", "{0N 10, \"b\" 0}"], false);
         assert_eq!(
             outcome.to_string(),
             "{:valid? true, :read-count 2, :error-count 0, :first-error nil, :errors {}}"

@@ -21,8 +21,7 @@ impl Names {
     /// The number of a value, a new one if it has none yet.
     pub(super) fn id(&mut self, name: &Edn) -> u32 {
         let next = u32::try_from(self.names.len()).expect("a history has under 2^32 values");
-        let small = name.as_int().and_then(|i| usize::try_from(i).ok()).filter(|i| *i < SMALL);
-        let id = match small {
+        let id = match small(name) {
             Some(i) => {
                 if self.of_small.len() <= i {
                     self.of_small.resize(i + 1, None);
@@ -40,6 +39,14 @@ impl Names {
         id
     }
 
+    /// Whether a value has a number.
+    pub(super) fn knows(&self, name: &Edn) -> bool {
+        match small(name) {
+            Some(i) => self.of_small.get(i).is_some_and(Option::is_some),
+            None => self.of_other.contains_key(name),
+        }
+    }
+
     /// The value behind a number that [`Names::id`] gave out.
     pub(super) fn name(&self, id: u32) -> &Edn {
         &self.names[id as usize]
@@ -49,6 +56,10 @@ impl Names {
     pub(super) fn len(&self) -> usize {
         self.names.len()
     }
+}
+
+fn small(name: &Edn) -> Option<usize> {
+    name.as_int().and_then(|i| usize::try_from(i).ok()).filter(|i| *i < SMALL)
 }
 
 #[cfg(test)]
@@ -62,8 +73,11 @@ mod tests {
         let ids: Vec<u32> = values.iter().map(|value| names.id(value)).collect();
         assert_eq!(ids, [0, 1, 2, 3, 4]);
         for (id, value) in ids.into_iter().zip(&values) {
+            assert!(names.knows(value));
             assert_eq!((names.id(value), names.name(id)), (id, value));
         }
+        assert_eq!(names.id(&Edn::BigInt("3".to_owned())), 0);
+        assert!([Edn::Int(4), Edn::str("-3")].iter().all(|value| !names.knows(value)));
         assert_eq!(names.id(&Edn::vector([1i64])), names.id(&Edn::list([1i64])));
     }
 }

@@ -190,6 +190,13 @@ fn equality_is_clojures() {
     assert!(!equal("1M", "1"));
     assert!(!equal(":a", "\"a\""));
     assert!(!equal("[1 2]", "#{1 2}"));
+    // Those who look numbers up by what they are find the same.
+    let int = |text: &str| parse(text).expect(text).as_int();
+    assert_eq!(
+        [int("7"), int("7N"), int("14/2"), int("-0x7N")],
+        [Some(7), Some(7), Some(7), Some(-7)]
+    );
+    assert_eq!([int("7.0"), int("7M"), int("9223372036854775808")], [None; 3]);
 }
 
 #[test]

@@ -115,10 +115,11 @@ impl Edn {
         }
     }
 
-    /// The integer, if this is one.
+    /// The integer, if this is one of 64 bits; `1N` is 1, however it was written.
     pub fn as_int(&self) -> Option<i64> {
         match self {
             Edn::Int(i) => Some(*i),
+            Edn::BigInt(digits) => digits.parse().ok(),
             _ => None,
         }
     }

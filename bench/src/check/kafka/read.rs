@@ -248,8 +248,9 @@ impl<'h> Reader<'h> {
             if name == COMMITTED
                 && let Some(offsets) = aside.entries()
             {
-                let told =
-                    offsets.iter().filter_map(|(key, at)| Some((self.key(key), at.as_int()?)));
+                let told = offsets
+                    .iter()
+                    .filter_map(|(key, at)| Some((self.key_of_map(key), at.as_int()?)));
                 let told = told.collect();
                 self.steps.committed.insert(step, told);
             }
@@ -274,17 +275,20 @@ impl<'h> Reader<'h> {
             Some([f] | [f, Edn::Nil]) if f.as_text() == Some("poll") => Ok(()),
             Some([f, Edn::Map(by_key)]) if f.as_text() == Some("poll") => {
                 for (key, pairs) in by_key {
-                    let key = self.key(key);
+                    let key = self.key_of_map(key);
                     let pairs = match pairs {
                         Edn::Nil => &[],
                         pairs => pairs.as_seq().ok_or("polled something that is not a list")?,
                     };
-                    let pair = |pair: &Edn| match pair.as_seq() {
-                        Some([Edn::Int(offset), value]) => Ok((*offset, self.msg(key, value))),
-                        _ => Err("polled something that is no [offset value]".to_owned()),
+                    let mut pair = |pair: &Edn| {
+                        let pair = pair.as_seq().and_then(|pair| match pair {
+                            [offset, value] => Some((offset.as_int()?, self.msg(key, value))),
+                            _ => None,
+                        });
+                        pair.ok_or_else(|| "polled something that is no [offset value]".to_owned())
                     };
                     // An empty poll of a key counts as one.
-                    let polled = pairs.iter().map(pair).collect::<Result<_, String>>()?;
+                    let polled = pairs.iter().map(&mut pair).collect::<Result<_, String>>()?;
                     step.polls.push((key, polled));
                 }
                 Ok(())
@@ -299,6 +303,20 @@ impl<'h> Reader<'h> {
             Edn::Keyword(text) => Key(self.steps.keys.id(&Edn::Str(text.clone()))),
             key => Key(self.steps.keys.id(key)),
         }
+    }
+
+    /// The key of a map. In JSON that is a text, though the key of the sends may be a number.
+    fn key_of_map(&mut self, key: &Edn) -> Key {
+        let keys = &self.steps.keys;
+        if let Some(text) = key.as_text()
+            && !keys.knows(&Edn::str(text))
+            && let Ok(number) = text.parse::<i64>()
+            && number.to_string() == text
+            && keys.knows(&Edn::Int(number))
+        {
+            return self.key(&Edn::Int(number));
+        }
+        self.key(key)
     }
 
     fn msg(&mut self, key: Key, value: &Edn) -> Msg {

@@ -102,3 +102,19 @@ fn the_json_twin_of_a_history_is_judged_the_same() {
         }
     }
 }
+
+/// A map in JSON has no numbers for keys.
+#[test]
+fn keys_that_are_numbers_are_the_texts_of_a_json_map() {
+    let text = r#"
+        {"process":0,"type":"invoke","f":"send","value":[["send",KEY,1]]}
+        {"process":0,"type":"ok","f":"send","value":[["send",KEY,[0,1]]]}
+        {"process":1,"type":"invoke","f":"poll","value":[["poll"]]}
+        {"process":1,"type":"ok","f":"poll","value":[["poll",{"7":[[0,1]]}]]}"#;
+    for (key, verdict) in
+        [("7", Verdict::Valid), ("\"7\"", Verdict::Valid), ("\"07\"", Verdict::Invalid)]
+    {
+        let outcome = check(&history::from_text(&text.replace("KEY", key)).unwrap());
+        assert_eq!(outcome.verdict, verdict, "{key}: {:?}", outcome.findings);
+    }
+}

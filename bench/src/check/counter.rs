@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Finding, Outcome, Verdict, operations, quote};
+use super::{Finding, Outcome, Verdict, operations_that_repeat, quote};
 use crate::edn::Edn;
 use crate::history::{Op, OpType, Pair};
 
@@ -21,7 +21,7 @@ const SHOWN: usize = 1000;
 
 /// Judges the final reads.
 pub fn check(history: &[Op]) -> Outcome {
-    let operations = match operations(history, &["add", "read"]) {
+    let operations = match operations_that_repeat(history, &["add", "read"], "add") {
         Ok(operations) => operations,
         Err(outcome) => return outcome,
     };

@@ -36,5 +36,5 @@ pub use finding::{Class, Decision, Finding, Symptom, Verdict, decide, quote, rea
 pub use net::NetStats;
 pub use options::CheckOptions;
 pub use outcome::Outcome;
-pub(crate) use outcome::operations;
+pub(crate) use outcome::{operations, operations_that_repeat};
 pub use table::{Checker, RECORDED};

@@ -145,3 +145,28 @@ pub(crate) fn operations<'a>(history: &'a [Op], fs: &[&str]) -> Result<Vec<Pair<
         }
     }
 }
+
+/// The same, where completions of the operations `f` repeat the value that was asked for: an answer
+/// about something else says nothing of what was asked.
+///
+/// # Errors
+/// The outcome `unknown`, with the reason why the history was not judged.
+pub(crate) fn operations_that_repeat<'a>(
+    history: &'a [Op],
+    fs: &[&str],
+    f: &str,
+) -> Result<Vec<Pair<'a>>, Outcome> {
+    let pairs = operations(history, fs)?;
+    let is_other = |pair: &&Pair<'_>| {
+        let is_ok = |op: &&Op| pair.is_ok() && op.value != Edn::Nil;
+        let told = pair.completion.filter(is_ok).map(|op| &op.value);
+        &*pair.invoke.f == f && told.is_some_and(|told| *told != pair.invoke.value)
+    };
+    match pairs.iter().find(is_other) {
+        None => Ok(pairs),
+        Some(Pair { invoke, .. }) => Err(Outcome::unknown(format!(
+            "operation {}: :{f} of {} completed with another value",
+            invoke.index, invoke.value
+        ))),
+    }
+}

@@ -20,7 +20,7 @@ mod element;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Finding, Outcome, Verdict, operations};
+use super::{Finding, Outcome, Verdict, operations_that_repeat};
 use crate::edn::Edn;
 use crate::history::{Op, Pair, quantile};
 
@@ -31,7 +31,7 @@ const WORST: usize = 8;
 
 /// Judges a history of the operations `add_f` (an element) and `read` (all elements).
 pub fn check(history: &[Op], add_f: &str) -> Outcome {
-    let operations = match operations(history, &[add_f, "read"]) {
+    let operations = match operations_that_repeat(history, &[add_f, "read"], add_f) {
         Ok(operations) => operations,
         Err(outcome) => return outcome,
     };

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use rand_core::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
-use super::{Flavour, Options, check, parse_models};
+use super::{Flavour, Model, Options, check, models, parse_models};
 use crate::check::Verdict;
 use crate::edn::Edn;
 use crate::history::{History, Op, OpType, to_edn_lines};
@@ -252,4 +252,36 @@ fn registers_are_never_accused_falsely() {
         let [good, bad, noticed] = compare(Flavour::RwRegister, model, 2000);
         assert!(good > 400 && noticed > bad / 2, "{model}: {good} {bad} {noticed}");
     }
+}
+
+/// A history that satisfies a model satisfies all that follow from it.
+#[test]
+fn a_stronger_model_accepts_no_more() {
+    let known: Vec<Model> = models::known().iter().map(|name| name.parse().unwrap()).collect();
+    let mut rejected = 0;
+    for seed in 0..400 {
+        for flavour in [Flavour::ListAppend, Flavour::RwRegister] {
+            let mut case = Case { rng: Pcg64Mcg::seed_from_u64(seed), flavour };
+            let txns = case.generate();
+            let history = case.history(&txns);
+            let accepts = |model: &&Model| {
+                let options = Options {
+                    models: vec![**model],
+                    empty_graph_is_invalid: false,
+                    ..Options::default()
+                };
+                let outcome = check(&history, flavour, &options);
+                outcome.verdict != Verdict::Invalid && outcome.stricter.is_none()
+            };
+            let (good, bad): (Vec<&Model>, Vec<&Model>) = known.iter().partition(accepts);
+            rejected += bad.len();
+            for strong in good {
+                let implied = adya::model::implied_models(&[strong.name()]);
+                let weaker = bad.iter().find(|model| implied.contains(model.name()));
+                let context = || format!("{flavour:?}, seed {seed}\n{}", to_edn_lines(&history));
+                assert!(weaker.is_none(), "{strong:?}, but not {weaker:?}: {}", context());
+            }
+        }
+    }
+    assert!(rejected > 1000, "{rejected}");
 }

@@ -133,10 +133,13 @@ fn findings(
     phantoms: &[Sighting],
 ) -> Findings {
     let fractured = fractured::fractured_reads(txns, flavour, options.fractured());
-    let future = match flavour == Flavour::RwRegister && options.forbid("future-read") {
+    let future = match options.forbid("future-read") {
         true => read::future_reads(txns),
         false => Vec::new(),
     };
+    let told = report.anomalies.get("future-read").map_or(&[][..], Vec::as_slice);
+    let is_new = |seen: &Sighting| !told.iter().any(|known| known.ops == [seen.reader as u64]);
+    let future: Vec<Sighting> = future.into_iter().filter(is_new).collect();
     let mut findings = Findings::default();
     if report.anomalies.is_empty() && [phantoms.len(), fractured.len(), future.len()] == [0; 3] {
         return findings;
@@ -165,7 +168,8 @@ fn conclude(
     let phantoms = (!options.forbid("G1a")).then(|| findings.remove("phantom")).flatten();
     let verdict = match flavour {
         Flavour::ListAppend => {
-            let ours = findings.has("phantom") || findings.has("fractured-read");
+            let ours = ["phantom", "fractured-read", "future-read"];
+            let ours = ours.iter().any(|kind| findings.has(kind));
             match report.valid {
                 _ if ours => Verdict::Invalid,
                 Valid::False => Verdict::Invalid,

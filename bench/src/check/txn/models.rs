@@ -26,7 +26,7 @@ impl Model {
 }
 
 /// Elle's other spellings, and the name each stands for.
-const ALIASES: [(&str, &str); 20] = [
+const ALIASES: [(&str, &str); 21] = [
     ("PL-1", "read-uncommitted"),
     ("PL-2", "read-committed"),
     ("PL-CS", "cursor-stability"),
@@ -40,6 +40,7 @@ const ALIASES: [(&str, &str); 20] = [
     ("PL-3", "serializable"),
     ("conflict-serializable", "serializable"),
     ("PL-SS", "strict-serializable"),
+    ("ROLA", "update-atomic"),
     ("strong-PL-3", "strict-serializable"),
     ("strong-serializable", "strict-serializable"),
     ("strong-PL-1", "strong-read-uncommitted"),

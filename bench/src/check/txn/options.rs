@@ -29,8 +29,9 @@ pub struct Options {
     /// The models it must satisfy, all of them.
     pub models: Vec<Model>,
     /// Whether fractured reads count as an anomaly, under the name `fractured-read`, whatever the
-    /// models say. They count anyway if `read-atomic` is among the models, and
-    /// if `monotonic-atomic-view` is, those that it forbids do.
+    /// models say. They count anyway if a model among those demanded is at least as strong as
+    /// `read-atomic` and no cycle shows them (`causal-cerone`, but not `serializable`), and under
+    /// `monotonic-atomic-view` those that it forbids do.
     pub fractured_reads: bool,
     /// Real time for the search in one strongly connected component.
     pub timeout: Duration,
@@ -54,8 +55,12 @@ impl Default for Options {
 impl Options {
     /// Which fractured reads count.
     pub(super) fn fractured(&self) -> Fracture {
-        let named = |name: &str| self.models.iter().any(|model| model.name() == name);
-        match (self.fractured_reads || named("read-atomic"), named("monotonic-atomic-view")) {
+        let names: Vec<&str> = self.models.iter().map(|model| model.name()).collect();
+        let implied = adya::model::implied_models(&names);
+        // From consistent view on, Elle reports the cycle that a fractured read is.
+        let by_cycle = self.forbid("G-single-item");
+        let asked = |name: &str| names.contains(&name) || implied.contains(name) && !by_cycle;
+        match (self.fractured_reads || asked("read-atomic"), asked("monotonic-atomic-view")) {
             (true, _) => Fracture::Any,
             (false, true) => Fracture::NotMonotonic,
             (false, false) => Fracture::None,

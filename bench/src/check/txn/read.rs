@@ -259,35 +259,45 @@ pub(super) fn phantoms(txns: &Transactions<'_>) -> Vec<Sighting> {
     for (reader, op) in txns.adya.ops.iter().enumerate() {
         for (mop, read) in op.value.iter().enumerate() {
             let Mop::Read { key, value } = read else { continue };
-            let elements = match value {
-                ReadValue::Nil => &[],
-                ReadValue::Scalar(element) => std::slice::from_ref(element),
-                ReadValue::List(elements) => elements.as_slice(),
-            };
-            let unheard =
-                elements.iter().find(|e| txns.written.binary_search(&(*key, **e)).is_err());
+            let is_unheard = |e: &&Id| txns.written.binary_search(&(*key, **e)).is_err();
+            let unheard = elements(value).iter().find(is_unheard);
             found.extend(unheard.map(|&element| Sighting { reader, mop, element }));
         }
     }
     found
 }
 
-/// Every committed read of a register that saw a value which its transaction wrote only later.
+/// The first committed read of each transaction that saw a value which it wrote only later.
 ///
-/// For lists adya does this; of registers Elle and adya know nothing of the kind, and
-/// let the transaction pass, or find a cycle by way of another reader.
+/// Of registers Elle and adya know nothing of the kind, and let the transaction pass, or find a
+/// cycle by way of another reader. Of lists both know it, but adya does not look further in a
+/// transaction once that contradicts itself.
 pub(super) fn future_reads(txns: &Transactions<'_>) -> Vec<Sighting> {
-    let mut found = Vec::new();
-    for reader in txns.completed(OpType::Ok) {
+    let of_reader = |reader: usize| {
         let mops = txns.mops(reader);
-        for (mop, read) in mops.iter().enumerate() {
-            let Mop::Read { key, value: ReadValue::Scalar(element) } = *read else { continue };
-            if mops[mop..].contains(&Mop::Write { key, value: element }) {
-                found.push(Sighting { reader, mop, element });
-            }
-        }
+        mops.iter().enumerate().find_map(|(mop, read)| {
+            let Mop::Read { key, value } = read else { return None };
+            let written = |later: &Mop| match later {
+                Mop::Append { key: k, value } | Mop::Write { key: k, value } if k == key => {
+                    Some(*value)
+                }
+                _ => None,
+            };
+            let mut later = mops[mop..].iter().filter_map(written);
+            let element = later.find(|element| elements(value).contains(element))?;
+            Some(Sighting { reader, mop, element })
+        })
+    };
+    txns.completed(OpType::Ok).filter_map(of_reader).collect()
+}
+
+/// All that a read saw.
+fn elements(value: &ReadValue) -> &[Id] {
+    match value {
+        ReadValue::Nil => &[],
+        ReadValue::Scalar(element) => std::slice::from_ref(element),
+        ReadValue::List(elements) => elements,
     }
-    found
 }
 
 fn adya_type(kind: OpType) -> adya::history::OpType {

@@ -1,10 +1,16 @@
-//! The consequences of real time, or of sessions, for each register: findings of our own.
+//! Findings of our own about registers: the consequences of real time, or of sessions, for each,
+//! and reads of half a transaction.
+//!
+//! Of the latter Elle sees the cycle only if the transaction is known to have committed. But one in
+//! doubt of which a value was read has happened, and is the one that is torn most easily.
 //!
 //! They are a part of their own beside the reference's verdict, see [`Outcome::stricter`].
 
-use super::options::Options;
+use super::fractured::fractured_reads;
+use super::options::{Flavour, Fracture, Options};
 use super::ordered::{Examined, Order, Step, Version, examine};
 use super::read::Transactions;
+use super::report::{Told, Translator};
 use crate::check::{Finding, Outcome, Verdict};
 use crate::edn::Edn;
 
@@ -21,14 +27,6 @@ pub(super) fn judge(
     realtime: Examined,
     options: &Options,
 ) -> Option<Box<Outcome>> {
-    let (examined, order, worst) = if options.forbid("G-single-item-realtime") {
-        (realtime, Order::Realtime, "G2-item-realtime")
-    } else if options.forbid("G-single-item-process") {
-        (examine(txns, Order::Process), Order::Process, "G2-item-process")
-    } else {
-        return None;
-    };
-    let teller = Teller { txns, order };
     let (mut types, mut found, mut lines) = (Vec::new(), Vec::new(), Vec::new());
     let mut add = |kind: &str, cases: Vec<(Edn, Vec<String>)>| {
         let Some((_, shortest)) = cases.first() else { return };
@@ -38,11 +36,17 @@ pub(super) fn judge(
         let cases = cases.into_iter().map(|(case, _)| case);
         found.push((Edn::keyword(kind), Edn::Vector(cases.collect())));
     };
-    add("stale-read", examined.stale.iter().take(SHOWN).map(|c| teller.circle(c)).collect());
-    // Other models permit some cycles, and these are not told apart.
-    if options.forbid(worst) {
-        let cycles = examined.cycles.iter().take(SHOWN);
-        add(teller.kind(), cycles.map(|cycle| teller.cycle(cycle)).collect());
+    if let Some((examined, teller, worst)) = in_order(txns, realtime, options) {
+        add("stale-read", examined.stale.iter().take(SHOWN).map(|c| teller.circle(c)).collect());
+        // Other models permit some cycles, and these are not told apart.
+        if options.forbid(worst) {
+            let cycles = examined.cycles.iter().take(SHOWN);
+            add(teller.kind(), cycles.map(|cycle| teller.cycle(cycle)).collect());
+        }
+    }
+    // Below, they count by themselves or not at all.
+    if options.forbid("G-single-item") {
+        add("fractured-read", torn(txns));
     }
     if types.is_empty() {
         return None;
@@ -58,6 +62,33 @@ pub(super) fn judge(
     .with(finding);
     outcome.details.extend(found);
     Some(Box::new(outcome))
+}
+
+/// The findings by the order that the models demand, and the worst cycle by it.
+fn in_order<'t, 'h>(
+    txns: &'t Transactions<'h>,
+    realtime: Examined,
+    options: &Options,
+) -> Option<(Examined, Teller<'t, 'h>, &'static str)> {
+    let (examined, order, worst) = if options.forbid("G-single-item-realtime") {
+        (realtime, Order::Realtime, "G2-item-realtime")
+    } else if options.forbid("G-single-item-process") {
+        (examine(txns, Order::Process), Order::Process, "G2-item-process")
+    } else {
+        return None;
+    };
+    Some((examined, Teller { txns, order }, worst))
+}
+
+/// Reads of half a transaction.
+fn torn(txns: &Transactions<'_>) -> Vec<(Edn, Vec<String>)> {
+    let fractured = fractured_reads(txns, Flavour::RwRegister, Fracture::Any);
+    if fractured.is_empty() {
+        return Vec::new();
+    }
+    let translator = Translator::new(txns, Flavour::RwRegister);
+    let told = fractured.iter().take(SHOWN).map(|read| read.tell(&translator, txns));
+    told.map(|Told { edn, lines }| (edn, lines)).collect()
 }
 
 struct Teller<'t, 'h> {

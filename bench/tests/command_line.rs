@@ -63,10 +63,31 @@ fn at_rate_0_only_time_passes() {
     let line = "test -w lin-kv --node-count 3 --concurrency 2n --rate 0 --time-limit 20 \
                 --nemesis partition --nemesis-interval 2";
     let (status, text) = run(store.path(), line);
-    assert_eq!(status, Some(0), "{text}");
+    assert_eq!(status, Some(2), "{text}");
     let history = fs::read_to_string(store.path().join("latest/history.txt")).unwrap();
     assert!(history.contains("start-partition"), "the nemesis acts");
     assert!(!history.contains("invoke"), "{history}");
+}
+
+#[test]
+fn a_run_that_tested_nothing_is_not_good() {
+    let store = tempfile::tempdir().unwrap();
+    let nothing = "No guarantee was seen broken, but no client did anything: not tested.";
+    for (flags, sentence) in [
+        ("-w echo --time-limit 0", nothing),
+        ("-w lin-kv --time-limit 0 --concurrency 2n --nemesis partition", nothing),
+        ("-w unique-ids --rate 0", nothing),
+        ("-w kafka --time-limit 0", "clients did nothing but :assign :crash :poll: not tested."),
+    ] {
+        let (status, text) = run(store.path(), &format!("test --node-count 1 {flags}"));
+        assert_eq!(status, Some(2), "{flags}: {text}");
+        assert!(text.contains(sentence), "{flags}: {text}");
+        let line = format!("analyze -t {}", store.path().join("latest").display());
+        let (again, text) = run(store.path(), &line);
+        assert_eq!(again, Some(2), "{flags}, analyzed: {text}");
+        let history = fs::read_to_string(store.path().join("latest/history.txt")).unwrap();
+        assert!(!history.contains("partition"), "{history}");
+    }
 }
 
 #[test]

@@ -325,12 +325,12 @@ fn interrupt(outcome: &mut Outcome) -> String {
     format!("Interrupted, so the verdict is unknown; {found}")
 }
 
-/// The sentence on a run whose only fault is that operations never succeeded.
+/// The sentence on a run whose only fault is that operations never succeeded, or were never made.
 fn untested(outcome: &Outcome) -> Option<String> {
-    let is_of_stats = |finding: &&Finding| finding.part == "stats";
-    let (stats, others): (Vec<_>, Vec<_>) = outcome.findings.iter().partition(is_of_stats);
+    let is_lack = |finding: &&Finding| matches!(&*finding.part, "stats" | "operations");
+    let (lacks, others): (Vec<_>, Vec<_>) = outcome.findings.iter().partition(is_lack);
     let is_all = others.iter().all(|finding| finding.verdict == Verdict::Unknown);
-    let missing: Vec<&str> = stats.iter().map(|finding| finding.text.as_str()).collect();
+    let missing: Vec<&str> = lacks.iter().map(|finding| finding.text.as_str()).collect();
     (is_all && !missing.is_empty())
         .then(|| format!("No guarantee was seen broken, but {}: not tested.", missing.join(", ")))
 }

@@ -50,7 +50,7 @@ impl<C: Cluster> World<C> {
         self.next_op_at = self.now;
         if matches!(self.course, Course::Scripted(_)) {
             self.schedule_script();
-        } else {
+        } else if !self.config.time_limit.is_zero() {
             for flow in 0..self.nemesis.flows() {
                 let delay = self.nemesis.first_delay(flow);
                 self.queue.push(self.now + delay, Event::Nemesis(flow));
@@ -141,7 +141,9 @@ impl<C: Cluster> World<C> {
         if !last && matches!(self.course, Course::Scripted(_)) {
             return self.generate_by_script();
         }
-        if !last && self.config.args.rate == 0.0 {
+        // A limit of 0 is over as it begins.
+        let is_over = self.phase == Phase::Main && self.config.time_limit.is_zero();
+        if !last && (is_over || self.config.args.rate == 0.0) {
             // Only time and the nemesis pass.
             return;
         }

@@ -4,6 +4,8 @@
 //! Checked in the tour besides: a function that it names together with its file, written
 //! `` `name` in [file](link) ``, or `` `name` there `` after such a link, is declared in that
 //! file; and a word with parentheses in one of its diagrams is a function of the sources.
+//! Checked everywhere: a name of five words and more, `a_test_by_which_something_holds`, is a word of
+//! the sources or a script.
 
 // A test may fail by unwrapping; its helpers are not known to be tests.
 #![allow(clippy::unwrap_used)]
@@ -49,6 +51,41 @@ fn the_tour_names_functions_where_they_are() {
     let unknown = drawn.into_iter().filter(|name| !sources.contains(name));
     complaints.extend(unknown.map(|name| format!("a diagram calls {name}(), which is not there")));
     complain(complaints);
+}
+
+#[test]
+fn long_names_in_documents_are_in_the_sources() {
+    let known = words_of_the_sources();
+    let (mut seen, mut complaints) = (0, Vec::new());
+    for path in documents() {
+        let text = read(&path);
+        let names = text.split('`').skip(1).step_by(2).filter(|name| is_long_name(name));
+        seen += names.clone().count();
+        let unknown = names.filter(|name| !known.contains(*name));
+        complaints.extend(unknown.map(|name| format!("{}: no {name}", path.display())));
+    }
+    assert!(seen > 30, "only {seen} long names are seen");
+    complain(complaints);
+}
+
+fn is_long_name(name: &str) -> bool {
+    name.split('_').filter(|word| !word.is_empty()).count() >= 5
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+}
+
+/// All words with an underscore in the code of the packages, and the names of the scripts.
+fn words_of_the_sources() -> BTreeSet<String> {
+    let mut words = BTreeSet::new();
+    for top in ["src", "tests", "workloads", "bench", "server"] {
+        for path in files_below(top, "rs") {
+            let text = fs::read_to_string(&path).unwrap();
+            let all = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+            words.extend(all.filter(|word| word.contains('_')).map(str::to_owned));
+        }
+    }
+    let scripts = fs::read_dir(root().join("tests/raft/scripts")).unwrap();
+    words.extend(scripts.map(|script| script.unwrap().file_name().into_string().unwrap()));
+    words
 }
 
 #[test]

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use resvg::tiny_skia::{Color, Pixmap, Transform};
+use resvg::usvg::fontdb::{Database, FaceInfo, Family, Query, Style, Weight};
 use resvg::usvg::{Options, Tree};
 
 use super::svg::STYLE;
@@ -20,9 +21,8 @@ const SCALE: f32 = 2.0;
 pub fn png(svg: &str) -> Result<Vec<u8>, String> {
     let mut options = Options::default();
     options.fontdb_mut().load_system_fonts();
-    if options.fontdb.is_empty() {
-        return Err("PNG needs a font (Debian: apt-get install fonts-dejavu-core)".to_owned());
-    }
+    choose_family(options.fontdb_mut())
+        .ok_or("PNG needs a font (Debian: apt-get install fonts-dejavu-core)")?;
     let style = format!("><style>{}</style>", flat(STYLE));
     let svg = svg.replacen('>', &style, 1);
     let tree = Tree::from_str(&svg, &options).map_err(|e| e.to_string())?;
@@ -32,6 +32,22 @@ pub fn png(svg: &str) -> Result<Vec<u8>, String> {
     pixmap.fill(Color::WHITE);
     resvg::render(&tree, Transform::from_scale(SCALE, SCALE), &mut pixmap.as_mut());
     pixmap.encode_png().map_err(|e| e.to_string())
+}
+
+/// Makes sure that `sans-serif` is a font that is there: the system's list of preferences may
+/// begin with others, and text in a font that is missing is not drawn at all. None if there is
+/// no font.
+fn choose_family(fonts: &mut Database) -> Option<()> {
+    let families = [Family::SansSerif];
+    if fonts.query(&Query { families: &families, ..Query::default() }).is_some() {
+        return Some(());
+    }
+    let plain = |face: &&FaceInfo| face.style == Style::Normal && face.weight == Weight::NORMAL;
+    let names = fonts.faces().filter(plain).filter_map(|face| Some(&face.families.first()?.0));
+    let is_odd = |name: &&String| (!name.contains("Sans"), name.contains("Mono"), name.len());
+    let name = names.min_by_key(is_odd)?.clone();
+    fonts.set_sans_serif_family(name);
+    Some(())
 }
 
 /// The rules of a style with the values of the first definition of each variable.
@@ -64,9 +80,10 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_has_the_pixels_of_its_size() {
+    fn a_picture_has_its_text_and_the_pixels_of_its_size() {
         let svg =
             crate::plot::cycle::draw(&[("T1".into(), "x".into()), ("T2".into(), "y".into())], &[]);
+        assert_ne!(png(&svg), png(&svg.replace("T1", " ")), "no text is drawn");
         let png = png(&svg).unwrap();
         assert_eq!(png[..8], *b"\x89PNG\r\n\x1a\n");
         let width = u32::from_be_bytes(png[16..20].try_into().unwrap());

@@ -1,6 +1,6 @@
 // The Lamport diagram: a lane for each party, time to the right, an arrow for each message.
 
-const LANE = 26, TOP = 26, ARROWS_MAX = 3000, LANES_MAX = 60, CLIENTS_MAX = 8, LABELLED = 90;
+const LANE = 26, TOP = 26, ARROWS_MAX = 1500, LANES_MAX = 60, CLIENTS_MAX = 8, LABELLED = 90;
 
 // Calls `see` for each message that is under way in the window and wanted.
 function eachMessage(messages, view, wanted, see) {

@@ -1,6 +1,6 @@
 // Operations by process: a row each, of which only those in sight are drawn.
 
-const ROW = 18;
+const ROW = 18, SHORT = 3;
 
 function processRows(ops, wanted) {
   const rows = new Map();
@@ -29,10 +29,27 @@ function timeline(model, view, wanted, marked) {
   context.beginPath(); context.rect(0, 0, width, bottom); context.clip();
   for (let at = first; at < end; at++) {
     const [process, list] = rows[at], y = at * ROW - top;
+    // Operations too short to be told apart are one box, as far as they touch.
+    let run = null;
+    const drawRun = () => {
+      if (run === null) return;
+      context.globalAlpha = 0.75;
+      context.fillStyle = colours[OUTCOMES[run.outcome]];
+      context.fillRect(run.left, y + 2, run.right - run.left, ROW - 4);
+      context.globalAlpha = 1;
+      run = null;
+    };
     for (const i of list) {
       const left = Math.max(MARGIN.left, x(ops.at[i]));
       const until = ops.took[i] < 0 ? width - MARGIN.right : Math.min(width - MARGIN.right, x(ops.at[i] + ops.took[i]));
       const wide = Math.max(2, until - left);
+      boxes.push([i, left, y, wide]);
+      if (wide <= SHORT && i !== marked && ops.took[i] >= 0) {
+        const outcome = ops.outcome[i];
+        if (run === null || run.outcome !== outcome || left > run.right) { drawRun(); run = { outcome, left, right: left }; }
+        run.right = Math.max(run.right, left + wide);
+        continue;
+      }
       context.globalAlpha = ops.took[i] < 0 ? 0.35 : 0.75;
       context.fillStyle = colours[OUTCOMES[ops.outcome[i]]];
       context.fillRect(left, y + 2, wide, ROW - 4);
@@ -52,8 +69,8 @@ function timeline(model, view, wanted, marked) {
         context.fillText(`${ops.fs[ops.f[i]]} ${answer || asked || ''}`, left + 3, y + ROW / 2 + 1);
         context.restore();
       }
-      boxes.push([i, left, y, wide]);
     }
+    drawRun();
     context.fillStyle = colours.back;
     context.fillRect(0, y, MARGIN.left - 2, ROW);
     context.fillStyle = colours.ink;

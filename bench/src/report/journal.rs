@@ -81,6 +81,7 @@ struct Reader {
     parties: Names,
     types: Names,
     kinds: BTreeMap<Kind, u32>,
+    recent: Recent,
     /// For each party, the messages it received last.
     received: Vec<Received>,
 }
@@ -97,9 +98,9 @@ impl Reader {
         let index = u32::try_from(noted.id).ok();
         let is_taken = match (index, noted.what) {
             (Some(index), "send") if index as usize == self.traffic.messages.len() => {
-                let src = self.parties.of_text(noted.packet.src.as_str());
-                let dest = self.parties.of_text(noted.packet.dest.as_str());
-                self.send(time, src, dest, noted.packet.body.as_bytes(), noted.body_at)
+                let packet = noted.packet;
+                let ends = [packet.src.as_str().as_bytes(), packet.dest.as_str().as_bytes()];
+                self.send(time, ends, Names::of_plain, packet.body.as_bytes(), noted.body_at)
             }
             (Some(index), what) => self.after_send(index, time, what.as_bytes()),
             (None, _) => None,
@@ -121,9 +122,7 @@ impl Reader {
         let (dest, after) = string(after.strip_prefix(b",\"dest\":")?)?;
         let body = after.strip_prefix(b",\"body\":")?.strip_suffix(b"}")?;
         let body_at = start + (line.len() - 1 - body.len()) as u64;
-        let src = self.parties.of_json(src, usize::MAX);
-        let dest = self.parties.of_json(dest, usize::MAX);
-        self.send(time, src, dest, body, body_at)
+        self.send(time, [src, dest], |names, raw| names.of_json(raw, usize::MAX), body, body_at)
     }
 
     /// Notes the fate of a message that was sent.
@@ -145,10 +144,40 @@ impl Reader {
         Some(())
     }
 
-    fn send(&mut self, at: i64, src: u32, dest: u32, body: &[u8], body_at: u64) -> Option<()> {
+    /// Notes a message from the first of the `ends` to the second. `party` gives the number of
+    /// such a text.
+    fn send(
+        &mut self,
+        at: i64,
+        ends: [&[u8]; 2],
+        party: fn(&mut Names, &[u8]) -> u32,
+        body: &[u8],
+        body_at: u64,
+    ) -> Option<()> {
         let header = Header::of(body);
-        let name = self.types.of_json(header.name.unwrap_or(b"?"), TYPES_MAX);
-        let kind = Kind { src, dest, name };
+        let body_len = u32::try_from(body.len()).ok()?;
+        let kind = self.kind(ends, party, header.name.unwrap_or(b"?"));
+        self.traffic.bytes[kind as usize] += body.len() as u64;
+        let cause = self.cause(self.traffic.kinds[kind as usize], header.in_reply_to);
+        let msg_id = header.msg_id;
+        let fate = Fate::Underway;
+        self.traffic.messages.push(Message { at, fate, kind, cause, body_at, body_len, msg_id });
+        Some(())
+    }
+
+    /// The number of a kind of messages.
+    fn kind(
+        &mut self,
+        [src, dest]: [&[u8]; 2],
+        party: fn(&mut Names, &[u8]) -> u32,
+        name: &[u8],
+    ) -> u32 {
+        let key = Recent::key([src, dest, name]);
+        if let Some(known) = key.and_then(|key| self.recent.get(key)) {
+            return known;
+        }
+        let [src, dest] = [src, dest].map(|end| party(&mut self.parties, end));
+        let kind = Kind { src, dest, name: self.types.of_json(name, TYPES_MAX) };
         self.received.resize(self.parties.names.len(), Received::default());
         let traffic = &mut self.traffic;
         let fresh = traffic.kinds.len();
@@ -157,17 +186,8 @@ impl Reader {
             traffic.bytes.push(0);
             u32::try_from(fresh).expect("a journal has under 2^32 kinds")
         });
-        traffic.bytes[number as usize] += body.len() as u64;
-        let cause = self.cause(kind, header.in_reply_to);
-        self.traffic.messages.push(Message {
-            at,
-            fate: Fate::Underway,
-            kind: number,
-            cause,
-            body: (body_at, u32::try_from(body.len()).ok()?),
-            msg_id: header.msg_id,
-        });
-        Some(())
+        key.into_iter().for_each(|key| self.recent.put(key, number));
+        number
     }
 
     fn cause(&self, kind: Kind, in_reply_to: Option<u64>) -> Option<u32> {
@@ -206,6 +226,42 @@ impl Received {
     }
 }
 
+/// The kinds that came up last, by the texts of sender, receiver and type: one comparison in place
+/// of four searches.
+struct Recent(Vec<Option<([u128; 3], u32)>>);
+
+impl Default for Recent {
+    fn default() -> Recent {
+        Recent(vec![None; 1 << Recent::BITS])
+    }
+}
+
+impl Recent {
+    const BITS: u32 = 9;
+
+    /// The texts as numbers, if all are short.
+    fn key([src, dest, name]: [&[u8]; 3]) -> Option<[u128; 3]> {
+        Some([packed(src)?, packed(dest)?, packed(name)?])
+    }
+
+    fn get(&self, key: [u128; 3]) -> Option<u32> {
+        self.0[Recent::slot(key)].filter(|(known, _)| *known == key).map(|(_, kind)| kind)
+    }
+
+    fn put(&mut self, key: [u128; 3], kind: u32) {
+        self.0[Recent::slot(key)] = Some((key, kind));
+    }
+
+    /// The one place of a key, by Fibonacci hashing.
+    fn slot(key: [u128; 3]) -> usize {
+        let halves = key.into_iter().flat_map(|part| [part as u64, (part >> 64) as u64]);
+        let mix =
+            |sum: u64, half: u64| (sum ^ half).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29);
+        let mixed = halves.fold(0, mix);
+        (mixed & ((1 << Recent::BITS) - 1)) as usize
+    }
+}
+
 /// Numbers for texts, in the order in which they come up.
 #[derive(Default)]
 struct Names {
@@ -223,7 +279,7 @@ impl Names {
             return number;
         }
         if self.names.len() >= most {
-            return self.of_text(REST);
+            return self.of_plain(REST.as_bytes());
         }
         let quoted = [b"\"", raw, b"\""].concat();
         let name = serde_json::from_slice(&quoted)
@@ -233,9 +289,9 @@ impl Names {
 
     /// The number of a name that is a text already. Of one set of names either all are JSON or
     /// none, but for [`REST`].
-    fn of_text(&mut self, name: &str) -> u32 {
-        let known = self.known(name.as_bytes());
-        known.unwrap_or_else(|| self.push(name.as_bytes(), name.to_owned()))
+    fn of_plain(&mut self, name: &[u8]) -> u32 {
+        let known = self.known(name);
+        known.unwrap_or_else(|| self.push(name, String::from_utf8_lossy(name).into_owned()))
     }
 
     fn known(&self, key: &[u8]) -> Option<u32> {

@@ -1,6 +1,7 @@
 //! The operations of a run, as columns.
 
 use std::collections::BTreeMap;
+use std::fmt::{self, Display, Write};
 
 use serde_json::json;
 
@@ -101,13 +102,12 @@ impl<'h> Operations<'h> {
         let mut all = String::new();
         for pair in &self.pairs {
             if all.len() < most {
-                let asked = shown(&pair.invoke.value.to_string());
+                let asked = shown(&pair.invoke.value);
                 all += &asked;
                 if let Some(end) = pair.completion {
                     let is_same = end.value == pair.invoke.value;
-                    let answer =
-                        if is_same { asked.clone() } else { shown(&end.value.to_string()) };
-                    let error = end.error.as_ref().map(|error| shown(&error.to_string()));
+                    let answer = if is_same { asked.clone() } else { shown(&end.value) };
+                    let error = end.error.as_ref().map(shown);
                     if answer != asked || error.is_some() {
                         all.push('\u{1f}');
                         all += &answer;
@@ -125,13 +125,29 @@ impl<'h> Operations<'h> {
 }
 
 /// A value on one line, cut.
-pub(super) fn shown(text: &str) -> String {
-    let (head, is_whole) = head_of(text, VALUE_BYTES);
+pub(super) fn shown(value: impl Display) -> String {
+    let mut beginning = Beginning(String::new());
+    // An error says that there was more than fits.
+    let _ = write!(beginning, "{value}");
+    let (head, is_whole) = head_of(&beginning.0, VALUE_BYTES);
     let mut head = printable(head);
     if !is_whole {
         head.push('…');
     }
     head
+}
+
+/// The beginning of a text: lists grow with a run, and writing all of each to show its head
+/// would take the square of that.
+struct Beginning(String);
+
+impl Write for Beginning {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        // Room for one more character tells a text that just fits from a longer one.
+        let (head, is_whole) = head_of(text, VALUE_BYTES + 4 - self.0.len());
+        self.0.push_str(head);
+        if is_whole && self.0.len() <= VALUE_BYTES { Ok(()) } else { Err(fmt::Error) }
+    }
 }
 
 /// Microseconds since `last`, which becomes this time: sums do not drift.
@@ -150,5 +166,27 @@ fn process(pair: &Pair<'_>) -> u64 {
     match pair.invoke.process {
         Process::Client(process) => process,
         Process::Nemesis => u64::MAX,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_beginning_of_a_value_is_that_of_its_text() {
+        for text in ["é", "ab", "\u{1F6A2}", "\n"] {
+            for bytes in VALUE_BYTES - 5..VALUE_BYTES + 9 {
+                let fill = "x".repeat(bytes) + text + "y";
+                for pieces in [1, 3, 50, 300] {
+                    let whole: String = fill.chars().take(pieces).collect();
+                    let rest = &fill[whole.len()..];
+                    let (head, is_whole) = head_of(&fill, VALUE_BYTES);
+                    let dots = if is_whole { "" } else { "…" };
+                    let expected = printable(head) + dots;
+                    assert_eq!(shown(format_args!("{whole}{rest}")), expected);
+                }
+            }
+        }
     }
 }

@@ -92,7 +92,7 @@ fn label(op: &Op, operations: &Operations<'_>) -> String {
     let row = operations.row(op.index);
     let end =
         row.and_then(|row| operations.pairs[row].completion).filter(|end| end.kind == OpType::Ok);
-    let value = shown(&end.unwrap_or(op).value.to_string());
+    let value = shown(&end.unwrap_or(op).value);
     let value = if value == "nil" { String::new() } else { value };
     let (value, is_whole) = head_of(&value, 70);
     let dots = if is_whole { "" } else { "…" };

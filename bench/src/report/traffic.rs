@@ -30,7 +30,9 @@ pub(super) struct Message {
     /// sender had received.
     pub(super) cause: Option<u32>,
     /// Where its body is in the journal.
-    pub(super) body: (u64, u32),
+    pub(super) body_at: u64,
+    /// The bytes of its body.
+    pub(super) body_len: u32,
     /// Its number, which an answer names.
     pub(super) msg_id: Option<u64>,
 }
@@ -83,7 +85,7 @@ impl Traffic<'_> {
     /// Of a file that cannot be read (any more) it is empty: the page has no bodies then, as it
     /// has none of messages far away.
     pub(super) fn body(&mut self, index: usize, most: usize) -> (&[u8], bool) {
-        let (start, whole) = self.messages[index].body;
+        let Message { body_at: start, body_len: whole, .. } = self.messages[index];
         let length = (whole as usize).min(most);
         let is_whole = length == whole as usize;
         match &mut self.bodies {
@@ -109,7 +111,7 @@ impl Traffic<'_> {
 
     /// Bytes of the body of a message.
     pub(super) fn body_len(&self, index: usize) -> usize {
-        self.messages[index].body.1 as usize
+        self.messages[index].body_len as usize
     }
 }
 

@@ -38,7 +38,7 @@ fn explain(kind: &str, error: &Edn, evidence: &Evidence<'_>) -> Anomaly {
     let key = error.get("key");
     let title = key.map_or_else(String::new, |key| format!("key {key}"));
     let mut anomaly = Anomaly::new(kind, title);
-    anomaly.lines.push(told(kind, error).unwrap_or_else(|| shown(&error.to_string())));
+    anomaly.lines.push(told(kind, error).unwrap_or_else(|| shown(error)));
     anomaly.ops = indices(error);
     let Some(key) = key else { return anomaly };
     let log = log_of(key, evidence);
@@ -81,9 +81,9 @@ fn explain(kind: &str, error: &Edn, evidence: &Evidence<'_>) -> Anomaly {
 
 /// The two errors that beginners make, in a sentence.
 fn told(kind: &str, error: &Edn) -> Option<String> {
-    let text = |name: &str| error.get(name).map(|value| shown(&value.to_string()));
+    let text = |name: &str| error.get(name).map(shown);
     let list = |name: &str| {
-        let values = error.get(name)?.as_seq()?.iter().map(|value| shown(&value.to_string()));
+        let values = error.get(name)?.as_seq()?.iter().map(shown);
         Some(values.collect::<Vec<_>>().join(" and "))
     };
     match kind {

@@ -166,7 +166,7 @@ fn content(model: &Edn) -> &Edn {
 
 fn sentence(op: &Op) -> String {
     let process = op.process.to_edn();
-    format!("process {process}: {} {}", op.f, shown(&op.value.to_string()))
+    format!("process {process}: {} {}", op.f, shown(&op.value))
 }
 
 #[cfg(test)]

@@ -73,7 +73,7 @@ fn plain(name: &str, map: &Edn, evidence: &Evidence<'_>) -> Vec<Anomaly> {
         // An echo that was wrong: the errors quote the request.
         (_, Some(errors)) => {
             for error in errors.iter().take(SHOWN) {
-                anomaly.lines.push(shown(&error.to_string()));
+                anomaly.lines.push(shown(error));
                 anomaly.ops.extend(quoted(error, evidence));
             }
         }
@@ -87,7 +87,7 @@ fn plain(name: &str, map: &Edn, evidence: &Evidence<'_>) -> Vec<Anomaly> {
     }
     for key in ["broken", "error"] {
         let told = map.get(key).map(|e| e.as_text().map_or_else(|| e.to_string(), str::to_owned));
-        anomaly.lines.extend(told.map(|text| shown(&text)));
+        anomaly.lines.extend(told.map(shown));
     }
     vec![anomaly]
 }

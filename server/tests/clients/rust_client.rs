@@ -280,8 +280,6 @@ impl Script {
         self.say("members", urls);
         let refused = refusal(self.client.member_remove(123).await);
         self.say("refusal", refused);
-        let refused = refusal(self.client.move_leader(123).await);
-        self.say("refusal", refused);
         self.client.defragment().await?;
         let found = self.client.hash_kv(0).await?.compact_version() > 0;
         self.say("hash", found);

@@ -28,9 +28,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::STREAM;
 use crate::founding::member_id;
-use crate::node::{Checkpoint, state_before};
+use crate::node::offline::First;
+use crate::node::{Machine, state_before};
 use crate::space::Space;
-use crate::states::{Beside, States};
+use crate::states::{Beside, States, Trouble, read_machine};
 
 /// The layout that this version writes.
 pub const FORMAT: u32 = 1;
@@ -101,6 +102,8 @@ pub struct DataDir {
     pub states: States,
     /// The log as it was found.
     pub log: Log,
+    /// The state that it goes on from, if it is not the one before the first entry.
+    pub state: Option<Box<Machine>>,
     /// The space that is left for them.
     pub space: Space,
 }
@@ -134,31 +137,33 @@ impl DataDir {
         let states = States::open(path)
             .with_context(|| format!("cannot make states in {}", path.display()))?;
         let (storage, states) = (storage.with_room(room.clone()), states.with_room(room));
-        let log = with_state(recovered.take(STREAM), &states)?;
-        Ok(DataDir { path: path.to_owned(), identity, is_new, storage, states, log, space })
+        let log = recovered.take(STREAM);
+        let state = state_of(&log, &states)?;
+        let path = path.to_owned();
+        Ok(DataDir { path, identity, is_new, storage, states, log, state, space })
     }
 }
 
-/// Puts the state before the checkpoint that goes on from it.
-pub(crate) fn with_state(log: Log, states: &dyn Beside) -> anyhow::Result<Log> {
-    let (log, index) = join_state(log, states)?;
+/// Reads the state that the checkpoint goes on from, and removes all others.
+pub(crate) fn state_of(log: &Log, states: &dyn Beside) -> anyhow::Result<Option<Box<Machine>>> {
+    let (index, state) = read_state(log, states)?;
     states.remove_older(index, true);
-    Ok(log)
+    Ok(state)
 }
 
 /// The same, and nothing is changed on disk; also the last entry in the state.
-fn join_state(mut log: Log, states: &dyn Beside) -> anyhow::Result<(Log, Index)> {
-    let mut index = Index::ZERO;
-    if let Some(tail) = log.checkpoint.take() {
-        index = state_before(&tail).context("the log was written by another version")?;
-        let mut bytes = match index {
-            Index::ZERO => Vec::new(),
-            index => states.read(index).map_err(|e| anyhow!("{e}"))?,
-        };
-        bytes.extend_from_slice(&tail);
-        log.checkpoint = Some(bytes);
+fn read_state(log: &Log, states: &dyn Beside) -> anyhow::Result<(Index, Option<Box<Machine>>)> {
+    let Some(tail) = &log.checkpoint else { return Ok((Index::ZERO, None)) };
+    let Some(wanted) = state_before(tail).map_err(|e| anyhow!("{e}"))? else {
+        return Ok((Index::ZERO, None));
+    };
+    let source = states.open(wanted.index);
+    let mut source = source.map_err(|e| anyhow!("the log goes on from this state: {e}"))?;
+    if source.written() != wanted {
+        bail!("the state is damaged: {} is not the one that the log goes on from", source.place());
     }
-    Ok((log, index))
+    let state = read_machine(&mut *source).map_err(|e| anyhow!("{e}"))?;
+    Ok((wanted.index, Some(state)))
 }
 
 /// A data directory that was read.
@@ -166,8 +171,10 @@ fn join_state(mut log: Log, states: &dyn Beside) -> anyhow::Result<(Log, Index)>
 pub struct Found {
     /// Whose it is.
     pub identity: Identity,
-    /// Its log, with the state that it goes on from.
+    /// Its log.
     pub log: Log,
+    /// The state that it goes on from, if it is not the one before the first entry.
+    pub state: Option<Box<Machine>>,
 }
 
 /// Reads a data directory, and changes nothing.
@@ -182,8 +189,9 @@ pub fn look(path: &Path) -> anyhow::Result<Found> {
         bail!("{} has format {}, and this program reads {FORMAT}", path.display(), identity.format);
     }
     let mut recovered = FileStorage::read(path.join(LOG))?;
-    let (log, _) = join_state(recovered.take(STREAM), &States::at(path))?;
-    Ok(Found { identity, log })
+    let log = recovered.take(STREAM);
+    let (_, state) = read_state(&log, &States::at(path))?;
+    Ok(Found { identity, log, state })
 }
 
 /// Holds a data directory, so that no server starts on it. Let go with the answer.
@@ -205,21 +213,27 @@ pub fn lock(path: &Path) -> anyhow::Result<File> {
 ///
 /// # Errors
 /// If there is something at `path` already.
-pub async fn found(path: &Path, identity: &Identity, first: Checkpoint) -> anyhow::Result<()> {
+pub async fn found(path: &Path, identity: &Identity, first: First) -> anyhow::Result<()> {
     if fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some()) {
         bail!("{} is not empty: nothing was changed there", path.display());
     }
     fs::create_dir_all(path).with_context(|| format!("cannot make {}", path.display()))?;
     let states = States::open(path)?;
-    states.write(first.written.index, first.written.state.as_bytes())?;
+    write_state(&states, &first).map_err(|e| anyhow!("cannot write a state: {e:?}"))?;
     let fresh = getrandom::u64()?.max(1);
     let owner = Owner { node: identity.name.clone(), fresh, beside: path.join(BESIDE) };
     let (mut storage, _) = FileStorage::open_owned(path.join(LOG), &owner)?;
-    let data = WriteData::Checkpoint(first.tail);
+    let data = WriteData::Checkpoint(first.checkpoint.tail);
     storage.commit(vec![storage::Write { stream: STREAM, data }]).await?;
     // Last, so that no server starts on half of it.
     create(path, identity, fresh)?;
     Ok(())
+}
+
+fn write_state(states: &States, first: &First) -> Result<(), Trouble> {
+    let mut sink = states.create(first.checkpoint.state)?;
+    sink.append(&first.state)?;
+    sink.finish().map(|_| ())
 }
 
 /// The directory in which a recovery is prepared, and that for the data before it.
@@ -231,12 +245,12 @@ pub const BEFORE: &str = "before-recovery";
 ///
 /// # Errors
 /// Those of the disk: before the first move nothing has changed, and later [`finish_recovery`] helps.
-pub async fn replace(path: &Path, identity: &Identity, first: Checkpoint) -> anyhow::Result<()> {
+pub async fn replace(path: &Path, identity: &Identity, first: First) -> anyhow::Result<()> {
     prepare(path, identity, first).await?;
     move_all(path)
 }
 
-async fn prepare(path: &Path, identity: &Identity, first: Checkpoint) -> anyhow::Result<()> {
+async fn prepare(path: &Path, identity: &Identity, first: First) -> anyhow::Result<()> {
     if path.join(BEFORE).join(IDENTITY).exists() {
         bail!("{} is there already: move it elsewhere", path.join(BEFORE).display());
     }
@@ -376,7 +390,7 @@ mod tests {
         Identity { format: FORMAT, name, incarnation, token, founders, id: None, cluster: None }
     }
 
-    fn first() -> Checkpoint {
+    fn first() -> First {
         let members = BTreeMap::from([(RaftId(1), Member::default())]);
         offline::found(Store::default(), members, LogId { index: Index(1), term: Term(1) })
     }

@@ -79,7 +79,7 @@ struct Started {
 /// Starts the node on its data, and its connections to the others.
 async fn start(config: &Config, store: Store, endpoint: Endpoint) -> anyhow::Result<Started> {
     let incarnation = store.incarnation()?;
-    let Store { place, identity, is_new, storage, states, log, space, lost } = store;
+    let Store { place, identity, is_new, storage, states, log, state, space, lost } = store;
     let id = identity.member_id()?;
     let member = Member {
         name: config.name.clone(),
@@ -96,6 +96,7 @@ async fn start(config: &Config, store: Store, endpoint: Endpoint) -> anyhow::Res
         nonces: [getrandom::u64()?, getrandom::u64()?],
         cluster: identity.joined()?,
         log,
+        state,
     };
     let (node, first) = Node::start(start).with_context(|| format!("cannot use {place}"))?;
     let founding = founding_id(&identity.token, &identity.founders);

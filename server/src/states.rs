@@ -1,228 +1,135 @@
-//! States of the machine on disk: each is a file, written beside the log by a thread of its own,
-//! so that a state of gigabytes holds up no write.
+//! States of the machine beside the log: written, received and sent in pieces by threads of their
+//! own, so that a state of gigabytes is never whole in memory in encoded form, and holds up no write.
 //!
-//! ```text
-//! DIR/states/INDEX   magic "SWSTATE1" | index u64 | CRC-32 of index and state u32 | state
-//! DIR/states/*.tmp   unfinished
-//! ```
-//!
-//! INDEX is that of the last entry in the state, in decimal; integers are little-endian. A
-//! checkpoint in the log names the state that it goes on from, and is written after it; older
+//! A checkpoint in the log names the state that it goes on from, and is written after it; older
 //! states go when the checkpoint is durable. A state that the log does not name counts for nothing.
+//! One that comes from another server is kept apart until a checkpoint is to name it.
 
-// Files are this module's business.
-#![allow(clippy::disallowed_methods)]
+mod files;
 
 use std::fmt::Debug;
-use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read, Write};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::io::{self, BufReader, Read};
 
 use seaworthy::raft::Index;
-use seaworthy::storage::{Room, StorageError};
+use seaworthy::storage::StorageError;
 
-const MAGIC: &[u8; 8] = b"SWSTATE1";
-const HEADER_BYTES: usize = 20;
-/// How much is written between two flushes: a flush of the log waits for one of these at most.
-const PIECE_BYTES: usize = 16 << 20;
+pub use self::files::States;
+use crate::node::{Machine, Written};
 
-/// The directory of the states.
-#[derive(Clone, Debug)]
-pub struct States {
-    dir: PathBuf,
-    room: Option<Arc<dyn Room>>,
-}
+/// How much is read at once.
+const READ_BYTES: usize = 1 << 20;
 
-/// States of the machine, kept beside the log. The calls block.
+/// Where states are kept. The calls block.
 pub trait Beside: Debug + Send + Sync {
-    /// Makes a state durable, unless it is already. Waits if the disk is full.
+    /// Begins to write a state of everything up to the entry `index`.
     ///
     /// # Errors
     /// Those of the disk or database.
-    fn write(&self, index: Index, state: &[u8]) -> Result<(), StorageError>;
+    fn create(&self, index: Index) -> Result<Box<dyn Sink>, Trouble>;
 
-    /// The same; but on a full disk it leaves things as they are, and says so by `false`.
+    /// Begins to write one that comes from another server.
     ///
     /// # Errors
     /// Those of the disk or database.
-    fn write_if_it_fits(&self, index: Index, state: &[u8]) -> Result<bool, StorageError>;
+    fn receive(&self, index: Index) -> Result<Box<dyn Sink>, Trouble>;
 
-    /// Reads a state that the log names.
+    /// Puts the state that came from another server among the own ones, if it is not there yet.
+    ///
+    /// # Errors
+    /// Those of the disk or database.
+    fn adopt(&self, index: Index) -> Result<(), StorageError>;
+
+    /// Opens a state, own or received.
     ///
     /// # Errors
     /// If it is missing or damaged.
-    fn read(&self, index: Index) -> Result<Vec<u8>, StorageError>;
+    fn open(&self, index: Index) -> Result<Box<dyn Source>, StorageError>;
+
+    /// Waits for space, or makes some. False if that is of no use.
+    fn make_room(&self) -> bool;
 
     /// Removes states older than the one that the log names, and with `unfinished` all others that
     /// it does not name. One that cannot be removed is left for the next time.
     fn remove_older(&self, index: Index, unfinished: bool);
 }
 
-impl States {
-    /// The states of the data directory `path`.
+/// A state that is being written. One that is dropped before its end leaves nothing behind.
+pub trait Sink: Send {
+    /// Adds bytes at the end.
     ///
     /// # Errors
-    /// If the directory cannot be made.
-    pub fn open(path: &Path) -> io::Result<States> {
-        let dir = path.join("states");
-        if !dir.is_dir() {
-            fs::create_dir(&dir)?;
-            File::open(path)?.sync_all()?;
-        }
-        Ok(States { dir, room: None })
-    }
+    /// Those of the disk or database.
+    fn append(&mut self, bytes: &[u8]) -> Result<(), Trouble>;
 
-    /// The same, to be read only: nothing is made.
-    pub fn at(path: &Path) -> States {
-        States { dir: path.join("states"), room: None }
-    }
-
-    /// Has states that find the disk full wait, as `room` decides.
-    #[must_use]
-    pub fn with_room(self, room: Arc<dyn Room>) -> States {
-        States { room: Some(room), ..self }
-    }
-
-    fn path(&self, index: Index) -> PathBuf {
-        self.dir.join(index.0.to_string())
-    }
-
-    fn write_new(&self, path: &Path, index: Index, state: &[u8]) -> io::Result<()> {
-        let temporary = path.with_extension("tmp");
-        let mut file = File::create(&temporary)?;
-        let mut header = MAGIC.to_vec();
-        header.extend_from_slice(&index.0.to_le_bytes());
-        header.extend_from_slice(&checksum(index, state).to_le_bytes());
-        file.write_all(&header)?;
-        for piece in state.chunks(PIECE_BYTES) {
-            file.write_all(piece)?;
-            file.sync_data()?;
-        }
-        file.sync_all()?;
-        fs::rename(&temporary, path)?;
-        File::open(&self.dir)?.sync_all()
-    }
+    /// Makes the whole durable. The answer is its name.
+    ///
+    /// # Errors
+    /// Those of the disk or database.
+    fn finish(self: Box<Self>) -> Result<Written, Trouble>;
 }
 
-impl Beside for States {
-    fn write(&self, index: Index, state: &[u8]) -> Result<(), StorageError> {
-        while !self.write_if_it_fits(index, state)? {
-            if !self.room.as_ref().is_some_and(|room| room.make()) {
-                let place = self.path(index).display().to_string();
-                let reason = format!("no space is left for a state of {} bytes", state.len());
-                return Err(StorageError { place, reason });
-            }
-        }
-        Ok(())
-    }
-
-    fn write_if_it_fits(&self, index: Index, state: &[u8]) -> Result<bool, StorageError> {
-        let path = self.path(index);
-        let failed = |e: io::Error| StorageError {
-            place: path.display().to_string(),
-            reason: format!("cannot write a state of {} bytes: {e}", state.len()),
-        };
-        if path.exists() {
-            return Ok(true);
-        }
-        match self.write_new(&path, index, state) {
-            Ok(()) => Ok(true),
-            Err(e) if matches!(e.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {
-                let _ = fs::remove_file(path.with_extension("tmp"));
-                Ok(false)
-            }
-            Err(e) => Err(failed(e)),
-        }
-    }
-
-    fn read(&self, index: Index) -> Result<Vec<u8>, StorageError> {
-        let path = self.path(index);
-        let failed = |reason: String| StorageError { place: path.display().to_string(), reason };
-        let missing = |e: io::Error| failed(format!("the log goes on from this state: {e}"));
-        let (header, bytes) = read(&path).map_err(missing)?;
-        let mut expected = MAGIC.to_vec();
-        expected.extend_from_slice(&index.0.to_le_bytes());
-        expected.extend_from_slice(&checksum(index, &bytes).to_le_bytes());
-        match header == expected {
-            true => Ok(bytes),
-            false => Err(failed("the state is damaged: it does not match its checksum".into())),
-        }
-    }
-
-    fn remove_older(&self, index: Index, unfinished: bool) {
-        let Ok(entries) = fs::read_dir(&self.dir) else { return };
-        for path in entries.filter_map(Result::ok).map(|entry| entry.path()) {
-            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            let is_old = match name.parse::<u64>() {
-                Ok(other) => other < index.0 || (unfinished && other != index.0),
-                Err(_) => unfinished && name.ends_with(".tmp"),
-            };
-            if is_old && let Err(e) = fs::remove_file(&path) {
-                tracing::warn!("cannot remove {}: {e}", path.display());
-            }
-        }
-    }
+/// Why a state was not written.
+#[derive(Debug)]
+pub enum Trouble {
+    /// There is no space for these bytes, which may be appended again.
+    Full,
+    /// There was no space when bytes were to become durable: the state has to be begun anew.
+    Spoilt,
+    /// The disk or database failed.
+    Failed(StorageError),
 }
 
-fn read(path: &Path) -> io::Result<(Vec<u8>, Vec<u8>)> {
-    let mut file = File::open(path)?;
-    let (mut header, mut state) = (vec![0; HEADER_BYTES], Vec::new());
-    file.read_exact(&mut header)?;
-    file.read_to_end(&mut state)?;
-    Ok((header, state))
+/// A state that is read.
+pub trait Source: Send {
+    /// Its name, as it was told when it was written.
+    fn written(&self) -> Written;
+
+    /// Where it is, for people.
+    fn place(&self) -> String;
+
+    /// Reads so many bytes at this offset.
+    ///
+    /// # Errors
+    /// Those of the disk or database, or if there are fewer.
+    fn read_at(&mut self, offset: u64, len: usize) -> io::Result<Vec<u8>>;
 }
 
-fn checksum(index: Index, state: &[u8]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(&index.0.to_le_bytes());
-    hasher.update(state);
-    hasher.finalize()
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_state_comes_back_and_a_damaged_one_is_refused() {
-        let dir = tempfile::TempDir::new().unwrap();
-        let states = States::open(dir.path()).unwrap();
-        let state: Vec<u8> = (0..PIECE_BYTES + 5).map(|i| i as u8).collect();
-        states.write(Index(7), &state).unwrap();
-        assert_eq!(states.read(Index(7)).unwrap(), state);
-        states.write(Index(8), b"").unwrap();
-        assert_eq!(states.read(Index(8)).unwrap(), b"");
-        let file = dir.path().join("states/7");
-        let whole = fs::read(&file).unwrap();
-        for place in [0, 9, 17, HEADER_BYTES, whole.len() - 1] {
-            let mut damaged = whole.clone();
-            damaged[place] ^= 1;
-            fs::write(&file, &damaged).unwrap();
-            assert!(states.read(Index(7)).unwrap_err().to_string().contains("damaged"));
-        }
-        fs::write(&file, &whole[..10]).unwrap();
-        assert!(states.read(Index(7)).is_err());
-        fs::rename(dir.path().join("states/8"), dir.path().join("states/9")).unwrap();
-        assert!(states.read(Index(9)).is_err(), "another state");
-        assert!(states.read(Index(10)).unwrap_err().to_string().contains("goes on from"));
+/// Decodes a state, little at a time.
+///
+/// # Errors
+/// If it cannot be read, does not match its checksum, or another version wrote it.
+pub fn read_machine(source: &mut dyn Source) -> Result<Box<Machine>, StorageError> {
+    let (place, wanted) = (source.place(), source.written());
+    let failed = |reason: String| StorageError { place: place.clone(), reason };
+    let whole = Whole { source, offset: 0, hasher: crc32fast::Hasher::new() };
+    let mut input = BufReader::with_capacity(READ_BYTES, whole);
+    let machine = Machine::read(&mut input);
+    // To the end, so that damage is not taken for another version.
+    let rest = io::copy(&mut input, &mut io::sink());
+    rest.map_err(|e| failed(format!("cannot read a state: {e}")))?;
+    let checksum = input.into_inner().hasher.finalize();
+    if checksum != wanted.checksum {
+        return Err(failed("the state is damaged: it does not match its checksum".to_owned()));
     }
+    let other = || failed("another version of this program wrote the state".to_owned());
+    machine.ok().flatten().map(Box::new).ok_or_else(other)
+}
 
-    #[test]
-    fn older_states_go_and_a_newer_one_may_be_on_its_way() {
-        let dir = tempfile::TempDir::new().unwrap();
-        let states = States::open(dir.path()).unwrap();
-        (5..9).for_each(|index| states.write(Index(index), b"state").unwrap());
-        fs::write(dir.path().join("states/9.tmp"), b"sta").unwrap();
-        let names = || {
-            let entries = fs::read_dir(dir.path().join("states")).unwrap();
-            let names = entries.map(|e| e.unwrap().file_name().into_string().unwrap());
-            names.collect::<std::collections::BTreeSet<_>>().into_iter().collect::<Vec<_>>()
-        };
-        states.remove_older(Index(7), false);
-        assert_eq!(names(), ["7", "8", "9.tmp"]);
-        states.remove_older(Index(7), true);
-        assert_eq!(names(), ["7"]);
+/// A source from its beginning to its end.
+struct Whole<'a> {
+    source: &'a mut dyn Source,
+    offset: u64,
+    hasher: crc32fast::Hasher,
+}
+
+impl Read for Whole<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = self.source.written().len_bytes - self.offset;
+        let len = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        let bytes = self.source.read_at(self.offset, len)?;
+        buffer[..len].copy_from_slice(&bytes);
+        self.hasher.update(&bytes);
+        self.offset += len as u64;
+        Ok(len)
     }
 }

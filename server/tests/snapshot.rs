@@ -169,3 +169,52 @@ fn servers_agree_on_a_hash_and_refuse_that_of_a_revision_they_lack() {
         assert!(hashes.iter().all(|hash| *hash == hashes[0]), "{hashes:?}");
     });
 }
+
+/// What a server itself has for a key.
+fn own_value(cluster: &Cluster, i: usize, key: &str) -> Option<Vec<u8>> {
+    let path = format!("/v1/{key}?consistency=serializable");
+    let answer = http(cluster.servers[i].port, "GET", &path, b"");
+    answer.filter(|(status, _)| *status == 200).map(|(_, body)| body)
+}
+
+#[test]
+fn a_server_that_comes_back_late_gets_the_state_in_pieces_and_starts_from_it() {
+    let mut cluster = Cluster::new(env!("CARGO_BIN_EXE_seaworthy-server"), 3);
+    cluster.add_flag("--snapshot-bytes", "2000000");
+    (0..3).for_each(|i| cluster.start_one(i));
+    cluster.wait_healthy();
+    cluster.kill(2);
+    // More than the entries that stay in a log for those that are behind.
+    let value = "v".repeat(1000);
+    let writers = (0..16).map(|writer| {
+        let ports = [cluster.servers[0].port, cluster.servers[1].port];
+        let value = value.clone();
+        std::thread::spawn(move || {
+            for n in 0..500 {
+                let path = format!("/v1/k{writer}-{n}");
+                let answer = http(ports[n % 2], "PUT", &path, value.as_bytes());
+                assert!(answer.is_some_and(|(status, _)| status == 201), "{path}");
+            }
+        })
+    });
+    writers.collect::<Vec<_>>().into_iter().for_each(|writer| writer.join().unwrap());
+    cluster.start_one(2);
+    for _ in 0..2 {
+        wait_for("all values", Duration::from_secs(30), || {
+            let keys = (0..16).flat_map(|w| [0, 250, 499].map(|n| format!("k{w}-{n}")));
+            keys.into_iter()
+                .all(|k| own_value(&cluster, 2, &k).as_deref() == Some(value.as_bytes()))
+        });
+        assert!(cluster.log("n2").contains("took a snapshot of everything"), "by entries");
+        wait_for("one state of its own, and nothing beside it", Duration::from_secs(10), || {
+            let files = std::fs::read_dir(cluster.data_dir(2).join("states")).unwrap();
+            let files: Vec<_> = files.map(|file| file.unwrap().path()).collect();
+            // Many times a piece.
+            let len = |path: &std::path::PathBuf| std::fs::metadata(path).map_or(0, |m| m.len());
+            files.len() == 1 && files[0].extension().is_none() && len(&files[0]) > 2_000_000
+        });
+        // It starts again from the state that it was given.
+        cluster.kill(2);
+        cluster.start_one(2);
+    }
+}

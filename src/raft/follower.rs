@@ -8,20 +8,19 @@
 //! waits for no disk. An append that overtook the one before it is refused as well, for that
 //! may be lost; but it is kept, and if the other comes, a round trip is saved.
 //!
-//! Snapshots come in pieces, many at a time. Each is answered with the offset up to which
-//! there is no gap; pieces beyond a gap are kept until it is filled. So lost, repeated and
-//! reordered pieces mend themselves, and a new leader that offers the same bytes goes on
-//! where the old one stopped.
-
-use std::collections::BTreeMap;
-use std::sync::Arc;
+//! Snapshots come in pieces, many at a time, and go on to the caller in their order; pieces beyond a
+//! gap are kept until it is filled. The answer of a turn names the offset up to which the caller has
+//! stored them. So lost, repeated and reordered pieces mend themselves, and a new leader that offers
+//! the same bytes goes on where the old one stopped. When the caller has verified the whole, which
+//! may take it long, the snapshot takes the place of the log: if it is still needed.
 
 use super::ids::{Index, LogId, RaftId};
-use super::incoming::{Ack, Append, Incoming, Owed};
+use super::incoming::{Ack, Append, Incoming, Owed, Received};
 use super::message::{MessageKind, Round};
 use super::planted;
+use super::role::Role;
 use super::server::Raft;
-use super::types::{Command, Entry, Snapshot, SnapshotMeta};
+use super::types::{Command, Entry, SnapshotMeta};
 use crate::coverage::{self, Mark};
 use crate::planted::{guard, invariant};
 
@@ -164,53 +163,86 @@ impl Raft {
         data: &Command,
         round: Round,
     ) {
+        if self.has_no_use_for(&meta) {
+            self.incoming = None;
+            return self.acknowledge(from, round, self.log.commit().max(meta.last.index));
+        }
+        let incoming = match self.incoming.take() {
+            Some(incoming) if incoming.meta == meta => incoming,
+            _ => Incoming::new(meta),
+        };
+        let incoming = self.incoming.insert(incoming);
+        incoming.take(offset, data, self.options.max_inflight_messages, &mut self.received);
+        let latest = incoming.asked.map_or(round, |(_, asked)| asked.max(round));
+        (incoming.asked, incoming.is_due) = (Some((from, latest)), true);
+    }
+
+    /// Whether the log has everything that a snapshot has, as is noted then.
+    fn has_no_use_for(&mut self, meta: &SnapshotMeta) -> bool {
         // Guard: a snapshot of the committed past must not undo later entries.
         if !guard!(meta.last.index > self.log.commit(), OldSnapshot) {
-            self.incoming = None;
-            return self.acknowledge(from, round, self.log.commit());
+            return true;
         }
         // A log that holds the snapshot's last entry needs no snapshot (§7).
-        if !guard!(self.log.id(meta.last.index) != Some(meta.last), OldSnapshot) {
-            self.incoming = None;
+        let is_held = !guard!(self.log.id(meta.last.index) != Some(meta.last), OldSnapshot);
+        if is_held {
             self.log.commit_to(meta.last.index);
             self.verified = self.verified.max(meta.last.index);
-            return self.acknowledge(from, round, meta.last.index);
         }
-        if self.incoming.as_ref().is_none_or(|i| i.meta != meta) {
-            let (data, early) = (Vec::new(), BTreeMap::new());
-            self.incoming = Some(Incoming { meta: meta.clone(), data, early });
-        }
-        let incoming = self.incoming.as_mut().expect("set a line ago");
-        incoming.take(offset, data, self.options.max_inflight_messages);
-        let received = incoming.data.len() as u64;
-        if received < meta.len_bytes {
-            let last_index = meta.last.index;
-            let round = self.confirmed(round);
-            let progress = MessageKind::SnapshotProgress { last_index, offset: received, round };
-            return self.send(from, progress);
-        }
-        let Incoming { meta, data, .. } = self.incoming.take().expect("set above");
-        self.install(from, &meta, data, round);
+        is_held
     }
 
-    /// The round that an answer about a snapshot confirms to the leader.
-    fn confirmed(&self, round: Round) -> Round {
+    /// Takes the pieces of a snapshot that have come, in the order in which they are to be stored.
+    /// The caller tells [`Raft::stored`] of each, and, once it has looked at the whole, calls
+    /// [`Raft::arrived`].
+    pub fn take_received(&mut self) -> Vec<Received> {
+        std::mem::take(&mut self.received)
+    }
+
+    /// The caller has stored the pieces of a snapshot before the offset `upto`, in bytes. They need
+    /// not be durable.
+    pub fn stored(&mut self, meta: &SnapshotMeta, upto: u64) {
+        if let Some(incoming) = self.incoming.as_mut().filter(|incoming| incoming.meta == *meta) {
+            incoming.stored(upto);
+        }
+    }
+
+    /// The caller has stored the last piece of a snapshot, and compared length and checksum of the
+    /// whole. If it is intact, it takes the place of the log, unless that has grown beyond it
+    /// meanwhile: then [`Ready::restore`](super::Ready::restore) has it. Otherwise it is
+    /// fetched again.
+    pub fn arrived(&mut self, meta: &SnapshotMeta, is_intact: bool) {
+        let Some(incoming) = self.incoming.take_if(|incoming| incoming.meta == *meta) else {
+            return;
+        };
+        if !is_intact {
+            self.incoming = Some(incoming.begin_again());
+            return;
+        }
+        // Guard: a candidate has told others how its log ends, and a leader's holds everything.
+        if !matches!(self.role, Role::Follower | Role::PreCandidate { .. }) {
+            return;
+        }
+        if !self.has_no_use_for(meta) {
+            coverage::hit(Mark::SnapshotInstalled);
+            self.log.install(meta.clone());
+            self.pending_snapshot = Some(meta.clone());
+            self.verified = meta.last.index;
+        }
+        if let Some((leader, round)) = incoming.asked {
+            self.acknowledge(leader, round, self.log.commit().max(meta.last.index));
+        }
+    }
+
+    /// Tells the leader how far the pieces of a snapshot are stored, if it asked in this turn or that
+    /// has changed.
+    pub(super) fn answer_pieces(&mut self) {
+        let Some(incoming) = &mut self.incoming else { return };
+        let is_due = std::mem::take(&mut incoming.is_due);
+        let Some((leader, round)) = incoming.asked.filter(|_| is_due) else { return };
+        let (last_index, offset) = (incoming.meta.last.index, incoming.stored);
         // Guard: a server that abstains may have followed a later leader, and forgotten it.
-        if self.options.abstain { Round::default() } else { round }
-    }
-
-    fn install(&mut self, from: RaftId, meta: &SnapshotMeta, data: Vec<u8>, round: Round) {
-        let (last, config) = (meta.last, meta.config.clone());
-        let snapshot = Arc::new(Snapshot { last, config, data: data.into() });
-        if snapshot.meta() != *meta {
-            // Pieces of different snapshots, or a damaged one: from the beginning.
-            let (last_index, offset, round) = (last.index, 0, self.confirmed(round));
-            return self.send(from, MessageKind::SnapshotProgress { last_index, offset, round });
-        }
-        coverage::hit(Mark::SnapshotInstalled);
-        self.log.install(snapshot.clone());
-        self.pending_snapshot = Some(snapshot);
-        self.verified = last.index;
-        self.acknowledge(from, round, last.index);
+        let round = if self.options.abstain { Round::default() } else { round };
+        self.send(leader, MessageKind::SnapshotProgress { last_index, offset, round });
     }
 }

@@ -1,5 +1,9 @@
 //! The memory of a follower: appends and pieces that came early, and the answers that it
 //! owes for them.
+//!
+//! The pieces of a snapshot are handed to the caller in order, and only those beyond a gap are kept
+//! here. The leader learns how much the caller has stored, and not how much has come, so the disk
+//! of a follower sets the pace.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -68,37 +72,100 @@ impl Early {
     }
 }
 
+/// A piece of a snapshot from another server, for the caller to store: see
+/// [`Raft::take_received`](super::Raft::take_received).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// Which snapshot.
+    pub meta: SnapshotMeta,
+    /// Where the piece belongs, in bytes: after the one before it, or at 0. There a snapshot begins,
+    /// maybe again, and pieces of it or of another one that came before count for nothing.
+    pub offset: u64,
+    /// The piece.
+    pub data: Command,
+}
+
+impl Received {
+    /// The end of the piece, in bytes.
+    pub fn end(&self) -> u64 {
+        self.offset + self.data.as_bytes().len() as u64
+    }
+
+    /// Whether no further one follows.
+    pub fn is_last(&self) -> bool {
+        self.end() >= self.meta.len_bytes
+    }
+}
+
 /// A snapshot of which some pieces have come.
 #[derive(Debug)]
 pub(super) struct Incoming {
     pub(super) meta: SnapshotMeta,
-    pub(super) data: Vec<u8>,
+    /// Up to where the caller was handed pieces, in bytes; `None` before the first.
+    handed: Option<u64>,
+    /// Up to where the caller has stored them.
+    pub(super) stored: u64,
     /// Pieces beyond a gap, by offset in bytes.
-    pub(super) early: BTreeMap<u64, Command>,
+    early: BTreeMap<u64, Command>,
+    /// Who leads and sent the last piece, and in which round.
+    pub(super) asked: Option<(RaftId, Round)>,
+    /// An answer is due at the end of the turn.
+    pub(super) is_due: bool,
 }
 
 impl Incoming {
-    /// Takes a piece. Of those beyond a gap at most `max_early` are kept.
-    pub(super) fn take(&mut self, offset: u64, piece: &Command, max_early: usize) {
-        if offset > self.data.len() as u64 && self.early.len() < max_early {
+    /// Nothing of a snapshot has come.
+    pub(super) fn new(meta: SnapshotMeta) -> Incoming {
+        let (handed, stored, early) = (None, 0, BTreeMap::new());
+        Incoming { meta, handed, stored, early, asked: None, is_due: false }
+    }
+
+    /// Takes a piece, and appends those that are next to `out`. Of those beyond a gap at most
+    /// `max_early` are kept.
+    pub(super) fn take(
+        &mut self,
+        offset: u64,
+        piece: &Command,
+        max_early: usize,
+        out: &mut Vec<Received>,
+    ) {
+        if offset > self.handed.unwrap_or(0) && self.early.len() < max_early {
             self.early.insert(offset, piece.clone());
         }
-        self.extend(offset, piece);
+        self.hand_out(offset, piece, out);
         while let Some((offset, piece)) = self.early.pop_first() {
-            if offset > self.data.len() as u64 {
+            if offset > self.handed.unwrap_or(0) {
                 self.early.insert(offset, piece);
                 break;
             }
-            self.extend(offset, &piece);
+            self.hand_out(offset, &piece, out);
         }
     }
 
-    /// Adds the new part of a piece, unless there is a gap before it.
-    fn extend(&mut self, offset: u64, piece: &Command) {
-        let known = (self.data.len() as u64).checked_sub(offset);
-        let known = known.and_then(|known| usize::try_from(known).ok());
-        if let Some(new) = known.and_then(|known| piece.as_bytes().get(known..)) {
-            self.data.extend_from_slice(new);
+    /// Hands out the new part of a piece, unless there is a gap before it.
+    fn hand_out(&mut self, offset: u64, piece: &Command, out: &mut Vec<Received>) {
+        let handed = self.handed.unwrap_or(0);
+        let known = handed.checked_sub(offset).and_then(|known| usize::try_from(known).ok());
+        let new = known.and_then(|known| piece.as_bytes().get(known..));
+        // Also of a snapshot without any bytes there is a first piece.
+        let Some(new) = new.filter(|new| self.handed.is_none() || !new.is_empty()) else { return };
+        let data = match new.len() == piece.as_bytes().len() {
+            true => piece.clone(),
+            false => new.to_vec().into(),
+        };
+        self.handed = Some(handed + new.len() as u64);
+        out.push(Received { meta: self.meta.clone(), offset: handed, data });
+    }
+
+    /// The caller has stored everything before `upto`.
+    pub(super) fn stored(&mut self, upto: u64) {
+        if upto > self.stored {
+            (self.stored, self.is_due) = (upto, true);
         }
+    }
+
+    /// Begins from the beginning.
+    pub(super) fn begin_again(self) -> Incoming {
+        Incoming { asked: self.asked, is_due: true, ..Incoming::new(self.meta) }
     }
 }

@@ -13,9 +13,10 @@ use super::message::{MessageKind, Round};
 use super::options::Options;
 use super::pending::Reads;
 use super::progress::{Inflight, Progress, ProgressState};
+use super::ready::Piece;
 use super::role::{Leader, Role};
 use super::server::Raft;
-use super::types::{Entry, Payload};
+use super::types::{Entry, Payload, SnapshotMeta};
 use super::{planted, quorum};
 use crate::coverage::{self, Mark};
 use crate::planted::{guard, invariant};
@@ -226,18 +227,28 @@ impl Raft {
         let Role::Leader(leader) = &mut self.role else { return false };
         let round = leader.round;
         let peer = leader.peers.get_mut(&to).expect("only peers are sent to");
-        let ProgressState::Snapshot { snapshot, meta, pieces } = &mut peer.state else {
-            return false;
-        };
-        let all = snapshot.data.as_bytes();
-        let Some(offset) = pieces.take(now, all.len() as u64, &self.options) else { return false };
-        let start = usize::try_from(offset).unwrap_or(usize::MAX).min(all.len());
-        let end = all.len().min(start + self.options.snapshot_chunk_bytes);
-        let (meta, data) = (meta.clone(), all[start..end].to_vec().into());
+        let ProgressState::Snapshot { meta, pieces } = &mut peer.state else { return false };
+        let Some(offset) = pieces.take(now, meta.len_bytes, &self.options) else { return false };
+        let len_bytes = (meta.len_bytes - offset).min(self.options.snapshot_chunk_bytes as u64);
+        let (meta, from, term) = (meta.clone(), self.id, self.hard.term);
         peer.heartbeat_due = heartbeat_due;
         peer.asked = round;
-        self.send(to, MessageKind::Snapshot { meta, offset, data, round });
+        self.out.pieces.push(Piece { meta, offset, len_bytes, to, from, term, round });
         true
+    }
+
+    /// The caller cannot read this snapshot any more. Followers that were sent it are sent the latest
+    /// one from its beginning.
+    ///
+    /// # Panics
+    /// If it is the latest one.
+    pub fn snapshot_lost(&mut self, meta: &SnapshotMeta) {
+        assert!(self.log.snapshot() != Some(meta), "nothing stands for the entries that are gone");
+        let Role::Leader(leader) = &mut self.role else { return };
+        let next = self.log.last().index.next();
+        for peer in leader.peers.values_mut().filter(|peer| peer.snapshot() == Some(meta)) {
+            peer.reset(next);
+        }
     }
 
     pub(super) fn handle_appended(&mut self, from: RaftId, round: Round, matched: Index) {

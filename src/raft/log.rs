@@ -20,7 +20,7 @@ use super::config::Config;
 use super::ids::{Index, LogId, Term};
 use super::planted;
 use super::ready::PersistId;
-use super::types::{Entry, Payload, Snapshot};
+use super::types::{Entry, Payload, SnapshotMeta};
 use crate::planted::invariant;
 
 /// The diagnosis if others contradict the certain knowledge of this server. It must not go on:
@@ -37,7 +37,7 @@ pub(super) struct Log {
     /// The configurations in the log and the one before them, by position, oldest
     /// first; never empty.
     configs: Vec<(Index, Arc<Config>)>,
-    snapshot: Option<Arc<Snapshot>>,
+    snapshot: Option<SnapshotMeta>,
     commit: Index,
     applied: Index,
     /// The first entry that storage has not been told about.
@@ -54,7 +54,7 @@ impl Log {
     /// covers are known to be committed.
     pub(super) fn new(
         initial: Arc<Config>,
-        snapshot: Option<Arc<Snapshot>>,
+        snapshot: Option<SnapshotMeta>,
         base: LogId,
         base_config: Option<Arc<Config>>,
         entries: Vec<Entry>,
@@ -100,7 +100,7 @@ impl Log {
         self.durable
     }
 
-    pub(super) fn snapshot(&self) -> Option<&Arc<Snapshot>> {
+    pub(super) fn snapshot(&self) -> Option<&SnapshotMeta> {
         self.snapshot.as_ref()
     }
 
@@ -242,7 +242,7 @@ impl Log {
     }
 
     /// Replaces everything by a snapshot.
-    pub(super) fn install(&mut self, snapshot: Arc<Snapshot>) {
+    pub(super) fn install(&mut self, snapshot: SnapshotMeta) {
         let last = snapshot.last;
         invariant!(last.index > self.commit, "an old snapshot would undo what is committed");
         self.entries.clear();
@@ -257,14 +257,19 @@ impl Log {
         self.snapshot = Some(snapshot);
     }
 
-    /// Makes `data` the snapshot of everything applied up to `index`, and drops the
-    /// entries up to `drop_to`.
-    pub(super) fn compact(&mut self, index: Index, data: super::Command, drop_to: Index) {
+    /// Makes a state of this length and checksum the snapshot of everything applied up to `index`,
+    /// and drops the entries up to `drop_to`.
+    pub(super) fn compact(
+        &mut self,
+        index: Index,
+        (len_bytes, checksum): (u64, u32),
+        drop_to: Index,
+    ) {
         assert!(index <= self.applied, "a snapshot of what is not applied");
         let last = self.id(index).expect("a snapshot of what is compacted already");
         // Guard: a later configuration may yet be taken back.
         let config = planted::snapshot_config(self.config_at(index), &self.newest_config().1);
-        self.snapshot = Some(Arc::new(Snapshot { last, config, data }));
+        self.snapshot = Some(SnapshotMeta { last, config, len_bytes, checksum });
         let base = drop_to.min(index).max(self.base.index);
         let Some(id) = self.id(base) else { return };
         let config = self.config_at(base);

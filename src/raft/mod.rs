@@ -26,7 +26,7 @@
 //! replication, `follower` the other end of it, `read` linearizable reads,
 //! `membership` changes of configuration and of leader. Below them are the parts that
 //! know no transitions: `role` and `pending` are the memory of a role, `incoming` that of
-//! a follower, and there are `log`, `progress`, `config`, and `quorum`, in which alone is
+//! a follower, `shelf` is for callers with small states, and there are `log`, `progress`, `config`, and `quorum`, in which alone is
 //! counted. [`Sessions`] makes retried commands happen once, for the caller that
 //! applies entries. [`Raft::status`] shows everything, for tests and for people.
 //!
@@ -36,7 +36,9 @@
 //!    `messages_after` leave only after the `persist` is durable.
 //! 2. Apply `committed` in order; the commands in it are the only ones to apply.
 //! 3. Messages may be lost, duplicated, delayed and reordered, but not altered.
-//! 4. After a crash, hand everything that was made durable to [`Raft::new`]. A server
+//! 4. Keep the bytes of each of [`Raft::snapshots`], and read the pieces that `Ready` asks for; store
+//!    those of [`Raft::take_received`].
+//! 5. After a crash, hand everything that was made durable to [`Raft::new`]. A server
 //!    that has lost some of it must abstain at first: [`Options::abstain`].
 //!
 //! # The loop of a caller
@@ -87,8 +89,9 @@
 //!   worth a message of its own. It travels with the next append or heartbeat.
 //! * Witnesses and read-only replicas other than learners (thesis §11.7.2).
 //! * Changing one voter without a joint phase (thesis §4.1). See `config`.
-//! * Disk-resident logs: the kept suffix of the log and the latest snapshot are in
-//!   memory, as is the state machine (thesis §5.3 describes the alternatives).
+//! * Disk-resident logs: the kept suffix of the log is in memory. Snapshots are not: here they are
+//!   names, and the caller reads and stores their bytes, in pieces ([`Piece`], [`Received`]).
+//!   [`Shelf`] does that in memory.
 //! * Priorities among candidates; [`Raft::transfer_leadership`] moves a leader where it
 //!   should be (thesis §3.10).
 //! * Byzantine behaviour of any kind.
@@ -117,18 +120,21 @@ mod ready;
 mod role;
 mod server;
 mod session;
+mod shelf;
 mod status;
 mod types;
 
 pub use config::{Change, Config};
 pub use ids::{Index, LogId, RaftId, Term};
+pub use incoming::Received;
 pub use membership::ChangeError;
 pub use message::{Message, MessageKind, ReadContext, Round};
 pub use options::Options;
 pub use progress::{Inflight, Pieces, Progress, ProgressState};
 pub use read::ReadError;
-pub use ready::{Persist, PersistId, Read, Ready};
+pub use ready::{Persist, PersistId, Piece, Read, Ready};
 pub use server::{ProposeError, Raft, Restored};
 pub use session::{ClientId, CommandStatus, Sequence, Sessions};
+pub use shelf::Shelf;
 pub use status::{RoleName, Status};
-pub use types::{Command, Entry, HardState, Payload, Snapshot, SnapshotMeta};
+pub use types::{Command, Entry, HardState, Payload, SnapshotMeta};

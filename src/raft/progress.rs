@@ -8,12 +8,11 @@
 //! be gone before the snapshot has arrived. The names are etcd's; thesis §10.2.1 has the idea.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use super::ids::{Index, LogId};
 use super::message::Round;
 use super::options::Options;
-use super::types::{Snapshot, SnapshotMeta};
+use super::types::SnapshotMeta;
 use crate::coverage::{self, Mark};
 
 /// A leader's knowledge of one follower.
@@ -63,8 +62,6 @@ pub enum ProgressState {
     /// A snapshot, in pieces.
     Snapshot {
         /// The snapshot that is being sent.
-        snapshot: Arc<Snapshot>,
-        /// Its identity.
         meta: SnapshotMeta,
         /// The pieces on their way.
         pieces: Pieces,
@@ -291,10 +288,17 @@ impl Progress {
     }
 
     /// Starts sending a snapshot.
-    pub(super) fn send_snapshot(&mut self, snapshot: Arc<Snapshot>) {
-        let meta = snapshot.meta();
+    pub(super) fn send_snapshot(&mut self, meta: SnapshotMeta) {
         self.catching_up = true;
-        self.state = ProgressState::Snapshot { snapshot, meta, pieces: Pieces::default() };
+        self.state = ProgressState::Snapshot { meta, pieces: Pieces::default() };
+    }
+
+    /// The snapshot that is being sent.
+    pub(super) fn snapshot(&self) -> Option<&SnapshotMeta> {
+        match &self.state {
+            ProgressState::Snapshot { meta, .. } => Some(meta),
+            _ => None,
+        }
     }
 
     /// Up to where the log may be dropped for this follower's sake: not beyond the entries it needs

@@ -9,14 +9,14 @@ use rand_pcg::Pcg64Mcg;
 use super::config::Config;
 use super::hard::HardWrites;
 use super::ids::{Index, LogId, RaftId, Term};
-use super::incoming::{Ack, Append, Early, Incoming, Owed};
+use super::incoming::{Ack, Append, Early, Incoming, Owed, Received};
 use super::log::Log;
 use super::message::{Message, MessageKind, ReadContext};
 use super::options::Options;
 use super::planted;
 use super::ready::{Persist, PersistId, Read, Ready};
 use super::role::Role;
-use super::types::{Command, Entry, HardState, Payload, Snapshot};
+use super::types::{Command, Entry, HardState, Payload, SnapshotMeta};
 use crate::coverage::{self, Mark};
 use crate::planted::invariant;
 
@@ -26,8 +26,8 @@ use crate::planted::invariant;
 pub struct Restored {
     /// Term and vote.
     pub hard_state: HardState,
-    /// The latest snapshot.
-    pub snapshot: Option<Arc<Snapshot>>,
+    /// The latest snapshot. The caller has given its state to the state machine.
+    pub snapshot: Option<SnapshotMeta>,
     /// The entry before the first of `entries`.
     pub base: LogId,
     /// The configuration in force at `base`, unless `base` is the beginning.
@@ -69,6 +69,8 @@ pub struct Raft {
     pub(super) leader_heard: Option<u64>,
     /// A snapshot that is being received.
     pub(super) incoming: Option<Incoming>,
+    /// Pieces of it that the caller has not taken yet.
+    pub(super) received: Vec<Received>,
     /// Appends that overtook others.
     pub(super) early: Early,
     /// Up to where the log is known to agree with the current leader's.
@@ -89,7 +91,7 @@ pub struct Raft {
     confirmed_persist: PersistId,
     hard_writes: HardWrites,
     pub(super) out: Ready,
-    pub(super) pending_snapshot: Option<Arc<Snapshot>>,
+    pub(super) pending_snapshot: Option<SnapshotMeta>,
 }
 
 impl Raft {
@@ -121,6 +123,7 @@ impl Raft {
             promise_ticks,
             leader_heard,
             incoming: None,
+            received: Vec::new(),
             early: Early::default(),
             verified: Index::ZERO,
             ack: None,
@@ -334,6 +337,7 @@ impl Raft {
             self.send_appends();
         }
         let persist = self.take_persist();
+        self.answer_pieces();
         self.send_ack();
         let mut ready = std::mem::take(&mut self.out);
         ready.persist = persist;
@@ -394,7 +398,8 @@ impl Raft {
             self.verified = planted::verified(Index::ZERO, self.verified);
             self.ack = None;
             self.owed = Owed { took: self.owed.took, ..Owed::default() };
-            if self.incoming.is_some() {
+            if let Some(incoming) = &mut self.incoming {
+                incoming.asked = None;
                 coverage::hit(Mark::ElectionDuringInstall);
             }
         }

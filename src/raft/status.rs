@@ -9,7 +9,7 @@ use super::message::{ReadContext, Round};
 use super::progress::Progress;
 use super::role::Role;
 use super::server::{Raft, Restored};
-use super::types::{Command, Entry, HardState, Snapshot};
+use super::types::{Entry, HardState, SnapshotMeta};
 
 /// A role without its particulars.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,8 +104,14 @@ impl Raft {
     }
 
     /// The latest snapshot.
-    pub fn snapshot(&self) -> Option<&Arc<Snapshot>> {
+    pub fn snapshot(&self) -> Option<&SnapshotMeta> {
         self.log.snapshot()
+    }
+
+    /// The snapshots whose bytes are or may yet be needed: the latest, and older ones that other
+    /// servers are in the middle of.
+    pub fn snapshots(&self) -> impl Iterator<Item = &SnapshotMeta> {
+        self.snapshot().into_iter().chain(self.progress().filter_map(|(_, peer)| peer.snapshot()))
     }
 
     /// The configuration in force, and the index at which it was appended.
@@ -137,24 +143,30 @@ impl Raft {
         self.asked_reads.iter().copied()
     }
 
-    /// Makes `data` the snapshot of the state machine after applying everything up to
-    /// `index`, and drops the entries that it makes unnecessary here and for the followers
-    /// that are catching up. From then on stable
-    /// storage has to keep [`Raft::to_restore`].
+    /// The caller has encoded the state machine as it was after everything up to `index`, in
+    /// `len_bytes` bytes with this CRC-32. That becomes the snapshot: drops the entries that it makes
+    /// unnecessary here and for the followers that are catching up. From then on stable storage
+    /// has to keep [`Raft::to_restore`], and the bytes.
     ///
     /// # Panics
     /// If `index` is not applied, or older than the last snapshot.
-    pub fn compact(&mut self, index: Index, data: Command) {
-        self.compact_keeping(index, data, self.options.keep_entries);
+    pub fn compact(&mut self, index: Index, len_bytes: u64, checksum: u32) {
+        self.compact_keeping(index, len_bytes, checksum, self.options.keep_entries);
     }
 
     /// The same; but so many entries before `index` stay for followers that are behind.
     ///
     /// # Panics
     /// For the same reasons.
-    pub fn compact_keeping(&mut self, index: Index, data: Command, keep_entries: u64) {
+    pub fn compact_keeping(
+        &mut self,
+        index: Index,
+        len_bytes: u64,
+        checksum: u32,
+        keep_entries: u64,
+    ) {
         let keep = Index(index.0.saturating_sub(keep_entries));
-        self.log.compact(index, data, keep.min(self.droppable()));
+        self.log.compact(index, (len_bytes, checksum), keep.min(self.droppable()));
     }
 
     /// Everything a new incarnation needs, if the server stopped at this moment.

@@ -9,7 +9,7 @@ use super::config::Config;
 use super::ids::{LogId, RaftId, Term};
 
 /// A client's command: opaque bytes, shared instead of copied.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Command(pub Arc<[u8]>);
 
 impl Command {
@@ -121,45 +121,40 @@ pub struct HardState {
     pub vote: Option<RaftId>,
 }
 
-/// The state machine after applying everything up to and including `last` (§7).
+/// The state machine after applying everything up to and including `last` (§7), by name. Its bytes
+/// are the caller's, who keeps them where they fit: see [`Piece`](super::Piece) and
+/// [`Received`](super::Received).
+///
+/// Two servers may encode the same state differently, so a transfer is only ever resumed if length
+/// and checksum agree too.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Snapshot {
-    /// The last entry that the state includes.
-    pub last: LogId,
-    /// The configuration in force at `last`.
-    pub config: Arc<Config>,
-    /// The state, opaque: written by the caller, which applies entries.
-    pub data: Command,
-}
-
-impl Snapshot {
-    /// Returns the identity of the snapshot while it is sent in pieces.
-    pub fn meta(&self) -> SnapshotMeta {
-        SnapshotMeta {
-            last: self.last,
-            config: self.config.clone(),
-            len_bytes: self.data.0.len() as u64,
-            checksum: crc32fast::hash(&self.data.0),
-        }
-    }
-}
-
-impl fmt::Debug for Snapshot {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Snapshot({} {} {} bytes)", self.last, self.config, self.data.0.len())
-    }
-}
-
-/// A snapshot without its data. Two servers may encode the same state differently,
-/// so a transfer is only ever resumed if length and checksum agree too.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SnapshotMeta {
     /// The last entry that the state includes.
     pub last: LogId,
     /// The configuration in force at `last`.
     pub config: Arc<Config>,
-    /// The length of the data.
+    /// The length of the encoded state.
     pub len_bytes: u64,
-    /// CRC-32 of the data.
+    /// CRC-32 of the encoded state.
     pub checksum: u32,
+}
+
+impl SnapshotMeta {
+    /// The snapshot with these bytes.
+    pub fn new(last: LogId, config: Arc<Config>, data: &[u8]) -> SnapshotMeta {
+        let (len_bytes, checksum) = (data.len() as u64, crc32fast::hash(data));
+        SnapshotMeta { last, config, len_bytes, checksum }
+    }
+
+    /// Whether these are the bytes of the snapshot.
+    pub fn is_of(&self, data: &[u8]) -> bool {
+        data.len() as u64 == self.len_bytes && crc32fast::hash(data) == self.checksum
+    }
+}
+
+impl fmt::Debug for SnapshotMeta {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let SnapshotMeta { last, config, len_bytes, checksum } = self;
+        write!(f, "Snapshot({last} {config} {len_bytes} bytes, CRC {checksum:08x})")
+    }
 }

@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 use rand_core::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use seaworthy::raft::{
-    Change, Command, Config, Index, Message, Options, Payload, Raft, RaftId, ReadContext, Ready,
-    Restored,
+    Change, Command, Config, Index, Message, MessageKind, Options, Payload, Raft, RaftId,
+    ReadContext, Ready, Restored, Shelf,
 };
 
 use super::disk::Disk;
@@ -29,6 +29,8 @@ struct Weather {
 
 struct Server {
     raft: Option<Raft>,
+    /// The bytes of its snapshots.
+    shelf: Shelf,
     /// The state machine: a hash of everything applied, and up to where.
     state: (Index, u64),
     /// This server gets this many of ten ticks.
@@ -54,6 +56,14 @@ struct Cluster {
 
 fn mix(state: u64, value: u64) -> u64 {
     (state ^ value).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29)
+}
+
+/// Changes the last byte of a piece.
+fn damage(message: &mut Message) {
+    let MessageKind::Snapshot { data, .. } = &mut message.kind else { return };
+    let mut bytes = data.as_bytes().to_vec();
+    bytes.last_mut().into_iter().for_each(|byte| *byte ^= 1);
+    *data = bytes.into();
 }
 
 impl Cluster {
@@ -93,8 +103,10 @@ impl Cluster {
         // Two more that may be added later.
         for id in (1..=size + 2).map(RaftId) {
             let clock_rate = if cluster.chance(300) { 8 } else { 10 };
+            let (shelf, state) = (Shelf::default(), (Index::ZERO, 0));
+            let server = Server { raft: None, shelf, state, clock_rate };
             cluster.disks.insert(id, Disk::default());
-            cluster.servers.insert(id, Server { raft: None, state: (Index::ZERO, 0), clock_rate });
+            cluster.servers.insert(id, server);
             cluster.start(id);
         }
         cluster
@@ -110,15 +122,19 @@ impl Cluster {
 
     fn start(&mut self, id: RaftId) {
         let restored: Restored = self.disks[&id].restored();
-        let snapshot = restored.snapshot.as_ref();
-        let state = snapshot.map_or((Index::ZERO, 0), |s| decode(s.data.as_bytes()));
+        let snapshot = self.disks[&id].state();
         self.invariants.restarted(id, restored.hard_state.term);
         let is_member = self.initial.contains(id);
         let initial = if is_member { self.initial.clone() } else { Config::default() };
         let seed = self.rng.next_u64();
         let raft = Raft::new(id, initial, seed, self.options.clone(), restored);
         let server = self.servers.get_mut(&id).unwrap();
-        (server.raft, server.state) = (Some(raft), state);
+        (server.state, server.shelf) = ((Index::ZERO, 0), Shelf::default());
+        if let Some((snapshot, data)) = snapshot {
+            server.state = decode(data.as_bytes());
+            server.shelf = Shelf::with(snapshot, data);
+        }
+        server.raft = Some(raft);
     }
 
     fn crash(&mut self, id: RaftId) {
@@ -128,11 +144,30 @@ impl Cluster {
 
     /// Lets a server do something, then carries out its wishes.
     fn act(&mut self, id: RaftId, act: impl FnOnce(&mut Raft)) {
-        let Some(raft) = &mut self.servers.get_mut(&id).unwrap().raft else { return };
+        // A shell that stores pieces, and looks at the whole, in its own time.
+        let (is_idle, has_forgotten) = (self.chance(700), self.chance(5));
+        // And one whose copy of a snapshot has gone bad.
+        let is_bad = self.chance(10);
+        let Server { raft, shelf, .. } = self.servers.get_mut(&id).unwrap();
+        let Some(raft) = raft else { return };
         act(raft);
+        if is_idle {
+            shelf.receive(raft);
+        }
+        let older = raft.snapshots().find(|s| Some(*s) != raft.snapshot()).cloned();
+        if let Some(older) = older.filter(|_| has_forgotten) {
+            raft.snapshot_lost(&older);
+        }
         let mut ready = raft.ready();
+        let pieces = std::mem::take(&mut ready.pieces).into_iter();
+        let mut pieces: Vec<Message> =
+            pieces.map(|piece| shelf.message(piece).expect("it is needed")).collect();
+        if is_bad {
+            pieces.iter_mut().for_each(damage);
+        }
         let free = self.disks.get_mut(&id).unwrap().take(&mut ready);
         self.send(id, free);
+        self.send(id, pieces);
         self.apply(id, &ready);
         let raft = self.servers[&id].raft.as_ref().unwrap();
         self.invariants.check(raft, &self.disks);
@@ -150,7 +185,9 @@ impl Cluster {
     fn apply(&mut self, id: RaftId, ready: &Ready) {
         let server = self.servers.get_mut(&id).unwrap();
         if let Some(snapshot) = &ready.restore {
-            server.state = decode(snapshot.data.as_bytes());
+            let data = server.shelf.get(snapshot).expect("it has arrived").clone();
+            server.state = decode(data.as_bytes());
+            self.disks.get_mut(&id).unwrap().keep(snapshot, data);
             assert_eq!(server.state.0, snapshot.last.index);
         }
         for entry in &ready.committed {
@@ -268,9 +305,11 @@ impl Cluster {
         let (index, hash) = server.state;
         let Some(raft) = &mut server.raft else { return };
         if raft.snapshot().is_none_or(|s| s.last.index < index) && index > Index::ZERO {
-            raft.compact(index, encode(index, hash));
+            server.shelf.compact(raft, index, encode(index, hash));
             let state = raft.to_restore();
-            self.disks.get_mut(&id).unwrap().checkpoint(state);
+            let disk = self.disks.get_mut(&id).unwrap();
+            disk.keep(state.snapshot.as_ref().unwrap(), encode(index, hash));
+            disk.checkpoint(state);
         }
     }
 

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use seaworthy::raft::{LogId, Message, Persist, PersistId, Ready, Restored};
+use seaworthy::raft::{Command, LogId, Message, Persist, PersistId, Ready, Restored, SnapshotMeta};
 
 /// A write that a server asked for, and the messages that leave when it is durable.
 enum Write {
@@ -15,6 +15,8 @@ enum Write {
 #[derive(Default)]
 pub(crate) struct Disk {
     durable: Restored,
+    /// The bytes of snapshots: those that `durable` does not name count for nothing.
+    states: Vec<(SnapshotMeta, Command)>,
     queue: VecDeque<(Write, Vec<Message>)>,
 }
 
@@ -22,6 +24,18 @@ impl Disk {
     /// The content that a server that starts now finds.
     pub(crate) fn restored(&self) -> Restored {
         self.durable.clone()
+    }
+
+    /// Keeps the bytes of a snapshot.
+    pub(crate) fn keep(&mut self, snapshot: &SnapshotMeta, data: Command) {
+        self.states.push((snapshot.clone(), data));
+    }
+
+    /// The bytes of the snapshot of [`Disk::restored`].
+    pub(crate) fn state(&self) -> Option<(SnapshotMeta, Command)> {
+        let wanted = self.durable.snapshot.as_ref()?;
+        let found = self.states.iter().find(|(snapshot, _)| snapshot == wanted);
+        Some(found.expect("a state is kept before the log names it").clone())
     }
 
     /// Takes the writes of a turn. Returns the messages that need not wait.

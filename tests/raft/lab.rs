@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use seaworthy::raft::{
     Command, Config, Entry, Message, MessageKind, Options, Payload, Raft, RaftId, Ready, RoleName,
-    Status,
+    Shelf, Status,
 };
 
 use super::disk::Disk;
@@ -16,6 +16,8 @@ use super::invariants::Invariants;
 pub(crate) struct Server {
     /// `None` while it is down.
     pub(crate) raft: Option<Raft>,
+    /// The bytes of its snapshots.
+    pub(crate) shelf: Shelf,
     /// The commands it has applied: its state machine.
     pub(crate) applied: Vec<String>,
     /// Its disk is done only when told.
@@ -42,12 +44,16 @@ impl Lab {
     pub(crate) fn start(&mut self, id: RaftId) {
         let restored = self.disks.entry(id).or_default().restored();
         self.invariants.restarted(id, restored.hard_state.term);
-        let applied = restored.snapshot.as_ref().map(|s| decode(s.data.as_bytes()));
+        let state = self.disks[&id].state();
         let member = self.initial.contains(id);
         let initial = if member { self.initial.clone() } else { Config::default() };
         let raft = Raft::new(id, initial, id.0, self.options.clone(), restored);
         let server = self.servers.entry(id).or_default();
-        server.applied = applied.unwrap_or_default();
+        (server.applied, server.shelf) = Default::default();
+        if let Some((snapshot, data)) = state {
+            server.applied = decode(data.as_bytes());
+            server.shelf = Shelf::with(snapshot, data);
+        }
         server.raft = Some(raft);
     }
 
@@ -64,15 +70,20 @@ impl Lab {
 
     /// Lets a server do something, carries out its wishes, and notes it all.
     pub(crate) fn act<T>(&mut self, id: RaftId, act: impl FnOnce(&mut Raft) -> T) -> Option<T> {
-        let raft = self.servers.get_mut(&id)?.raft.as_mut()?;
+        let Server { raft, shelf, .. } = self.servers.get_mut(&id)?;
+        let raft = raft.as_mut()?;
         let before = raft.status();
         let result = act(raft);
+        shelf.receive(raft);
         let mut ready = raft.ready();
+        let pieces = std::mem::take(&mut ready.pieces).into_iter();
+        let pieces: Vec<Message> = pieces.filter_map(|piece| shelf.message(piece)).collect();
         let after = raft.status();
         self.note_change(&before, &after);
         self.note_ready(id, &ready);
         let free = self.disks.get_mut(&id).expect("every server has one").take(&mut ready);
         self.send(free);
+        self.send(pieces);
         self.apply(id, &ready);
         let raft = self.servers[&id].raft.as_ref().expect("it runs");
         self.invariants.check(raft, &self.disks);
@@ -118,7 +129,9 @@ impl Lab {
     fn apply(&mut self, id: RaftId, ready: &Ready) {
         let server = self.servers.get_mut(&id).expect("it acts");
         if let Some(snapshot) = &ready.restore {
-            server.applied = decode(snapshot.data.as_bytes());
+            let data = server.shelf.get(snapshot).expect("it has arrived").clone();
+            server.applied = decode(data.as_bytes());
+            self.disks.get_mut(&id).expect("every server has one").keep(snapshot, data);
         }
         for entry in &ready.committed {
             if let Payload::Command(command) = &entry.payload {
@@ -132,9 +145,11 @@ impl Lab {
         let server = self.servers.get_mut(&id).expect("no such server");
         let data = Command::from(server.applied.join(",").as_str());
         let raft = server.raft.as_mut().expect("it runs");
-        raft.compact(raft.status().applied, data);
+        server.shelf.compact(raft, raft.status().applied, data.clone());
         let state = raft.to_restore();
-        self.disks.get_mut(&id).expect("every server has one").checkpoint(state);
+        let disk = self.disks.get_mut(&id).expect("every server has one");
+        disk.keep(state.snapshot.as_ref().expect("it was made"), data);
+        disk.checkpoint(state);
         if !self.servers[&id].slow_disk {
             while self.flush(id) {}
         }

@@ -14,6 +14,7 @@
 //! lease follow from the versions. Without the part on leases there are none: version 0.1
 //! wrote it so. Checksums are the storage's business.
 
+use std::io::{self, Read};
 use std::sync::Arc;
 
 use imbl::OrdSet;
@@ -71,27 +72,45 @@ impl Store {
 
     /// Reads bytes of [`Store::encode`]; `None` if the bytes are anything else.
     pub fn decode(mut bytes: &[u8]) -> Option<Store> {
-        let store = Store::take_from(&mut bytes)?;
-        bytes.is_empty().then_some(store)
+        Store::read(&mut bytes).ok()?
     }
 
     /// The same, if nothing but zeros follows.
     pub fn decode_before_padding(mut bytes: &[u8]) -> Option<Store> {
-        let store = Store::take_from(&mut bytes)?;
-        bytes.iter().all(|byte| *byte == 0).then_some(store)
+        let (store, padding) = Store::read_padded(&mut bytes).ok()??;
+        padding.iter().all(|byte| *byte == 0).then_some(store)
     }
 
-    fn take_from(input: &mut &[u8]) -> Option<Store> {
-        let mut store = Store { revision: i64_of(input)?, ..Store::default() };
-        store.compacted = i64_of(input)?;
-        let count = u64::from_le_bytes(take(input)?);
-        for _ in 0..count {
-            let version = version_of(input, &store)?;
+    /// The same for bytes that are read until they end, little at a time.
+    ///
+    /// # Errors
+    /// Those of `input`.
+    pub fn read(input: &mut impl Read) -> io::Result<Option<Store>> {
+        let read = Store::read_padded(input)?.filter(|(_, padding)| padding.is_empty());
+        Ok(read.map(|(store, _)| store))
+    }
+
+    fn read_padded(input: &mut impl Read) -> io::Result<Option<(Store, Vec<u8>)>> {
+        let mut store = Store { revision: read_i64(input)?, ..Store::default() };
+        store.compacted = read_i64(input)?;
+        let mut scratch = Vec::new();
+        for _ in 0..u64::from_le_bytes(read_array(input)?) {
+            let Some(version) = read_version(input, &store, &mut scratch)? else { return Ok(None) };
             if version.at.main > store.revision || store.log.contains_key(&version.at) {
-                return None;
+                return Ok(None);
             }
             store.insert(Arc::new(version));
         }
+        let mut rest = Vec::new();
+        input.read_to_end(&mut rest)?;
+        let mut left = &rest[..];
+        let is_whole = store.take_rest(&mut left).is_some();
+        Ok(is_whole.then(|| (store, left.to_vec())))
+    }
+
+    /// Reads the parts after the versions.
+    fn take_rest(&mut self, input: &mut &[u8]) -> Option<()> {
+        let store = self;
         if !input.is_empty() {
             store.grants = u64::from_le_bytes(take(input)?);
             for _ in 0..u64::from_le_bytes(take(input)?) {
@@ -112,8 +131,8 @@ impl Store {
             store.auth = Arc::new(postcard::from_bytes(bytes_of(input)?).ok()?);
         }
         store.attach_all()?;
-        planted::restored(&mut store);
-        Some(store)
+        planted::restored(store);
+        Some(())
     }
 }
 
@@ -131,23 +150,48 @@ pub(super) fn put_version(out: &mut Vec<u8>, version: &Version) {
     }
 }
 
-fn version_of(input: &mut &[u8], store: &Store) -> Option<Version> {
-    let at = Revision { main: i64_of(input)?, sub: u32::from_le_bytes(take(input)?) };
-    let key = bytes_of(input)?;
+fn read_version(
+    input: &mut impl Read,
+    store: &Store,
+    scratch: &mut Vec<u8>,
+) -> io::Result<Option<Version>> {
+    let at = Revision { main: read_i64(input)?, sub: u32::from_le_bytes(read_array(input)?) };
+    let key = read_bytes(input, scratch)?;
     // Versions share their key, as they did before.
     let known = store.current.get_key_value(key).map(|(key, _)| key.clone());
     let key = known.unwrap_or_else(|| Arc::from(key));
-    let body = match take(input)? {
+    let body = match read_array(input)? {
         [0] => None,
         [1] => Some(Body {
-            create_revision: i64_of(input)?,
-            version: i64_of(input)?,
-            lease: i64_of(input)?,
-            value: Arc::from(bytes_of(input)?),
+            create_revision: read_i64(input)?,
+            version: read_i64(input)?,
+            lease: read_i64(input)?,
+            value: Arc::from(read_bytes(input, scratch)?),
         }),
-        _ => return None,
+        _ => return Ok(None),
     };
-    Some(Version { key, at, body })
+    Ok(Some(Version { key, at, body }))
+}
+
+fn read_array<const N: usize>(input: &mut impl Read) -> io::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    input.read_exact(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn read_i64(input: &mut impl Read) -> io::Result<i64> {
+    read_array(input).map(i64::from_le_bytes)
+}
+
+/// Reads a length and so many bytes. A length that is wrong takes no more memory than there are
+/// bytes.
+fn read_bytes<'a>(input: &mut impl Read, scratch: &'a mut Vec<u8>) -> io::Result<&'a [u8]> {
+    let len = u64::from(u32::from_le_bytes(read_array(input)?));
+    scratch.clear();
+    match input.by_ref().take(len).read_to_end(scratch)? as u64 == len {
+        true => Ok(scratch),
+        false => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
 }
 
 fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {

@@ -1,8 +1,8 @@
 //! The effects of the log's entries.
 
 use seaworthy::raft::{
-    ClientId, Command as Logged, CommandStatus, Entry, Index, Payload, ProposeError, RaftId,
-    Sequence,
+    ClientId, Command as Logged, CommandStatus, Entry, Payload, ProposeError, RaftId, Sequence,
+    SnapshotMeta,
 };
 
 use super::answer::{Answer, Outcome};
@@ -196,9 +196,12 @@ impl Node {
     }
 
     /// Takes the state of a snapshot, in the place of log entries.
-    pub(super) fn restore(&mut self, index: Index, data: &[u8]) {
-        self.machine = Machine::decode(data).expect("a server of this cluster wrote the snapshot");
-        self.effects.push(Effect::Event(Event::Restored(index.0)));
+    pub(super) fn restore(&mut self, snapshot: &SnapshotMeta) {
+        let state = self.arrived.take().expect("the core takes a snapshot when it has arrived");
+        let before = std::mem::replace(&mut self.machine, *state);
+        self.effects.push(Effect::Discard(Box::new(before)));
+        self.effects.push(Effect::Event(Event::Restored(snapshot.last.index.0)));
+        self.snapshot_size = snapshot.len_bytes;
         self.members_changed = true;
         self.remember_cluster();
         let Some(session) = self.client.session else {

@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use seaworthy::raft::{Index, RaftId, Ready};
+use seaworthy::raft::{Index, RaftId, Ready, SnapshotMeta};
 
 use super::record::{self, Written};
 use super::wire::Parcel;
-use super::{Effect, Event, Frozen, Node};
+use super::{Effect, Event, Frozen, Machine, Node};
 
 impl Node {
     pub(super) fn end_turn(&mut self) {
         self.notice_leader();
+        self.effects.extend(self.raft.take_received().into_iter().map(Effect::Store));
         let mut outbox: BTreeMap<RaftId, Parcel> = BTreeMap::new();
         let due = self.due_commands();
         if self.raft.is_leader() {
@@ -68,7 +69,7 @@ impl Node {
 
     fn carry_out(&mut self, ready: Ready, outbox: &mut BTreeMap<RaftId, Parcel>) {
         if let Some(snapshot) = &ready.restore {
-            self.restore(snapshot.last.index, snapshot.data.as_bytes());
+            self.restore(snapshot);
         }
         if let Some(persist) = &ready.persist {
             let ticket = self.next_ticket();
@@ -88,6 +89,7 @@ impl Node {
         for message in ready.messages {
             outbox.entry(message.to).or_default().raft.push(message);
         }
+        self.effects.extend(ready.pieces.into_iter().map(Effect::Piece));
         let mut promises: BTreeMap<RaftId, Parcel> = BTreeMap::new();
         for message in ready.messages_after {
             promises.entry(message.to).or_default().raft.push(message);
@@ -139,7 +141,8 @@ impl Node {
         let threshold = self.options.snapshot_bytes.max(self.snapshot_size);
         let index = self.raft.status().applied;
         let is_due = self.applied_bytes >= threshold || self.snapshot_makes_space();
-        if self.freezing || !is_due || index == Index::ZERO {
+        let newest = self.raft.snapshot().map_or(Index::ZERO, |snapshot| snapshot.last.index);
+        if self.freezing || !is_due || index <= newest {
             return;
         }
         (self.freezing, self.applied_bytes) = (true, 0);
@@ -156,13 +159,36 @@ impl Node {
         if written.index <= newest {
             return;
         }
-        self.snapshot_size = written.state.as_bytes().len() as u64;
+        let Written { index, len_bytes, checksum } = written;
+        self.snapshot_size = len_bytes;
         let keep = self.kept_entries();
-        self.raft.compact_keeping(written.index, written.state, keep);
+        self.raft.compact_keeping(index, len_bytes, checksum, keep);
         self.space.log_bytes = self.applied_bytes;
         let ticket = self.next_ticket();
         let checkpoint = self.checkpoint();
         self.effects.push(Effect::Checkpoint(ticket, checkpoint));
+    }
+
+    /// A snapshot of another server is on disk, and takes the place of the log, if it is still
+    /// needed.
+    pub(super) fn arrived(&mut self, snapshot: &SnapshotMeta, state: Option<Box<Machine>>) {
+        let was_known = self.raft.snapshot() == Some(snapshot);
+        self.raft.arrived(snapshot, state.is_some());
+        // Unless the log has grown beyond it, it is restored in this turn.
+        let is_taken = !was_known && self.raft.snapshot() == Some(snapshot);
+        let unwanted = match is_taken {
+            true => std::mem::replace(&mut self.arrived, state),
+            false => state,
+        };
+        self.effects.extend(unwanted.map(Effect::Discard));
+    }
+
+    /// A snapshot that another server is in the middle of is gone.
+    pub(super) fn lost(&mut self, snapshot: &SnapshotMeta) {
+        // Pieces of the latest one count as lost on the way, and are asked for again.
+        if self.raft.snapshot() != Some(snapshot) {
+            self.raft.snapshot_lost(snapshot);
+        }
     }
 
     /// Ends once another server leads, or would by now.

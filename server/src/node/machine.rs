@@ -1,6 +1,7 @@
 //! The replicated state: the store, the sessions, the members.
 
 use std::collections::BTreeMap;
+use std::io::{self, Read};
 
 use seaworthy::raft::{Index, RaftId, Sessions};
 use serde::{Deserialize, Serialize};
@@ -8,7 +9,6 @@ use serde::{Deserialize, Serialize};
 use super::answer::Answer;
 use super::lineage::Life;
 use super::planted;
-use super::record::Written;
 use super::roles::Roles;
 use crate::kv::Store;
 
@@ -16,6 +16,9 @@ use crate::kv::Store;
 const MAX_SESSIONS: usize = 1024;
 /// How many writes of one server may be under way.
 pub(super) const SESSION_WINDOW: u64 = 1 << 14;
+
+/// About how many bytes of an encoded state are given away at once.
+const PIECE_BYTES: usize = 256 << 10;
 
 /// How a server is reached, and which data it lives on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,35 +101,57 @@ impl Machine {
         Sessions::new(MAX_SESSIONS, SESSION_WINDOW)
     }
 
-    /// Appends the whole state: the length of the head, the head, the store.
-    fn encode(&self, out: &mut Vec<u8>) {
+    /// Encodes the whole state in pieces: the length of the head, the head, the store. Ends early,
+    /// with false, when the answer of `give` is false.
+    fn encode(&self, give: &mut dyn FnMut(&[u8]) -> bool) -> bool {
         let Machine { store: _, cluster, members, roles, sessions } = self.clone();
         let roles = planted::written(roles);
         let head = Head { cluster, members, roles, sessions };
         let head = postcard::to_allocvec(&head).expect("plain data");
-        out.extend_from_slice(&(head.len() as u64).to_le_bytes());
+        let mut out = (head.len() as u64).to_le_bytes().to_vec();
         out.extend_from_slice(&head);
-        self.store.encode(out);
+        let mut pass = |out: &mut Vec<u8>| {
+            let goes_on = give(out);
+            out.clear();
+            goes_on
+        };
+        self.store.encode_pieces(&mut out, PIECE_BYTES, &mut pass) && pass(&mut out)
     }
 
-    /// Reads bytes of [`Frozen::write`]; `None` if they are anything else.
-    pub(super) fn decode(bytes: &[u8]) -> Option<Machine> {
-        let (len, rest) = bytes.split_first_chunk::<8>()?;
-        let (head, store) =
-            rest.split_at_checked(usize::try_from(u64::from_le_bytes(*len)).ok()?)?;
-        let Head { cluster, members, roles, sessions } = postcard::from_bytes(head).ok()?;
-        Some(Machine { store: Store::decode(store)?, cluster, members, roles, sessions })
+    /// Reads bytes of [`Frozen::encode`]; `None` if they are anything else. Reads little at a time.
+    ///
+    /// # Errors
+    /// Those of `input`.
+    pub fn read(input: &mut impl Read) -> io::Result<Option<Machine>> {
+        let (mut len, mut head) = ([0; 8], Vec::new());
+        input.read_exact(&mut len)?;
+        input.take(u64::from_le_bytes(len)).read_to_end(&mut head)?;
+        let Ok(head) = postcard::from_bytes(&head) else { return Ok(None) };
+        let Head { cluster, members, roles, sessions } = head;
+        let store = Store::read(input)?;
+        Ok(store.map(|store| Machine { store, cluster, members, roles, sessions }))
     }
 }
 
 impl Frozen {
-    /// Encodes the state. Takes as long as it takes: seconds for gigabytes.
-    pub fn write(self) -> Written {
-        let Frozen { index, machine } = self;
+    /// The last entry in it.
+    pub fn index(&self) -> Index {
+        self.index
+    }
+
+    /// Encodes the state in pieces. Takes as long as it takes: seconds for gigabytes. Ends early, with
+    /// false, when the answer of `give` is false.
+    pub fn encode(&self, give: &mut dyn FnMut(&[u8]) -> bool) -> bool {
+        self.machine.encode(give)
+    }
+
+    /// The whole encoded state, for shells that keep it in memory.
+    pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
-        machine.encode(&mut bytes);
-        // Before its bytes are there twice.
-        drop(machine);
-        Written { index, state: bytes.into() }
+        self.encode(&mut |piece| {
+            bytes.extend_from_slice(piece);
+            true
+        });
+        bytes
     }
 }

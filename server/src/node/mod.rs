@@ -50,6 +50,7 @@ mod planted;
 mod question;
 mod record;
 mod roles;
+pub mod shelf;
 mod space;
 mod start;
 mod steer;
@@ -63,7 +64,9 @@ mod wire;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use seaworthy::raft::{Command, LogId, PersistId, Raft, RaftId, Status, Term};
+use seaworthy::raft::{
+    Command, LogId, PersistId, Piece, Raft, RaftId, Received, SnapshotMeta, Status, Term,
+};
 use seaworthy::storage::Log;
 use seaworthy::time::Time;
 
@@ -80,7 +83,7 @@ pub use self::tell::{Line, Told, tell};
 pub use self::token::{Ticket, Token};
 use self::waiting::Client;
 use self::wire::Parcel;
-pub use self::wire::{Class, votes};
+pub use self::wire::{Class, piece, votes};
 use crate::kv;
 
 /// The inputs of a node.
@@ -92,10 +95,17 @@ pub enum Input {
     Parcel(RaftId, Vec<u8>),
     /// Everything up to this ticket is durable.
     Durable(Ticket),
-    /// A state that was handed out by [`Effect::Freeze`], as bytes.
+    /// A state that was handed out by [`Effect::Freeze`] is durable beside the log.
     Written(Written),
     /// There was no space for a state that was handed out.
     Unwritten,
+    /// The pieces of a snapshot before this offset, in bytes, are stored.
+    Stored(SnapshotMeta, u64),
+    /// A snapshot whose last piece is stored is durable beside the log, and this is its state; none if
+    /// its bytes are not those that its name tells.
+    Arrived(SnapshotMeta, Option<Box<Machine>>),
+    /// A snapshot that a piece was asked of is not there any more.
+    Lost(SnapshotMeta),
     /// How many bytes are left on a disk that is full; `None` if it is not.
     Space(Option<u64>),
     /// The process is to stop: leadership goes to another server.
@@ -184,9 +194,16 @@ pub enum Effect {
     SendAfter(Ticket, RaftId, Class, Vec<u8>),
     /// Answers a request.
     Reply(Token, Reply),
-    /// Encodes the state in another thread, makes it durable beside the log, and returns it as
+    /// Encodes the state in another thread, makes it durable beside the log, and tells
     /// [`Input::Written`].
     Freeze(Box<Frozen>),
+    /// Reads a piece of a state beside the log, and sends [`piece`]; or tells [`Input::Lost`].
+    Piece(Piece),
+    /// Stores a piece of another server's state beside the log, and tells [`Input::Stored`]. After the
+    /// last piece it makes the whole durable, decodes it, and tells [`Input::Arrived`].
+    Store(Received),
+    /// Lets go of a state, which may take long.
+    Discard(Box<Machine>),
     /// From now on these are the other servers, and this is how they are reached.
     Members(BTreeMap<RaftId, Member>),
     /// Tells people.
@@ -285,6 +302,8 @@ pub struct Node {
     applied_bytes: u64,
     snapshot_size: u64,
     freezing: bool,
+    /// The state of a snapshot that the core is about to take.
+    arrived: Option<Box<Machine>>,
     space: space::Space,
     standing: record::Standing,
     standing_changed: bool,
@@ -308,6 +327,9 @@ impl Node {
             Input::Durable(ticket) => self.durable(ticket),
             Input::Written(written) => self.written(written),
             Input::Unwritten => self.unwritten(),
+            Input::Stored(snapshot, upto) => self.raft.stored(&snapshot, upto),
+            Input::Arrived(snapshot, state) => self.arrived(&snapshot, state),
+            Input::Lost(snapshot) => self.lost(&snapshot),
             Input::Space(left) => self.set_space(left),
             Input::Stop => self.stop(),
         }

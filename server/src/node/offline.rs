@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use seaworthy::raft::{
-    Config, Entry, HardState, Index, LogId, Payload, RaftId, Restored, Snapshot, Term,
+    Config, Entry, HardState, Index, LogId, Payload, RaftId, Restored, SnapshotMeta, Term,
 };
 use seaworthy::storage::Log;
 use seaworthy::time::Time;
@@ -49,6 +49,15 @@ pub enum Content<'a> {
     Command(Option<Box<Command>>),
     /// Written by a later version of the program.
     Unknown(&'a [u8]),
+}
+
+/// The beginning of a cluster on disk.
+#[derive(Debug)]
+pub struct First {
+    /// The bytes of the state.
+    pub state: Vec<u8>,
+    /// The log that goes on from it.
+    pub checkpoint: Checkpoint,
 }
 
 /// A server that is alone carries its log out in far less than this, by its own clock.
@@ -97,13 +106,14 @@ pub fn content(entry: &Entry) -> Content<'_> {
 }
 
 /// Carries out everything that a log holds, whether or not it is known to be committed: a write that a
-/// majority acknowledged may be in this log alone. `members` began the cluster; `id` is the server
-/// of the log. Returns the state, and the id after the last entry.
+/// majority acknowledged may be in this log alone. `state` is the one that it goes on from. `members`
+/// began the cluster; `id` is the server of the log. Returns the state, and the id after the last entry.
 ///
 /// # Errors
 /// If another version wrote the log.
 pub fn carry_out(
     log: &Log,
+    state: Option<Box<Machine>>,
     id: RaftId,
     members: &BTreeMap<RaftId, Member>,
 ) -> Result<(Machine, LogId), String> {
@@ -111,9 +121,8 @@ pub fn carry_out(
     let last = last_of(&restored);
     // A server alone needs no other vote.
     let alone = Arc::new(Config::of_voters([id]));
-    restored.snapshot = restored
-        .snapshot
-        .map(|snapshot| Arc::new(Snapshot { config: alone.clone(), ..Snapshot::clone(&snapshot) }));
+    restored.snapshot =
+        restored.snapshot.map(|snapshot| SnapshotMeta { config: alone.clone(), ..snapshot });
     restored.base_config = Some(alone);
     restored.hard_state.vote = None;
     for entry in &mut restored.entries {
@@ -121,7 +130,7 @@ pub fn carry_out(
             entry.payload = Payload::Noop;
         }
     }
-    let checkpoint = record::encode_checkpoint(restored, &Standing::default()).to_bytes();
+    let checkpoint = record::encode_checkpoint(restored, &Standing::default()).tail;
     let start = Start {
         id,
         founders: members.clone(),
@@ -130,6 +139,7 @@ pub fn carry_out(
         options: Options::default(),
         nonces: [1, 1],
         log: Log { checkpoint: Some(checkpoint), ..Log::default() },
+        state,
     };
     let (mut node, _) = Node::start(start).map_err(|e| e.to_string())?;
     let mut effects = Vec::new();
@@ -150,19 +160,18 @@ pub fn carry_out(
     Ok((node.machine().clone(), after))
 }
 
-/// The beginning of a new cluster of these members, as each of them has it on disk: a state up to
-/// the entry `at`, and no log. The cluster gets its identity when its first leader takes office.
-pub fn found(store: Store, members: BTreeMap<RaftId, Member>, at: LogId) -> Checkpoint {
+/// The beginning of a new cluster of these members, as each of them has it on disk: the bytes of a
+/// state up to the entry `at`, and no log. The cluster gets its identity when its first leader takes office.
+pub fn found(store: Store, members: BTreeMap<RaftId, Member>, at: LogId) -> First {
     let config = Arc::new(Config::of_voters(members.keys().copied()));
     let machine = Machine { store, ..Machine::genesis(members) };
-    let data = Frozen { index: at.index, machine }.write().state;
-    let snapshot = Snapshot { last: at, config: config.clone(), data };
+    let state = Frozen { index: at.index, machine }.to_bytes();
     let restored = Restored {
         hard_state: HardState { term: at.term, vote: None },
-        snapshot: Some(Arc::new(snapshot)),
+        snapshot: Some(SnapshotMeta::new(at, config.clone(), &state)),
         base: at,
         base_config: Some(config),
         entries: Vec::new(),
     };
-    record::encode_checkpoint(restored, &Standing::default())
+    First { state, checkpoint: record::encode_checkpoint(restored, &Standing::default()) }
 }

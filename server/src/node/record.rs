@@ -2,24 +2,26 @@
 //!
 //! ```text
 //! record       format u8 | postcard of [`Record`]
-//! checkpoint   state of the machine | format u8 | postcard of [`Tail`] | length of that u64
+//! checkpoint   format u8 | postcard of [`Tail`] | length of that u64
 //! ```
 //!
-//! The state comes first, and stands in a file of its own on a real disk, because another thread
-//! has written it already; the rest is small. `FORMAT` grows with every change of these structures, so that an older program
+//! The state that a checkpoint goes on from stands elsewhere, where another thread has written it;
+//! shells that keep it in memory put it before the checkpoint. `FORMAT` grows with every change of these structures, so that an older program
 //! refuses a newer log and a newer one can convert an older.
 
 use std::sync::Arc;
 
 use seaworthy::raft::{
-    Command, Config, Entry, HardState, Index, LogId, Persist, Restored, Snapshot,
+    Config, Entry, HardState, Index, LogId, Payload, Persist, Restored, SnapshotMeta,
 };
 use seaworthy::storage::Log;
 use serde::{Deserialize, Serialize};
 
 use super::lineage::Lineage;
 
-const FORMAT: u8 = 4;
+const FORMAT: u8 = 5;
+/// The most bytes of entries in a checkpoint that its state covers.
+const COVERED_BYTES: usize = 1 << 20;
 
 /// The facts that a node must remember of itself besides the core's state.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,43 +42,60 @@ struct Record<E, S> {
     standing: Option<S>,
 }
 
-/// A state of the machine as bytes, up to the entry at `index`.
-#[derive(Debug)]
+/// A state of the machine that was encoded, by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Written {
     /// The last entry in it.
     pub index: Index,
-    /// The bytes.
-    pub state: Command,
+    /// Its length.
+    pub len_bytes: u64,
+    /// CRC-32 of its bytes.
+    pub checksum: u32,
 }
 
-/// The state and its tail, in the place of the log on disk.
+/// The beginning of a log on disk, in the place of everything before.
 #[derive(Debug)]
 pub struct Checkpoint {
-    /// A state of the machine; without bytes, the one before the first entry. The disk may have
-    /// it already: an [`Effect::Freeze`](super::Effect::Freeze) brought it.
-    pub written: Written,
+    /// The last entry in the state that it goes on from; zero is the state before the first entry.
+    /// The disk has the state already: [`Effect::Freeze`](super::Effect::Freeze) or
+    /// [`Effect::Store`](super::Effect::Store) brought it.
+    pub state: Index,
     /// The rest of the core's state, and the standing.
     pub tail: Vec<u8>,
 }
 
-impl Checkpoint {
-    /// State and tail in one piece, as [`Start::log`](super::Start::log) has them.
-    pub fn to_bytes(&self) -> Vec<u8> {
-        [self.written.state.as_bytes(), &self.tail].concat()
+/// The state that a [`Checkpoint::tail`] goes on from, if it is not the one before the first entry.
+///
+/// # Errors
+/// If another version wrote it.
+pub fn state_before(tail: &[u8]) -> Result<Option<Written>, String> {
+    let (restored, _) = decode_checkpoint(tail).ok_or_else(other_version)?;
+    Ok(restored.snapshot.map(|snapshot| Written::of(&snapshot)))
+}
+
+/// The parts of a checkpoint before which a state stands: state and tail.
+pub(super) fn split(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (rest, len) = bytes.split_last_chunk::<8>()?;
+    let len = usize::try_from(u64::from_le_bytes(*len)).ok()?;
+    Some(bytes.split_at(rest.len().checked_sub(len)?))
+}
+
+impl Written {
+    /// The name of the state of a snapshot.
+    pub fn of(snapshot: &SnapshotMeta) -> Written {
+        let SnapshotMeta { last, len_bytes, checksum, .. } = *snapshot;
+        Written { index: last.index, len_bytes, checksum }
     }
 }
 
-/// The last entry in the state that a [`Checkpoint::tail`] goes on from; zero if there is no
-/// state. `None` if another version wrote it.
-pub fn state_before(tail: &[u8]) -> Option<Index> {
-    let (restored, _) = decode_checkpoint(tail)?;
-    Some(restored.snapshot.map_or(Index::ZERO, |snapshot| snapshot.last.index))
+fn other_version() -> String {
+    "the log was written by another version of this program".to_owned()
 }
 
 #[derive(Serialize, Deserialize)]
 struct Tail {
     hard_state: HardState,
-    snapshot: Option<(LogId, Config)>,
+    snapshot: Option<SnapshotMeta>,
     base: LogId,
     base_config: Option<Config>,
     entries: Vec<Entry>,
@@ -93,15 +112,14 @@ pub(super) fn encode_record(persist: Option<&Persist>, standing: Option<&Standin
     postcard::to_extend(&record, vec![FORMAT]).expect("plain data")
 }
 
-/// The checkpoint of a server.
-pub(super) fn encode_checkpoint(state: Restored, standing: &Standing) -> Checkpoint {
-    let written = match &state.snapshot {
-        Some(snapshot) => Written { index: snapshot.last.index, state: snapshot.data.clone() },
-        None => Written { index: Index::ZERO, state: Vec::new().into() },
-    };
+/// The checkpoint of a server. The entries that its state covers are for followers that are behind: only
+/// the latest go to disk, for the log stands still until they are written.
+pub(super) fn encode_checkpoint(mut state: Restored, standing: &Standing) -> Checkpoint {
+    drop_covered(&mut state, COVERED_BYTES);
+    let index = state.snapshot.as_ref().map_or(Index::ZERO, |snapshot| snapshot.last.index);
     let tail = Tail {
         hard_state: state.hard_state,
-        snapshot: state.snapshot.map(|s| (s.last, (*s.config).clone())),
+        snapshot: state.snapshot,
         base: state.base,
         base_config: state.base_config.map(|config| (*config).clone()),
         entries: state.entries,
@@ -110,7 +128,25 @@ pub(super) fn encode_checkpoint(state: Restored, standing: &Standing) -> Checkpo
     let mut tail = postcard::to_extend(&tail, vec![FORMAT]).expect("plain data");
     let len = tail.len() as u64;
     tail.extend_from_slice(&len.to_le_bytes());
-    Checkpoint { written, tail }
+    Checkpoint { state: index, tail }
+}
+
+/// Drops entries that the snapshot covers, but for the latest, which have `most` bytes at most.
+fn drop_covered(state: &mut Restored, most: usize) {
+    let Some(snapshot) = &state.snapshot else { return };
+    let covered = state.entries.partition_point(|entry| entry.id.index <= snapshot.last.index);
+    let mut bytes = 0;
+    let latest = state.entries[..covered].iter().rev().take_while(|entry| {
+        bytes += entry.size_bytes();
+        bytes <= most
+    });
+    let dropped = covered - latest.count();
+    for entry in state.entries.drain(..dropped) {
+        state.base = entry.id;
+        if let Payload::Config(config) = entry.payload {
+            state.base_config = Some(config);
+        }
+    }
 }
 
 /// Decodes a stored log.
@@ -118,13 +154,12 @@ pub(super) fn encode_checkpoint(state: Restored, standing: &Standing) -> Checkpo
 /// # Errors
 /// If it was written by another version.
 pub(super) fn decode(log: &Log) -> Result<(Restored, Standing), String> {
-    let other = || "the log was written by another version of this program".to_owned();
     let (mut state, mut standing) = match &log.checkpoint {
-        Some(bytes) => decode_checkpoint(bytes).ok_or_else(other)?,
+        Some(bytes) => decode_checkpoint(bytes).ok_or_else(other_version)?,
         None => Default::default(),
     };
     for bytes in &log.records {
-        let record: Record<Vec<Entry>, Standing> = decode_body(bytes).ok_or_else(other)?;
+        let record: Record<Vec<Entry>, Standing> = decode_body(bytes).ok_or_else(other_version)?;
         state.hard_state = record.hard_state.unwrap_or(state.hard_state);
         standing = record.standing.unwrap_or(standing);
         if let Some(first) = record.entries.first().map(|entry| entry.id.index) {
@@ -136,7 +171,7 @@ pub(super) fn decode(log: &Log) -> Result<(Restored, Standing), String> {
     Ok((state, standing))
 }
 
-/// The term, vote and entries of a record, or of the checkpoint that follows a state; `None` if
+/// The term, vote and entries of a record, or of a checkpoint; `None` if
 /// another version wrote it.
 pub(super) fn decode_any(bytes: &[u8]) -> Option<(Option<HardState>, Vec<Entry>)> {
     let (body, len) = bytes.split_last_chunk::<8>()?;
@@ -149,16 +184,11 @@ pub(super) fn decode_any(bytes: &[u8]) -> Option<(Option<HardState>, Vec<Entry>)
 }
 
 fn decode_checkpoint(bytes: &[u8]) -> Option<(Restored, Standing)> {
-    let (rest, len) = bytes.split_last_chunk::<8>()?;
-    let len = usize::try_from(u64::from_le_bytes(*len)).ok()?;
-    let (data, tail) = rest.split_at_checked(rest.len().checked_sub(len)?)?;
+    let (tail, _) = split(bytes)?.1.split_last_chunk::<8>()?;
     let tail: Tail = decode_body(tail)?;
-    let snapshot = tail.snapshot.map(|(last, config)| {
-        Arc::new(Snapshot { last, config: Arc::new(config), data: Command(data.into()) })
-    });
     let state = Restored {
         hard_state: tail.hard_state,
-        snapshot,
+        snapshot: tail.snapshot,
         base: tail.base,
         base_config: tail.base_config.map(Arc::new),
         entries: tail.entries,
@@ -169,4 +199,47 @@ fn decode_checkpoint(bytes: &[u8]) -> Option<(Restored, Standing)> {
 fn decode_body<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<T> {
     let (format, body) = bytes.split_first()?;
     (*format == FORMAT).then(|| postcard::from_bytes(body).ok())?
+}
+
+#[cfg(test)]
+mod tests {
+    use seaworthy::raft::{RaftId, Term};
+
+    use super::*;
+
+    fn entry(index: u64, payload: Payload) -> Entry {
+        Entry { id: LogId::new(Term(1), Index(index)), payload }
+    }
+
+    #[test]
+    fn a_checkpoint_has_the_latest_entries_that_its_state_covers_and_all_others() {
+        let [first, second] = [1, 2].map(|n| Arc::new(Config::of_voters((1..=n).map(RaftId))));
+        let command = || Payload::Command("0123456789".into());
+        let entries = vec![
+            entry(4, Payload::Config(second.clone())),
+            entry(5, command()),
+            entry(6, command()),
+            entry(7, command()),
+        ];
+        let size = entries[1].size_bytes();
+        let last = LogId::new(Term(1), Index(6));
+        for (most, base, config) in [
+            (usize::MAX, 3, &first),
+            (2 * size, 4, &second),
+            (2 * size - 1, 5, &second),
+            (0, 6, &second),
+        ] {
+            let mut state = Restored {
+                snapshot: Some(SnapshotMeta::new(last, second.clone(), b"state")),
+                base: LogId::new(Term(1), Index(3)),
+                base_config: Some(first.clone()),
+                entries: entries.clone(),
+                ..Restored::default()
+            };
+            drop_covered(&mut state, most);
+            assert_eq!((state.base.index, state.base_config.as_ref()), (Index(base), Some(config)));
+            let left: Vec<u64> = state.entries.iter().map(|entry| entry.id.index.0).collect();
+            assert_eq!(left, (base + 1..=7).collect::<Vec<_>>());
+        }
+    }
 }

@@ -31,6 +31,8 @@ pub struct Start {
     pub cluster: Option<u64>,
     /// The log as storage held it.
     pub log: Log,
+    /// The state that its checkpoint goes on from: see [`state_before`](super::state_before).
+    pub state: Option<Box<Machine>>,
 }
 
 /// Why a node does not start.
@@ -66,13 +68,17 @@ impl Node {
             let why = log.lost.unwrap_or_else(|| "it had lost data before".to_owned());
             return Err(StartError(alone(&why)));
         }
-        let mut machine = match &restored.snapshot {
-            Some(snapshot) => Machine::decode(snapshot.data.as_bytes())
-                .ok_or_else(|| StartError("the snapshot is of another version".to_owned()))?,
-            None => Machine::genesis(founders),
+        let mut machine = match (&restored.snapshot, start.state) {
+            (Some(_), Some(state)) => *state,
+            (None, _) => Machine::genesis(founders),
+            (Some(_), None) => {
+                return Err(StartError(
+                    "the state that the log goes on from is missing".to_owned(),
+                ));
+            }
         };
         machine.sessions = planted::restarted(machine.sessions, Machine::no_sessions());
-        let size = restored.snapshot.as_ref().map_or(0, |s| s.data.as_bytes().len() as u64);
+        let size = restored.snapshot.as_ref().map_or(0, |snapshot| snapshot.len_bytes);
         let raft = Raft::new(id, config, nonce, raft_options(&options, &standing), restored);
         let open = Open { id, member: member.clone(), lineage: standing.lineage.clone(), cluster }
             .encode();
@@ -98,6 +104,7 @@ impl Node {
             applied_bytes: 0,
             snapshot_size: size,
             freezing: false,
+            arrived: None,
             space: Default::default(),
             standing,
             standing_changed: false,

@@ -15,6 +15,7 @@ use seaworthy::storage::Log;
 use seaworthy::testing::{Latency, Network, Weather};
 use seaworthy::time::Time;
 
+use super::shelf::Shelf;
 use super::{
     Effect, Event, Failure, Input, Member, Node, Options, Reply, Request, Start, Ticket, Token,
 };
@@ -27,6 +28,7 @@ pub(super) struct Host {
     /// When its node was started, so that each life has a clock of its own.
     since: Time,
     disk: Log,
+    shelf: Shelf,
     /// Writes that no flush has reached yet, and when it will.
     unflushed: Vec<(Time, Ticket, Write)>,
     held: Vec<(Ticket, RaftId, Vec<u8>)>,
@@ -95,6 +97,7 @@ impl World {
             incarnation: 1000 + n,
             since: Time::ZERO,
             disk: Log::default(),
+            shelf: Shelf::default(),
             unflushed: Vec::new(),
             held: Vec::new(),
             durable: Ticket(0),
@@ -121,7 +124,9 @@ impl World {
         let host = self.hosts.get_mut(&id).unwrap();
         let member = Member { incarnation: host.incarnation, ..member(&id) };
         let log = host.disk.clone();
-        let start = Start { id, founders, member, options, nonces, cluster, log };
+        let (shelf, state) = Shelf::open(&log);
+        host.shelf = shelf;
+        let start = Start { id, founders, member, options, nonces, cluster, log, state };
         let (node, first) = Node::start(start).unwrap();
         host.disk.records.push(first);
         (host.node, host.since, host.life) = (Some(node), now, host.life + 1);
@@ -155,7 +160,7 @@ impl World {
         let now = self.now;
         let host = self.hosts.get_mut(&id).unwrap();
         let Some(node) = &mut host.node else { return };
-        let mut effects = Vec::new();
+        let (mut effects, mut inputs) = (Vec::new(), Vec::new());
         node.flush(Time::ZERO + (now - host.since), &mut effects);
         for effect in effects {
             let host = self.hosts.get_mut(&id).unwrap();
@@ -164,7 +169,7 @@ impl World {
                     host.unflushed.push((now + DISK, ticket, Write::Record(bytes)));
                 }
                 Effect::Checkpoint(ticket, checkpoint) => {
-                    let write = Write::Checkpoint(checkpoint.to_bytes());
+                    let write = Write::Checkpoint(host.shelf.checkpoint(&checkpoint));
                     host.unflushed.push((now + DISK, ticket, write));
                 }
                 Effect::Send(to, _, bytes) => self.send(id, to, bytes),
@@ -176,9 +181,14 @@ impl World {
                     assert!(self.replies.insert(token, reply).is_none(), "answered twice");
                 }
                 Effect::Freeze(frozen) => {
-                    let written = Input::Written(frozen.write());
-                    self.step(id, written);
+                    inputs.push(host.shelf.write(&frozen));
                 }
+                Effect::Piece(piece) => match host.shelf.piece(piece) {
+                    Ok((to, _, bytes)) => self.send(id, to, bytes),
+                    Err(lost) => inputs.push(lost),
+                },
+                Effect::Store(received) => inputs.extend(host.shelf.store(&received)),
+                Effect::Discard(_) => {}
                 Effect::Event(Event::Superseded(why)) => {
                     (host.refused, host.node) = (Some(why), None);
                     return;
@@ -190,6 +200,7 @@ impl World {
                 Effect::Event(_) | Effect::Members(_) | Effect::Stopped => {}
             }
         }
+        inputs.into_iter().for_each(|input| self.step(id, input));
     }
 
     fn send(&mut self, from: RaftId, to: RaftId, bytes: Vec<u8>) {

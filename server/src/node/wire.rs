@@ -1,6 +1,6 @@
 //! The messages between servers: parcels, one for each addressee and turn.
 
-use seaworthy::raft::{Command, LogId, Message, MessageKind, Term};
+use seaworthy::raft::{Command, LogId, Message, MessageKind, Piece, RaftId, Term};
 use serde::{Deserialize, Serialize};
 
 use super::question::{Asked, Told};
@@ -47,6 +47,13 @@ impl Parcel {
         let is_bulk = bytes.len() >= BULK_BYTES || self.raft.iter().any(piece);
         (if is_bulk { Class::Bulk } else { Class::Control }, bytes)
     }
+}
+
+/// The parcel with a piece of a snapshot, as an [`Effect::Send`](super::Effect::Send) has it.
+pub fn piece(piece: Piece, data: Vec<u8>) -> (RaftId, Class, Vec<u8>) {
+    let (to, raft) = (piece.to, vec![piece.message(data.into())]);
+    let (class, bytes) = Parcel { raft, ..Parcel::default() }.encode();
+    (to, class, bytes)
 }
 
 /// The votes that a parcel gives away, for white-box checks: the term, and whether the sender

@@ -23,7 +23,7 @@ pub async fn recover(wanted: &Recover) -> anyhow::Result<()> {
         return Ok(());
     }
     let _lock = data_dir::lock(dir)?;
-    let Found { identity, log } = data_dir::look(dir)?;
+    let Found { identity, log, state } = data_dir::look(dir)?;
     let reading = offline::look(&log).map_err(anyhow::Error::msg)?;
     let cluster = reading.cluster.map_or("not known".to_owned(), |id| format!("{id:016x}"));
     say(&format!(
@@ -40,7 +40,7 @@ pub async fn recover(wanted: &Recover) -> anyhow::Result<()> {
         return Ok(());
     }
     let id = identity.member_id()?;
-    let carried_out = offline::carry_out(&log, id, &founders(&identity));
+    let carried_out = offline::carry_out(&log, state, id, &founders(&identity));
     let (mut machine, at) = carried_out.map_err(anyhow::Error::msg)?;
     machine.store.begin_anew(i64::from(wanted.bump_revision));
     let urls = machine.members.get(&id).map(|member| member.peer_urls.clone());

@@ -6,9 +6,9 @@
 //! introduce themselves once a connection.
 //!
 //! `disk` is the data directory, and plays the operator who puts back the wrong one; `places` tells
-//! which server runs on which node; `request` the clients' requests, `lease` those about leases,
-//! `members` those that change the members, each step of them a `next`; `wire` the messages between
-//! servers.
+//! which server runs on which node; `states` has the states beside its log; `request` the clients'
+//! requests, `lease` those about leases, `members` those that change the members, each step of them a
+//! `next`; `wire` the messages between servers.
 
 mod disk;
 mod lease;
@@ -16,6 +16,7 @@ mod members;
 mod next;
 mod places;
 mod request;
+mod states;
 mod watch;
 mod wire;
 
@@ -30,23 +31,22 @@ use seaworthy::node::{Context, Event, Ticket as Written, Token as Timer, Workloa
 use seaworthy::raft::RaftId;
 use seaworthy::storage::Recovered;
 
+use crate::node::shelf::Shelf;
 use crate::node::{
-    Effect, Event as Told, Frozen, Input, Member, Node, Options, Reply, Start, Ticket, Token,
-    Verdict,
+    Effect, Event as Told, Input, Member, Node, Options, Reply, Start, Ticket, Token, Verdict,
 };
 use disk::{Disk, Record};
 use members::Changing;
 use next::Next;
 use places::place_of;
 use request::Asked;
+use states::{DECODED, ENCODED, States};
 use wire::{Parcel, Refused};
 
 pub use disk::Ledger;
 
 /// The node's own deadline.
 const DUE: Timer = Timer(0);
-/// A snapshot has been encoded.
-const ENCODED: Timer = Timer(1);
 /// The operator has read why a server ended.
 const REMEDY: Timer = Timer(2);
 /// A watch has waited long enough.
@@ -57,8 +57,6 @@ const INTRODUCE: Timer = Timer(4);
 const INTRODUCTION: Duration = Duration::from_millis(500);
 /// How long reading takes, in milliseconds.
 const REMEDY_MS: u64 = 500;
-/// How long encoding a snapshot takes, at most, in milliseconds.
-const ENCODING_MS: u64 = 100;
 /// All servers of a simulation are of one founding.
 const FOUNDING: u64 = 1;
 
@@ -93,7 +91,7 @@ struct Running {
     tickets: VecDeque<(Written, Ticket)>,
     asked: BTreeMap<Token, (Asker, Asked)>,
     next_token: u64,
-    frozen: Option<Box<Frozen>>,
+    states: States,
     /// Lives of members that this server knows of, and its disk not yet.
     knows: VecDeque<(Written, BTreeMap<RaftId, u64>)>,
     watches: watch::Watches,
@@ -127,7 +125,8 @@ impl SimulatedServer {
         let member = Member { incarnation: disk.incarnation, ..member(cx.id()) };
         let nonces = [cx.rng().next_u64(), cx.rng().next_u64()];
         let options = self.options;
-        let start = Start { id, founders, member, options, nonces, cluster, log };
+        let (shelf, state) = Shelf::open(&log);
+        let start = Start { id, founders, member, options, nonces, cluster, log, state };
         let (node, first) = match Node::start(start) {
             Ok(started) => started,
             Err(why) => {
@@ -145,7 +144,7 @@ impl SimulatedServer {
             tickets: VecDeque::new(),
             asked: BTreeMap::new(),
             next_token: 0,
-            frozen: None,
+            states: States::new(shelf),
             knows: VecDeque::new(),
             watches: watch::Watches::default(),
         };
@@ -253,11 +252,11 @@ impl Workload for SimulatedServer {
             }
             Event::Message(message) => self.take(cx, &message),
             Event::Durable(written) => self.durable(cx, written),
-            Event::Timer(ENCODED) => {
-                if let State::Running(running) = &mut self.state
-                    && let Some(frozen) = running.frozen.take()
-                {
-                    running.node.step(cx.now(), Input::Written(frozen.write()));
+            Event::Timer(timer @ (ENCODED | DECODED)) => {
+                if let State::Running(running) = &mut self.state {
+                    for input in running.states.ripe(timer) {
+                        running.node.step(cx.now(), input);
+                    }
                 }
             }
             Event::Timer(_) | Event::Reply { .. } => {}
@@ -436,7 +435,7 @@ impl Running {
                 self.tickets.push_back((written, ticket));
             }
             Effect::Checkpoint(ticket, checkpoint) => {
-                let written = self.disk.checkpoint(cx, checkpoint.to_bytes());
+                let written = self.disk.checkpoint(cx, self.states.checkpoint(&checkpoint));
                 self.tickets.push_back((written, ticket));
             }
             Effect::Send(to, _, bytes) => self.send(cx, None, to, bytes),
@@ -445,11 +444,17 @@ impl Running {
                 self.send(cx, waiting.map(|(written, _)| *written), to, bytes);
             }
             Effect::Reply(token, reply) => self.answer(cx, token, reply),
-            Effect::Freeze(frozen) => {
-                let ms = cx.rng().next_u64() % ENCODING_MS;
-                self.frozen = Some(frozen);
-                cx.set_timer(ENCODED, Duration::from_millis(ms));
+            Effect::Freeze(frozen) => self.states.freeze(cx, frozen),
+            Effect::Piece(piece) => match self.states.piece(piece) {
+                Ok((to, _, bytes)) => self.send(cx, None, to, bytes),
+                Err(lost) => self.node.step(cx.now(), lost),
+            },
+            Effect::Store(received) => {
+                for input in self.states.store(cx, &received) {
+                    self.node.step(cx.now(), input);
+                }
             }
+            Effect::Discard(_) => {}
             Effect::Event(Told::Superseded(why)) => return Err(why),
             Effect::Event(_) | Effect::Members(_) => {}
             Effect::Removed => return Err("it was removed".to_owned()),

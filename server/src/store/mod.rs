@@ -17,6 +17,7 @@ use std::sync::Arc;
 use seaworthy::storage::{Log, Storage, StorageError};
 
 use crate::data_dir::{DataDir, Identity, number};
+use crate::node::Machine;
 use crate::space::Space;
 use crate::states::Beside;
 
@@ -37,6 +38,8 @@ pub struct Store {
     pub states: Arc<dyn Beside>,
     /// The log as it was found.
     pub log: Log,
+    /// The state that it goes on from, if it is not the one before the first entry.
+    pub state: Option<Box<Machine>>,
     /// The space on its disk; none if the disk is another program's business.
     pub space: Option<Space>,
     /// The loss of the store while nothing is written; none if only a write can notice it.
@@ -94,7 +97,7 @@ impl fmt::Debug for Store {
 
 impl From<DataDir> for Store {
     fn from(directory: DataDir) -> Store {
-        let DataDir { path, identity, is_new, storage, states, log, space } = directory;
+        let DataDir { path, identity, is_new, storage, states, log, state, space } = directory;
         Store {
             place: path.display().to_string(),
             identity,
@@ -102,6 +105,7 @@ impl From<DataDir> for Store {
             storage: Box::new(storage),
             states: Arc::new(states),
             log,
+            state,
             space: Some(space),
             lost: None,
         }

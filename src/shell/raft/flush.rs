@@ -78,7 +78,9 @@ impl<S: StateMachine> Replica<S> {
 
     fn carry_out(&mut self, cx: &mut Context<'_>, ready: Ready) {
         if let Some(snapshot) = &ready.restore {
-            self.restore(snapshot.data.as_bytes());
+            let shelf = self.started.as_ref().map(|started| &started.shelf);
+            let data = shelf.and_then(|shelf| shelf.get(snapshot)).expect("it has arrived").clone();
+            self.restore(data.as_bytes());
             self.recall(cx);
         }
         let Some(started) = &mut self.started else { return };
@@ -90,6 +92,9 @@ impl<S: StateMachine> Replica<S> {
         }
         for message in &ready.messages {
             started.outbox.entry(message.to).or_default().raft.push(pack(message));
+        }
+        for message in ready.pieces.into_iter().filter_map(|piece| started.shelf.message(piece)) {
+            started.outbox.entry(message.to).or_default().raft.push(pack(&message));
         }
         if !ready.messages_after.is_empty() {
             let mut promises: BTreeMap<RaftId, Bundle> = BTreeMap::new();
@@ -160,8 +165,8 @@ impl<S: StateMachine> Replica<S> {
         let Some(started) = &mut self.started else { return };
         started.applied_bytes = 0;
         started.snapshot_bytes = data.len() as u64;
-        started.raft.compact(applied, data.into());
-        cx.checkpoint(record::encode_checkpoint(&started.raft.to_restore(), self.standing));
+        started.shelf.compact(&mut started.raft, applied, data.into());
+        cx.checkpoint(started.checkpoint(self.standing));
     }
 
     /// Fits the core's timeouts to the network.
@@ -196,7 +201,7 @@ impl Started {
         if persist.snapshot.is_some() {
             // A snapshot replaces everything before it, so the whole state is written.
             self.applied_bytes = 0;
-            return cx.checkpoint(record::encode_checkpoint(&self.raft.to_restore(), standing));
+            return cx.checkpoint(self.checkpoint(standing));
         }
         cx.persist(record::encode_record(persist, changed.then_some(standing)))
     }

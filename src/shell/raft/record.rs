@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::array::array_struct;
 use super::body::{WireEntry, pack_entry, unpack_entries};
 use super::standing::{ClusterId, Standing};
-use crate::raft::{Command, Config, HardState, Index, LogId, Persist, Restored, Snapshot};
+use crate::raft::{Command, Config, HardState, Index, LogId, Persist, Restored, SnapshotMeta};
 use crate::storage::Log;
 
 const DAMAGED: &str = "an entry does not parse";
@@ -73,8 +73,9 @@ pub(super) fn encode_standing(standing: Standing) -> Vec<u8> {
     serde_json::to_vec(&record).expect("records are plain data")
 }
 
-/// The checkpoint of a whole state: the length of the JSON, the JSON, the data.
-pub(super) fn encode_checkpoint(state: &Restored, standing: Standing) -> Vec<u8> {
+/// The checkpoint of a whole state, with the bytes of its snapshot: the length of the JSON, the JSON,
+/// the bytes.
+pub(super) fn encode_checkpoint(state: &Restored, data: &[u8], standing: Standing) -> Vec<u8> {
     let header = Header {
         cluster: standing.cluster,
         abstains: standing.abstains,
@@ -87,16 +88,25 @@ pub(super) fn encode_checkpoint(state: &Restored, standing: Standing) -> Vec<u8>
         base_config: state.base_config.as_deref().cloned(),
         entries: state.entries.iter().map(pack_entry).collect(),
     };
-    let data = state.snapshot.as_ref().map_or(&[][..], |s| s.data.as_bytes());
     join(&serde_json::to_vec(&header).expect("checkpoints are plain data"), data)
+}
+
+/// The content of storage.
+#[derive(Debug, Default)]
+pub(super) struct Stored {
+    /// The core's state.
+    pub(super) state: Restored,
+    /// The bytes of its snapshot, if it has one.
+    pub(super) data: Command,
+    pub(super) standing: Standing,
 }
 
 /// Reads the content of storage.
 ///
 /// # Errors
 /// The reason, if it was not written by a replica.
-pub(super) fn decode(log: &Log) -> Result<(Restored, Standing), String> {
-    let (mut state, mut standing) = match &log.checkpoint {
+pub(super) fn decode(log: &Log) -> Result<Stored, String> {
+    let Stored { mut state, data, mut standing } = match &log.checkpoint {
         Some(bytes) => decode_checkpoint(bytes)?,
         None => Default::default(),
     };
@@ -114,16 +124,15 @@ pub(super) fn decode(log: &Log) -> Result<(Restored, Standing), String> {
             state.entries.extend(unpack_entries(first, record.entries).ok_or(DAMAGED)?);
         }
     }
-    Ok((state, standing))
+    Ok(Stored { state, data, standing })
 }
 
-fn decode_checkpoint(bytes: &[u8]) -> Result<(Restored, Standing), String> {
+fn decode_checkpoint(bytes: &[u8]) -> Result<Stored, String> {
     let (header, data) = split(bytes).ok_or("a checkpoint is too short")?;
     let header: Header = serde_json::from_slice(header).map_err(|e| e.to_string())?;
-    let snapshot = header.snapshot.map(|SnapshotHeader { last, config }| {
-        let data = Command::from(data.to_vec());
-        Arc::new(Snapshot { last, config: Arc::new(config), data })
-    });
+    let snapshot = header
+        .snapshot
+        .map(|SnapshotHeader { last, config }| SnapshotMeta::new(last, Arc::new(config), data));
     let standing = Standing { cluster: header.cluster, abstains: header.abstains };
     let state = Restored {
         hard_state: header.hard_state,
@@ -132,7 +141,7 @@ fn decode_checkpoint(bytes: &[u8]) -> Result<(Restored, Standing), String> {
         base_config: header.base_config.map(Arc::new),
         entries: unpack_entries(header.base.index.next(), header.entries).ok_or(DAMAGED)?,
     };
-    Ok((state, standing))
+    Ok(Stored { state, data: Command::from(data.to_vec()), standing })
 }
 
 /// Puts `head` and `tail` into one, so that [`split`] finds where they meet.
@@ -161,13 +170,11 @@ mod tests {
         let config = Arc::new(Config::of_voters([RaftId(1), RaftId(2)]));
         let command = |text: &str| Payload::Command(Command::from(text));
         let hard_state = HardState { term: Term(3), vote: Some(RaftId(2)) };
+        let data = [0, 255, 10, 13];
+        let last = LogId::new(Term(1), Index(5));
         let state = Restored {
             hard_state,
-            snapshot: Some(Arc::new(Snapshot {
-                last: LogId::new(Term(1), Index(5)),
-                config: config.clone(),
-                data: Command::from(vec![0, 255, 10, 13]),
-            })),
+            snapshot: Some(SnapshotMeta::new(last, config.clone(), &data)),
             base: LogId::new(Term(1), Index(4)),
             base_config: Some(config.clone()),
             entries: vec![entry(1, 5, Payload::Noop), entry(2, 6, command("[1,2,1,{\"a\":1.50}]"))],
@@ -180,15 +187,15 @@ mod tests {
         let standing = Standing { cluster, abstains: true };
         let later = HardState { term: Term(4), vote: None };
         let log = Log {
-            checkpoint: Some(encode_checkpoint(&state, standing)),
+            checkpoint: Some(encode_checkpoint(&state, &data, standing)),
             records: vec![
                 persist(None, vec![entry(2, 7, command("[9]")), entry(2, 8, Payload::Noop)]),
                 persist(Some(later), vec![entry(3, 7, Payload::Config(config))]),
             ],
             lost: None,
         };
-        let (restored, found) = decode(&log).unwrap();
-        assert_eq!(found, standing);
+        let Stored { state: restored, data: found, standing: told } = decode(&log).unwrap();
+        assert_eq!((found.as_bytes(), told), (&data[..], standing));
         assert_eq!(restored.hard_state, later);
         assert_eq!(restored.snapshot, state.snapshot);
         assert_eq!(restored.base, state.base);

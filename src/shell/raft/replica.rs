@@ -13,6 +13,7 @@ use super::idle_answers::IdleAnswers;
 use super::machine::{Answer, StateMachine};
 use super::options::Options;
 use super::outcome::Via;
+use super::record::{self, Stored};
 use super::repeats::Waiting;
 use super::route::Detour;
 use super::standing::{Foreign, Standing, sessions_in};
@@ -22,10 +23,10 @@ use super::state::{
 };
 use super::timing::Timing;
 use super::wire::{Bundle, CommandAnswer, IdleAnswer, QueryResult, Replies};
-use super::{identity, membership, planted, record};
+use super::{identity, membership, planted};
 use crate::message::{ErrorCode, Message, NodeId, RpcError};
 use crate::node::{Context, DEFAULT_STREAM, Event, Ticket, Token};
-use crate::raft::{self, Config, Raft, RaftId, RoleName, Sessions, Term};
+use crate::raft::{self, Config, Raft, RaftId, RoleName, Sessions, Shelf, Term};
 use crate::storage::Recovered;
 use crate::time::Time;
 
@@ -102,8 +103,8 @@ impl<S: StateMachine> Replica<S> {
     fn start(&mut self, cx: &mut Context<'_>, mut recovered: Recovered) {
         let log = recovered.take(DEFAULT_STREAM);
         let is_new = log.is_empty();
-        let (restored, standing) = match record::decode(&log) {
-            Ok(decoded) => decoded,
+        let Stored { state: restored, data, standing } = match record::decode(&log) {
+            Ok(stored) => stored,
             Err(why) => panic!("storage was not written by a replica: {why}"),
         };
         let mut ids = cx.node_ids().to_vec();
@@ -115,8 +116,9 @@ impl<S: StateMachine> Replica<S> {
         let is_member = voters.contains(&own);
         let is_first = voters.iter().min() == Some(&own);
         let initial = if is_member { Config::of_voters(voters) } else { Config::default() };
-        if let Some(snapshot) = restored.snapshot.clone() {
-            self.restore(snapshot.data.as_bytes());
+        let snapshot = restored.snapshot.clone();
+        if snapshot.is_some() {
+            self.restore(data.as_bytes());
         }
         self.standing = standing;
         let logged = sessions_in(&restored);
@@ -139,8 +141,10 @@ impl<S: StateMachine> Replica<S> {
             raft.campaign();
             cx.set_timer(CAMPAIGN, FIRST_CAMPAIGN);
         }
+        let shelf = snapshot.map(|snapshot| Shelf::with(snapshot, data)).unwrap_or_default();
         self.started = Some(Started {
             raft,
+            shelf,
             ids,
             id: own,
             ticked: cx.now(),
@@ -250,7 +254,7 @@ impl<S: StateMachine> Replica<S> {
         started.timing.receive(from, cx.now(), bundle.clocks);
         for core in bundle.raft {
             match unpack(from, started.id, core) {
-                Some(message) => started.raft.step(message),
+                Some(message) => started.step(message),
                 None => {
                     tracing::warn!(src = %message.src, "ignored a raft message that failed to parse")
                 }

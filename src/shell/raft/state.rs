@@ -11,6 +11,7 @@ use super::envelope::Envelope;
 use super::idle_answers::IdleAnswers;
 use super::machine::Answer;
 use super::options::Options;
+use super::record;
 use super::repeats::Waiting;
 use super::route::Detour;
 use super::standing::{Foreign, Standing};
@@ -18,7 +19,7 @@ use super::timing::Timing;
 use super::wire::Bundle;
 use crate::message::NodeId;
 use crate::node::{Ticket, Token};
-use crate::raft::{self, PersistId, Raft, RaftId, Sessions, Term};
+use crate::raft::{self, Message, PersistId, Raft, RaftId, Sessions, Shelf, Term};
 use crate::time::Time;
 
 /// One tick of the core is a millisecond.
@@ -58,6 +59,8 @@ pub struct Replica<S> {
 /// The state of a replica that knows its id.
 pub(super) struct Started {
     pub(super) raft: Raft,
+    /// The bytes of its snapshots.
+    pub(super) shelf: Shelf,
     /// The nodes by name; a server's number is its place, from 1.
     pub(super) ids: Vec<NodeId>,
     pub(super) id: RaftId,
@@ -90,6 +93,22 @@ pub(super) struct Started {
     pub(super) foreign: Foreign,
     /// The nodes that opened a session in the log that storage held.
     pub(super) logged: BTreeSet<RaftId>,
+}
+
+impl Started {
+    /// Handles a message of another core.
+    pub(super) fn step(&mut self, message: Message) {
+        self.raft.step(message);
+        self.shelf.receive(&mut self.raft);
+    }
+
+    /// The whole state for the disk.
+    pub(super) fn checkpoint(&self, standing: Standing) -> Vec<u8> {
+        let state = self.raft.to_restore();
+        let data = state.snapshot.as_ref().map(|snapshot| self.shelf.get(snapshot));
+        let data = data.map(|data| data.expect("the latest snapshot is kept").as_bytes());
+        record::encode_checkpoint(&state, data.unwrap_or_default(), standing)
+    }
 }
 
 /// A read: its origin and its purpose.

@@ -1,0 +1,109 @@
+//! Group commit: the records that wait for the disk, and the one flush that is under way.
+
+#![allow(clippy::disallowed_methods)]
+
+use std::future::{Future, pending};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use seaworthy::raft::Index;
+use seaworthy::storage::{Storage, StorageError, Write, WriteData};
+
+use crate::metrics::Metrics;
+use crate::node::{Checkpoint, Ticket};
+use crate::states::Beside;
+
+/// The stream of the storage that holds the log.
+pub const STREAM: &str = "raft";
+/// A flush that takes longer is worth a line in the log.
+const SLOW_FLUSH: Duration = Duration::from_millis(100);
+
+type Flush = Pin<Box<dyn Future<Output = (Box<dyn Storage>, Result<(), StorageError>)> + Send>>;
+
+/// Group commit: the records that wait for the disk, and the one flush that is under way.
+pub(super) struct Disk {
+    idle: Option<Box<dyn Storage>>,
+    flush: Option<(Ticket, Instant, Flush)>,
+    group: Vec<Write>,
+    last: Ticket,
+    durable: Ticket,
+    states: Arc<dyn Beside>,
+    /// The last entry in the state that the group names.
+    state: Option<Index>,
+}
+
+impl Disk {
+    pub(super) fn new(storage: Box<dyn Storage>, states: Arc<dyn Beside>) -> Disk {
+        let (idle, group) = (Some(storage), Vec::new());
+        let (last, durable) = (Ticket(0), Ticket(0));
+        Disk { idle, flush: None, group, last, durable, states, state: None }
+    }
+
+    /// Whether everything up to a ticket is durable.
+    pub(super) fn has(&self, ticket: Ticket) -> bool {
+        ticket <= self.durable
+    }
+
+    /// Adds the beginning of a log to the group.
+    pub(super) fn begin_log(&mut self, ticket: Ticket, checkpoint: Checkpoint) {
+        self.state = Some(checkpoint.state).filter(|state| *state > Index::ZERO);
+        self.add(ticket, WriteData::Checkpoint(checkpoint.tail));
+    }
+
+    pub(super) fn add(&mut self, ticket: Ticket, data: WriteData) {
+        assert!(ticket > self.last, "tickets are issued in order");
+        self.last = ticket;
+        self.group.push(Write { stream: STREAM, data });
+    }
+
+    /// Begins to flush the group of writes, unless a flush is under way.
+    pub(super) fn begin(&mut self) {
+        if self.group.is_empty() {
+            return;
+        }
+        let Some(mut storage) = self.idle.take() else { return };
+        let writes = std::mem::take(&mut self.group);
+        let (state, states) = (self.state.take(), self.states.clone());
+        let flush = Box::pin(async move {
+            let result = match state {
+                None => storage.commit(writes).await,
+                Some(state) => commit_checkpoint(&mut *storage, writes, states, state).await,
+            };
+            (storage, result)
+        });
+        self.flush = Some((self.last, Instant::now(), flush));
+    }
+
+    /// Waits for the flush that is under way; for ever if there is none.
+    pub(super) async fn flushed(&mut self, metrics: &Metrics) -> Result<Ticket, StorageError> {
+        let Some((ticket, began, flush)) = &mut self.flush else { return pending().await };
+        let (storage, result) = flush.await;
+        let (ticket, took) = (*ticket, began.elapsed());
+        self.flush = None;
+        result?;
+        metrics.fsync.observe(took);
+        metrics.slow.flushed(took);
+        if took > SLOW_FLUSH {
+            tracing::warn!(took_ms = took.as_millis() as u64, "the disk is slow");
+        }
+        self.idle = Some(storage);
+        self.durable = ticket;
+        Ok(ticket)
+    }
+}
+
+/// Commits a group with a checkpoint, whose state comes first.
+async fn commit_checkpoint(
+    storage: &mut dyn Storage,
+    writes: Vec<Write>,
+    states: Arc<dyn Beside>,
+    state: Index,
+) -> Result<(), StorageError> {
+    let beside = states.clone();
+    let stopped = |e| StorageError { place: "the states".to_owned(), reason: format!("{e}") };
+    tokio::task::spawn_blocking(move || beside.adopt(state)).await.map_err(stopped)??;
+    storage.commit(writes).await?;
+    std::thread::spawn(move || states.remove_older(state, false));
+    Ok(())
+}

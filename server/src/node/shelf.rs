@@ -1,0 +1,96 @@
+//! States beside the log, in memory: for shells without a disk.
+//!
+//! A checkpoint is kept with the state before it, in one piece.
+
+use std::collections::BTreeMap;
+
+use seaworthy::raft::{Index, Piece, RaftId, Received, SnapshotMeta};
+use seaworthy::storage::Log;
+
+use super::machine::{Frozen, Machine};
+use super::record::{Checkpoint, Written, split};
+use super::{Class, Input, state_before};
+
+/// How many states are kept: the latest, and those that other servers may be in the middle of.
+const KEPT: usize = 3;
+
+/// The states of one server.
+#[derive(Debug, Default)]
+pub struct Shelf {
+    whole: BTreeMap<Index, (Written, Vec<u8>)>,
+    /// One of which pieces have come.
+    partial: Vec<u8>,
+}
+
+impl Shelf {
+    /// Reads the state before a checkpoint.
+    pub fn open(log: &Log) -> (Shelf, Option<Box<Machine>>) {
+        let mut shelf = Shelf::default();
+        let Some((state, tail)) = log.checkpoint.as_deref().and_then(split) else {
+            return (shelf, None);
+        };
+        let Ok(Some(written)) = state_before(tail) else { return (shelf, None) };
+        let machine = Machine::read(&mut &state[..]).expect("memory can be read");
+        shelf.whole.insert(written.index, (written, state.to_vec()));
+        (shelf, machine.map(Box::new))
+    }
+
+    /// Carries out an [`Effect::Freeze`](super::Effect::Freeze).
+    pub fn write(&mut self, frozen: &Frozen) -> Input {
+        let bytes = frozen.to_bytes();
+        let (len_bytes, checksum) = (bytes.len() as u64, crc32fast::hash(&bytes));
+        let written = Written { index: frozen.index(), len_bytes, checksum };
+        self.keep(written, bytes);
+        Input::Written(written)
+    }
+
+    fn keep(&mut self, written: Written, bytes: Vec<u8>) {
+        self.whole.insert(written.index, (written, bytes));
+        while self.whole.len() > KEPT {
+            self.whole.pop_first();
+        }
+    }
+
+    /// Carries out an [`Effect::Store`](super::Effect::Store).
+    pub fn store(&mut self, received: &Received) -> Vec<Input> {
+        let Received { meta, offset, data } = received;
+        if *offset == 0 {
+            self.partial.clear();
+        }
+        self.partial.extend_from_slice(data.as_bytes());
+        let mut inputs = vec![Input::Stored(meta.clone(), received.end())];
+        if received.is_last() {
+            let bytes = std::mem::take(&mut self.partial);
+            let machine = match meta.is_of(&bytes) {
+                true => Machine::read(&mut &bytes[..]).expect("memory can be read"),
+                false => None,
+            };
+            self.keep(Written::of(meta), bytes);
+            inputs.push(Input::Arrived(meta.clone(), machine.map(Box::new)));
+        }
+        inputs
+    }
+
+    /// Carries out an [`Effect::Piece`](super::Effect::Piece).
+    ///
+    /// # Errors
+    /// An input, if the snapshot is not here any more.
+    pub fn piece(&self, piece: Piece) -> Result<(RaftId, Class, Vec<u8>), Input> {
+        let lost = |meta: &SnapshotMeta| Input::Lost(meta.clone());
+        let found = self.whole.get(&piece.meta.last.index);
+        let found = found.filter(|(written, _)| *written == Written::of(&piece.meta));
+        let Some((_, bytes)) = found else { return Err(lost(&piece.meta)) };
+        let (start, len) = (piece.offset as usize, piece.len_bytes as usize);
+        let data = bytes[start..start + len].to_vec();
+        Ok(super::piece(piece, data))
+    }
+
+    /// The bytes of an [`Effect::Checkpoint`](super::Effect::Checkpoint), after its state.
+    pub fn checkpoint(&self, checkpoint: &Checkpoint) -> Vec<u8> {
+        let state = match checkpoint.state {
+            Index::ZERO => &[][..],
+            index => &self.whole.get(&index).expect("it was written before").1,
+        };
+        [state, &checkpoint.tail].concat()
+    }
+}

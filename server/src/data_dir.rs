@@ -147,6 +147,11 @@ impl DataDir {
 /// Reads the state that the checkpoint goes on from, and removes all others.
 pub(crate) fn state_of(log: &Log, states: &dyn Beside) -> anyhow::Result<Option<Box<Machine>>> {
     let (index, state) = read_state(log, states)?;
+    // A group of two checkpoints puts the state of the second among the own ones, and may end, in a
+    // crash, after the first.
+    if state.is_some() {
+        states.adopt(index).map_err(|e| anyhow!("{e}"))?;
+    }
     states.remove_older(index, true);
     Ok(state)
 }
@@ -441,5 +446,22 @@ mod tests {
             assert!(path.join(BESIDE).exists(), "after {done} moves");
             assert!(!path.join(BEFORE).join(BESIDE).exists(), "after {done} moves");
         }
+    }
+
+    #[test]
+    fn a_state_that_the_log_names_is_kept_also_if_it_is_still_apart() {
+        let runtime = tokio::runtime::Builder::new_multi_thread().build().unwrap();
+        let _entered = runtime.enter();
+        let dir = tempfile::TempDir::new().unwrap();
+        let path = &dir.path().join("data");
+        runtime.block_on(found(path, &identity("one"), first())).unwrap();
+        fs::rename(path.join("states/1"), path.join("states/1.received")).unwrap();
+        for _ in 0..2 {
+            let opened = DataDir::open(path, &identity("one")).unwrap();
+            assert_eq!(opened.state.unwrap().members.len(), 1);
+        }
+        fs::remove_file(path.join("states/1")).unwrap();
+        let why = DataDir::open(path, &identity("one")).unwrap_err().to_string();
+        assert!(why.contains("a state is missing"), "{why}");
     }
 }

@@ -33,10 +33,11 @@ pub trait Beside: Debug + Send + Sync {
     /// Those of the disk or database.
     fn receive(&self, index: Index) -> Result<Box<dyn Sink>, Trouble>;
 
-    /// Puts the state that came from another server among the own ones, if it is not there yet.
+    /// Puts the state that came from another server among the own ones, if it is not there yet: the
+    /// log is about to name it.
     ///
     /// # Errors
-    /// Those of the disk or database.
+    /// Those of the disk or database, or if it did not come.
     fn adopt(&self, index: Index) -> Result<(), StorageError>;
 
     /// Opens a state, own or received.
@@ -131,5 +132,59 @@ impl Read for Whole<'_> {
         self.hasher.update(&bytes);
         self.offset += len as u64;
         Ok(len)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use seaworthy::raft::{LogId, RaftId, Term};
+
+    use super::*;
+    use crate::kv::Store;
+    use crate::node::{Member, offline};
+
+    struct Bytes(Vec<u8>, Written);
+
+    impl Source for Bytes {
+        fn written(&self) -> Written {
+            self.1
+        }
+
+        fn place(&self) -> String {
+            "memory".to_owned()
+        }
+
+        fn read_at(&mut self, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+            let bytes = self.0.get(offset as usize..offset as usize + len);
+            bytes.map(<[u8]>::to_vec).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+        }
+    }
+
+    fn read(bytes: &[u8], checksum: u32) -> Result<Box<Machine>, String> {
+        let written = Written { index: Index(7), len_bytes: bytes.len() as u64, checksum };
+        read_machine(&mut Bytes(bytes.to_vec(), written)).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn damage_is_not_taken_for_another_version_nor_the_other_way_round() {
+        let member = Member { name: "n1".to_owned(), ..Member::default() };
+        let members = BTreeMap::from([(RaftId(1), member)]);
+        let at = LogId::new(Term(1), Index(7));
+        let state = offline::found(Store::default(), members.clone(), at).state;
+        let checksum = crc32fast::hash(&state);
+        assert_eq!(read(&state, checksum).unwrap().members, members);
+        for place in 0..state.len() {
+            let mut damaged = state.clone();
+            damaged[place] ^= 1;
+            let why = read(&damaged, checksum).unwrap_err();
+            assert!(why.contains("damaged"), "at {place}: {why}");
+            assert!(read(&state[..place], checksum).unwrap_err().contains("damaged"));
+        }
+        let longer = [&state[..], &[1]].concat();
+        let why = read(&longer, crc32fast::hash(&longer)).unwrap_err();
+        assert!(why.contains("another version"), "{why}");
     }
 }

@@ -199,13 +199,13 @@ impl Receiver {
         let Some(sink) = self.sink.take_if(|_| received.is_last()) else { return Ok(vec![stored]) };
         // Before it is looked at, which takes long.
         let _ = self.node.blocking_send(Arrival::Input(stored));
-        let machine = match sink.finish()? == Written::of(meta) {
-            true => Some(self.states.open(meta.last.index).map_err(Trouble::Failed)?),
-            false => None,
-        };
-        let machine = machine.map(|mut source| read_machine(&mut *source));
-        let machine = machine.transpose().map_err(Trouble::Failed)?;
-        Ok(vec![Input::Arrived(meta.clone(), machine)])
+        if sink.finish()? != Written::of(meta) {
+            tracing::warn!("a state from another server came damaged, and is fetched again");
+            return Ok(vec![Input::Arrived(meta.clone(), None)]);
+        }
+        let source = self.states.open(meta.last.index);
+        let machine = source.and_then(|mut source| read_machine(&mut *source));
+        Ok(vec![Input::Arrived(meta.clone(), Some(machine.map_err(Trouble::Failed)?))])
     }
 }
 
@@ -213,3 +213,6 @@ fn no_space(index: Index) -> StorageError {
     let reason = "no space is left for a state from another server".to_owned();
     StorageError { place: format!("state {index}"), reason }
 }
+
+#[cfg(test)]
+mod tests;

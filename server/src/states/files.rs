@@ -85,10 +85,13 @@ fn failed(path: &Path, reason: String) -> StorageError {
     StorageError { place: path.display().to_string(), reason }
 }
 
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+}
+
 /// An error of the disk; one of a flush may have spoilt what was written before.
 fn trouble(path: &Path, error: &io::Error, is_flush: bool) -> Trouble {
-    let is_full = matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
-    match (is_full, is_flush) {
+    match (is_full(error), is_flush) {
         (true, true) => Trouble::Spoilt,
         (true, false) => Trouble::Full,
         (false, _) => Trouble::Failed(failed(path, format!("cannot write a state: {error}"))),
@@ -106,12 +109,20 @@ impl Beside for States {
 
     fn adopt(&self, index: Index) -> Result<(), StorageError> {
         let (path, received) = (self.path(index), self.path(index).with_extension(RECEIVED));
-        if path.exists() || !received.exists() {
+        if path.exists() {
             return Ok(());
         }
-        let renamed = fs::rename(&received, &path);
-        let renamed = renamed.and_then(|()| File::open(&self.dir)?.sync_all());
-        renamed.map_err(|e| failed(&received, format!("cannot rename a state: {e}")))
+        loop {
+            let renamed = fs::rename(&received, &path);
+            let renamed = renamed.and_then(|()| File::open(&self.dir)?.sync_all());
+            match renamed {
+                Err(e) if is_full(&e) && !path.exists() && self.make_room() => {}
+                renamed => {
+                    let why = |e| failed(&received, format!("cannot rename a state: {e}"));
+                    return renamed.map_err(why);
+                }
+            }
+        }
     }
 
     fn open(&self, index: Index) -> Result<Box<dyn Source>, StorageError> {
@@ -330,6 +341,7 @@ mod tests {
         assert_eq!(read(&states, 9).unwrap(), b"other");
         states.adopt(Index(9)).unwrap();
         states.adopt(Index(9)).unwrap();
+        assert!(states.adopt(Index(10)).is_err(), "a log must not name a state that is nowhere");
         assert_eq!(read(&states, 9).unwrap(), b"other");
         assert_eq!(names(dir.path()), ["7", "7.received", "9"]);
     }

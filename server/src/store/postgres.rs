@@ -98,7 +98,7 @@ impl Beside for PostgresStates {
     }
 
     fn open(&self, index: Index) -> Result<Box<dyn Source>, StorageError> {
-        let received = self.received().clone().filter(|(received, _)| *received == index);
+        let received = self.received().as_ref().filter(|(own, _)| *own == index).cloned();
         let bytes = match received {
             Some((_, bytes)) => bytes,
             None => self.runtime.block_on(self.beside.read(index.0))?,

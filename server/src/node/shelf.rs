@@ -8,6 +8,7 @@ use seaworthy::raft::{Index, Piece, RaftId, Received, SnapshotMeta};
 use seaworthy::storage::Log;
 
 use super::machine::{Frozen, Machine};
+use super::planted;
 use super::record::{Checkpoint, Written, split};
 use super::{Class, Input, state_before};
 
@@ -89,7 +90,10 @@ impl Shelf {
     pub fn checkpoint(&self, checkpoint: &Checkpoint) -> Vec<u8> {
         let state = match checkpoint.state {
             Index::ZERO => &[][..],
-            index => &self.whole.get(&index).expect("it was written before").1,
+            index => {
+                let found = planted::state_up_to(&self.whole, index);
+                &found.expect("it was written before").1
+            }
         };
         [state, &checkpoint.tail].concat()
     }

@@ -3,6 +3,10 @@
 
 mod node;
 
+use std::collections::BTreeMap;
+
+use seaworthy::raft::Index;
+
 use super::roles::Roles;
 use crate::planted::{Mutant, is};
 
@@ -17,6 +21,14 @@ pub(super) fn written(mut roles: Roles) -> Roles {
         roles.removed.clear();
     }
     roles
+}
+
+/// The state of the entries up to `index`; or one of fewer, which the index is ahead of.
+pub(super) fn state_up_to<T>(states: &BTreeMap<Index, T>, index: Index) -> Option<&T> {
+    match is(Mutant::SnapshotAhead) {
+        true => states.range(..=index).next_back().map(|(_, state)| state),
+        false => states.get(&index),
+    }
 }
 
 /// Whether a write that was carried out is carried out again.

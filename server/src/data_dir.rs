@@ -228,7 +228,7 @@ pub async fn found(path: &Path, identity: &Identity, first: First) -> anyhow::Re
     let fresh = getrandom::u64()?.max(1);
     let owner = Owner { node: identity.name.clone(), fresh, beside: path.join(BESIDE) };
     let (mut storage, _) = FileStorage::open_owned(path.join(LOG), &owner)?;
-    let data = WriteData::Checkpoint(first.checkpoint.tail);
+    let data = WriteData::Checkpoint(first.checkpoint.encode());
     storage.commit(vec![storage::Write { stream: STREAM, data }]).await?;
     // Last, so that no server starts on half of it.
     create(path, identity, fresh)?;

@@ -258,26 +258,27 @@ impl Log {
     }
 
     /// Makes a state of this length and checksum the snapshot of everything applied up to `index`,
-    /// and drops the entries up to `drop_to`.
+    /// and drops the entries up to `drop_to`, which it returns.
     pub(super) fn compact(
         &mut self,
         index: Index,
         (len_bytes, checksum): (u64, u32),
         drop_to: Index,
-    ) {
+    ) -> VecDeque<Entry> {
         assert!(index <= self.applied, "a snapshot of what is not applied");
         let last = self.id(index).expect("a snapshot of what is compacted already");
         // Guard: a later configuration may yet be taken back.
         let config = planted::snapshot_config(self.config_at(index), &self.newest_config().1);
         self.snapshot = Some(SnapshotMeta { last, config, len_bytes, checksum });
         let base = drop_to.min(index).max(self.base.index);
-        let Some(id) = self.id(base) else { return };
+        let Some(id) = self.id(base) else { return VecDeque::new() };
         let config = self.config_at(base);
         self.configs.retain(|(i, _)| *i > base);
         self.configs.insert(0, (base, config));
         let drop = usize::try_from(base - self.base.index).expect("the log fits in memory");
-        self.entries.drain(..drop);
+        let kept = self.entries.split_off(drop);
         self.base = id;
+        std::mem::replace(&mut self.entries, kept)
     }
 
     /// The entries storage has not been told about; they count as told, under `id`.

@@ -1,6 +1,7 @@
 //! A look inside, for invariant checks, tests and people; and compaction, which keeps the result of
 //! [`Raft::to_restore`] small.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::config::Config;
@@ -151,10 +152,12 @@ impl Raft {
     /// # Panics
     /// If `index` is not applied, or older than the last snapshot.
     pub fn compact(&mut self, index: Index, len_bytes: u64, checksum: u32) {
-        self.compact_keeping(index, len_bytes, checksum, self.options.keep_entries);
+        let keep = self.options.keep_entries;
+        drop(self.compact_keeping(index, len_bytes, checksum, keep));
     }
 
-    /// The same; but so many entries before `index` stay for followers that are behind.
+    /// The same; but so many entries before `index` stay for followers that are behind. Returns the
+    /// entries that were dropped: to let go of them may take long.
     ///
     /// # Panics
     /// For the same reasons.
@@ -164,9 +167,9 @@ impl Raft {
         len_bytes: u64,
         checksum: u32,
         keep_entries: u64,
-    ) {
+    ) -> VecDeque<Entry> {
         let keep = Index(index.0.saturating_sub(keep_entries));
-        self.log.compact(index, (len_bytes, checksum), keep.min(self.droppable()));
+        self.log.compact(index, (len_bytes, checksum), keep.min(self.droppable()))
     }
 
     /// Everything a new incarnation needs, if the server stopped at this moment.

@@ -25,19 +25,42 @@ type Flush = Pin<Box<dyn Future<Output = (Box<dyn Storage>, Result<(), StorageEr
 pub(super) struct Disk {
     idle: Option<Box<dyn Storage>>,
     flush: Option<(Ticket, Instant, Flush)>,
-    group: Vec<Write>,
+    group: Vec<Item>,
     last: Ticket,
     durable: Ticket,
     states: Arc<dyn Beside>,
-    /// The last entry in the state that the group names.
-    state: Option<Index>,
+}
+
+/// A write that waits.
+enum Item {
+    Record(Vec<u8>),
+    /// To encode it takes long, so a thread of the flush does it.
+    Beginning(Checkpoint),
+}
+
+impl Item {
+    fn encode(self) -> Write {
+        let data = match self {
+            Item::Record(record) => WriteData::Record(record),
+            Item::Beginning(checkpoint) => WriteData::Checkpoint(checkpoint.encode()),
+        };
+        Write { stream: STREAM, data }
+    }
+
+    /// The last entry in the state that it goes on from, if it is the beginning of a log.
+    fn state(&self) -> Option<Index> {
+        match self {
+            Item::Beginning(checkpoint) => Some(checkpoint.state),
+            Item::Record(_) => None,
+        }
+    }
 }
 
 impl Disk {
     pub(super) fn new(storage: Box<dyn Storage>, states: Arc<dyn Beside>) -> Disk {
         let (idle, group) = (Some(storage), Vec::new());
         let (last, durable) = (Ticket(0), Ticket(0));
-        Disk { idle, flush: None, group, last, durable, states, state: None }
+        Disk { idle, flush: None, group, last, durable, states }
     }
 
     /// Whether everything up to a ticket is durable.
@@ -47,14 +70,18 @@ impl Disk {
 
     /// Adds the beginning of a log to the group.
     pub(super) fn begin_log(&mut self, ticket: Ticket, checkpoint: Checkpoint) {
-        self.state = Some(checkpoint.state).filter(|state| *state > Index::ZERO);
-        self.add(ticket, WriteData::Checkpoint(checkpoint.tail));
+        self.push(ticket, Item::Beginning(checkpoint));
     }
 
-    pub(super) fn add(&mut self, ticket: Ticket, data: WriteData) {
+    /// Adds a record to the group.
+    pub(super) fn add(&mut self, ticket: Ticket, record: Vec<u8>) {
+        self.push(ticket, Item::Record(record));
+    }
+
+    fn push(&mut self, ticket: Ticket, item: Item) {
         assert!(ticket > self.last, "tickets are issued in order");
         self.last = ticket;
-        self.group.push(Write { stream: STREAM, data });
+        self.group.push(item);
     }
 
     /// Begins to flush the group of writes, unless a flush is under way.
@@ -63,12 +90,11 @@ impl Disk {
             return;
         }
         let Some(mut storage) = self.idle.take() else { return };
-        let writes = std::mem::take(&mut self.group);
-        let (state, states) = (self.state.take(), self.states.clone());
+        let (group, states) = (std::mem::take(&mut self.group), self.states.clone());
         let flush = Box::pin(async move {
-            let result = match state {
-                None => storage.commit(writes).await,
-                Some(state) => commit_checkpoint(&mut *storage, writes, states, state).await,
+            let result = match group.iter().filter_map(Item::state).next_back() {
+                None => storage.commit(group.into_iter().map(Item::encode).collect()).await,
+                Some(state) => commit_checkpoint(&mut *storage, group, states, state).await,
             };
             (storage, result)
         });
@@ -96,13 +122,19 @@ impl Disk {
 /// Commits a group with a checkpoint, whose state comes first.
 async fn commit_checkpoint(
     storage: &mut dyn Storage,
-    writes: Vec<Write>,
+    group: Vec<Item>,
     states: Arc<dyn Beside>,
     state: Index,
 ) -> Result<(), StorageError> {
     let beside = states.clone();
     let stopped = |e| StorageError { place: "the states".to_owned(), reason: format!("{e}") };
-    tokio::task::spawn_blocking(move || beside.adopt(state)).await.map_err(stopped)??;
+    let prepare = move || {
+        if state > Index::ZERO {
+            beside.adopt(state)?;
+        }
+        Ok::<_, StorageError>(group.into_iter().map(Item::encode).collect())
+    };
+    let writes = tokio::task::spawn_blocking(prepare).await.map_err(stopped)??;
     storage.commit(writes).await?;
     std::thread::spawn(move || states.remove_older(state, false));
     Ok(())

@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use seaworthy::raft::RaftId;
-use seaworthy::storage::{Storage, WriteData};
+use seaworthy::storage::Storage;
 use seaworthy::time::Time;
 use tokio::sync::{mpsc, oneshot};
 
@@ -197,7 +197,7 @@ impl<O: Outbox> Engine<O> {
     fn carry_out(&mut self, effects: Vec<Effect>) -> Option<Ended> {
         for effect in effects {
             match effect {
-                Effect::Persist(ticket, record) => self.disk.add(ticket, WriteData::Record(record)),
+                Effect::Persist(ticket, record) => self.disk.add(ticket, record),
                 Effect::Checkpoint(ticket, checkpoint) => self.disk.begin_log(ticket, checkpoint),
                 Effect::Send(to, class, bytes) => self.send(to, class, bytes),
                 Effect::SendAfter(ticket, to, class, bytes) if self.disk.has(ticket) => {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use seaworthy::raft::{Index, RaftId, Ready, SnapshotMeta};
 
-use super::record::{self, Written};
+use super::record::{self, Checkpoint, Written};
 use super::wire::Parcel;
 use super::{Effect, Event, Frozen, Machine, Node};
 
@@ -131,8 +131,8 @@ impl Node {
     }
 
     /// The whole state for the disk.
-    fn checkpoint(&self) -> record::Checkpoint {
-        record::encode_checkpoint(self.raft.to_restore(), &self.standing)
+    fn checkpoint(&self) -> Checkpoint {
+        Checkpoint::new(self.raft.to_restore(), &self.standing)
     }
 
     /// Has a snapshot made when the log has grown enough. The state is handed out as a clone
@@ -162,7 +162,8 @@ impl Node {
         let Written { index, len_bytes, checksum } = written;
         self.snapshot_size = len_bytes;
         let keep = self.kept_entries();
-        self.raft.compact_keeping(index, len_bytes, checksum, keep);
+        let dropped = self.raft.compact_keeping(index, len_bytes, checksum, keep);
+        self.effects.push(Effect::Discard(Box::new(dropped)));
         self.space.log_bytes = self.applied_bytes;
         let ticket = self.next_ticket();
         let checkpoint = self.checkpoint();
@@ -180,7 +181,7 @@ impl Node {
             true => std::mem::replace(&mut self.arrived, state),
             false => state,
         };
-        self.effects.extend(unwanted.map(Effect::Discard));
+        self.effects.extend(unwanted.map(|state| Effect::Discard(state)));
     }
 
     /// A snapshot that another server is in the middle of is gone.

@@ -61,6 +61,7 @@ mod token;
 mod waiting;
 mod wire;
 
+use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
@@ -202,8 +203,8 @@ pub enum Effect {
     /// Stores a piece of another server's state beside the log, and tells [`Input::Stored`]. After the
     /// last piece it makes the whole durable, decodes it, and tells [`Input::Arrived`].
     Store(Received),
-    /// Lets go of a state, which may take long.
-    Discard(Box<Machine>),
+    /// Lets go of a state or of many entries, which may take long.
+    Discard(Box<dyn Any + Send + Sync>),
     /// From now on these are the other servers, and this is how they are reached.
     Members(BTreeMap<RaftId, Member>),
     /// Tells people.

@@ -130,7 +130,7 @@ pub fn carry_out(
             entry.payload = Payload::Noop;
         }
     }
-    let checkpoint = record::encode_checkpoint(restored, &Standing::default()).tail;
+    let checkpoint = Checkpoint::new(restored, &Standing::default()).encode();
     let start = Start {
         id,
         founders: members.clone(),
@@ -173,5 +173,5 @@ pub fn found(store: Store, members: BTreeMap<RaftId, Member>, at: LogId) -> Firs
         base_config: Some(config),
         entries: Vec::new(),
     };
-    First { state, checkpoint: record::encode_checkpoint(restored, &Standing::default()) }
+    First { state, checkpoint: Checkpoint::new(restored, &Standing::default()) }
 }

@@ -60,11 +60,12 @@ pub struct Checkpoint {
     /// The disk has the state already: [`Effect::Freeze`](super::Effect::Freeze) or
     /// [`Effect::Store`](super::Effect::Store) brought it.
     pub state: Index,
-    /// The rest of the core's state, and the standing.
-    pub tail: Vec<u8>,
+    /// The rest of the core's state.
+    restored: Restored,
+    standing: Standing,
 }
 
-/// The state that a [`Checkpoint::tail`] goes on from, if it is not the one before the first entry.
+/// The state that a [`Checkpoint`] goes on from, if it is not the one before the first entry.
 ///
 /// # Errors
 /// If another version wrote it.
@@ -112,23 +113,31 @@ pub(super) fn encode_record(persist: Option<&Persist>, standing: Option<&Standin
     postcard::to_extend(&record, vec![FORMAT]).expect("plain data")
 }
 
-/// The checkpoint of a server. The entries that its state covers are for followers that are behind: only
-/// the latest go to disk, for the log stands still until they are written.
-pub(super) fn encode_checkpoint(mut state: Restored, standing: &Standing) -> Checkpoint {
-    drop_covered(&mut state, COVERED_BYTES);
-    let index = state.snapshot.as_ref().map_or(Index::ZERO, |snapshot| snapshot.last.index);
-    let tail = Tail {
-        hard_state: state.hard_state,
-        snapshot: state.snapshot,
-        base: state.base,
-        base_config: state.base_config.map(|config| (*config).clone()),
-        entries: state.entries,
-        standing: standing.clone(),
-    };
-    let mut tail = postcard::to_extend(&tail, vec![FORMAT]).expect("plain data");
-    let len = tail.len() as u64;
-    tail.extend_from_slice(&len.to_le_bytes());
-    Checkpoint { state: index, tail }
+impl Checkpoint {
+    /// The checkpoint of a server. The entries that its state covers are for followers that are behind:
+    /// only the latest go to disk, for the log stands still until they are written.
+    pub(super) fn new(mut state: Restored, standing: &Standing) -> Checkpoint {
+        drop_covered(&mut state, COVERED_BYTES);
+        let index = state.snapshot.as_ref().map_or(Index::ZERO, |snapshot| snapshot.last.index);
+        Checkpoint { state: index, restored: state, standing: standing.clone() }
+    }
+
+    /// The bytes for the disk. Takes as long as the entries in it are large.
+    pub fn encode(self) -> Vec<u8> {
+        let Checkpoint { state: _, restored, standing } = self;
+        let tail = Tail {
+            hard_state: restored.hard_state,
+            snapshot: restored.snapshot,
+            base: restored.base,
+            base_config: restored.base_config.map(|config| (*config).clone()),
+            entries: restored.entries,
+            standing,
+        };
+        let mut tail = postcard::to_extend(&tail, vec![FORMAT]).expect("plain data");
+        let len = tail.len() as u64;
+        tail.extend_from_slice(&len.to_le_bytes());
+        tail
+    }
 }
 
 /// Drops entries that the snapshot covers, but for the latest, which have `most` bytes at most.

@@ -87,7 +87,7 @@ impl Shelf {
     }
 
     /// The bytes of an [`Effect::Checkpoint`](super::Effect::Checkpoint), after its state.
-    pub fn checkpoint(&self, checkpoint: &Checkpoint) -> Vec<u8> {
+    pub fn checkpoint(&self, checkpoint: Checkpoint) -> Vec<u8> {
         let state = match checkpoint.state {
             Index::ZERO => &[][..],
             index => {
@@ -95,6 +95,6 @@ impl Shelf {
                 &found.expect("it was written before").1
             }
         };
-        [state, &checkpoint.tail].concat()
+        [state, &checkpoint.encode()].concat()
     }
 }

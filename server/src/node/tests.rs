@@ -169,7 +169,7 @@ impl World {
                     host.unflushed.push((now + DISK, ticket, Write::Record(bytes)));
                 }
                 Effect::Checkpoint(ticket, checkpoint) => {
-                    let write = Write::Checkpoint(host.shelf.checkpoint(&checkpoint));
+                    let write = Write::Checkpoint(host.shelf.checkpoint(checkpoint));
                     host.unflushed.push((now + DISK, ticket, write));
                 }
                 Effect::Send(to, _, bytes) => self.send(id, to, bytes),

@@ -435,7 +435,7 @@ impl Running {
                 self.tickets.push_back((written, ticket));
             }
             Effect::Checkpoint(ticket, checkpoint) => {
-                let written = self.disk.checkpoint(cx, self.states.checkpoint(&checkpoint));
+                let written = self.disk.checkpoint(cx, self.states.checkpoint(checkpoint));
                 self.tickets.push_back((written, ticket));
             }
             Effect::Send(to, _, bytes) => self.send(cx, None, to, bytes),

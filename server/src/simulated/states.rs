@@ -32,7 +32,7 @@ impl States {
     }
 
     /// The bytes of a checkpoint, after its state.
-    pub(super) fn checkpoint(&self, checkpoint: &Checkpoint) -> Vec<u8> {
+    pub(super) fn checkpoint(&self, checkpoint: Checkpoint) -> Vec<u8> {
         self.shelf.checkpoint(checkpoint)
     }
 

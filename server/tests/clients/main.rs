@@ -72,17 +72,17 @@ fn compare_python(client: &str) {
 }
 
 #[test]
-fn etcd3gw_of_python() {
+fn same_as_etcd_for_etcd3gw_of_python() {
     compare_python("etcd3gw");
 }
 
 #[test]
-fn aetcd_of_python() {
+fn same_as_etcd_for_aetcd_of_python() {
     compare_python("aetcd");
 }
 
 #[test]
-fn etcd3_of_node() {
+fn same_as_etcd_for_etcd3_of_node() {
     if has(&["node", "-e", "require('etcd3')"]) {
         let script = scripts().join("etcd3_script.js").display().to_string();
         compare(|port| output(&["node", &script], port));
@@ -90,7 +90,7 @@ fn etcd3_of_node() {
 }
 
 #[test]
-fn etcd_client_of_rust() {
+fn same_as_etcd_for_etcd_client_of_rust() {
     if !has_program("etcd") {
         return println!("skipped: no etcd");
     }

@@ -59,7 +59,7 @@ fn has_etcd() -> bool {
 }
 
 #[test]
-fn every_call_has_the_answer_of_etcd() {
+fn same_as_etcd_in_every_call() {
     if has_etcd() {
         let etcd = Cluster::start(&program("ETCD", "etcd"), 1);
         let ours = [1, 3].map(|count| Cluster::start(OURS, count));
@@ -70,7 +70,7 @@ fn every_call_has_the_answer_of_etcd() {
 }
 
 #[test]
-fn calls_about_members_have_the_answer_of_etcd() {
+fn same_as_etcd_in_calls_about_members() {
     if has_etcd() {
         let etcd = Cluster::start(&program("ETCD", "etcd"), 3);
         let ours = vec![Cluster::start(OURS, 3)];

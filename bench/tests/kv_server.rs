@@ -112,6 +112,26 @@ fn seeds_that_broke_a_promise_keep_it() {
     assert_none_broken(forgetful.into_iter().chain(drawn));
 }
 
+/// Members come and go all the time, and eight seconds without a fault are enough for all to be back.
+fn coming_and_going(seed: Seed) -> RunConfig {
+    let Seed(number) = seed;
+    let (nodes, latency, fsync) = (3 + number % 3, 1 + number % 4 * 10, number % 3 * 5);
+    let flags = format!(
+        "-w kv-server --node-count {nodes} --concurrency 2n --rate 60 --time-limit 8 \
+         --latency {latency} --latency-dist exponential --fsync {fsync} \
+         --nemesis membership,kill,partition,pause --nemesis-interval 0.7 --quiet-phase 8"
+    );
+    RunConfig::new(RunArgs::from_flags(flags.split_whitespace()).unwrap(), seed).unwrap()
+}
+
+/// Seeds at which a server was added, and the answer to that lost: it was not started, and so the
+/// cluster refused all other additions for want of a quorum.
+#[test]
+fn an_added_server_is_started_although_the_answer_was_lost() {
+    let lost = [3014, 3039, 3073, 3089, 3095, 3111, 3133];
+    assert_none_broken(lost.into_iter().map(Seed).map(coming_and_going));
+}
+
 #[cfg(feature = "kv-mutants")]
 #[path = "kv_server/planted.rs"]
 mod planted;

@@ -69,7 +69,7 @@ impl Changing {
     ) -> Next {
         let mut ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);
         match (self.asked.take(), reply) {
-            (None, Reply::State(..)) => {}
+            (None, Reply::State(..)) => Changing::invite_added(node, &mut ledger),
             (Some(change), Reply::Members(_, Ok(_))) => {
                 self.has_begun = true;
                 if let Change::Add { id, .. } = change {
@@ -97,14 +97,7 @@ impl Changing {
                     let peer_urls = vec![nodes[place].to_string()];
                     Change::Add { id, peer_urls, is_learner: false }
                 }
-                (Some((id, member)), true) => {
-                    // The answer to the one who added it may have been lost.
-                    if !member.has_started() {
-                        ledger.invite(*id, node.cluster().unwrap_or(0));
-                    }
-                    continue;
-                }
-                (None, false) => continue,
+                (Some(_), true) | (None, false) => continue,
             };
             self.asked = Some(change.clone());
             return Next::Ask(Request::Change(change));
@@ -113,6 +106,16 @@ impl Changing {
             true => Next::Answer(json!({ "type": format!("{}_ok", self.kind) })),
             // Those that were added vote when they have caught up.
             false => Next::Refuse(refuse(ErrorCode::CRASH, "it takes longer")),
+        }
+    }
+
+    /// Has each added server started that never took part: the answer to the request that added it may have
+    /// been lost, and while it is missing there may be no quorum for another addition.
+    fn invite_added(node: &Node, ledger: &mut Ledger) {
+        let machine = node.machine();
+        let added = machine.members.iter().filter(|(_, member)| !member.has_started());
+        for (id, _) in added.filter(|(id, _)| !machine.roles.leaving.contains(id)) {
+            ledger.invite(*id, node.cluster().unwrap_or(0));
         }
     }
 

@@ -69,13 +69,8 @@ impl Changing {
     ) -> Next {
         let mut ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);
         match (self.asked.take(), reply) {
-            (None, Reply::State(..)) => Changing::invite_added(node, &mut ledger),
-            (Some(change), Reply::Members(_, Ok(_))) => {
-                self.has_begun = true;
-                if let Change::Add { id, .. } = change {
-                    ledger.invite(id, node.cluster().unwrap_or(0));
-                }
-            }
+            (None, Reply::State(..)) => {}
+            (Some(_), Reply::Members(_, Ok(_))) => self.has_begun = true,
             (Some(_), Reply::Members(_, Err(why))) => {
                 return self.fail(ErrorCode::ABORT, &format!("{why:?}"));
             }
@@ -85,6 +80,7 @@ impl Changing {
                 return self.fail(code, &format!("answered {reply:?}"));
             }
         }
+        Changing::invite_added(node, &mut ledger);
         while let Some((place, is_wanted)) = self.steps.pop_front() {
             let roles = &node.machine().roles;
             let members = node.machine().members.iter();
@@ -109,8 +105,8 @@ impl Changing {
         }
     }
 
-    /// Has each added server started that never took part: the answer to the request that added it may have
-    /// been lost, and while it is missing there may be no quorum for another addition.
+    /// Has each added server started that never took part, by this request or by an earlier one whose
+    /// answer was lost: while it is missing there may be no quorum for another addition.
     fn invite_added(node: &Node, ledger: &mut Ledger) {
         let machine = node.machine();
         let added = machine.members.iter().filter(|(_, member)| !member.has_started());

@@ -5,6 +5,7 @@ use imbl::OrdSet;
 use super::error::Error;
 use super::lease::{Lease, MAX_LEASE_SECONDS};
 use super::store::{Store, Version};
+use super::views::ALL_KEYS;
 use super::write::header;
 use crate::proto::etcdserverpb as pb;
 
@@ -86,12 +87,16 @@ impl Store {
     /// Attaches every key to its lease, when versions and leases have been read. `None` if a key
     /// names a lease that is not there.
     pub(super) fn attach_all(&mut self) -> Option<()> {
-        for (key, version) in &self.current {
-            match version.body.as_ref().map_or(0, |body| body.lease) {
-                0 => {}
-                id => drop(self.leases.get_mut(&id)?.keys.insert(key.clone())),
+        let mut is_whole = true;
+        self.views.visit_current(ALL_KEYS, &mut |version| {
+            let id = version.body.as_ref().map_or(0, |body| body.lease);
+            match (id, self.leases.get_mut(&id)) {
+                (0, _) => {}
+                (_, Some(lease)) => drop(lease.keys.insert(version.key.clone())),
+                (_, None) => is_whole = false,
             }
-        }
-        Some(())
+            is_whole
+        });
+        is_whole.then_some(())
     }
 }

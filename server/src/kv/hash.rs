@@ -19,11 +19,12 @@ impl Store {
         let mut hasher = crc32fast::Hasher::new();
         hasher.update(&self.compacted.to_le_bytes());
         let mut bytes = Vec::new();
-        for (_, version) in self.log.range(..=Revision::end_of(upto)) {
+        self.views.visit_log(..=Revision::end_of(upto), &mut |version| {
             bytes.clear();
             super::snapshot::put_version(&mut bytes, version);
             hasher.update(&bytes);
-        }
+            true
+        });
         Ok(hasher.finalize())
     }
 }

@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::key::Key;
 use super::planted;
 use super::range::Keys;
-use super::store::{Place, Revision, Store, Version};
+use super::store::{Revision, Store, Version};
 use crate::planted::guard;
 use crate::proto::mvccpb::event::EventType;
 use crate::proto::mvccpb::{Event, KeyValue};
@@ -103,22 +104,18 @@ impl Store {
         let events = Vec::new();
         let mut piece = Piece { store: self, wanted, most, events, bytes: 0, seen: 0, at: 0 };
         let first = Revision { main: planted::first_told(from, self.compacted), sub: 0 };
-        let is_whole = match keys.single() {
-            Some(key) => {
-                let low = Place { key: key.into(), at: first };
-                let high = Place { key: low.key.clone(), at: Revision::end_of(i64::MAX) };
-                let mut versions = self.history.range(low..=high).map(|(_, version)| version);
-                versions.all(|version| piece.take(version))
-            }
-            None => {
-                let from = (Bound::Included(first), Bound::Unbounded);
-                let mut versions = self.log.range(from).map(|(_, version)| version);
-                versions.all(|version| match keys.has(&version.key) {
-                    true => piece.take(version),
-                    false => piece.pass(version),
-                })
-            }
+        let mut is_whole = true;
+        let mut look = |version: &Arc<Version>| {
+            is_whole = match keys.has(&version.key) {
+                true => piece.take(version),
+                false => piece.pass(version),
+            };
+            is_whole
         };
+        match keys.single() {
+            Some(key) => self.views.visit_history(&Key::from(key), first, &mut look),
+            None => self.views.visit_log(first.., &mut look),
+        }
         let upto = if is_whole { self.revision } else { piece.at };
         Ok(Changes { events: piece.events, upto })
     }
@@ -126,7 +123,10 @@ impl Store {
     /// Visits the key of every change after revision `after`, with its revision.
     pub fn visit_changes(&self, after: i64, visit: &mut dyn FnMut(&[u8], i64)) {
         let from = (Bound::Excluded(Revision::end_of(after)), Bound::Unbounded);
-        self.log.range(from).for_each(|(at, version)| visit(&version.key, at.main));
+        self.views.visit_log(from, &mut |version| {
+            visit(&version.key, version.at.main);
+            true
+        });
     }
 
     /// The pair before the revision of a version.
@@ -135,9 +135,7 @@ impl Store {
         if before < self.compacted {
             return None;
         }
-        let low = Place { key: version.key.clone(), at: Revision { main: i64::MIN, sub: 0 } };
-        let high = Place { key: version.key.clone(), at: Revision::end_of(before) };
-        self.history.range(low..=high).next_back()?.1.to_pair(false)
+        self.views.newest(&version.key, Revision::end_of(before))?.to_pair(false)
     }
 }
 

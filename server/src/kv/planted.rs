@@ -1,8 +1,11 @@
 //! The bugs that can be planted in the store (see [`planted`](crate::planted)). Each function
 //! does nothing, or returns its first argument, unless its bug is planted.
 
+use std::ops::Bound;
+
 use super::error::Error;
-use super::store::Store;
+use super::store::{Revision, Store};
+use super::views::ALL_KEYS;
 use crate::planted::{Mutant, is};
 
 /// Leaves out the compacted revision itself, which a watch may begin with.
@@ -28,14 +31,16 @@ pub(super) fn restored(store: &mut Store) {
     }
     if is(Mutant::RevisionOfKeys) {
         // Deletions after the newest key are gone with their revisions.
-        let newest = store.current.values().map(|version| version.at).max();
-        let after = store.log.keys().copied().filter(|at| Some(*at) > newest);
-        for at in after.collect::<Vec<_>>() {
-            if let Some(deletion) = store.log.remove(&at) {
-                let key = deletion.key.clone();
-                store.history.remove(&super::store::Place { key, at });
-            }
-        }
-        store.revision = newest.map_or(1, |at| at.main).max(store.compacted);
+        let (mut newest, mut after) = (Revision::FIRST, Vec::new());
+        store.views.visit_current(ALL_KEYS, &mut |version| {
+            newest = newest.max(version.at);
+            true
+        });
+        store.views.visit_log((Bound::Excluded(newest), Bound::Unbounded), &mut |version| {
+            after.push(version.clone());
+            true
+        });
+        after.iter().for_each(|deletion| store.views.forget(deletion));
+        store.revision = newest.main.max(store.compacted).max(1);
     }
 }

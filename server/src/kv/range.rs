@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use super::error::Error;
 use super::key::Key;
-use super::store::{Place, Revision, Store, Version};
+use super::store::{Revision, Store, Version};
+use super::views::Visit;
 use crate::proto::etcdserverpb::range_request::{SortOrder, SortTarget};
 use crate::proto::etcdserverpb::{RangeRequest, RangeResponse, ResponseHeader};
 
@@ -104,9 +105,10 @@ impl Store {
             if found.len() < limit {
                 found.push(version.clone());
             }
+            true
         };
         match revision == now {
-            true => self.present(keys).for_each(&mut take),
+            true => self.present(keys, &mut take),
             false => self.past(keys, revision, &mut take),
         }
         (found, count)
@@ -116,39 +118,30 @@ impl Store {
         self.collect(keys, revision, now, 0).1
     }
 
-    /// The versions of `keys` that exist now, in order of their keys.
-    pub(super) fn present<'a>(
-        &'a self,
-        keys: Keys<'a>,
-    ) -> Box<dyn Iterator<Item = &'a Arc<Version>> + 'a> {
+    /// Visits the versions of `keys` that exist now, in order of their keys.
+    pub(super) fn present(&self, keys: Keys<'_>, visit: &mut Visit<'_>) {
         let begin = Bound::Included(keys.begin);
-        let bounds: (Bound<&[u8]>, Bound<&[u8]>) = match keys.end {
-            End::Single => return Box::new(self.current.get(keys.begin).into_iter()),
-            End::Open => (begin, Bound::Unbounded),
-            End::Before(end) if end <= keys.begin => return Box::new(std::iter::empty()),
-            End::Before(end) => (begin, Bound::Excluded(end)),
-        };
-        Box::new(self.current.range::<_, [u8]>(bounds).map(|(_, version)| version))
+        match keys.end {
+            End::Single => {
+                self.views.current(keys.begin).iter().all(visit);
+            }
+            End::Open => self.views.visit_current((begin, Bound::Unbounded), visit),
+            End::Before(end) if end <= keys.begin => {}
+            End::Before(end) => self.views.visit_current((begin, Bound::Excluded(end)), visit),
+        }
     }
 
     /// Visits the versions of `keys` that existed at `revision`, in order of their keys. Two
     /// seeks for each key, however many versions it has.
-    fn past(&self, keys: Keys<'_>, revision: i64, visit: &mut dyn FnMut(&Arc<Version>)) {
-        let beginning = Revision { main: i64::MIN, sub: 0 };
-        let first = Place { key: keys.begin.into(), at: beginning };
-        let mut from = Bound::Included(first);
-        while let Some((place, _)) = self.history.range((from, Bound::Unbounded)).next() {
-            if !keys.has(&place.key) {
+    fn past(&self, keys: Keys<'_>, revision: i64, visit: &mut Visit<'_>) {
+        let upto = Revision::end_of(revision);
+        let mut next = self.views.next_key(Bound::Included(&Key::from(keys.begin)));
+        while let Some(key) = next.filter(|key| keys.has(key)) {
+            let newest = self.views.newest(&key, upto).filter(|version| version.body.is_some());
+            if newest.is_some_and(|version| !visit(&version)) {
                 break;
             }
-            let key: Key = place.key.clone();
-            let low = Place { key: key.clone(), at: beginning };
-            let high = Place { key: key.clone(), at: Revision::end_of(revision) };
-            let newest = self.history.range(low..=high).next_back();
-            if let Some((_, version)) = newest.filter(|(_, version)| version.body.is_some()) {
-                visit(version);
-            }
-            from = Bound::Excluded(Place { key, at: Revision::end_of(i64::MAX) });
+            next = self.views.next_key(Bound::Excluded(&key));
         }
     }
 }

@@ -41,12 +41,15 @@ impl Store {
     ) -> bool {
         out.extend_from_slice(&self.revision.to_le_bytes());
         out.extend_from_slice(&self.compacted.to_le_bytes());
-        out.extend_from_slice(&(self.log.len() as u64).to_le_bytes());
-        for version in self.log.values() {
+        out.extend_from_slice(&(self.versions() as u64).to_le_bytes());
+        let mut goes_on = true;
+        self.views.visit_log(.., &mut |version| {
             put_version(out, version);
-            if out.len() >= most && !give(out) {
-                return false;
-            }
+            goes_on = out.len() < most || give(out);
+            goes_on
+        });
+        if !goes_on {
+            return false;
         }
         out.extend_from_slice(&self.grants.to_le_bytes());
         out.extend_from_slice(&(self.leases.len() as u64).to_le_bytes());
@@ -96,10 +99,10 @@ impl Store {
         let mut scratch = Vec::new();
         for _ in 0..u64::from_le_bytes(read_array(input)?) {
             let Some(version) = read_version(input, &store, &mut scratch)? else { return Ok(None) };
-            if version.at.main > store.revision || store.log.contains_key(&version.at) {
+            if version.at.main > store.revision || store.views.has_revision(version.at) {
                 return Ok(None);
             }
-            store.insert(Arc::new(version));
+            store.insert(&Arc::new(version));
         }
         let mut rest = Vec::new();
         input.read_to_end(&mut rest)?;
@@ -158,7 +161,7 @@ fn read_version(
     let at = Revision { main: read_i64(input)?, sub: u32::from_le_bytes(read_array(input)?) };
     let key = read_bytes(input, scratch)?;
     // Versions share their key, as they did before.
-    let known = store.current.get_key_value(key).map(|(key, _)| key.clone());
+    let known = store.views.current(key).map(|version| version.key.clone());
     let key = known.unwrap_or_else(|| Arc::from(key));
     let body = match read_array(input)? {
         [0] => None,

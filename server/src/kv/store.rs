@@ -1,14 +1,5 @@
-//! The maps, and the changes to them.
-//!
-//! Three views of the same versions, which they share:
-//!
-//! * `current`: the keys that exist now. Ranges of the present read only this.
-//! * `history`: every kept version of every key, tombstones included, by key and revision.
-//!   A range of the past seeks in it, so its cost does not grow with the number of
-//!   versions.
-//! * `log`: the same versions by revision: a compaction walks through it, and a snapshot writes it.
+//! The parts of the store, and the changes to its versions.
 
-use std::ops::Bound;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -17,6 +8,7 @@ use imbl::{OrdMap, OrdSet};
 use super::auth::Auth;
 use super::key::Key;
 use super::lease::Lease;
+use super::views::Views;
 use crate::planted::guard;
 use crate::proto::mvccpb::KeyValue;
 
@@ -29,6 +21,11 @@ pub(super) struct Revision {
 }
 
 impl Revision {
+    /// Not after any change.
+    pub(super) const FIRST: Revision = Revision { main: i64::MIN, sub: 0 };
+    /// Not before any change.
+    pub(super) const LAST: Revision = Revision::end_of(i64::MAX);
+
     /// The last change of revision `main`.
     pub(super) const fn end_of(main: i64) -> Revision {
         Revision { main, sub: u32::MAX }
@@ -53,15 +50,8 @@ pub(super) struct Body {
     pub(super) lease: i64,
 }
 
-/// A version's place in the history.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Place {
-    pub(super) key: Key,
-    pub(super) at: Revision,
-}
-
 /// The bytes a version costs besides its key and value: structs, allocations, and its
-/// places in the maps. For the size that the server reports.
+/// places in the views. For the size that the server reports.
 const VERSION_BYTES: u64 = 240;
 
 /// The same in a snapshot.
@@ -74,9 +64,8 @@ pub struct Store {
     pub(super) revision: i64,
     /// The revision of the last compaction; -1 before the first, as in etcd.
     pub(super) compacted: i64,
-    pub(super) current: OrdMap<Key, Arc<Version>>,
-    pub(super) history: OrdMap<Place, Arc<Version>>,
-    pub(super) log: OrdMap<Revision, Arc<Version>>,
+    /// The versions that are kept.
+    pub(super) views: Views,
     /// The leases, by id.
     pub(super) leases: OrdMap<i64, Lease>,
     /// How many leases were ever granted.
@@ -93,9 +82,7 @@ impl Default for Store {
         Store {
             revision: 1,
             compacted: -1,
-            current: OrdMap::new(),
-            history: OrdMap::new(),
-            log: OrdMap::new(),
+            views: Views::default(),
             leases: OrdMap::new(),
             grants: 0,
             alarms: OrdSet::new(),
@@ -123,17 +110,17 @@ impl Store {
 
     /// How many keys exist.
     pub fn len(&self) -> usize {
-        self.current.len()
+        self.views.len()
     }
 
     /// Whether no key exists.
     pub fn is_empty(&self) -> bool {
-        self.current.is_empty()
+        self.len() == 0
     }
 
     /// How many versions are kept, tombstones included.
     pub fn versions(&self) -> usize {
-        self.log.len()
+        self.views.versions()
     }
 
     /// The memory that the kept versions take, estimated, in bytes.
@@ -143,7 +130,7 @@ impl Store {
 
     /// About how many bytes [`Store::encode`] gives.
     pub fn encoded_bytes(&self) -> u64 {
-        self.bytes - self.log.len() as u64 * (VERSION_BYTES - ENCODED_VERSION_BYTES)
+        self.bytes - self.versions() as u64 * (VERSION_BYTES - ENCODED_VERSION_BYTES)
     }
 
     /// Lets a new cluster begin with this state: without alarms, and, if revisions are to be raised,
@@ -162,18 +149,11 @@ impl Store {
         self.compacted = self.revision;
     }
 
-    /// Puts a version into all views.
-    pub(super) fn insert(&mut self, version: Arc<Version>) {
+    /// Adds a version, the latest of its key.
+    pub(super) fn insert(&mut self, version: &Arc<Version>) {
         self.bytes += version.size_bytes();
-        let key = version.key.clone();
-        let before = match version.body {
-            Some(_) => self.current.insert(key.clone(), version.clone()),
-            None => self.current.remove(&key),
-        };
-        self.attach(before.as_deref(), &version);
-        self.history.insert(Place { key, at: version.at }, version.clone());
-        let before = self.log.insert(version.at, version);
-        assert!(before.is_none(), "a revision is given once");
+        let before = self.views.insert(version);
+        self.attach(before.as_deref(), version);
     }
 
     /// Forgets every version that no revision from `revision` on can see: those that a later
@@ -183,17 +163,18 @@ impl Store {
         assert!(revision > self.compacted && revision <= self.revision, "checked by the caller");
         self.compacted = revision;
         let upto = Revision::end_of(revision);
-        let old: Vec<Arc<Version>> = self.log.range(..=upto).map(|(_, v)| v.clone()).collect();
+        let mut old = Vec::new();
+        self.views.visit_log(..=upto, &mut |version| {
+            old.push(version.clone());
+            true
+        });
         for version in old {
-            let place = Place { key: version.key.clone(), at: version.at };
-            let later = (Bound::Excluded(&place), Bound::Unbounded);
-            let next = self.history.range::<_, Place>(later).next();
-            let replaced = next.is_some_and(|(n, _)| n.key == place.key && n.at <= upto);
+            let newest = self.views.newest(&version.key, upto);
+            let replaced = newest.is_some_and(|newest| newest.at > version.at);
             let is_deletion = version.body.is_none();
             let is_past = guard!(version.at.main < revision, CompactDeletion if is_deletion);
             if is_past && (replaced || is_deletion) {
-                self.history.remove(&place);
-                self.log.remove(&version.at);
+                self.views.forget(&version);
                 self.bytes -= version.size_bytes();
             }
         }

@@ -97,11 +97,12 @@ impl Store {
     /// Whether a condition holds for every key it names. A key that does not exist is
     /// compared as zeros, and has no value.
     fn holds(&self, compare: &Compare) -> bool {
-        let mut keys = self.present(Keys::of(&compare.key, &compare.range_end)).peekable();
-        if keys.peek().is_none() {
-            return compare.target != CompareTarget::Value as i32 && holds_for(compare, None);
-        }
-        keys.all(|version| holds_for(compare, Some(version)))
+        let mut holds = None;
+        self.present(Keys::of(&compare.key, &compare.range_end), &mut |version| {
+            *holds.insert(holds_for(compare, Some(version)))
+        });
+        let has_value = compare.target != CompareTarget::Value as i32;
+        holds.unwrap_or_else(|| has_value && holds_for(compare, None))
     }
 
     fn check_revision(&self, range: &RangeRequest) -> Result<(), Error> {

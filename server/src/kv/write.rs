@@ -86,7 +86,7 @@ impl Writer<'_> {
     }
 
     pub(super) fn put(&mut self, request: &PutRequest) -> Result<PutResponse, Error> {
-        let before = self.store.current.get(&request.key[..]).cloned();
+        let before = self.store.views.current(&request.key);
         // Of both, a put on its own is told of its lease, and one in a transaction of its key.
         self.store.check_lease(request)?;
         self.store.check_kept(request)?;
@@ -108,13 +108,17 @@ impl Writer<'_> {
         };
         let key = before.as_ref().map_or_else(|| Arc::from(&request.key[..]), |b| b.key.clone());
         let prev_kv = before.filter(|_| request.prev_kv).and_then(|old| old.to_pair(false));
-        self.store.insert(Arc::new(Version { key, at, body: Some(body) }));
+        self.store.insert(&Arc::new(Version { key, at, body: Some(body) }));
         Ok(PutResponse { header: header(at.main), prev_kv })
     }
 
     pub(super) fn delete_range(&mut self, request: &DeleteRangeRequest) -> DeleteRangeResponse {
         let keys = Keys::of(&request.key, &request.range_end);
-        let doomed: Vec<Arc<Version>> = self.store.present(keys).cloned().collect();
+        let mut doomed = Vec::new();
+        self.store.present(keys, &mut |version| {
+            doomed.push(version.clone());
+            true
+        });
         let prev_kvs = match request.prev_kv {
             true => doomed.iter().filter_map(|version| version.to_pair(false)).collect(),
             false => Vec::new(),
@@ -129,7 +133,7 @@ impl Writer<'_> {
     /// Deletes a key that exists.
     pub(super) fn delete(&mut self, key: Key) {
         let at = self.next();
-        self.store.insert(Arc::new(Version { key, at, body: None }));
+        self.store.insert(&Arc::new(Version { key, at, body: None }));
     }
 }
 
@@ -137,7 +141,7 @@ impl Store {
     /// Refuses a put of a key that is not there, if value or lease of it are to be kept.
     pub(super) fn check_kept(&self, request: &PutRequest) -> Result<(), Error> {
         let keeps = request.ignore_value || request.ignore_lease;
-        match keeps && !self.current.contains_key(&request.key[..]) {
+        match keeps && !self.views.has(&request.key) {
             true => Err(Error::KeyNotFound),
             false => Ok(()),
         }

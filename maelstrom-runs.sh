@@ -10,9 +10,12 @@
 # which nobody meets while killed. --nodes replaces the number of nodes.
 #
 # Uses the real Maelstrom if $MAELSTROM names it or `maelstrom` is on PATH, else the
-# built-in bench; always the release binary, as real processes, each run with a fresh
+# built-in bench; always optimised binaries, as real processes, each run with a fresh
 # data directory: nodes that find the state of an earlier run are wrong from their first
 # answer on. What a run printed, and where its files are, is in store/runs/.
+#
+# The binaries are those of the release build. Where there is none yet, --quick makes do with
+# the profile `quick` of Cargo.toml, which is built sooner and runs a little slower.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -85,11 +88,13 @@ adapt() {
   echo "$flags"
 }
 
-[ -x target/release/seaworthy ] || echo "building, which takes a minute or two the first time" >&2
-cargo build --release --locked --quiet -p seaworthy-workloads -p seaworthy-bench \
+profile=release
+[ -z "$quick" ] || [ -x target/release/seaworthy ] || profile=quick
+[ -x "target/$profile/seaworthy" ] || echo "building, which takes a minute or two the first time" >&2
+cargo build --profile "$profile" --locked --quiet -p seaworthy-workloads -p seaworthy-bench \
   --bin seaworthy-node --bin seaworthy
-bin=$PWD/target/release/seaworthy-node
-bench=$PWD/target/release/seaworthy
+bin=$PWD/target/$profile/seaworthy-node
+bench=$PWD/target/$profile/seaworthy
 maelstrom=${MAELSTROM:-$(command -v maelstrom || true)}
 # Quick runs wait twenty times as long as they work, so all go side by side. Maelstrom has one
 # store for all, and a full run's latencies are worth a quiet machine.

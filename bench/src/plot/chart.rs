@@ -13,6 +13,13 @@ const RIGHT: f64 = 20.0;
 const TOP: f64 = 30.0;
 const BOTTOM: f64 = 40.0;
 
+/// Pixels of a letter of a fault's name, and from one row of names to the next.
+const LETTER: f64 = 7.0;
+const NAME_ROW: f64 = 14.0;
+
+/// Rows of names of faults; a fault for which all are taken has only its shade.
+const NAME_ROWS: usize = 8;
+
 /// Pieces of time over which quantiles and rates are taken.
 const BUCKETS: usize = 60;
 
@@ -155,6 +162,8 @@ impl Frame {
     fn begin(&self, shades: &[Shade]) -> Svg {
         let mut svg = Svg::new(WIDTH, HEIGHT);
         let bottom = HEIGHT - BOTTOM;
+        // Where each row of names is free again.
+        let mut free = [f64::NEG_INFINITY; NAME_ROWS];
         for (from, to, name) in shades {
             let (from, to) = (self.x(*from), self.x(*to).min(WIDTH - RIGHT));
             let width = (to - from).max(1.0);
@@ -162,8 +171,12 @@ impl Frame {
                 "<rect class=\"shade\" x=\"{from:.1}\" y=\"{TOP}\" width=\"{width:.1}\" height=\"{}\"/>",
                 bottom - TOP
             ));
-            if width > 50.0 {
-                svg.text(from + 4.0, TOP + 12.0, "soft", &cut(name, 16));
+            if width > 50.0
+                && let Some(row) = free.iter().position(|end| *end <= from)
+            {
+                let name = cut(name, 16);
+                free[row] = from + 4.0 + LETTER * name.chars().count() as f64;
+                svg.text(from + 4.0, TOP + 12.0 + NAME_ROW * row as f64, "soft", &name);
             }
         }
         svg.add(format_args!(
@@ -239,6 +252,35 @@ mod tests {
         assert_eq!(svg.matches("dashed").count(), 2);
         assert!(svg.contains("&lt;b&gt;") && svg.contains("kill"));
         assert!(!svg.contains("NaN") && !rate(&all, &shades).contains("NaN"));
+    }
+
+    #[test]
+    fn names_of_faults_at_one_moment_do_not_overlap() {
+        let ms = 1_000_000;
+        let shades: Vec<Shade> = [(0, 40, "kill n1"), (0, 50, "pause n2"), (5, 60, "partition")]
+            .into_iter()
+            .chain([(50, 99, "kill n3")])
+            .map(|(from, to, name)| (from * ms, to * ms, name.to_owned()))
+            .collect();
+        let svg = latency(&series("a"), &shades);
+        let place = |name: &str| {
+            let before = svg.split(&format!(">{name}<")).next().unwrap();
+            let number = |key: &str| -> f64 {
+                let value = before.rsplit(&format!(" {key}=\"")).next().unwrap();
+                value.split('"').next().unwrap().parse().unwrap()
+            };
+            (number("x"), number("y"))
+        };
+        let places: Vec<(&str, (f64, f64))> =
+            shades.iter().map(|(_, _, name)| (&**name, place(name))).collect();
+        for (nth, (name, (x, y))) in places.iter().enumerate() {
+            for (other, (other_x, other_y)) in &places[..nth] {
+                let end = other_x + LETTER * other.len() as f64;
+                assert!(end <= *x || (y - other_y).abs() >= 12.0, "{name} over {other}");
+            }
+        }
+        // A name takes the highest row that is free.
+        assert_eq!(place("kill n3").1, place("kill n1").1);
     }
 
     #[test]

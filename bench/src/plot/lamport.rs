@@ -7,8 +7,9 @@ const LANE: f64 = 110.0;
 const STEP: f64 = 22.0;
 const TOP: f64 = 40.0;
 
-/// Messages of a picture; those beyond are counted only.
-pub(crate) const MESSAGES_MAX: usize = 500;
+/// Messages of a picture; those beyond are counted only. With two events each, a picture is
+/// 8,000 pixels high at most, and its PNG 16,000, which viewers open.
+pub(crate) const MESSAGES_MAX: usize = 180;
 
 /// A message.
 #[derive(Clone, Debug)]
@@ -66,6 +67,8 @@ pub fn draw(
         line(&mut svg, (x(arrow.from), start), x(arrow.to), end, arrow);
     }
     if left_out > 0 {
+        let all = shown.len() + left_out;
+        svg.text(4.0, 10.0, "soft", &format!("the first {} of {all} messages", shown.len()));
         svg.text(4.0, height - 6.0, "soft", &format!("and {left_out} more messages"));
     }
     svg.finish("messages between nodes")
@@ -108,6 +111,24 @@ fn line(svg: &mut Svg, (x, y): (f64, f64), to: f64, end: Option<f64>, arrow: &Ar
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_picture_has_a_bound_and_says_what_it_leaves_out() {
+        let arrow = |nth: i64| Arrow {
+            from: 0,
+            to: 1,
+            at: 2 * nth,
+            arrival: Some(2 * nth + 1),
+            is_lost: false,
+            label: "ping".into(),
+        };
+        let shown: Vec<Arrow> = (0..MESSAGES_MAX as i64).map(arrow).collect();
+        let svg = draw(&["n0".into(), "n1".into()], &shown, &[], 1000 - MESSAGES_MAX);
+        let height = svg.split("height=\"").nth(1).unwrap().split('"').next().unwrap();
+        assert!(height.parse::<f64>().unwrap() <= 8010.0, "{height}");
+        assert!(svg.contains("the first 180 of 1000 messages"));
+        assert!(svg.contains("and 820 more messages"));
+    }
 
     #[test]
     fn a_lost_message_ends_in_a_cross() {

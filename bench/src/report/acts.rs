@@ -16,6 +16,8 @@ pub(crate) struct Span {
     pub(crate) from: i64,
     /// When it ended; the end of the history if it did not.
     pub(crate) to: i64,
+    /// Whether an act ended it.
+    pub(crate) is_over: bool,
     /// The nodes that it hits.
     pub(crate) nodes: Vec<String>,
     /// The act in words.
@@ -27,7 +29,7 @@ impl Span {
     pub(super) fn to_json(&self) -> Value {
         let micros = |nanos: i64| nanos as f64 / 1e3;
         json!({"f": self.f, "from": micros(self.from), "to": micros(self.to),
-               "nodes": self.nodes, "text": self.text})
+               "over": self.is_over, "nodes": self.nodes, "text": self.text})
     }
 }
 
@@ -54,12 +56,13 @@ pub(crate) fn spans(history: &[Op]) -> Vec<Span> {
     for op in acts.skip(1).step_by(2) {
         for span in spans.iter_mut().filter(|span| span.to == i64::MAX) {
             if end_of(&span.f).as_deref() == Some(&*op.f) {
-                span.to = op.time;
+                (span.to, span.is_over) = (op.time, true);
             }
         }
         if end_of(&op.f).is_some() {
             let (nodes, text) = tell(&op.value);
-            spans.push(Span { f: op.f.to_string(), from: op.time, to: i64::MAX, nodes, text });
+            let (f, from) = (op.f.to_string(), op.time);
+            spans.push(Span { f, from, to: i64::MAX, is_over: false, nodes, text });
         }
     }
     spans.iter_mut().filter(|span| span.to == i64::MAX).for_each(|span| span.to = last);
@@ -137,6 +140,7 @@ mod tests {
             ("stall", 3, 9, "a → b, a → c"),
         ];
         assert_eq!(told, expected);
+        assert_eq!(spans.iter().map(|s| s.is_over).collect::<Vec<_>>(), [true, false, false]);
         assert_eq!(spans[2].nodes, ["a"]);
         assert_eq!(spans[1].nodes, ["a"]);
     }

@@ -1,5 +1,7 @@
 //! The page itself.
 
+use std::collections::BTreeSet;
+
 use maud::{DOCTYPE, Markup, PreEscaped, html as markup};
 
 use super::acts::spans;
@@ -11,6 +13,7 @@ use super::pack::Pack;
 use super::policy::{SCRIPT, STYLE, policy};
 use super::sections::{self, event};
 use super::text::cut;
+use super::traffic::{Fate, Traffic};
 use super::why::{Anomaly, anomalies};
 use crate::check::{Verdict, reasons};
 use crate::edn::Edn;
@@ -18,6 +21,11 @@ use crate::history::OpType;
 
 /// Bytes of a text in the head of a page: a reason, a flag, a command.
 const TEXT_BYTES: usize = 10_000;
+
+/// Bytes of a node's name over the decisive moment, and operations of the decisive anomaly whose
+/// messages are marked.
+const NAME_BYTES: usize = 40;
+const STORY_MAX: usize = 12;
 
 /// Faults and nodes that a page knows.
 const SPANS_MAX: usize = 5000;
@@ -56,7 +64,9 @@ fn page(material: &mut Material<'_>, anomalies: &[Anomaly], measure: Measure) ->
     pack.put("operations", all);
     pack.put("focus", focus.at as f64 / 1e3);
     pack.put("focusLabel", focus.label);
+    pack.put("focusIsInput", focus.is_input);
     pack.put("focusRow", focus.index.and_then(|index| operations.row(index)));
+    pack.put("story", story(anomalies, &operations));
     let data = pack.finish();
     let has_messages = packed.total > 0;
     let page = markup! {
@@ -92,13 +102,22 @@ fn page(material: &mut Material<'_>, anomalies: &[Anomaly], measure: Measure) ->
     page.into_string()
 }
 
+/// The rows of the operations that the decisive anomaly names.
+fn story(anomalies: &[Anomaly], operations: &Operations<'_>) -> Vec<usize> {
+    let first = anomalies.iter().find(|anomaly| !anomaly.ops.is_empty());
+    let named = first.into_iter().flat_map(|anomaly| &anomaly.ops).take(STORY_MAX);
+    named.filter_map(|index| operations.row(*index)).collect::<BTreeSet<_>>().into_iter().collect()
+}
+
 /// The moment at which the page opens.
 struct Focus {
     /// Nanoseconds since the operations began.
     at: i64,
     /// The event, if it is one.
     index: Option<usize>,
-    label: &'static str,
+    label: String,
+    /// Whether it is the arrival of the last message.
+    is_input: bool,
 }
 
 impl Focus {
@@ -107,13 +126,42 @@ impl Focus {
         if let Some(index) = decisive
             && let Some(op) = event(material.history, index)
         {
-            return Focus { at: op.time, index: Some(index), label: "decides the verdict" };
+            let label = "decides the verdict".to_owned();
+            return Focus { at: op.time, index: Some(index), label, is_input: false };
         }
         let last = material.history.last().map_or(0, |op| op.time);
-        match (material.outcome.verdict, first_fault) {
-            (Verdict::Valid, Some(at)) => Focus { at, index: None, label: "the first fault" },
-            (Verdict::Valid, None) => Focus { at: 0, index: None, label: "the beginning" },
-            _ => Focus { at: last, index: None, label: "the end" },
+        let (at, label) = match (material.outcome.verdict, first_fault) {
+            (Verdict::Valid, Some(at)) => (at, "the first fault"),
+            (Verdict::Valid, None) => (0, "the beginning"),
+            _ => return Focus::of_break(material, anomalies, last),
+        };
+        Focus { at, index: None, label: label.to_owned(), is_input: false }
+    }
+
+    /// The end of a run that no operation decides. A run whose invariant broke ends there: the
+    /// message that arrived last led to it, unless a node did something of itself later.
+    fn of_break(material: &Material<'_>, anomalies: &[Anomaly], last: i64) -> Focus {
+        let at_end = |at, label| Focus { at, index: None, label, is_input: false };
+        if anomalies.iter().all(|anomaly| anomaly.kind != "invariants") {
+            return at_end(last, "the end".to_owned());
+        }
+        let Traffic { messages, kinds, parties, .. } = &material.traffic;
+        let sent = messages.iter().map(|message| message.at).max().unwrap_or(material.origin);
+        let heard = messages.iter().filter_map(|message| {
+            let Fate::Arrived(nanos) = message.fate else { return None };
+            let node = &parties[kinds[message.kind as usize].dest as usize];
+            let at = message.at.saturating_add(i64::try_from(nanos).ok()?);
+            material.nodes.contains(node).then_some((at, node))
+        });
+        match heard.max_by_key(|(at, _)| *at).filter(|(at, _)| *at >= sent) {
+            Some((at, node)) => Focus {
+                is_input: true,
+                ..at_end(
+                    at - material.origin,
+                    format!("{} breaks an invariant", cut(node, NAME_BYTES)),
+                )
+            },
+            None => at_end(last.max(sent - material.origin), "an invariant breaks".to_owned()),
         }
     }
 }

@@ -5,6 +5,7 @@ pub(super) const SCRIPT: &str = concat!(
     include_str!("assets/data.js"),
     include_str!("assets/charts.js"),
     include_str!("assets/raft.js"),
+    include_str!("assets/story.js"),
     include_str!("assets/diagram.js"),
     include_str!("assets/timeline.js"),
     include_str!("assets/traffic.js"),

@@ -112,15 +112,14 @@ pub(super) fn diagram(packed: &Packed) -> Markup {
                 label title="One event beside the other, in their order, and not by the clock" { input type="checkbox" id="even"; "by order" }
                 label { "search " input type="text" id="search" placeholder="type or body"; }
                 button type="button" id="search-next" { "next" }
-                button type="button" id="earlier" { "◀" } button type="button" id="later" { "▶" }
-                button type="button" id="closer" { "+" } button type="button" id="wider" { "−" }
-                button type="button" id="home" { "to the decisive moment" } button type="button" id="whole" { "whole run" }
+                (window_buttons()) button type="button" id="whole" { "whole run" }
             }
             div class="chart" { canvas id="diagram" {} div class="band-mark" hidden {} }
             p class="legend" {
-                span { i class="c-sea" { "→" } "message" } span { i class="c-lost" { "✕" } "lost" }
+                span { i class="c-lost" { "→" } "decides the verdict" } span { i { "→" } "other operations of the anomaly" }
+                span { i class="c-sea" { "→" } "message" } span { i class="c-lost" { "✕" } "lost" } span { i class="c-sea" { "○" } "never arrives" }
                 span { i class="c-late" { "⇢" } "late" } span { i class="c-copy" { "⇢" } "arrived twice" }
-                span { i class="c-kill" { "■" } "killed" } span { i class="c-pause" { "■" } "paused" } span { i class="c-sea" { "■" } "cut off" }
+                span { i class="c-kill" { "■" } "killed" } span { i class="c-pause" { "■" } "paused" } span { i class="c-sea" { "■" } "cut off or held up" }
             }
             p class="quiet" id="diagram-note" {}
             p class="quiet" {
@@ -133,6 +132,18 @@ pub(super) fn diagram(packed: &Packed) -> Markup {
     }
 }
 
+/// The buttons that move the window of time, which the operations by process share.
+fn window_buttons() -> Markup {
+    let buttons = [
+        ("earlier", "◀"),
+        ("later", "▶"),
+        ("closer", "+"),
+        ("wider", "−"),
+        ("home", "to the decisive moment"),
+    ];
+    html! { @for (id, text) in buttons { button type="button" id=(id) { (text) } " " } }
+}
+
 /// The controls that the script expects, of a run without messages.
 pub(super) fn no_diagram() -> Markup {
     html! {
@@ -141,11 +152,7 @@ pub(super) fn no_diagram() -> Markup {
             input type="checkbox" id="show-clients"; input type="checkbox" id="even"; input type="text" id="search";
             @for id in ["search-next", "whole"] { button type="button" id=(id) {} }
         }
-        div class="tools" {
-            button type="button" id="earlier" { "◀" } button type="button" id="later" { "▶" }
-            button type="button" id="closer" { "+" } button type="button" id="wider" { "−" }
-            button type="button" id="home" { "to the decisive moment" }
-        }
+        div class="tools" { (window_buttons()) }
         div hidden { canvas id="diagram" {} span id="diagram-note" {} table id="types" {} table id="heat" {} select id="traffic-type" {} }
         div id="detail" {}
     }

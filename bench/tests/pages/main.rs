@@ -7,6 +7,7 @@ mod browser;
 mod hostile;
 mod size;
 mod store;
+mod story;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -49,12 +49,14 @@ function readMessages({ head, block, text }) {
   const back = numbers(block('cause'));
   const arrived = new Float64Array(sent.length), cause = new Int32Array(sent.length);
   const lastArrival = new Float64Array(Math.ceil(sent.length / BLOCK)).fill(-Infinity);
+  let last = 0;
   for (let i = 0; i < sent.length; i++) {
     arrived[i] = took[i] === 0 ? LOST : took[i] === 1 ? UNDERWAY : took[i] - 2;
     cause[i] = back[i] === 0 ? -1 : i - back[i];
     const end = took[i] === 1 ? Infinity : sent[i] + Math.max(0, arrived[i]);
     const at = Math.floor(i / BLOCK);
     if (end > lastArrival[at]) lastArrival[at] = end;
+    if (end > last && end < Infinity) last = end;
   }
   const kinds = (head.kinds || []).map(k => ({ src: k[0], dest: k[1], type: k[2] }));
   const copies = new Map(head.copies || []);
@@ -65,7 +67,7 @@ function readMessages({ head, block, text }) {
     return i >= head.bodiesFrom && line ? line : null;
   };
   const median = medianOf(arrived, kind, kinds, head);
-  return { count: sent.length, sent, took: arrived, kind, cause, lastArrival, kinds, copies, body,
+  return { count: sent.length, last, sent, took: arrived, kind, cause, lastArrival, kinds, copies, body,
     types: head.types || [], parties: head.parties || [], median, late: Math.max(1000, 5 * median) };
 }
 

@@ -1,6 +1,6 @@
 // The Lamport diagram: a lane for each party, time to the right, an arrow for each message.
 
-const LANE = 26, TOP = 26, ARROWS_MAX = 1500, LANES_MAX = 60, CLIENTS_MAX = 8, LABELLED = 90;
+const LANE_HIGH = 40, LANE_LOW = 26, FEW_LANES = 12, TOP = 26, ARROWS_MAX = 1500, LANES_MAX = 60, CLIENTS_MAX = 8, LABELLED = 90, SPANS_LABELLED = 12;
 
 // Calls `see` for each message that is under way in the window and wanted.
 function eachMessage(messages, view, wanted, see) {
@@ -56,7 +56,7 @@ function wantedKinds({ messages, head }, filter) {
 }
 
 // Which parties get a lane: all nodes, and of the others those that say or hear something.
-function lanesOf({ messages, head }, seen) {
+function lanesOf({ messages, head, story }, seen) {
   const busy = new Set();
   for (const i of seen) { const kind = messages.kinds[messages.kind[i]]; busy.add(kind.src); busy.add(kind.dest); }
   const names = messages.parties, number = name => parseInt(name.slice(1), 10);
@@ -65,20 +65,26 @@ function lanesOf({ messages, head }, seen) {
   const clients = others.filter(([name]) => isClient(name, head)).sort((a, b) => number(a[0]) - number(b[0]));
   const services = others.filter(([name]) => !isClient(name, head));
   const lanes = [...nodes, ...services].slice(0, LANES_MAX), row = new Map(lanes.map(([, party], at) => [party, at]));
-  // Clients connect anew again and again: many of them share a lane.
-  if (clients.length <= CLIENTS_MAX) clients.forEach(client => { row.set(client[1], lanes.length); lanes.push(client); });
-  else { clients.forEach(([, party]) => row.set(party, lanes.length)); lanes.push(['clients', -1]); }
+  // Clients connect anew again and again: many of them share a lane, but for those of the story.
+  const isAlone = ([, party]) => clients.length <= CLIENTS_MAX || story.processes.has(party);
+  for (const [name, party] of clients.filter(isAlone)) {
+    row.set(party, lanes.length);
+    lanes.push([story.processes.has(party) ? `${name} (${story.processes.get(party)})` : name, party]);
+  }
+  const rest = clients.filter(client => !isAlone(client));
+  rest.forEach(([, party]) => row.set(party, lanes.length));
+  if (rest.length > 0) lanes.push(['clients', -1]);
   return { lanes, row };
 }
 
 function diagram(model, view, filter, selected, focus) {
-  const { messages, spans } = model, wanted = wantedKinds(model, filter), found = [];
+  const { messages, story } = model, wanted = wantedKinds(model, filter), found = [];
   eachMessage(messages, view, wanted, i => found.push(i));
   // Too many arrows are a grey wall: of those that arrived only each so-manieth is drawn.
   const every = Math.ceil(found.length / ARROWS_MAX);
-  const seen = every <= 1 ? found : found.filter((i, n) => n % every === 0 || (messages.took[i] < 0 && n % Math.ceil(every / 4) === 0));
+  const seen = every <= 1 ? found : found.filter((i, n) => n % every === 0 || story.told.has(i) || (messages.took[i] < 0 && n % Math.ceil(every / 4) === 0));
   const { lanes, row } = lanesOf(model, seen);
-  const canvas = document.getElementById('diagram');
+  const canvas = document.getElementById('diagram'), LANE = lanes.length <= FEW_LANES ? LANE_HIGH : LANE_LOW;
   const { context, width, height } = prepare(canvas, TOP + lanes.length * LANE + 26);
   const even = filter.even ? evenPlaces(messages, seen, view, width) : null;
   const x = even ? even.x : scale(view, width).x;
@@ -88,7 +94,7 @@ function diagram(model, view, filter, selected, focus) {
   };
   const bottom = height - 22, lane = at => TOP + (at + 0.5) * LANE;
   if (!even) timeAxis(context, view, width, bottom);
-  drawSpans(context, model, view, width, lanes, lane, x);
+  const faults = drawSpans(context, model, view, width, lanes, lane, x, LANE);
   context.textAlign = 'right';
   lanes.forEach(([name], at) => {
     context.strokeStyle = colours.line;
@@ -96,14 +102,7 @@ function diagram(model, view, filter, selected, focus) {
     context.fillStyle = colours.ink;
     context.fillText(name.length > 9 ? name.slice(0, 8) + '…' : name, MARGIN.left - 6, lane(at));
   });
-  if (focus >= view.from && focus <= view.to) {
-    context.fillStyle = context.strokeStyle = colours.bad;
-    context.setLineDash([4, 4]);
-    context.beginPath(); context.moveTo(x(focus), TOP - 8); context.lineTo(x(focus), bottom); context.stroke();
-    context.setLineDash([]);
-    context.textAlign = 'center';
-    context.fillText(model.head.focusLabel, Math.min(width - 70, Math.max(MARGIN.left + 50, x(focus))), 8);
-  }
+  if (focus >= view.from && focus <= view.to) drawFocus(context, model, seen, places, x(focus), width, bottom);
   const chain = new Set(selected);
   context.save();
   context.beginPath(); context.rect(MARGIN.left, 0, width - MARGIN.left - MARGIN.right, height); context.clip();
@@ -112,27 +111,44 @@ function diagram(model, view, filter, selected, focus) {
     if (!pass && chain.has(i)) continue;
     const kind = messages.kinds[messages.kind[i]], from = row.get(kind.src), to = row.get(kind.dest);
     if (from === undefined || to === undefined) continue;
-    const segment = arrow(context, messages, i, places(i), lane(from), lane(to), pass, chain.size > 0 && !pass);
+    const segment = arrow(context, messages, i, places(i), lane(from), lane(to), pass, chain.size > 0 && !pass, story.told.get(i));
     segments.push([i, ...segment]);
   }
-  if (seen.length <= LABELLED) labels(context, messages, segments);
+  labels(context, model, segments, seen);
   context.restore();
   canvas.dataset.drawn = seen.length;
   canvas.dataset.found = found.length;
+  canvas.dataset.told = seen.filter(i => story.told.has(i)).length;
   canvas.dataset.from = view.from;
   canvas.dataset.to = view.to;
   const part = every > 1 ? `, of which ${seen.length} are drawn (zoom in to see all)` : '';
   document.getElementById('diagram-note').textContent =
-    `${found.length} messages from ${seconds(view.from)} to ${seconds(view.to)}${part}`;
+    `${found.length} messages from ${seconds(view.from)} to ${seconds(view.to)}${part}`
+    + (faults.length > 0 ? `. Faults: ${cutTo(faults.join('; '), 400)}` : '');
   return (px, py) => hit(segments, px, py);
 }
 
-function drawSpans(context, { spans }, view, width, lanes, lane, x) {
+// The moment that decides, where the decisive answer arrives if it is in sight.
+function drawFocus(context, { head, story }, seen, places, otherwise, width, bottom) {
+  const answer = seen.findLast(i => story.told.get(i)), x = answer === undefined ? otherwise : places(answer)[1];
+  context.fillStyle = context.strokeStyle = colours.bad;
+  context.setLineDash([4, 4]);
+  context.beginPath(); context.moveTo(x, TOP - 8); context.lineTo(x, bottom); context.stroke();
+  context.setLineDash([]);
+  context.textAlign = 'center';
+  const label = cutTo(head.focusLabel, 90), half = context.measureText(label).width / 2;
+  context.fillText(label, Math.max(MARGIN.left + half, Math.min(width - half - 2, x)), 8);
+}
+
+// Draws the faults over the lanes of their nodes, and returns them in words.
+function drawSpans(context, { spans }, view, width, lanes, lane, x, LANE) {
+  const isFew = spans.filter(span => span.to >= view.from && span.from <= view.to).length <= SPANS_LABELLED;
   context.textAlign = 'left';
-  const labelled = new Map();
+  const labelled = new Map(), told = [];
   for (const span of spans) {
     if (span.to < view.from || span.from > view.to) continue;
     const left = Math.max(MARGIN.left, x(span.from)), right = Math.min(width - MARGIN.right, x(span.to));
+    told.push(`${span.f.replace('start-', '')} (${span.text}) from ${seconds(span.from)} to ${seconds(span.to)}`);
     context.fillStyle = faultColour(span.f);
     lanes.forEach(([name], at) => {
       if (span.nodes.length > 0 && !span.nodes.includes(name)) return;
@@ -140,26 +156,28 @@ function drawSpans(context, { spans }, view, width, lanes, lane, x) {
       context.fillRect(left, lane(at) - LANE / 2 + 1, Math.max(2, right - left), LANE - 2);
       context.globalAlpha = 1;
       context.fillRect(left, lane(at) - LANE / 2 + 1, 2, LANE - 2);
-      if (right - left < 60) return;
+      if (right - left < 60 && !isFew) return;
       // Beside the label of another fault that begins at the same place.
       const other = labelled.get(at), shift = other && other[0] > left ? other[0] - left + 8 : 0;
       const text = span.f.replace('start-', '');
-      context.fillText(text, left + 5 + shift, lane(at) - 7);
+      context.fillText(text, left + 5 + shift, lane(at) - LANE / 2 + 7);
       labelled.set(at, [left + 5 + shift + context.measureText(text).width]);
     });
   }
+  return told;
 }
 
-// Draws one message and returns where: from x, y to x, y.
-function arrow(context, messages, i, [start, arrival], from, to, strong, pale) {
+// Draws one message and returns where: from x, y to x, y. `told` is true of a decisive one, and
+// false of another of the story.
+function arrow(context, messages, i, [start, arrival], from, to, strong, pale, told) {
   const took = messages.took[i];
   const lost = took === LOST, underway = took === UNDERWAY, late = took > messages.late;
-  const end = lost ? start + 16 : underway ? start + 4000 : arrival;
-  let target = to;
-  if (lost) target = from + (to - from) * 0.4;
-  context.strokeStyle = context.fillStyle = lost ? colours.bad : late ? colours.late : colours.sea;
+  const end = lost || underway ? start + 16 : arrival;
+  const target = lost || underway ? from + (to - from) * 0.4 : to;
+  const usual = told === false ? colours.ink : late ? colours.late : colours.sea;
+  context.strokeStyle = context.fillStyle = lost || told ? colours.bad : usual;
   context.globalAlpha = pale ? 0.25 : 1;
-  context.lineWidth = strong ? 2.5 : 1;
+  context.lineWidth = strong || told !== undefined ? 2.5 : 1;
   context.setLineDash(late || underway ? [5, 3] : []);
   context.beginPath(); context.moveTo(start, from); context.lineTo(end, target); context.stroke();
   context.setLineDash([]);
@@ -168,6 +186,8 @@ function arrow(context, messages, i, [start, arrival], from, to, strong, pale) {
     context.moveTo(end - 4, target - 4); context.lineTo(end + 4, target + 4);
     context.moveTo(end + 4, target - 4); context.lineTo(end - 4, target + 4);
     context.stroke();
+  } else if (underway) {
+    context.beginPath(); context.arc(end, target, 3, 0, 7); context.stroke();
   } else arrowHead(context, start, from, end, target);
   if (messages.copies.has(i)) {
     const again = start + (arrival - start) * messages.copies.get(i) / Math.max(1, took);
@@ -193,27 +213,6 @@ function arrowHead(context, ax, ay, bx, by) {
 
 // The type of a message, and in words what its protocol says.
 function typeOf(messages, i) { return messages.types[messages.kinds[messages.kind[i]].type]; }
-function labelOf(messages, i) { return raftLabel(typeOf(messages, i), messages.body(i)) ?? typeOf(messages, i); }
-
-// The label beside an arrow, where it covers no other.
-function labels(context, messages, segments) {
-  const taken = [];
-  context.textAlign = 'center';
-  context.font = '11px system-ui, sans-serif';
-  for (const [i, ax, ay, bx, by] of segments) {
-    const text = labelOf(messages, i), half = context.measureText(text).width / 2 + 3;
-    const px = (ax + bx) / 2 + 4, py = (ay + by) / 2;
-    if (taken.some(([l, r, y]) => px - half < r && px + half > l && Math.abs(y - py) < 12)) continue;
-    taken.push([px - half, px + half, py]);
-    context.globalAlpha = 0.85;
-    context.fillStyle = colours.back;
-    context.fillRect(px - half, py - 7, 2 * half, 14);
-    context.globalAlpha = 1;
-    context.fillStyle = colours.ink;
-    context.fillText(text, px, py);
-  }
-  context.font = '12px system-ui, sans-serif';
-}
 
 // The arrow nearest to a place.
 function hit(segments, px, py) {

@@ -5,12 +5,15 @@ const $ = id => document.getElementById(id);
 async function main() {
   readColours();
   const data = await unpack(), head = data.head;
-  const model = { head, ops: readOperations(data), messages: readMessages(data), spans: head.spans };
+  const model = { head, ops: readOperations(data), messages: readMessages(data) };
   const { ops, messages } = model;
   let low = Infinity, high = 1000;
   for (let i = 0; i < ops.count; i++) if (ops.took[i] >= 0) { low = Math.min(low, ops.took[i]); high = Math.max(high, ops.took[i]); }
   model.latency = [Math.max(1, Math.min(low, high / 10)), high * 1.3];
-  const whole = { from: Math.min(0, head.opsFrom), to: Math.max(1000, head.end) };
+  const whole = { from: Math.min(0, head.opsFrom), to: Math.max(1000, head.end, messages.last) };
+  // A fault that nothing ended lasted as long as the run, which may go on after the history.
+  model.spans = head.spans.map(span => (span.over ? span : { ...span, to: whole.to }));
+  model.story = storyOf(model);
   const state = { view: { ...whole }, look: { ...whole }, marked: head.focusRow ?? null, selected: [] };
   let atLatency = () => -1, atMessage = () => -1, atTimeline = () => -1;
 
@@ -66,6 +69,12 @@ async function main() {
     detail(tellOp(ops, i, head), []);
     if (jump) lookAt(ops.at[i], ops.at[i] + Math.max(0, ops.took[i]));
     redraw();
+  };
+  // The decisive operation, with the others that its anomaly names as far as they are near.
+  const showStory = () => {
+    const near = storyWindow(model);
+    showOp(head.focusRow, near === null);
+    if (near !== null) lookAt(near.from, near.to);
   };
   const detail = (text, chain) => {
     const box = $('detail');
@@ -128,7 +137,7 @@ async function main() {
   $('wider').addEventListener('click', move(0, 2));
   $('whole').addEventListener('click', () => setLook(whole.from, whole.to));
   const home = () => (head.focusRow ?? null) !== null
-    ? showOp(head.focusRow, true) : lookAt(head.focus, head.focus);
+    ? showStory() : lookAt(head.focus, head.focus);
   $('home').addEventListener('click', () => { state.selected = []; home(); });
   $('view-all').addEventListener('click', () => setView(whole.from, whole.to));
   const hoverOp = at => (x, y, event) => { const i = at(x, y); tip(i < 0 ? null : tellOp(ops, i, head), event); };

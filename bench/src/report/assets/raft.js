@@ -18,6 +18,15 @@ function raftPart([term, body]) {
   return `${words} t${term}`;
 }
 
+// The term in which its sender leads: only a leader appends; null for any other message.
+function raftLeads(type, body) {
+  if (!type.endsWith(':raft') || body === null) return null;
+  try {
+    const part = (JSON.parse(body).m ?? []).find(([, content]) => content.a);
+    return part ? part[0] : null;
+  } catch { return null; }
+}
+
 // Such a message in a few words; null for any other message.
 function raftLabel(type, body) {
   if (!type.endsWith(':raft') || body === null) return null;

@@ -199,17 +199,22 @@ impl RaftInvariants {
                 format!("{leader} committed {id} without a quorum of {config}")
             })
         };
-        // A configuration that was appended in the same turn counts from there on.
-        let Some((in_force, config)) = &before.config else { return Ok(()) };
-        let next = seen.config_after(*in_force);
-        let upto = next.map_or(last.index, |at| at.index.prev().min(last.index));
-        if let Some(id) = seen.id(upto) {
-            demand_quorum(config, id)?;
+        // The configuration in force decides, also about the entries before it (§6). A leader may
+        // have appended the next one in the same turn, once a quorum of the earlier held that.
+        let Some((mut at, mut config)) = before.config.clone() else { return Ok(()) };
+        while let Some(next) = seen.config_after(at) {
+            if at > before.commit
+                && let Some(id) = seen.id(at)
+            {
+                demand_quorum(&config, id)?;
+            }
+            let Some(later) = self.logs.config(next) else { break };
+            if demand_quorum(&config, last).is_ok() {
+                return Ok(());
+            }
+            (at, config) = (next.index, later);
         }
-        match next.filter(|at| at.index <= last.index).and_then(|at| self.logs.config(at)) {
-            Some(config) => demand_quorum(&config, last),
-            None => Ok(()),
-        }
+        demand_quorum(&config, last)
     }
 
     /// Demands that entries which a leader counts as acknowledged are durable at their server.

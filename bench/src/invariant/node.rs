@@ -170,7 +170,10 @@ impl Seen {
     /// A leader changes voters in two steps, and not before it knows the commit index.
     fn check_change(&self, status: &Status, id: LogId, config: &Config) -> Check {
         let own = status.role == RoleName::Leader && id.term == status.hard_state.term;
-        let Some((_, old)) = self.marks.config.as_ref().filter(|_| own) else { return Ok(()) };
+        let Some((at, old)) = self.marks.config.as_ref().filter(|_| own) else { return Ok(()) };
+        demand(status.commit >= *at, || {
+            format!("{} left {old} of {at} for {config}, committed only {}", status.id, status.commit)
+        })?;
         let known = self.id(status.commit).is_some_and(|last| last.term == id.term);
         demand(known, || {
             format!("{} changed the members before it had committed in term {}", status.id, id.term)

@@ -76,9 +76,9 @@ impl Node {
             let why = format!("{they} was removed from cluster {own:016x}");
             return refuse(why, Verdict::Removed);
         }
-        // Only servers that were added know the cluster's identity, and how: this one's log does not
-        // tell of it yet.
-        let is_newer = both_known && !self.machine.members.contains_key(&hello.from);
+        // A server that knows the cluster's identity has been a member of it. This one's log does not
+        // tell of its addition yet: it may be a founder's that never took part.
+        let is_newer = hello.cluster != 0 && !self.machine.members.contains_key(&hello.from);
         // Guard: other data, or older data, than it took part with: it has lost its promises.
         if !is_newer
             && let Beginning::Refused(why) =

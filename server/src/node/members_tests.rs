@@ -3,7 +3,7 @@
 use seaworthy::raft::RaftId;
 
 use super::tests::{World, id};
-use super::{Change, NotChanged, Options, Reply, Request, Token};
+use super::{Change, Hello, NotChanged, Options, Reply, Request, Token, Verdict};
 
 impl World {
     fn change(&mut self, at: RaftId, change: Change) -> Token {
@@ -178,4 +178,30 @@ fn the_leadership_goes_where_it_is_sent() {
     assert_eq!(world.outcome(unknown), Some(Err(NotChanged::CannotLead)));
     assert_eq!(world.outcome(moved), Some(Ok(())));
     assert_eq!(world.leader(), Some(other));
+}
+
+#[test]
+fn a_founder_that_never_took_part_listens_to_a_server_that_was_added() {
+    let mut world = World::new(4, 3, Options::default());
+    world.kill(id(2));
+    world.run(3000);
+    world.change(id(0), add(9, true));
+    world.run(100);
+    world.join(9);
+    world.run(1000);
+    world.start(id(2));
+    let added = world.hosts[&id(9)].node.as_ref().unwrap();
+    let hello = Hello {
+        founding: 1,
+        cluster: added.cluster().unwrap(),
+        from: id(9),
+        to: id(2),
+        member: added.member().clone(),
+        lineage: added.lineage().clone(),
+    };
+    let founder = world.hosts.get_mut(&id(2)).unwrap().node.as_mut().unwrap();
+    assert_eq!(founder.cluster(), None);
+    let unknown = Hello { cluster: 0, ..hello.clone() };
+    assert_eq!(founder.admit(1, &unknown).unwrap_err().verdict, Verdict::Never);
+    assert_eq!(founder.admit(1, &hello), Ok(()));
 }

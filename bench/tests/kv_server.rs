@@ -132,6 +132,15 @@ fn an_added_server_is_started_although_the_answer_was_lost() {
     assert_none_broken(lost.into_iter().map(Seed).map(coming_and_going));
 }
 
+/// Seeds at which a founder that had never taken part refused a server that was added; and seeds at
+/// which a leader left a joint configuration and committed an entry before the next in one turn.
+#[test]
+fn added_servers_are_listened_to_and_joint_configurations_are_left() {
+    let refused = [4397, 5180, 5486];
+    let left = [3416, 3800, 3848, 3896];
+    assert_none_broken(refused.into_iter().chain(left).map(Seed).map(coming_and_going));
+}
+
 #[cfg(feature = "kv-mutants")]
 #[path = "kv_server/planted.rs"]
 mod planted;

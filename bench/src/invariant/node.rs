@@ -172,7 +172,10 @@ impl Seen {
         let own = status.role == RoleName::Leader && id.term == status.hard_state.term;
         let Some((at, old)) = self.marks.config.as_ref().filter(|_| own) else { return Ok(()) };
         demand(status.commit >= *at, || {
-            format!("{} left {old} of {at} for {config}, committed only {}", status.id, status.commit)
+            format!(
+                "{} left {old} of {at} for {config}, committed only {}",
+                status.id, status.commit
+            )
         })?;
         let known = self.id(status.commit).is_some_and(|last| last.term == id.term);
         demand(known, || {

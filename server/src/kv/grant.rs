@@ -4,7 +4,8 @@ use imbl::OrdSet;
 
 use super::error::Error;
 use super::lease::{Lease, MAX_LEASE_SECONDS};
-use super::store::{Store, Version};
+use super::store::Store;
+use super::version::Version;
 use super::views::ALL_KEYS;
 use super::write::header;
 use crate::proto::etcdserverpb as pb;

@@ -1,7 +1,8 @@
 //! A checksum of the store, for those who want to know whether servers hold the same.
 
 use super::error::Error;
-use super::store::{Revision, Store};
+use super::store::Store;
+use super::version::Revision;
 
 impl Store {
     /// The CRC-32 of every kept version up to `revision`, 0 for the present one. Equal on servers

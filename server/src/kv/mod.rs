@@ -10,7 +10,7 @@
 //!
 //! # The files
 //!
-//! `store` holds the parts and `views` the versions, in maps; `range` reads; `write` carries out the commands;
+//! `store` holds the parts and `views` the versions (`version`), in maps; `range` reads; `write` carries out the commands;
 //! `txn` transactions; `auth` users and roles; `lease` the leases and the keys attached to them,
 //! which `grant` grants and revokes; `alarm` the alarms; `history` tells the events, for watches;
 //! `check` refuses malformed requests before they reach a log; `command` and `snapshot` are the
@@ -40,6 +40,7 @@ mod range;
 mod snapshot;
 mod store;
 mod txn;
+mod version;
 mod views;
 mod write;
 

@@ -4,7 +4,8 @@
 use std::ops::Bound;
 
 use super::error::Error;
-use super::store::{Revision, Store};
+use super::store::Store;
+use super::version::Revision;
 use super::views::ALL_KEYS;
 use crate::planted::{Mutant, is};
 

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use super::error::Error;
 use super::key::Key;
-use super::store::{Revision, Store, Version};
+use super::store::Store;
+use super::version::{Revision, Version};
 use super::views::Visit;
 use crate::proto::etcdserverpb::range_request::{SortOrder, SortTarget};
 use crate::proto::etcdserverpb::{RangeRequest, RangeResponse, ResponseHeader};

@@ -22,7 +22,8 @@ use imbl::OrdSet;
 use super::auth::Auth;
 use super::lease::Lease;
 use super::planted;
-use super::store::{Body, Revision, Store, Version};
+use super::store::Store;
+use super::version::{Body, Revision, Version};
 
 impl Store {
     /// Appends the whole store to `out`.

@@ -2,59 +2,15 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use imbl::{OrdMap, OrdSet};
 
 use super::auth::Auth;
-use super::key::Key;
 use super::lease::Lease;
+use super::version::{Revision, VERSION_BYTES, Version};
 use super::views::Views;
 use crate::planted::guard;
-use crate::proto::mvccpb::KeyValue;
 
-/// When a change happened: the revision, and its place among the changes of one
-/// transaction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Revision {
-    pub(super) main: i64,
-    pub(super) sub: u32,
-}
-
-impl Revision {
-    /// Not after any change.
-    pub(super) const FIRST: Revision = Revision { main: i64::MIN, sub: 0 };
-    /// Not before any change.
-    pub(super) const LAST: Revision = Revision::end_of(i64::MAX);
-
-    /// The last change of revision `main`.
-    pub(super) const fn end_of(main: i64) -> Revision {
-        Revision { main, sub: u32::MAX }
-    }
-}
-
-/// A key at one revision.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Version {
-    pub(super) key: Key,
-    pub(super) at: Revision,
-    /// `None` is a tombstone: the key was deleted.
-    pub(super) body: Option<Body>,
-}
-
-/// The contents of a version that is not a tombstone.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Body {
-    pub(super) value: Arc<[u8]>,
-    pub(super) create_revision: i64,
-    pub(super) version: i64,
-    pub(super) lease: i64,
-}
-
-/// The bytes a version costs besides its key and value: structs, allocations, and its
-/// places in the views. For the size that the server reports.
-const VERSION_BYTES: u64 = 240;
-
-/// The same in a snapshot.
+/// The bytes a version costs in a snapshot besides its key and value.
 const ENCODED_VERSION_BYTES: u64 = 45;
 
 /// The multi-version store. A clone is a snapshot, and costs nothing.
@@ -178,38 +134,5 @@ impl Store {
                 self.bytes -= version.size_bytes();
             }
         }
-    }
-}
-
-impl Version {
-    fn size_bytes(&self) -> u64 {
-        let value = self.body.as_ref().map_or(0, |body| body.value.len());
-        VERSION_BYTES + (self.key.len() + value) as u64
-    }
-
-    /// The pair as the API shows it; `None` for a tombstone.
-    pub(super) fn to_pair(&self, keys_only: bool) -> Option<KeyValue> {
-        let body = self.body.as_ref()?;
-        let value = match keys_only {
-            true => Bytes::new(),
-            false => share(&body.value),
-        };
-        Some(KeyValue {
-            key: share(&self.key),
-            create_revision: body.create_revision,
-            mod_revision: self.at.main,
-            version: body.version,
-            value,
-            lease: body.lease,
-        })
-    }
-}
-
-/// The same bytes for an answer; long ones without a copy.
-fn share(bytes: &Arc<[u8]>) -> Bytes {
-    const WORTH_SHARING_BYTES: usize = 1024;
-    match bytes.len() {
-        0..WORTH_SHARING_BYTES => Bytes::copy_from_slice(bytes),
-        _ => Bytes::from_owner(bytes.clone()),
     }
 }

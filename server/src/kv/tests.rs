@@ -6,7 +6,7 @@ use std::ops::Bound;
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::store::Revision;
+use super::version::Revision;
 use super::{Command, Error, Response, Store};
 use crate::proto::etcdserverpb as pb;
 use crate::proto::etcdserverpb::request_op::Request;

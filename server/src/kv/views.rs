@@ -15,7 +15,7 @@ use std::sync::Arc;
 use imbl::OrdMap;
 
 use super::key::Key;
-use super::store::{Revision, Version};
+use super::version::{Revision, Version};
 
 /// Looks at a version; false ends the visit.
 pub(super) type Visit<'a> = dyn FnMut(&Arc<Version>) -> bool + 'a;

@@ -6,7 +6,8 @@ use super::command::{Command, Response};
 use super::error::Error;
 use super::key::Key;
 use super::range::Keys;
-use super::store::{Body, Revision, Store, Version};
+use super::store::Store;
+use super::version::{Body, Revision, Version};
 use crate::planted::guard;
 use crate::proto::etcdserverpb::{
     AuthEnableResponse, CompactionRequest, CompactionResponse, DeleteRangeRequest,

@@ -141,6 +141,13 @@ fn added_servers_are_listened_to_and_joint_configurations_are_left() {
     assert_none_broken(refused.into_iter().chain(left).map(Seed).map(coming_and_going));
 }
 
+/// A seed at which two additions of one node were under way, so that a server was a member that the
+/// operator never started.
+#[test]
+fn an_addition_that_comes_too_late_is_taken_back() {
+    assert_none_broken([701_818].into_iter().map(|seed| changed(Seed(seed), |_, _| ())));
+}
+
 #[cfg(feature = "kv-mutants")]
 #[path = "kv_server/planted.rs"]
 mod planted;

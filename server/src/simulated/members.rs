@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
 use seaworthy::message::{Body, ErrorCode, NodeId, RpcError};
+use seaworthy::raft::RaftId;
 use serde_json::json;
 
 use super::Ledger;
@@ -81,6 +82,9 @@ impl Changing {
             }
         }
         Changing::invite_added(node, &mut ledger);
+        if let Some(id) = Changing::outrun(node, &ledger) {
+            return self.request(Change::Remove(id));
+        }
         while let Some((place, is_wanted)) = self.steps.pop_front() {
             let roles = &node.machine().roles;
             let members = node.machine().members.iter();
@@ -95,8 +99,7 @@ impl Changing {
                 }
                 (Some(_), true) | (None, false) => continue,
             };
-            self.asked = Some(change.clone());
-            return Next::Ask(Request::Change(change));
+            return self.request(change);
         }
         match self.is_met(node) {
             true => Next::Answer(json!({ "type": format!("{}_ok", self.kind) })),
@@ -113,6 +116,21 @@ impl Changing {
         for (id, _) in added.filter(|(id, _)| !machine.roles.leaving.contains(id)) {
             ledger.invite(*id, node.cluster().unwrap_or(0));
         }
+    }
+
+    /// A member that never takes part: its addition was under way for so long that another server was
+    /// started in its place meanwhile.
+    fn outrun(node: &Node, ledger: &Ledger) -> Option<RaftId> {
+        let machine = node.machine();
+        let missing = machine.members.iter().filter(|(_, member)| !member.has_started());
+        let mut missing =
+            missing.map(|(id, _)| *id).filter(|id| !machine.roles.leaving.contains(id));
+        missing.find(|id| *id < ledger.invitations.server(place_of(*id)).0)
+    }
+
+    fn request(&mut self, change: Change) -> Next {
+        self.asked = Some(change.clone());
+        Next::Ask(Request::Change(change))
     }
 
     /// A promise that nothing happened is only made where nothing can have.

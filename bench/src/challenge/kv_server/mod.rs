@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex};
 use seaworthy_server::node::Options;
 use seaworthy_server::simulated::{Ledger, SimulatedServer};
 
-use super::contract::{Challenge, Knob};
+use super::contract::{Challenge, FAULTS, Knob};
 use crate::backend::sim::{Factory, Inspector};
 use crate::check::{CheckOptions, Outcome};
 use crate::config::{Fault, RunArgs, RunConfig};
@@ -81,6 +81,10 @@ impl Challenge for KvServer {
 
     fn knobs(&self) -> &'static [Knob] {
         KNOBS
+    }
+
+    fn faults(&self, own: bool) -> Vec<Fault> {
+        FAULTS.iter().copied().chain(own.then_some(Fault::Membership)).collect()
     }
 
     /// A removed server ends.

@@ -28,6 +28,16 @@ fn run(data_dir: &str, messages: &[&str]) -> Output {
     node.wait_with_output().unwrap()
 }
 
+/// The output of the first run in which the node found time for an answer: where the disk is slow
+/// it says that it could not elect itself yet (error 11), and nothing has happened.
+#[cfg(feature = "postgres")]
+fn ask(data_dir: &str, message: &str) -> Output {
+    let outputs = (0..5).map(|_| run(data_dir, &[message]));
+    let answered =
+        |output: &Output| !String::from_utf8_lossy(&output.stdout).contains("\"code\":11");
+    outputs.into_iter().find(answered).expect("one of five elections succeeds")
+}
+
 #[cfg(feature = "postgres")]
 #[test]
 fn a_write_is_there_after_a_restart_and_the_records_can_be_read() {
@@ -37,9 +47,9 @@ fn a_write_is_there_after_a_restart_and_the_records_can_be_read() {
         return;
     };
     let url = database.url("postgres", "app");
-    let written = run(&url, &[r#"{"type":"write","msg_id":2,"key":"k","value":"ahoy"}"#]);
+    let written = ask(&url, r#"{"type":"write","msg_id":2,"key":"k","value":"ahoy"}"#);
     assert!(String::from_utf8_lossy(&written.stdout).contains("write_ok"), "{written:?}");
-    let read = run(&url, &[r#"{"type":"read","msg_id":2,"key":"k"}"#]);
+    let read = ask(&url, r#"{"type":"read","msg_id":2,"key":"k"}"#);
     assert!(String::from_utf8_lossy(&read.stdout).contains("\"ahoy\""), "{read:?}");
     let sql = "SELECT count(*) FROM app_n0.record WHERE contents::text LIKE '%ahoy%'";
     assert_eq!(database.sql("postgres", sql), "1");

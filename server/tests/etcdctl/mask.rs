@@ -51,12 +51,13 @@ impl Masks {
         for (pattern, by) in &self.0 {
             text = pattern.replace_all(&text, *by).into_owned();
         }
-        sort_members(&text)
+        sort_lists(&text)
     }
 }
 
-/// Members are listed by their ids, and endpoints as they answer: both may differ.
-fn sort_members(text: &str) -> String {
+/// Members are listed by their ids, endpoints as they answer, and the keys of a lease in the random
+/// order of a map of Go: all may differ.
+fn sort_lists(text: &str) -> String {
     let members = Regex::new(r"\{[^{}]*(peerURLs|endpoint)[^{}]*\}(,\{[^{}]*\})*").unwrap();
     let text = members.replace_all(text, |found: &Captures<'_>| {
         let mut members: Vec<&str> = found[0].split_inclusive("},").collect();
@@ -68,6 +69,13 @@ fn sort_members(text: &str) -> String {
         let mut members: Vec<&str> = found[1].split(',').collect();
         members.sort_unstable();
         format!("INITIAL_CLUSTER={members:?}")
+    });
+    let keys = Regex::new(r#"attached keys\(\[([^\]]*)\]\)|"keys":\[([^\]]*)\]"#).unwrap();
+    let text = keys.replace_all(&text, |found: &Captures<'_>| {
+        let list = found.get(1).or(found.get(2)).map_or("", |list| list.as_str());
+        let mut keys: Vec<&str> = list.split([' ', ',']).collect();
+        keys.sort_unstable();
+        format!("keys {keys:?}")
     });
     text.into_owned()
 }

@@ -111,21 +111,22 @@ impl Changing {
     /// Has each added server started that never took part, by this request or by an earlier one whose
     /// answer was lost: while it is missing there may be no quorum for another addition.
     fn invite_added(node: &Node, ledger: &mut Ledger) {
-        let machine = node.machine();
-        let added = machine.members.iter().filter(|(_, member)| !member.has_started());
-        for (id, _) in added.filter(|(id, _)| !machine.roles.leaving.contains(id)) {
-            ledger.invite(*id, node.cluster().unwrap_or(0));
+        for id in Changing::missing(node) {
+            ledger.invite(id, node.cluster().unwrap_or(0));
         }
     }
 
     /// A member that never takes part: its addition was under way for so long that another server was
     /// started in its place meanwhile.
     fn outrun(node: &Node, ledger: &Ledger) -> Option<RaftId> {
+        Changing::missing(node).find(|id| *id < ledger.invitations.server(place_of(*id)).0)
+    }
+
+    /// The members that have not taken part yet, and are to stay.
+    fn missing(node: &Node) -> impl Iterator<Item = RaftId> {
         let machine = node.machine();
-        let missing = machine.members.iter().filter(|(_, member)| !member.has_started());
-        let mut missing =
-            missing.map(|(id, _)| *id).filter(|id| !machine.roles.leaving.contains(id));
-        missing.find(|id| *id < ledger.invitations.server(place_of(*id)).0)
+        let added = machine.members.iter().filter(|(_, member)| !member.has_started());
+        added.map(|(id, _)| *id).filter(|id| !machine.roles.leaving.contains(id))
     }
 
     fn request(&mut self, change: Change) -> Next {

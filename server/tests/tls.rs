@@ -10,7 +10,7 @@ use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, Issuer, KeyPair,
@@ -145,10 +145,13 @@ fn wait_healthy(cluster: &Cluster, config: &Arc<ClientConfig>) {
 
 /// Waits until the log of a server has a line with all parts.
 fn wait_told(cluster: &Cluster, name: &str, parts: &[&str]) {
-    wait_for(&format!("{parts:?} in the log of {name}"), Duration::from_secs(10), || {
+    let start = Instant::now();
+    let has = |line: &str| parts.iter().all(|part| line.contains(part));
+    while !cluster.log(name).lines().any(has) {
         let log = cluster.log(name);
-        log.lines().any(|line| parts.iter().all(|part| line.contains(part)))
-    });
+        assert!(start.elapsed().as_secs() < 10, "{parts:?} is not in the log of {name}:\n{log}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 #[test]

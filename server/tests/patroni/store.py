@@ -1,6 +1,8 @@
 """Three servers that speak etcd's v3 API, as processes: started, killed, paused."""
 
+import contextlib
 import json
+import random
 import signal
 import socket
 import subprocess
@@ -11,9 +13,12 @@ from pathlib import Path
 
 
 def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+    """A port below those that the kernel gives to outgoing connections."""
+    while True:
+        port = random.randrange(10_000, 32_000)
+        with socket.socket() as listener, contextlib.suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            return port
 
 
 def post(port: int, path: str, body: dict, timeout: float = 1.0) -> dict:

@@ -4,13 +4,16 @@
 #![allow(clippy::disallowed_methods, dead_code, missing_docs, unreachable_pub)]
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+pub use ports::free_port;
 use tempfile::TempDir;
 use tonic::transport::{Channel, Endpoint};
+
+mod ports;
 
 /// A process that ends with the test.
 pub struct Process(pub Child);
@@ -36,11 +39,6 @@ pub struct Server {
 pub struct Cluster {
     pub servers: Vec<Server>,
     pub dir: TempDir,
-}
-
-pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has ports");
-    listener.local_addr().expect("it is bound").port()
 }
 
 /// Whether a program can be started.

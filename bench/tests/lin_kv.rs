@@ -127,6 +127,12 @@ const ONCE_FAILED: &[&str] = &[
      --latency-dist exponential --nemesis kill,stall,partition --nemesis-interval 0.05 \
      --topology line --key-count 2 --max-txn-length 2 --duplicate 0.1 --reorder 0.1 --fsync 1 \
      --quiet-phase 4 --seed 1747 -- lin-kv --election-timeout 60 --heartbeat 15",
+    // A request to add a node was answered by a leader, and then carried out once more by the next
+    // leader, although the node had been removed on purpose meanwhile.
+    "--node-count 3 --concurrency 2n --time-limit 20 --rate 100 --latency-dist exponential \
+     --nemesis one-way,slow,membership --nemesis-interval 0.3 --key-count 5 --max-txn-length 6 \
+     --max-writes-per-key 4 --reorder 0.01 --torn-writes 0.1 --quiet-phase 6 --seed 26117292 \
+     -- lin-kv",
 ];
 
 #[test]

@@ -16,6 +16,9 @@ use seaworthy::time::Time;
 
 use crate::backend::Members;
 
+/// Why a change is a lie.
+const UNASKED: &str = "each request for it had been refused for certain, or answered before";
+
 /// A request for a change, and its answer.
 #[derive(Clone, Debug)]
 pub(super) struct Request {
@@ -81,12 +84,12 @@ pub(super) fn lies(requests: &[Request], seen: &[(Time, Members)]) -> Vec<String
         };
         for node in new.voters.difference(&old.voters) {
             if !asked(&|r| r.add.contains(node)) {
-                lies.push(format!("n{node} was added at {at}, and the request was refused"));
+                lies.push(format!("n{node} was added at {at}: {UNASKED}"));
             }
         }
         for node in old.voters.difference(&new.all) {
             if !asked(&|r| r.remove.contains(node)) {
-                lies.push(format!("n{node} was removed at {at}, and the request was refused"));
+                lies.push(format!("n{node} was removed at {at}: {UNASKED}"));
             }
         }
     }

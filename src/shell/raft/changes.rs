@@ -64,22 +64,38 @@ pub(super) enum Check {
     Passed,
 }
 
+/// The answer to a client whose change is done.
 #[derive(Serialize)]
-pub(super) struct Done {
+struct Done {
     #[serde(rename = "type")]
-    pub(super) kind: &'static str,
+    kind: &'static str,
 }
 
-/// Returns the answer for a client whose change the leader has answered with `answer`.
-pub(super) fn translate(done: &'static str, sent_in: &[Term], answer: Answer) -> Answer {
-    match serde_json::from_str::<RpcError>(answer.as_str()) {
-        Err(_) => Answer::new(&Done { kind: done }),
+/// What the leader of `term` says about a request.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Told {
+    pub(super) term: Term,
+    /// Why it is refused; nothing if it is done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) refused: Option<String>,
+}
+
+/// Returns the answer for a client whose change, sent in the terms `sent_in`, a leader has answered
+/// with `answer`; `None` if another answer decides.
+pub(super) fn translate(done: &'static str, sent_in: &[Term], answer: &Answer) -> Option<Answer> {
+    let told: Told = serde_json::from_str(answer.as_str()).ok()?;
+    match told.refused {
+        // Guard: the leader of a later term, too, has a copy, or will have one, and may carry it
+        // out after the client has heard that it is done. The answer of that leader is final: no
+        // earlier leader can commit anything any more.
+        None if sent_in.last().is_some_and(|newest| told.term < *newest) => None,
+        None => Some(Answer::new(&Done { kind: done })),
         // Guard: the leader of another term may have taken up another copy.
-        Ok(error) if sent_in.len() > 1 => {
-            let text = format!("the outcome is not known; one leader said: {}", error.text);
-            Answer::error(&RpcError::new(ErrorCode::TIMEOUT, text))
+        Some(why) if sent_in.len() > 1 => {
+            let text = format!("the outcome is not known; one leader said: {why}");
+            Some(Answer::error(&RpcError::new(ErrorCode::TIMEOUT, text)))
         }
-        Ok(_) => answer,
+        Some(why) => Some(Answer::error(&RpcError::new(ErrorCode::TEMPORARILY_UNAVAILABLE, why))),
     }
 }
 
@@ -134,5 +150,35 @@ impl Current {
     pub(super) fn is_cancelled_by(&self, goal: &Goal, config: &Config) -> bool {
         let is_about_to_add = !config.is_joint() && self.goal.add.is_disjoint(&config.voters);
         is_about_to_add && !self.goal.add.is_empty() && goal.remove.is_superset(&self.goal.add)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The type and the code of the answer to a client.
+    fn told(sent_in: &[u64], term: u64, refused: Option<&str>) -> Option<(String, Option<u64>)> {
+        let sent_in: Vec<Term> = sent_in.iter().map(|term| Term(*term)).collect();
+        let told = Told { term: Term(term), refused: refused.map(str::to_owned) };
+        let answer = translate("add_member_ok", &sent_in, &Answer::new(&told))?;
+        let body: serde_json::Value = serde_json::from_str(answer.as_str()).unwrap();
+        Some((body["type"].as_str().unwrap().to_owned(), body["code"].as_u64()))
+    }
+
+    #[test]
+    fn only_the_leader_of_the_newest_term_says_that_a_change_is_done() {
+        let done = Some(("add_member_ok".to_owned(), None));
+        assert_eq!(told(&[2], 2, None), done);
+        assert_eq!(told(&[2, 3], 2, None), None, "the other copy may be carried out later");
+        assert_eq!(told(&[2, 3], 3, None), done);
+    }
+
+    #[test]
+    fn a_refusal_is_definite_if_there_was_one_term() {
+        let error = |code| Some(("error".to_owned(), Some(code)));
+        assert_eq!(told(&[2], 2, Some("another change")), error(11));
+        assert_eq!(told(&[2, 3], 2, Some("another change")), error(0));
+        assert_eq!(told(&[2, 3], 3, Some("another change")), error(0));
     }
 }

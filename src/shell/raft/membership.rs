@@ -16,7 +16,9 @@
 //!
 //! An `ok` means that the configuration was in force at some moment between request and
 //! answer: because the leader has committed it itself, or because it has made sure,
-//! like for a read, that it still leads.
+//! like for a read, that it still leads. And it means that the request has no effect later: a node
+//! that has sent copies in several terms believes only the leader of the last one, which gives the
+//! same answer to each copy, and after which no earlier leader can commit anything.
 //!
 //! # One change at a time
 //!
@@ -30,7 +32,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::changes::{Asker, Check, Current, Done, Goal, Verdict};
+use super::changes::{Asker, Check, Current, Goal, Told, Verdict};
 use super::machine::{Answer, StateMachine};
 use super::pending::Ask;
 use super::state::{Reader, Replica, Started, Wanted, raft_id};
@@ -120,14 +122,10 @@ impl<S: StateMachine> Replica<S> {
         started.advance(cx.now());
         for asker in std::mem::take(&mut started.changes.unsent) {
             let Some(started) = &self.started else { return };
-            let answer = match started.changes.answered.get(&asker) {
-                None => continue,
-                Some(Ok(())) => Answer::new(&Done { kind: "done" }),
-                Some(Err(why)) => {
-                    Answer::error(&RpcError::new(ErrorCode::TEMPORARILY_UNAVAILABLE, *why))
-                }
-            };
-            self.result(cx, asker.node, asker.tag, answer);
+            let Some(verdict) = started.changes.answered.get(&asker) else { continue };
+            let refused = verdict.err().map(str::to_owned);
+            let told = Told { term: started.changes.term, refused };
+            self.result(cx, asker.node, asker.tag, Answer::new(&told));
         }
     }
 }

@@ -180,13 +180,15 @@ impl<S: StateMachine> Replica<S> {
     /// The result of a query or a change has come.
     pub(super) fn finish(&mut self, cx: &mut Context<'_>, tag: u64, answer: Answer) {
         let Some(started) = &mut self.started else { return };
+        let Some(pending) = started.client.others.get(&tag) else { return };
+        let answer = match &pending.ask {
+            Ask::Change { done, sent_in, .. } => translate(done, sent_in, &answer),
+            Ask::Command(_) | Ask::Query(_) => Some(answer),
+        };
+        let Some(answer) = answer else { return };
         if let Some(mut pending) = started.client.others.remove(&tag) {
             pending.leave(&mut started.client.pace);
             started.client.unsent_others.remove(&tag);
-            let answer = match &pending.ask {
-                Ask::Change { done, sent_in, .. } => translate(done, sent_in, answer),
-                Ask::Command(_) | Ask::Query(_) => answer,
-            };
             cx.reply(&pending.request, &answer);
         }
     }

@@ -3,6 +3,7 @@
 use imbl::OrdSet;
 
 use super::error::Error;
+use super::key::Key;
 use super::lease::{Lease, MAX_LEASE_SECONDS};
 use super::store::Store;
 use super::version::Version;
@@ -72,8 +73,7 @@ impl Store {
 
     /// Moves a key from the lease of the version `before` to that of `now`.
     pub(super) fn attach(&mut self, before: Option<&Version>, now: &Version) {
-        let lease_of = |version: &Version| version.body.as_ref().map_or(0, |body| body.lease);
-        let (from, to) = (before.map_or(0, lease_of), lease_of(now));
+        let (from, to) = (before.map_or(0, Version::lease), now.lease());
         if from == to {
             return;
         }
@@ -88,16 +88,26 @@ impl Store {
     /// Attaches every key to its lease, when versions and leases have been read. `None` if a key
     /// names a lease that is not there.
     pub(super) fn attach_all(&mut self) -> Option<()> {
-        let mut is_whole = true;
-        self.views.visit_current(ALL_KEYS, &mut |version| {
-            let id = version.body.as_ref().map_or(0, |body| body.lease);
-            match (id, self.leases.get_mut(&id)) {
-                (0, _) => {}
-                (_, Some(lease)) => drop(lease.keys.insert(version.key.clone())),
-                (_, None) => is_whole = false,
+        let leases = &mut self.leases;
+        let mut attach = |id: i64, key: &Key| match (id, leases.get_mut(&id)) {
+            (0, _) => true,
+            (_, Some(lease)) => {
+                lease.keys.insert(key.clone());
+                true
             }
-            is_whole
-        });
+            (_, None) => false,
+        };
+        let mut is_whole = true;
+        match self.views.base() {
+            // Without leases the pass over all keys has nothing to find.
+            Some(base) => {
+                is_whole = self.grants == 0 || base.leases().all(|(key, id)| attach(id, &key))
+            }
+            None => self.views.visit_current(ALL_KEYS, &mut |version| {
+                is_whole = attach(version.lease(), &version.key);
+                is_whole
+            }),
+        }
         is_whole.then_some(())
     }
 }

@@ -10,7 +10,8 @@
 //!
 //! # The files
 //!
-//! `store` holds the parts and `views` the versions (`version`), in maps; `range` reads; `write` carries out the commands;
+//! `store` holds the parts and `views` the versions (`version`): in a `layer` in memory, or most of
+//! them in a `tree`, whose bytes `base` knows; `range` reads; `write` carries out the commands;
 //! `txn` transactions; `auth` users and roles; `lease` the leases and the keys attached to them,
 //! which `grant` grants and revokes; `alarm` the alarms; `history` tells the events, for watches;
 //! `check` refuses malformed requests before they reach a log; `command` and `snapshot` are the
@@ -20,13 +21,14 @@
 //!
 //! * The time. When a lease ends is not in the store: the leader knows
 //!   ([`crate::lease`]), and says so by an entry of the log.
-//! * State larger than memory.
+//! * State larger than memory: a store can be over a tree, but there is no tree yet.
 //!
 //! The meaning of an operation, down to its errors and oddities, is etcd's decision;
 //! `tests/oracle.rs` compares answer by answer.
 
 mod alarm;
 pub mod auth;
+mod base;
 mod check;
 mod command;
 mod error;
@@ -34,11 +36,15 @@ mod grant;
 mod hash;
 mod history;
 mod key;
+mod layer;
 mod lease;
 mod planted;
 mod range;
 mod snapshot;
 mod store;
+mod tree;
+#[cfg(test)]
+mod tree_tests;
 mod txn;
 mod version;
 mod views;
@@ -47,6 +53,7 @@ mod write;
 #[cfg(test)]
 mod tests;
 
+pub use base::{Base, Batch, Entries, Part};
 pub use check::{check_delete, check_put, check_range, check_txn};
 pub use command::{By, Command, Response};
 pub use error::{Code, Error};

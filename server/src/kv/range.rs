@@ -8,7 +8,7 @@ use super::error::Error;
 use super::key::Key;
 use super::store::Store;
 use super::version::{Revision, Version};
-use super::views::Visit;
+use super::views::{Ends, Visit};
 use crate::proto::etcdserverpb::range_request::{SortOrder, SortTarget};
 use crate::proto::etcdserverpb::{RangeRequest, RangeResponse, ResponseHeader};
 
@@ -38,6 +38,16 @@ impl<'a> Keys<'a> {
             end => End::Before(end),
         };
         Keys { begin, end }
+    }
+
+    /// Its ends, unless no key can be between them.
+    fn span(self) -> Option<Ends<'a>> {
+        let begin = Bound::Included(self.begin);
+        match self.end {
+            End::Single => Some((begin, begin)),
+            End::Open => Some((begin, Bound::Unbounded)),
+            End::Before(end) => (end > self.begin).then_some((begin, Bound::Excluded(end))),
+        }
     }
 
     pub(super) fn has(&self, key: &[u8]) -> bool {
@@ -100,35 +110,49 @@ impl Store {
         now: i64,
         limit: usize,
     ) -> (Vec<Arc<Version>>, usize) {
-        let (mut found, mut count) = (Vec::new(), 0);
-        let mut take = |version: &Arc<Version>| {
+        let mut found = Vec::new();
+        if revision == now {
+            self.present(keys, &mut |version| {
+                let has_room = found.len() < limit;
+                has_room.then(|| found.push(version.clone()));
+                has_room
+            });
+            let is_all = found.len() < limit;
+            let count = if is_all { found.len() } else { self.count_present(keys) };
+            return (found, count);
+        }
+        let mut count = 0;
+        self.past(keys, revision, &mut |version| {
             count += 1;
             if found.len() < limit {
                 found.push(version.clone());
             }
             true
-        };
-        match revision == now {
-            true => self.present(keys, &mut take),
-            false => self.past(keys, revision, &mut take),
-        }
+        });
         (found, count)
     }
 
     fn count(&self, keys: Keys<'_>, revision: i64, now: i64) -> usize {
-        self.collect(keys, revision, now, 0).1
+        match revision == now {
+            true => self.count_present(keys),
+            false => self.collect(keys, revision, now, 0).1,
+        }
+    }
+
+    /// How many of `keys` exist now: no version is read for it.
+    fn count_present(&self, keys: Keys<'_>) -> usize {
+        match keys.end {
+            End::Single => usize::from(self.views.has(keys.begin)),
+            _ => keys.span().map_or(0, |ends| self.views.count_current(ends)),
+        }
     }
 
     /// Visits the versions of `keys` that exist now, in order of their keys.
     pub(super) fn present(&self, keys: Keys<'_>, visit: &mut Visit<'_>) {
-        let begin = Bound::Included(keys.begin);
-        match keys.end {
-            End::Single => {
-                self.views.current(keys.begin).iter().all(visit);
-            }
-            End::Open => self.views.visit_current((begin, Bound::Unbounded), visit),
-            End::Before(end) if end <= keys.begin => {}
-            End::Before(end) => self.views.visit_current((begin, Bound::Excluded(end)), visit),
+        if let End::Single = keys.end {
+            self.views.current(keys.begin).iter().all(visit);
+        } else if let Some(ends) = keys.span() {
+            self.views.visit_current(ends, visit);
         }
     }
 

@@ -20,6 +20,7 @@ use std::sync::Arc;
 use imbl::OrdSet;
 
 use super::auth::Auth;
+use super::key::Key;
 use super::lease::Lease;
 use super::planted;
 use super::store::Store;
@@ -52,6 +53,12 @@ impl Store {
         if !goes_on {
             return false;
         }
+        self.put_rest(out);
+        true
+    }
+
+    /// Appends the parts after the versions.
+    pub(super) fn put_rest(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.grants.to_le_bytes());
         out.extend_from_slice(&(self.leases.len() as u64).to_le_bytes());
         for (id, lease) in &self.leases {
@@ -71,7 +78,6 @@ impl Store {
             out.push(1);
             put_bytes(out, &postcard::to_allocvec(&*self.auth).expect("plain data"));
         }
-        true
     }
 
     /// Reads bytes of [`Store::encode`]; `None` if the bytes are anything else.
@@ -99,7 +105,11 @@ impl Store {
         store.compacted = read_i64(input)?;
         let mut scratch = Vec::new();
         for _ in 0..u64::from_le_bytes(read_array(input)?) {
-            let Some(version) = read_version(input, &store, &mut scratch)? else { return Ok(None) };
+            // Versions share their key, as they did before.
+            let known = |key: &[u8]| store.views.current(key).map(|version| version.key.clone());
+            let mut shared = |key: &[u8]| known(key).unwrap_or_else(|| Key::from(key));
+            let version = read_version(input, &mut shared, &mut scratch)?;
+            let Some(version) = version else { return Ok(None) };
             if version.at.main > store.revision || store.views.has_revision(version.at) {
                 return Ok(None);
             }
@@ -113,7 +123,7 @@ impl Store {
     }
 
     /// Reads the parts after the versions.
-    fn take_rest(&mut self, input: &mut &[u8]) -> Option<()> {
+    pub(super) fn take_rest(&mut self, input: &mut &[u8]) -> Option<()> {
         let store = self;
         if !input.is_empty() {
             store.grants = u64::from_le_bytes(take(input)?);
@@ -154,16 +164,14 @@ pub(super) fn put_version(out: &mut Vec<u8>, version: &Version) {
     }
 }
 
-fn read_version(
+/// Reads one version, whose key is made by `key_of`.
+pub(super) fn read_version(
     input: &mut impl Read,
-    store: &Store,
+    key_of: &mut dyn FnMut(&[u8]) -> Key,
     scratch: &mut Vec<u8>,
 ) -> io::Result<Option<Version>> {
     let at = Revision { main: read_i64(input)?, sub: u32::from_le_bytes(read_array(input)?) };
-    let key = read_bytes(input, scratch)?;
-    // Versions share their key, as they did before.
-    let known = store.views.current(key).map(|version| version.key.clone());
-    let key = known.unwrap_or_else(|| Arc::from(key));
+    let key = key_of(read_bytes(input, scratch)?);
     let body = match read_array(input)? {
         [0] => None,
         [1] => Some(Body {
@@ -204,13 +212,13 @@ fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
-fn take<const N: usize>(input: &mut &[u8]) -> Option<[u8; N]> {
+pub(super) fn take<const N: usize>(input: &mut &[u8]) -> Option<[u8; N]> {
     let (head, rest) = input.split_first_chunk()?;
     *input = rest;
     Some(*head)
 }
 
-fn i64_of(input: &mut &[u8]) -> Option<i64> {
+pub(super) fn i64_of(input: &mut &[u8]) -> Option<i64> {
     take(input).map(i64::from_le_bytes)
 }
 

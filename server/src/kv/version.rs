@@ -50,6 +50,11 @@ pub(super) struct Body {
 }
 
 impl Version {
+    /// The lease that its key is attached to; 0 if there is none.
+    pub(super) fn lease(&self) -> i64 {
+        self.body.as_ref().map_or(0, |body| body.lease)
+    }
+
     /// Its part of the size that the server reports.
     pub(super) fn size_bytes(&self) -> u64 {
         let value = self.body.as_ref().map_or(0, |body| body.value.len());

@@ -7,14 +7,16 @@
 //! * the log: the same versions by revision: a compaction walks through it, and a snapshot writes it.
 //!
 //! All logic of the store asks the questions below and makes the two changes; where the views are
-//! is known here alone.
+//! is known here alone. They are in memory; or most of them in a tree, and in memory only the changes that the
+//! tree does not have yet. Those that are on their way to it are kept apart, so that all of them are let go
+//! at once when it has them.
 
 use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 
-use imbl::OrdMap;
-
+use super::base::Base;
 use super::key::Key;
+use super::layer::{Entries, Found, Layer, Merged, Place};
 use super::version::{Revision, Version};
 
 /// Looks at a version; false ends the visit.
@@ -26,52 +28,121 @@ pub(super) type Ends<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
 /// Every key there is.
 pub(super) const ALL_KEYS: Ends<'static> = (Bound::Unbounded, Bound::Unbounded);
 
-/// A version's place in the history.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Place {
-    key: Key,
-    at: Revision,
+/// The views. A clone is a snapshot, and costs nothing.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Views {
+    /// Everything; or the latest changes.
+    fresh: Layer,
+    below: Option<Below>,
 }
 
-/// The views, in memory. A clone is a snapshot, and costs nothing.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Views {
-    current: OrdMap<Key, Arc<Version>>,
-    history: OrdMap<Place, Arc<Version>>,
-    log: OrdMap<Revision, Arc<Version>>,
+/// The tree, and what is to be in it.
+#[derive(Clone, Debug)]
+struct Below {
+    /// The changes before the latest, which are on their way to the tree.
+    leaving: Option<Arc<Layer>>,
+    base: Arc<dyn Base>,
+    keys: usize,
+    versions: usize,
 }
 
 impl Views {
+    /// The views that a tree holds.
+    pub(super) fn over(base: Arc<dyn Base>, keys: usize, versions: usize) -> Views {
+        let below = Below { leaving: None, base, keys, versions };
+        Views { fresh: Layer::default(), below: Some(below) }
+    }
+
+    /// The tree below, if there is one.
+    pub(super) fn base(&self) -> Option<&Arc<dyn Base>> {
+        self.below.as_ref().map(|below| &below.base)
+    }
+
+    /// Hands out the changes that the tree does not have. Until it has them there is no next batch.
+    pub(super) fn hand_over(&mut self) -> Option<Arc<Layer>> {
+        let below = self.below.as_mut().filter(|below| below.leaving.is_none())?;
+        let leaving = Arc::new(std::mem::take(&mut self.fresh));
+        below.leaving = Some(leaving.clone());
+        Some(leaving)
+    }
+
+    /// Goes on from a tree that has the changes that were handed out, and no others.
+    pub(super) fn set_base(&mut self, base: Arc<dyn Base>) {
+        let below = self.below.as_mut().expect("changes were handed out");
+        assert!(below.leaving.take().is_some(), "changes were handed out");
+        below.base = base;
+    }
+
     /// How many keys exist now.
     pub(super) fn len(&self) -> usize {
-        self.current.len()
+        self.below.as_ref().map_or(self.fresh.current.len(), |below| below.keys)
     }
 
     /// How many versions are kept.
     pub(super) fn versions(&self) -> usize {
-        self.log.len()
+        self.below.as_ref().map_or(self.fresh.log.len(), |below| below.versions)
     }
 
     /// The version of a key now, if it exists.
     pub(super) fn current(&self, key: &[u8]) -> Option<Arc<Version>> {
-        self.current.get(key).cloned()
+        match (self.fresh.current.get(key), &self.below) {
+            (Some(version), _) => version.clone(),
+            (None, None) => None,
+            (None, Some(below)) => below.current(key).map(|found| below.load(found)),
+        }
     }
 
     /// Whether a key exists now.
     pub(super) fn has(&self, key: &[u8]) -> bool {
-        self.current.contains_key(key)
+        match (self.fresh.current.get(key), &self.below) {
+            (Some(version), _) => version.is_some(),
+            (None, None) => false,
+            (None, Some(below)) => below.current(key).is_some(),
+        }
     }
 
     /// Visits the versions that exist now, in the order of their keys. The ends must not cross.
     pub(super) fn visit_current(&self, ends: Ends<'_>, visit: &mut Visit<'_>) {
-        self.current.range::<_, [u8]>(ends).all(|(_, version)| visit(version));
+        let Some(below) = &self.below else {
+            let entries = self.fresh.current.range::<_, [u8]>(ends);
+            entries.filter_map(|(_, version)| version.as_ref()).all(visit);
+            return;
+        };
+        self.found(below, ends).all(|(_, found)| visit(&below.load(found)));
+    }
+
+    /// How many keys exist now between two ends, which must not cross.
+    pub(super) fn count_current(&self, ends: Ends<'_>) -> usize {
+        match &self.below {
+            None => self.fresh.current.range::<_, [u8]>(ends).count(),
+            Some(below) => self.found(below, ends).count(),
+        }
+    }
+
+    fn found<'a>(&'a self, below: &'a Below, ends: Ends<'a>) -> Merged<'a, Key> {
+        let base = below.base.current(ends);
+        let base = base.map(|(key, at)| (key, Some(Found::There(at))));
+        Merged::up(self.sources(below, base, |layer| {
+            let entries = layer.current.range::<_, [u8]>(ends);
+            Box::new(entries.map(|(key, version)| (key.clone(), Found::of(version))))
+        }))
     }
 
     /// The newest version of a key up to a revision; it may be a tombstone.
     pub(super) fn newest(&self, key: &Key, upto: Revision) -> Option<Arc<Version>> {
         let low = Place { key: key.clone(), at: Revision::FIRST };
         let high = Place { key: key.clone(), at: upto };
-        self.history.range(low..=high).next_back().map(|(_, version)| version.clone())
+        let Some(below) = &self.below else {
+            let (_, version) = self.fresh.history.range(low..=high).next_back()?;
+            return version.clone();
+        };
+        let base = below.base.places(Bound::Included(low.clone()), Bound::Included(high.clone()));
+        let base = base.rev().map(|place| (place.at, Some(Found::There(place.at))));
+        let mut found = Merged::down(self.sources(below, base, |layer| {
+            let entries = layer.history.range(low.clone()..=high.clone()).rev();
+            Box::new(entries.map(|(place, version)| (place.at, Found::of(version))))
+        }));
+        found.next().map(|(_, found)| below.load(found))
     }
 
     /// The first key with a version from `from` on.
@@ -83,43 +154,169 @@ impl Views {
             }
             Bound::Excluded(key) => Bound::Excluded(Place { key: key.clone(), at: Revision::LAST }),
         };
-        let (place, _) = self.history.range((from, Bound::Unbounded)).next()?;
-        Some(place.key.clone())
+        let Some(below) = &self.below else {
+            let (place, _) = self.fresh.history.range((from, Bound::Unbounded)).next()?;
+            return Some(place.key.clone());
+        };
+        let base = below.base.places(from.clone(), Bound::Unbounded).map(|place| {
+            let at = place.at;
+            (place, Some(Found::There(at)))
+        });
+        let mut found = Merged::up(self.sources(below, base, |layer| {
+            let entries = layer.history.range((from.clone(), Bound::Unbounded));
+            Box::new(entries.map(|(place, version)| (place.clone(), Found::of(version))))
+        }));
+        found.next().map(|(place, _)| place.key)
     }
 
     /// Visits the versions of a key from a revision on.
     pub(super) fn visit_history(&self, key: &Key, from: Revision, visit: &mut Visit<'_>) {
         let low = Place { key: key.clone(), at: from };
         let high = Place { key: key.clone(), at: Revision::LAST };
-        self.history.range(low..=high).all(|(_, version)| visit(version));
+        let Some(below) = &self.below else {
+            let entries = self.fresh.history.range(low..=high);
+            entries.filter_map(|(_, version)| version.as_ref()).all(visit);
+            return;
+        };
+        let base = below.base.places(Bound::Included(low.clone()), Bound::Included(high.clone()));
+        let base = base.map(|place| (place.at, Some(Found::There(place.at))));
+        let mut found = Merged::up(self.sources(below, base, |layer| {
+            let entries = layer.history.range(low.clone()..=high.clone());
+            Box::new(entries.map(|(place, version)| (place.at, Found::of(version))))
+        }));
+        found.all(|(_, found)| visit(&below.load(found)));
     }
 
     /// Whether there is a version of this revision.
     pub(super) fn has_revision(&self, at: Revision) -> bool {
-        self.log.contains_key(&at)
+        match (self.fresh.log.get(&at), &self.below) {
+            (Some(version), _) => version.is_some(),
+            (None, None) => false,
+            (None, Some(below)) => below.version(at).is_some(),
+        }
     }
 
     /// Visits the versions of these revisions, in their order.
-    pub(super) fn visit_log(&self, range: impl RangeBounds<Revision>, visit: &mut Visit<'_>) {
-        self.log.range(range).all(|(_, version)| visit(version));
+    pub(super) fn visit_log(
+        &self,
+        range: impl RangeBounds<Revision> + Clone,
+        visit: &mut Visit<'_>,
+    ) {
+        let Some(below) = &self.below else {
+            let entries = self.fresh.log.range(range);
+            entries.filter_map(|(_, version)| version.as_ref()).all(visit);
+            return;
+        };
+        let base = below.base.versions(range.start_bound(), range.end_bound());
+        let base = base.map(|version| (version.at, Some(Found::Here(version))));
+        let mut found = Merged::up(self.sources(below, base, |layer| {
+            let entries = layer.log.range(range.clone());
+            Box::new(entries.map(|(at, version)| (*at, Found::of(version))))
+        }));
+        found.all(|(_, found)| visit(&below.load(found)));
+    }
+
+    /// The layers and the tree, the latest first.
+    fn sources<'a, K>(
+        &'a self,
+        below: &'a Below,
+        base: impl Iterator<Item = (K, Option<Found>)> + 'a,
+        entries: impl Fn(&'a Layer) -> Entries<'a, K>,
+    ) -> Vec<Entries<'a, K>> {
+        let layers = std::iter::once(&self.fresh).chain(below.leaving.as_deref());
+        let mut sources: Vec<Entries<'a, K>> = layers.map(entries).collect();
+        sources.push(Box::new(base));
+        sources
     }
 
     /// Adds a version, the latest of its key. The answer is the one before it, if the key existed.
     pub(super) fn insert(&mut self, version: &Arc<Version>) -> Option<Arc<Version>> {
         let key = version.key.clone();
-        let before = match version.body {
-            Some(_) => self.current.insert(key.clone(), version.clone()),
-            None => self.current.remove(&key),
+        let before = match &mut self.below {
+            Some(_) => self.replace(version),
+            None => match version.body {
+                Some(_) => self.fresh.current.insert(key.clone(), Some(version.clone())).flatten(),
+                None => self.fresh.current.remove(&key).flatten(),
+            },
         };
-        self.history.insert(Place { key, at: version.at }, version.clone());
-        let same = self.log.insert(version.at, version.clone());
+        self.fresh.history.insert(Place { key, at: version.at }, Some(version.clone()));
+        let same = self.fresh.log.insert(version.at, Some(version.clone()));
         assert!(same.is_none(), "a revision is given once");
+        before
+    }
+
+    /// The same for the present, over a tree.
+    fn replace(&mut self, version: &Arc<Version>) -> Option<Arc<Version>> {
+        let before = self.current(&version.key);
+        let below = self.below.as_mut()?;
+        below.versions += 1;
+        below.keys -= usize::from(before.is_some());
+        below.keys += usize::from(version.body.is_some());
+        let now = version.body.is_some().then(|| version.clone());
+        self.fresh.current.insert(version.key.clone(), now);
         before
     }
 
     /// Forgets a version that is not the present one of a key.
     pub(super) fn forget(&mut self, version: &Version) {
-        self.history.remove(&Place { key: version.key.clone(), at: version.at });
-        self.log.remove(&version.at);
+        let place = Place { key: version.key.clone(), at: version.at };
+        match &mut self.below {
+            None => {
+                self.fresh.history.remove(&place);
+                self.fresh.log.remove(&version.at);
+            }
+            Some(below) => {
+                below.versions -= 1;
+                self.fresh.history.insert(place, None);
+                self.fresh.log.insert(version.at, None);
+            }
+        }
+    }
+}
+
+impl Below {
+    /// A key that exists, where the latest changes do not know it.
+    fn current(&self, key: &[u8]) -> Option<Found> {
+        match self.leaving.as_ref().and_then(|layer| layer.current.get(key)) {
+            Some(version) => Found::of(version),
+            None => self.base.current_at(key).map(Found::There),
+        }
+    }
+
+    /// A version, where the latest changes do not know it.
+    fn version(&self, at: Revision) -> Option<Arc<Version>> {
+        match self.leaving.as_ref().and_then(|layer| layer.log.get(&at)) {
+            Some(version) => version.clone(),
+            None => self.base.version(at),
+        }
+    }
+
+    fn load(&self, found: Found) -> Arc<Version> {
+        match found {
+            Found::Here(version) => version,
+            Found::There(at) => {
+                self.base.version(at).expect("a tree has every version that its index names")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+impl PartialEq for Views {
+    fn eq(&self, other: &Views) -> bool {
+        let all = |views: &Views| {
+            let (mut current, mut log) = (Vec::new(), Vec::new());
+            views.visit_current(ALL_KEYS, &mut |version| {
+                current.push(version.clone());
+                true
+            });
+            views.visit_log(.., &mut |version| {
+                log.push(version.clone());
+                true
+            });
+            assert_eq!((views.len(), views.versions()), (current.len(), log.len()));
+            (current, log)
+        };
+        all(self) == all(other)
     }
 }

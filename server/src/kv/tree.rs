@@ -1,0 +1,57 @@
+//! The store over a tree on disk: how it begins, and how its changes get there.
+//!
+//! Another program part writes each [`Batch`] to the tree, at once or not at all, and hands the tree back as a
+//! [`Base`]. The store goes on meanwhile. After a crash it begins with the last batch that was written, and the
+//! commands after it are carried out again.
+
+use std::sync::Arc;
+
+use super::base::{Base, Batch, Part};
+use super::snapshot::{i64_of, take};
+use super::store::Store;
+use super::views::Views;
+
+const FORMAT: u8 = 1;
+/// The key of the store's numbers among the rest.
+pub(super) const NUMBERS: &[u8] = b"store";
+
+impl Store {
+    /// The store that a tree holds, which can be empty; `None` if another version wrote it.
+    pub fn over(base: Arc<dyn Base>) -> Option<Store> {
+        let Some(numbers) = base.get(Part::Rest, NUMBERS) else {
+            return Some(Store { views: Views::over(base, 0, 0), ..Store::default() });
+        };
+        let mut input = &numbers[..];
+        let [FORMAT] = take(&mut input)? else { return None };
+        let (revision, compacted) = (i64_of(&mut input)?, i64_of(&mut input)?);
+        let mut number = || take(&mut input).map(u64::from_le_bytes);
+        let (bytes, keys, versions) = (number()?, number()?, number()?);
+        let views = Views::over(base, usize::try_from(keys).ok()?, usize::try_from(versions).ok()?);
+        let mut store = Store { revision, compacted, bytes, views, ..Store::default() };
+        store.take_rest(&mut input)?;
+        input.is_empty().then_some(store)
+    }
+
+    /// Hands out the changes that the tree does not have yet: none if it is to get others first, or if
+    /// there is no tree.
+    pub fn hand_over(&mut self) -> Option<Batch> {
+        let layer = self.views.hand_over()?;
+        let (keys, versions) = (self.len() as u64, self.versions() as u64);
+        let mut numbers = vec![FORMAT];
+        numbers.extend_from_slice(&self.revision.to_le_bytes());
+        numbers.extend_from_slice(&self.compacted.to_le_bytes());
+        for number in [self.bytes, keys, versions] {
+            numbers.extend_from_slice(&number.to_le_bytes());
+        }
+        self.put_rest(&mut numbers);
+        Some(Batch { layer, numbers })
+    }
+
+    /// Goes on from the tree that has the changes that were handed out, and no others.
+    ///
+    /// # Panics
+    /// If none were.
+    pub fn set_base(&mut self, base: Arc<dyn Base>) {
+        self.views.set_base(base);
+    }
+}

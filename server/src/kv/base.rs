@@ -1,10 +1,11 @@
-//! The views as bytes, for a tree on disk: three parts of keys and values, in the order of their bytes.
+//! The views as bytes, for a tree on disk: parts of keys and values, in the order of their bytes.
 //!
 //! ```text
 //! part       key                              value
 //! Current    key                              revision | lease i64
 //! History    key, escaped | revision          nothing
 //! Versions   revision                         version, as in a snapshot
+//! Replaced   revision | revision replaced     size u64 | key
 //! Rest       "store"                          format u8 | revision i64 | compacted i64 | bytes u64 |
 //!                                             keys u64 | versions u64 | leases, alarms and auth as in a snapshot
 //! ```
@@ -19,12 +20,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::coding::{put_version, read_version};
 use super::key::Key;
-use super::layer::{Layer, Place};
-use super::snapshot::{put_version, read_version};
-use super::tree::NUMBERS;
+use super::layer::{Ends, Gone, Layer, Place, Replaced};
 use super::version::{Revision, Version};
-use super::views::Ends;
 
 /// A part of a tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,6 +34,8 @@ pub enum Part {
     History,
     /// The versions by revision.
     Versions,
+    /// The versions that a later one has replaced, and deletions, by the revision at which that happened.
+    Replaced,
     /// Everything else.
     Rest,
 }
@@ -45,6 +46,9 @@ pub type Entries<'a> = Box<dyn DoubleEndedIterator<Item = (Bytes, Bytes)> + 'a>;
 /// A tree as it was at one moment, to be read by any thread. It cannot fail: a program that cannot
 /// read its state has to end.
 pub trait Base: Debug + Send + Sync {
+    /// Which of several trees it is.
+    fn number(&self) -> u64;
+
     /// The value of a key.
     fn get(&self, part: Part, key: &[u8]) -> Option<Bytes>;
 
@@ -77,10 +81,15 @@ impl Batch {
             });
             visit(Part::Versions, revision_key(*at).to_vec(), value);
         }
+        for (place, gone) in &self.layer.replaced {
+            visit(Part::Replaced, replaced_key(*place), gone.as_ref().map(gone_value));
+        }
         visit(Part::Rest, NUMBERS.to_vec(), Some(self.numbers.clone()));
     }
 }
 
+/// The key of the store's numbers among the rest.
+pub(super) const NUMBERS: &[u8] = b"store";
 const REVISION_BYTES: usize = 12;
 
 /// The bytes of a revision, in its order.
@@ -125,6 +134,21 @@ fn place_of(bytes: &[u8]) -> Option<Place> {
         }
     }
     Some(Place { key: key.into(), at: revision_of(at)? })
+}
+
+fn replaced_key((when, at): Replaced) -> Vec<u8> {
+    [revision_key(when), revision_key(at)].concat()
+}
+
+fn gone_value(gone: &Gone) -> Vec<u8> {
+    [&gone.size_bytes.to_le_bytes()[..], &gone.key].concat()
+}
+
+fn gone_of(key: &[u8], value: &[u8]) -> Option<(Replaced, Gone)> {
+    let (when, at) = key.split_at_checked(REVISION_BYTES)?;
+    let (size_bytes, key) = value.split_first_chunk()?;
+    let gone = Gone { key: Key::from(key), size_bytes: u64::from_le_bytes(*size_bytes) };
+    Some(((revision_of(when)?, revision_of(at)?), gone))
 }
 
 fn current_value(version: &Version) -> Vec<u8> {
@@ -186,6 +210,17 @@ impl dyn Base {
         let (from, to) = (from.map(bytes), to.map(bytes));
         let entries = self.range(Part::Versions, as_slice(&from), as_slice(&to));
         entries.map(|(_, value)| decode(&value))
+    }
+
+    /// The replaced versions between two places.
+    pub(super) fn replaced(
+        &self,
+        from: Bound<Replaced>,
+        to: Bound<Replaced>,
+    ) -> impl Iterator<Item = (Replaced, Gone)> {
+        let (from, to) = (from.map(replaced_key), to.map(replaced_key));
+        let entries = self.range(Part::Replaced, as_slice(&from), as_slice(&to));
+        entries.map(|(key, value)| gone_of(&key, &value).expect(WRITTEN))
     }
 }
 

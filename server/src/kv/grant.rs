@@ -86,8 +86,9 @@ impl Store {
     }
 
     /// Attaches every key to its lease, when versions and leases have been read. `None` if a key
-    /// names a lease that is not there.
+    /// names a lease that is not there. The changes of a store over a tree must be in it.
     pub(super) fn attach_all(&mut self) -> Option<()> {
+        let is_free = self.leases.is_empty();
         let leases = &mut self.leases;
         let mut attach = |id: i64, key: &Key| match (id, leases.get_mut(&id)) {
             (0, _) => true,
@@ -100,9 +101,8 @@ impl Store {
         let mut is_whole = true;
         match self.views.base() {
             // Without leases the pass over all keys has nothing to find.
-            Some(base) => {
-                is_whole = self.grants == 0 || base.leases().all(|(key, id)| attach(id, &key))
-            }
+            Some(_) if is_free => {}
+            Some(base) => is_whole = base.leases().all(|(key, id)| attach(id, &key)),
             None => self.views.visit_current(ALL_KEYS, &mut |version| {
                 is_whole = attach(version.lease(), &version.key);
                 is_whole

@@ -1,5 +1,6 @@
 //! A checksum of the store, for those who want to know whether servers hold the same.
 
+use super::coding::put_version;
 use super::error::Error;
 use super::store::Store;
 use super::version::Revision;
@@ -22,7 +23,7 @@ impl Store {
         let mut bytes = Vec::new();
         self.views.visit_log(..=Revision::end_of(upto), &mut |version| {
             bytes.clear();
-            super::snapshot::put_version(&mut bytes, version);
+            put_version(&mut bytes, version);
             hasher.update(&bytes);
             true
         });

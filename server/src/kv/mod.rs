@@ -15,13 +15,12 @@
 //! `txn` transactions; `auth` users and roles; `lease` the leases and the keys attached to them,
 //! which `grant` grants and revokes; `alarm` the alarms; `history` tells the events, for watches;
 //! `check` refuses malformed requests before they reach a log; `command` and `snapshot` are the
-//! bytes, `hash` their checksum.
+//! bytes (`coding`), `hash` their checksum; `plain` is a tree in memory.
 //!
 //! # Deliberately missing
 //!
 //! * The time. When a lease ends is not in the store: the leader knows
 //!   ([`crate::lease`]), and says so by an entry of the log.
-//! * State larger than memory: a store can be over a tree, but there is no tree yet.
 //!
 //! The meaning of an operation, down to its errors and oddities, is etcd's decision;
 //! `tests/oracle.rs` compares answer by answer.
@@ -30,6 +29,7 @@ mod alarm;
 pub mod auth;
 mod base;
 mod check;
+mod coding;
 mod command;
 mod error;
 mod grant;
@@ -38,6 +38,7 @@ mod history;
 mod key;
 mod layer;
 mod lease;
+mod plain;
 mod planted;
 mod range;
 mod snapshot;
@@ -59,5 +60,6 @@ pub use command::{By, Command, Response};
 pub use error::{Code, Error};
 pub use history::{Changes, KeyRange, PIECE_VERSIONS, TooOld, Wanted};
 pub use lease::{Lease, MAX_LEASE_SECONDS};
+pub use plain::PlainTree;
 pub use store::Store;
 pub use txn::{is_readonly, is_serializable};

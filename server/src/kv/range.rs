@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use super::error::Error;
 use super::key::Key;
+use super::layer::Ends;
 use super::store::Store;
 use super::version::{Revision, Version};
-use super::views::{Ends, Visit};
+use super::views::Visit;
 use crate::proto::etcdserverpb::range_request::{SortOrder, SortTarget};
 use crate::proto::etcdserverpb::{RangeRequest, RangeResponse, ResponseHeader};
 

@@ -20,11 +20,14 @@ use std::sync::Arc;
 use imbl::OrdSet;
 
 use super::auth::Auth;
+use super::coding::{
+    bytes_of, i64_of, put_bytes, put_version, read_array, read_i64, read_version, take,
+};
 use super::key::Key;
 use super::lease::Lease;
 use super::planted;
 use super::store::Store;
-use super::version::{Body, Revision, Version};
+use super::version::Revision;
 
 impl Store {
     /// Appends the whole store to `out`.
@@ -101,25 +104,43 @@ impl Store {
     }
 
     fn read_padded(input: &mut impl Read) -> io::Result<Option<(Store, Vec<u8>)>> {
-        let mut store = Store { revision: read_i64(input)?, ..Store::default() };
+        Store::default().fill(input, &mut |_, _| Ok(()))
+    }
+
+    /// Fills an empty store with what it reads. `relieve` is called after each version, and before the
+    /// end once more with true.
+    pub(super) fn fill(
+        mut self,
+        input: &mut impl Read,
+        relieve: &mut dyn FnMut(&mut Store, bool) -> io::Result<()>,
+    ) -> io::Result<Option<(Store, Vec<u8>)>> {
+        let store = &mut self;
+        store.revision = read_i64(input)?;
         store.compacted = read_i64(input)?;
-        let mut scratch = Vec::new();
+        let (mut scratch, mut last) = (Vec::new(), Revision::FIRST);
         for _ in 0..u64::from_le_bytes(read_array(input)?) {
+            let mut before = None;
             // Versions share their key, as they did before.
-            let known = |key: &[u8]| store.views.current(key).map(|version| version.key.clone());
-            let mut shared = |key: &[u8]| known(key).unwrap_or_else(|| Key::from(key));
+            let mut shared = |key: &[u8]| {
+                before = store.views.current(key);
+                before.as_ref().map_or_else(|| Key::from(key), |before| before.key.clone())
+            };
             let version = read_version(input, &mut shared, &mut scratch)?;
             let Some(version) = version else { return Ok(None) };
-            if version.at.main > store.revision || store.views.has_revision(version.at) {
+            if version.at.main > store.revision || version.at <= last {
                 return Ok(None);
             }
-            store.insert(&Arc::new(version));
+            last = version.at;
+            store.insert(before.as_deref(), &Arc::new(version));
+            relieve(store, false)?;
         }
+        relieve(store, true)?;
         let mut rest = Vec::new();
         input.read_to_end(&mut rest)?;
         let mut left = &rest[..];
         let is_whole = store.take_rest(&mut left).is_some();
-        Ok(is_whole.then(|| (store, left.to_vec())))
+        let left = left.to_vec();
+        Ok(is_whole.then_some((self, left)))
     }
 
     /// Reads the parts after the versions.
@@ -148,83 +169,4 @@ impl Store {
         planted::restored(store);
         Some(())
     }
-}
-
-/// Appends one version.
-pub(super) fn put_version(out: &mut Vec<u8>, version: &Version) {
-    out.extend_from_slice(&version.at.main.to_le_bytes());
-    out.extend_from_slice(&version.at.sub.to_le_bytes());
-    put_bytes(out, &version.key);
-    out.push(u8::from(version.body.is_some()));
-    if let Some(body) = &version.body {
-        out.extend_from_slice(&body.create_revision.to_le_bytes());
-        out.extend_from_slice(&body.version.to_le_bytes());
-        out.extend_from_slice(&body.lease.to_le_bytes());
-        put_bytes(out, &body.value);
-    }
-}
-
-/// Reads one version, whose key is made by `key_of`.
-pub(super) fn read_version(
-    input: &mut impl Read,
-    key_of: &mut dyn FnMut(&[u8]) -> Key,
-    scratch: &mut Vec<u8>,
-) -> io::Result<Option<Version>> {
-    let at = Revision { main: read_i64(input)?, sub: u32::from_le_bytes(read_array(input)?) };
-    let key = key_of(read_bytes(input, scratch)?);
-    let body = match read_array(input)? {
-        [0] => None,
-        [1] => Some(Body {
-            create_revision: read_i64(input)?,
-            version: read_i64(input)?,
-            lease: read_i64(input)?,
-            value: Arc::from(read_bytes(input, scratch)?),
-        }),
-        _ => return Ok(None),
-    };
-    Ok(Some(Version { key, at, body }))
-}
-
-fn read_array<const N: usize>(input: &mut impl Read) -> io::Result<[u8; N]> {
-    let mut bytes = [0; N];
-    input.read_exact(&mut bytes)?;
-    Ok(bytes)
-}
-
-fn read_i64(input: &mut impl Read) -> io::Result<i64> {
-    read_array(input).map(i64::from_le_bytes)
-}
-
-/// Reads a length and so many bytes. A length that is wrong takes no more memory than there are
-/// bytes.
-fn read_bytes<'a>(input: &mut impl Read, scratch: &'a mut Vec<u8>) -> io::Result<&'a [u8]> {
-    let len = u64::from(u32::from_le_bytes(read_array(input)?));
-    scratch.clear();
-    match input.by_ref().take(len).read_to_end(scratch)? as u64 == len {
-        true => Ok(scratch),
-        false => Err(io::ErrorKind::UnexpectedEof.into()),
-    }
-}
-
-fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
-    let len = u32::try_from(bytes.len()).expect("requests are far smaller");
-    out.extend_from_slice(&len.to_le_bytes());
-    out.extend_from_slice(bytes);
-}
-
-pub(super) fn take<const N: usize>(input: &mut &[u8]) -> Option<[u8; N]> {
-    let (head, rest) = input.split_first_chunk()?;
-    *input = rest;
-    Some(*head)
-}
-
-pub(super) fn i64_of(input: &mut &[u8]) -> Option<i64> {
-    take(input).map(i64::from_le_bytes)
-}
-
-fn bytes_of<'a>(input: &mut &'a [u8]) -> Option<&'a [u8]> {
-    let len = u32::from_le_bytes(take(input)?);
-    let (head, rest) = input.split_at_checked(usize::try_from(len).ok()?)?;
-    *input = rest;
-    Some(head)
 }

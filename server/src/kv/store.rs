@@ -1,5 +1,6 @@
 //! The parts of the store, and the changes to its versions.
 
+use std::ops::Bound;
 use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet};
@@ -12,6 +13,9 @@ use crate::planted::guard;
 
 /// The bytes a version costs in a snapshot besides its key and value.
 const ENCODED_VERSION_BYTES: u64 = 45;
+
+/// How many replaced versions are looked at at once.
+const PIECE_GONE: usize = 10_000;
 
 /// The multi-version store. A clone is a snapshot, and costs nothing.
 #[derive(Clone, Debug)]
@@ -105,11 +109,11 @@ impl Store {
         self.compacted = self.revision;
     }
 
-    /// Adds a version, the latest of its key.
-    pub(super) fn insert(&mut self, version: &Arc<Version>) {
+    /// Adds a version, the latest of its key, after the one that exists, if there is one.
+    pub(super) fn insert(&mut self, before: Option<&Version>, version: &Arc<Version>) {
         self.bytes += version.size_bytes();
-        let before = self.views.insert(version);
-        self.attach(before.as_deref(), version);
+        self.views.insert(before, version);
+        self.attach(before, version);
     }
 
     /// Forgets every version that no revision from `revision` on can see: those that a later
@@ -118,6 +122,9 @@ impl Store {
     pub(super) fn compact(&mut self, revision: i64) {
         assert!(revision > self.compacted && revision <= self.revision, "checked by the caller");
         self.compacted = revision;
+        if self.views.base().is_some() {
+            return self.compact_tree(revision);
+        }
         let upto = Revision::end_of(revision);
         let mut old = Vec::new();
         self.views.visit_log(..=upto, &mut |version| {
@@ -132,6 +139,25 @@ impl Store {
             if is_past && (replaced || is_deletion) {
                 self.views.forget(&version);
                 self.bytes -= version.size_bytes();
+            }
+        }
+    }
+
+    /// The same over a tree, which knows what later versions have replaced: this takes as long as
+    /// there are versions to forget, and reads none.
+    fn compact_tree(&mut self, revision: i64) {
+        let mut from = Bound::Unbounded;
+        loop {
+            let upto = Bound::Included((Revision::end_of(revision), Revision::LAST));
+            let piece = self.views.gone(from, upto, PIECE_GONE);
+            let Some(last) = piece.last() else { return };
+            from = Bound::Excluded(last.0);
+            for ((when, at), gone) in piece {
+                let is_deletion = when == at;
+                if guard!(at.main < revision, CompactDeletion if is_deletion) {
+                    self.views.forget_gone((when, at), &gone);
+                    self.bytes -= gone.size_bytes;
+                }
             }
         }
     }

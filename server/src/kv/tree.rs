@@ -4,16 +4,18 @@
 //! [`Base`]. The store goes on meanwhile. After a crash it begins with the last batch that was written, and the
 //! commands after it are carried out again.
 
+use std::any::Any;
+use std::io::{self, Read};
 use std::sync::Arc;
 
-use super::base::{Base, Batch, Part};
-use super::snapshot::{i64_of, take};
+use super::base::{Base, Batch, NUMBERS, Part};
+use super::coding::{i64_of, take};
 use super::store::Store;
 use super::views::Views;
 
 const FORMAT: u8 = 1;
-/// The key of the store's numbers among the rest.
-pub(super) const NUMBERS: &[u8] = b"store";
+/// How much is written at once where a whole state is.
+const PIECE_BYTES: u64 = 4 << 20;
 
 impl Store {
     /// The store that a tree holds, which can be empty; `None` if another version wrote it.
@@ -49,9 +51,43 @@ impl Store {
 
     /// Goes on from the tree that has the changes that were handed out, and no others.
     ///
+    /// The answer is those changes, to be let go of, which may take long.
+    ///
     /// # Panics
     /// If none were.
-    pub fn set_base(&mut self, base: Arc<dyn Base>) {
-        self.views.set_base(base);
+    pub fn set_base(&mut self, base: Arc<dyn Base>) -> Box<dyn Any + Send + Sync> {
+        Box::new(self.views.set_base(base))
+    }
+
+    /// The tree below, if there is one.
+    pub fn base(&self) -> Option<&Arc<dyn Base>> {
+        self.views.base()
+    }
+
+    /// About how many bytes of memory the changes take that were not handed out yet.
+    pub fn fresh_bytes(&self) -> u64 {
+        self.views.fresh_bytes()
+    }
+
+    /// Reads bytes of [`Store::encode`] into an empty tree. `write` writes a batch, and hands the tree back.
+    ///
+    /// # Errors
+    /// Those of `input` and `write`.
+    pub fn read_over(
+        base: Arc<dyn Base>,
+        input: &mut impl Read,
+        write: &mut dyn FnMut(Batch) -> io::Result<Arc<dyn Base>>,
+    ) -> io::Result<Option<Store>> {
+        let store = Store { views: Views::over(base, 0, 0), ..Store::default() };
+        let mut relieve = |store: &mut Store, is_end: bool| {
+            if (is_end || store.fresh_bytes() >= PIECE_BYTES)
+                && let Some(batch) = store.hand_over()
+            {
+                store.set_base(write(batch)?);
+            }
+            Ok(())
+        };
+        let read = store.fill(input, &mut relieve)?.filter(|(_, padding)| padding.is_empty());
+        Ok(read.map(|(store, _)| store))
     }
 }

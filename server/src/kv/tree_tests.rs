@@ -1,45 +1,18 @@
 //! A store over a tree is the store in memory: the same commands have the same answers, whenever
 //! the tree gets the changes, and whatever a crash leaves of them.
 
-use std::collections::BTreeMap;
-use std::ops::Bound;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::base::{Base, Batch, Entries, Part};
-use super::{Command, KeyRange, Store, Wanted};
+use super::base::{Base, Batch, NUMBERS, Part};
+use super::{Command, KeyRange, PlainTree, Store, Wanted};
 use crate::proto::etcdserverpb as pb;
 use crate::proto::etcdserverpb::request_op::Request;
 
-/// A tree in memory.
-#[derive(Clone, Debug, Default)]
-struct Tree(BTreeMap<Part, BTreeMap<Vec<u8>, Bytes>>);
-
-impl Tree {
-    fn write(&mut self, batch: &Batch) {
-        batch.visit(&mut |part, key, value| {
-            let part = self.0.entry(part).or_default();
-            match value {
-                Some(value) => drop(part.insert(key, value.into())),
-                None => drop(part.remove(&key)),
-            }
-        });
-    }
-}
-
-impl Base for Tree {
-    fn get(&self, part: Part, key: &[u8]) -> Option<Bytes> {
-        self.0.get(&part)?.get(key).cloned()
-    }
-
-    fn range(&self, part: Part, from: Bound<&[u8]>, to: Bound<&[u8]>) -> Entries<'_> {
-        let entries = self.0.get(&part).into_iter();
-        let entries = entries.flat_map(move |part| part.range::<[u8], _>((from, to)));
-        let entries: Vec<_> = entries.map(|(k, v)| (Bytes::from(k.clone()), v.clone())).collect();
-        Box::new(entries.into_iter())
-    }
+fn write(tree: &mut PlainTree, batch: &Batch) {
+    batch.visit(&mut |part, key, value| tree.change(part, key, value));
 }
 
 #[derive(Clone, Debug)]
@@ -59,7 +32,7 @@ enum Step {
 struct Pair {
     memory: Store,
     over: Store,
-    tree: Tree,
+    tree: PlainTree,
     /// How many commands the tree has.
     in_tree: usize,
     /// The batch that was handed out, with the number of commands in it, and whether it is written.
@@ -69,7 +42,7 @@ struct Pair {
 
 impl Pair {
     fn new() -> Pair {
-        let tree = Tree::default();
+        let tree = PlainTree::default();
         let over = Store::over(Arc::new(tree.clone())).unwrap();
         let (memory, commands) = (Store::default(), Vec::new());
         Pair { memory, over, tree, in_tree: 0, batch: None, commands }
@@ -89,7 +62,7 @@ impl Pair {
             }
             Step::Written => {
                 if let Some((batch, len, written @ false)) = &mut self.batch {
-                    self.tree.write(batch);
+                    write(&mut self.tree, batch);
                     (self.in_tree, *written) = (*len, true);
                 }
             }
@@ -117,6 +90,8 @@ impl Pair {
             bytes
         };
         assert_eq!(bytes(memory), bytes(over));
+        let again = read_over(&bytes(memory));
+        assert!(again.views == memory.views && again.leases().eq(memory.leases()));
         assert!(memory.views == over.views);
         assert!(memory.leases().eq(over.leases()), "leases and their keys");
         assert_eq!(memory.size_bytes(), over.size_bytes());
@@ -133,6 +108,17 @@ impl Pair {
             }
         }
     }
+}
+
+/// A tree that is filled with the bytes of a store.
+fn read_over(mut bytes: &[u8]) -> Store {
+    let mut tree = PlainTree::default();
+    let base: Arc<dyn Base> = Arc::new(tree.clone());
+    let read = Store::read_over(base, &mut bytes, &mut |batch| {
+        write(&mut tree, &batch);
+        Ok(Arc::new(tree.clone()))
+    });
+    read.unwrap().unwrap()
 }
 
 fn ranges(revision: i64) -> impl Iterator<Item = pb::RangeRequest> {
@@ -213,11 +199,11 @@ proptest! {
 
 #[test]
 fn a_tree_of_another_version_is_refused() {
-    let mut store = Store::over(Arc::new(Tree::default())).unwrap();
-    let mut tree = Tree::default();
-    tree.write(&store.hand_over().unwrap());
+    let mut store = Store::over(Arc::new(PlainTree::default())).unwrap();
+    let mut tree = PlainTree::default();
+    write(&mut tree, &store.hand_over().unwrap());
     assert!(Store::over(Arc::new(tree.clone())).is_some());
-    let numbers = tree.0.get_mut(&Part::Rest).unwrap().values_mut().next().unwrap();
-    *numbers = [&[numbers[0] + 1], &numbers[1..]].concat().into();
+    let numbers = tree.get(Part::Rest, NUMBERS).unwrap();
+    tree.change(Part::Rest, NUMBERS.to_vec(), Some([&[numbers[0] + 1], &numbers[1..]].concat()));
     assert!(Store::over(Arc::new(tree)).is_none());
 }

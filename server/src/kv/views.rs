@@ -16,14 +16,11 @@ use std::sync::Arc;
 
 use super::base::Base;
 use super::key::Key;
-use super::layer::{Entries, Found, Layer, Merged, Place};
-use super::version::{Revision, Version};
+use super::layer::{Ends, Entries, Found, Gone, Layer, Merged, Place, Replaced};
+use super::version::{Revision, VERSION_BYTES, Version};
 
 /// Looks at a version; false ends the visit.
 pub(super) type Visit<'a> = dyn FnMut(&Arc<Version>) -> bool + 'a;
-
-/// The ends of a range of keys.
-pub(super) type Ends<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
 
 /// Every key there is.
 pub(super) const ALL_KEYS: Ends<'static> = (Bound::Unbounded, Bound::Unbounded);
@@ -36,12 +33,17 @@ pub(super) struct Views {
     below: Option<Below>,
 }
 
+/// About how many bytes of a layer a forgotten version takes.
+const FORGOTTEN_BYTES: u64 = 300;
+
 /// The tree, and what is to be in it.
 #[derive(Clone, Debug)]
 struct Below {
     /// The changes before the latest, which are on their way to the tree.
     leaving: Option<Arc<Layer>>,
     base: Arc<dyn Base>,
+    /// The memory of the latest changes, estimated.
+    fresh_bytes: u64,
     keys: usize,
     versions: usize,
 }
@@ -49,7 +51,7 @@ struct Below {
 impl Views {
     /// The views that a tree holds.
     pub(super) fn over(base: Arc<dyn Base>, keys: usize, versions: usize) -> Views {
-        let below = Below { leaving: None, base, keys, versions };
+        let below = Below { leaving: None, base, fresh_bytes: 0, keys, versions };
         Views { fresh: Layer::default(), below: Some(below) }
     }
 
@@ -63,14 +65,21 @@ impl Views {
         let below = self.below.as_mut().filter(|below| below.leaving.is_none())?;
         let leaving = Arc::new(std::mem::take(&mut self.fresh));
         below.leaving = Some(leaving.clone());
+        below.fresh_bytes = 0;
         Some(leaving)
     }
 
     /// Goes on from a tree that has the changes that were handed out, and no others.
-    pub(super) fn set_base(&mut self, base: Arc<dyn Base>) {
+    /// The answer is those changes.
+    pub(super) fn set_base(&mut self, base: Arc<dyn Base>) -> Arc<Layer> {
         let below = self.below.as_mut().expect("changes were handed out");
-        assert!(below.leaving.take().is_some(), "changes were handed out");
         below.base = base;
+        below.leaving.take().expect("changes were handed out")
+    }
+
+    /// About how many bytes of memory the changes take that were not handed out.
+    pub(super) fn fresh_bytes(&self) -> u64 {
+        self.below.as_ref().map_or(0, |below| below.fresh_bytes)
     }
 
     /// How many keys exist now.
@@ -187,15 +196,6 @@ impl Views {
         found.all(|(_, found)| visit(&below.load(found)));
     }
 
-    /// Whether there is a version of this revision.
-    pub(super) fn has_revision(&self, at: Revision) -> bool {
-        match (self.fresh.log.get(&at), &self.below) {
-            (Some(version), _) => version.is_some(),
-            (None, None) => false,
-            (None, Some(below)) => below.version(at).is_some(),
-        }
-    }
-
     /// Visits the versions of these revisions, in their order.
     pub(super) fn visit_log(
         &self,
@@ -217,58 +217,87 @@ impl Views {
     }
 
     /// The layers and the tree, the latest first.
-    fn sources<'a, K>(
+    fn sources<'a, K, V>(
         &'a self,
         below: &'a Below,
-        base: impl Iterator<Item = (K, Option<Found>)> + 'a,
-        entries: impl Fn(&'a Layer) -> Entries<'a, K>,
-    ) -> Vec<Entries<'a, K>> {
+        base: impl Iterator<Item = (K, Option<V>)> + 'a,
+        entries: impl Fn(&'a Layer) -> Entries<'a, K, V>,
+    ) -> Vec<Entries<'a, K, V>> {
         let layers = std::iter::once(&self.fresh).chain(below.leaving.as_deref());
-        let mut sources: Vec<Entries<'a, K>> = layers.map(entries).collect();
+        let mut sources: Vec<Entries<'a, K, V>> = layers.map(entries).collect();
         sources.push(Box::new(base));
         sources
     }
 
-    /// Adds a version, the latest of its key. The answer is the one before it, if the key existed.
-    pub(super) fn insert(&mut self, version: &Arc<Version>) -> Option<Arc<Version>> {
+    /// The first `most` replaced versions between two places; none where there is no tree.
+    pub(super) fn gone(
+        &self,
+        from: Bound<Replaced>,
+        to: Bound<Replaced>,
+        most: usize,
+    ) -> Vec<(Replaced, Gone)> {
+        let Some(below) = &self.below else { return Vec::new() };
+        let base = below.base.replaced(from, to).map(|(place, gone)| (place, Some(gone)));
+        let found = Merged::up(self.sources(below, base, |layer| {
+            let entries = layer.replaced.range((from, to));
+            Box::new(entries.map(|(place, gone)| (*place, gone.clone())))
+        }));
+        found.take(most).collect()
+    }
+
+    /// Adds a version, the latest of its key, after the one that exists, if there is one.
+    pub(super) fn insert(&mut self, before: Option<&Version>, version: &Arc<Version>) {
         let key = version.key.clone();
-        let before = match &mut self.below {
-            Some(_) => self.replace(version),
-            None => match version.body {
-                Some(_) => self.fresh.current.insert(key.clone(), Some(version.clone())).flatten(),
-                None => self.fresh.current.remove(&key).flatten(),
-            },
-        };
+        match (&mut self.below, &version.body) {
+            (Some(_), _) => self.replace(before, version),
+            (None, Some(_)) => drop(self.fresh.current.insert(key.clone(), Some(version.clone()))),
+            (None, None) => drop(self.fresh.current.remove(&key)),
+        }
         self.fresh.history.insert(Place { key, at: version.at }, Some(version.clone()));
         let same = self.fresh.log.insert(version.at, Some(version.clone()));
         assert!(same.is_none(), "a revision is given once");
-        before
     }
 
-    /// The same for the present, over a tree.
-    fn replace(&mut self, version: &Arc<Version>) -> Option<Arc<Version>> {
-        let before = self.current(&version.key);
-        let below = self.below.as_mut()?;
+    /// The same over a tree, for the present and what is replaced.
+    fn replace(&mut self, before: Option<&Version>, version: &Arc<Version>) {
+        let Some(below) = &mut self.below else { return };
         below.versions += 1;
         below.keys -= usize::from(before.is_some());
         below.keys += usize::from(version.body.is_some());
+        below.fresh_bytes += version.size_bytes();
         let now = version.body.is_some().then(|| version.clone());
         self.fresh.current.insert(version.key.clone(), now);
-        before
+        let deletion = Some(&**version).filter(|version| version.body.is_none());
+        for gone in before.into_iter().chain(deletion) {
+            let place = (version.at, gone.at);
+            let gone = Gone { key: version.key.clone(), size_bytes: gone.size_bytes() };
+            below.fresh_bytes += VERSION_BYTES / 2;
+            self.fresh.replaced.insert(place, Some(gone));
+        }
     }
 
     /// Forgets a version that is not the present one of a key.
     pub(super) fn forget(&mut self, version: &Version) {
-        let place = Place { key: version.key.clone(), at: version.at };
+        self.forget_at(Place { key: version.key.clone(), at: version.at });
+    }
+
+    /// Forgets a replaced version.
+    pub(super) fn forget_gone(&mut self, place: Replaced, gone: &Gone) {
+        self.fresh.replaced.insert(place, None);
+        self.forget_at(Place { key: gone.key.clone(), at: place.1 });
+    }
+
+    fn forget_at(&mut self, place: Place) {
         match &mut self.below {
             None => {
+                self.fresh.log.remove(&place.at);
                 self.fresh.history.remove(&place);
-                self.fresh.log.remove(&version.at);
             }
             Some(below) => {
                 below.versions -= 1;
+                below.fresh_bytes += FORGOTTEN_BYTES;
+                self.fresh.log.insert(place.at, None);
                 self.fresh.history.insert(place, None);
-                self.fresh.log.insert(version.at, None);
             }
         }
     }
@@ -280,14 +309,6 @@ impl Below {
         match self.leaving.as_ref().and_then(|layer| layer.current.get(key)) {
             Some(version) => Found::of(version),
             None => self.base.current_at(key).map(Found::There),
-        }
-    }
-
-    /// A version, where the latest changes do not know it.
-    fn version(&self, at: Revision) -> Option<Arc<Version>> {
-        match self.leaving.as_ref().and_then(|layer| layer.log.get(&at)) {
-            Some(version) => version.clone(),
-            None => self.base.version(at),
         }
     }
 

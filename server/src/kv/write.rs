@@ -108,33 +108,30 @@ impl Writer<'_> {
             lease,
         };
         let key = before.as_ref().map_or_else(|| Arc::from(&request.key[..]), |b| b.key.clone());
+        self.store.insert(before.as_deref(), &Arc::new(Version { key, at, body: Some(body) }));
         let prev_kv = before.filter(|_| request.prev_kv).and_then(|old| old.to_pair(false));
-        self.store.insert(&Arc::new(Version { key, at, body: Some(body) }));
         Ok(PutResponse { header: header(at.main), prev_kv })
     }
 
     pub(super) fn delete_range(&mut self, request: &DeleteRangeRequest) -> DeleteRangeResponse {
         let keys = Keys::of(&request.key, &request.range_end);
-        let mut doomed = Vec::new();
+        let (mut doomed, mut prev_kvs) = (Vec::new(), Vec::new());
+        // Not the versions: over a tree their values may be more than there is memory.
         self.store.present(keys, &mut |version| {
-            doomed.push(version.clone());
+            doomed.push(version.key.clone());
+            prev_kvs.extend(version.to_pair(false).filter(|_| request.prev_kv));
             true
         });
-        let prev_kvs = match request.prev_kv {
-            true => doomed.iter().filter_map(|version| version.to_pair(false)).collect(),
-            false => Vec::new(),
-        };
         let deleted = doomed.len() as i64;
-        for version in doomed {
-            self.delete(version.key.clone());
-        }
+        doomed.into_iter().for_each(|key| self.delete(key));
         DeleteRangeResponse { header: header(self.now()), deleted, prev_kvs }
     }
 
     /// Deletes a key that exists.
     pub(super) fn delete(&mut self, key: Key) {
         let at = self.next();
-        self.store.insert(&Arc::new(Version { key, at, body: None }));
+        let before = self.store.views.current(&key);
+        self.store.insert(before.as_deref(), &Arc::new(Version { key, at, body: None }));
     }
 }
 

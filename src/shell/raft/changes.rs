@@ -71,7 +71,7 @@ struct Done {
     kind: &'static str,
 }
 
-/// What the leader of `term` says about a request.
+/// A verdict about a request, from the leader of `term`.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Told {
     pub(super) term: Term,

@@ -11,7 +11,7 @@ use clap::builder::NonEmptyStringValueParser;
 use crate::compactor::Retention;
 use crate::quota::Quota;
 use crate::url::{can_be_advertised, host_and_port, urls};
-use crate::{data_dir, store, tls};
+use crate::{data_dir, store, tls, trees};
 
 /// The quota if none is given: etcd's.
 const DEFAULT_QUOTA_BYTES: u64 = 2 << 30;
@@ -38,6 +38,10 @@ pub struct Config {
     #[arg(long, env = "SEAWORTHY_STORE", default_value = "file", value_name = "STORE")]
     #[arg(value_parser = store::Kind::parse, hide_env_values = true)]
     pub store: store::Kind,
+    /// Where the state is while the server runs: in memory; or in a tree on disk, in the data directory,
+    /// for a state that is larger
+    #[arg(long, env = "SEAWORTHY_STATE", default_value = "memory", value_name = "STATE")]
+    pub state: trees::Kind,
     /// Where to listen for clients
     #[arg(long, env = "SEAWORTHY_LISTEN_CLIENT_URLS", default_value = "http://127.0.0.1:2379")]
     pub listen_client_urls: String,
@@ -247,6 +251,11 @@ impl Config {
             bail!(
                 "a server whose log is in PostgreSQL can found a cluster, and not join one: give this \
                  one --store file"
+            );
+        }
+        if self.state != trees::Kind::Memory && !matches!(self.store, store::Kind::Files) {
+            bail!(
+                "--state fjall keeps the state in the data directory, so the log is there: --store file"
             );
         }
         if self.election_timeout <= 2 * self.heartbeat_interval {

@@ -4,6 +4,7 @@
 //! DIR/identity.json   format, name, incarnation, and how the cluster was founded
 //! DIR/log/            the log: segments and a checkpoint (`seaworthy::storage`)
 //! DIR/states/         the state that the checkpoint goes on from (`crate::states`)
+//! DIR/trees/          the state of now, if it is not in memory (`crate::trees`)
 //! DIR/log.durable     up to where the log is durable, once more
 //! DIR/reserve         space for a full disk (`crate::space`)
 //! ```
@@ -15,6 +16,8 @@
 // Files are this module's business, and an incarnation is made of randomness.
 #![allow(clippy::disallowed_methods)]
 
+mod begin;
+
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write;
@@ -22,16 +25,20 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow, bail};
-use seaworthy::raft::{Index, RaftId};
+use seaworthy::raft::RaftId;
 use seaworthy::storage::{self, FileStorage, Log, Owner, Storage, WriteData};
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::begin::state_of;
+use self::begin::{read_state, tree_of};
 use crate::engine::STREAM;
 use crate::founding::member_id;
+use crate::kv::Base;
+use crate::node::Machine;
 use crate::node::offline::First;
-use crate::node::{Machine, state_before};
 use crate::space::Space;
-use crate::states::{Beside, States, Trouble, read_machine};
+use crate::states::{Beside, States, Trouble};
+use crate::trees::{self, Trees};
 
 /// The layout that this version writes.
 pub const FORMAT: u32 = 1;
@@ -104,6 +111,8 @@ pub struct DataDir {
     pub log: Log,
     /// The state that it goes on from, if it is not the one before the first entry.
     pub state: Option<Box<Machine>>,
+    /// The tree with that state or a later one, in its place, and the way to it.
+    pub tree: Option<(Arc<Trees>, Arc<dyn Base>)>,
     /// The space that is left for them.
     pub space: Space,
 }
@@ -115,7 +124,7 @@ impl DataDir {
     /// # Errors
     /// If it is another server's, in use, or cannot be trusted. The text names both sides
     /// and the remedy.
-    pub fn open(path: &Path, wanted: &Identity) -> anyhow::Result<DataDir> {
+    pub fn open(path: &Path, wanted: &Identity, kind: trees::Kind) -> anyhow::Result<DataDir> {
         fs::create_dir_all(path).with_context(|| format!("cannot make {}", path.display()))?;
         let space = Space::open(path)
             .with_context(|| format!("cannot look at the disk of {}", path.display()))?;
@@ -138,37 +147,19 @@ impl DataDir {
             .with_context(|| format!("cannot make states in {}", path.display()))?;
         let (storage, states) = (storage.with_room(room.clone()), states.with_room(room));
         let log = recovered.take(STREAM);
-        let state = state_of(&log, &states)?;
+        let (state, tree) = match kind {
+            trees::Kind::Memory => {
+                let state = state_of(&log, &states)?;
+                Trees::remove_all(path).map_err(|e| anyhow!("{e}"))?;
+                (state, None)
+            }
+            trees::Kind::Fjall => {
+                (None, Some(tree_of(path, number(&identity.incarnation)?, &space, &log, &states)?))
+            }
+        };
         let path = path.to_owned();
-        Ok(DataDir { path, identity, is_new, storage, states, log, state, space })
+        Ok(DataDir { path, identity, is_new, storage, states, log, state, tree, space })
     }
-}
-
-/// Reads the state that the checkpoint goes on from, and removes all others.
-pub(crate) fn state_of(log: &Log, states: &dyn Beside) -> anyhow::Result<Option<Box<Machine>>> {
-    let (index, state) = read_state(log, states)?;
-    // A group of two checkpoints puts the state of the second among the own ones, and may end, in a
-    // crash, after the first.
-    if state.is_some() {
-        states.adopt(index).map_err(|e| anyhow!("{e}"))?;
-    }
-    states.remove_older(index, true);
-    Ok(state)
-}
-
-/// The same, and nothing is changed on disk; also the last entry in the state.
-fn read_state(log: &Log, states: &dyn Beside) -> anyhow::Result<(Index, Option<Box<Machine>>)> {
-    let Some(tail) = &log.checkpoint else { return Ok((Index::ZERO, None)) };
-    let Some(wanted) = state_before(tail).map_err(|e| anyhow!("{e}"))? else {
-        return Ok((Index::ZERO, None));
-    };
-    let source = states.open(wanted.index);
-    let mut source = source.map_err(|e| anyhow!("the log goes on from this state: {e}"))?;
-    if source.written() != wanted {
-        bail!("the state is damaged: {} is not the one that the log goes on from", source.place());
-    }
-    let state = read_machine(&mut *source).map_err(|e| anyhow!("{e}"))?;
-    Ok((wanted.index, Some(state)))
 }
 
 /// A data directory that was read.
@@ -386,7 +377,7 @@ mod tests {
     use super::*;
     use crate::kv::Store;
     use crate::node::{Member, offline};
-    use seaworthy::raft::{LogId, RaftId, Term};
+    use seaworthy::raft::{Index, LogId, RaftId, Term};
 
     fn identity(token: &str) -> Identity {
         let founders = BTreeMap::from([("n1".to_owned(), vec!["http://127.0.0.1:1".to_owned()])]);
@@ -457,11 +448,12 @@ mod tests {
         runtime.block_on(found(path, &identity("one"), first())).unwrap();
         fs::rename(path.join("states/1"), path.join("states/1.received")).unwrap();
         for _ in 0..2 {
-            let opened = DataDir::open(path, &identity("one")).unwrap();
+            let opened = DataDir::open(path, &identity("one"), trees::Kind::Memory).unwrap();
             assert_eq!(opened.state.unwrap().members.len(), 1);
         }
         fs::remove_file(path.join("states/1")).unwrap();
-        let why = DataDir::open(path, &identity("one")).unwrap_err().to_string();
+        let why =
+            DataDir::open(path, &identity("one"), trees::Kind::Memory).unwrap_err().to_string();
         assert!(why.contains("a state is missing"), "{why}");
     }
 }

@@ -2,8 +2,8 @@
 //! speaks etcd's v3 API.
 //!
 //! `kv` is the state machine, `watch` tells its events, `lease` when leases end, and `node`
-//! is a server of the cluster: all pure. `engine` is the thread that a node lives in, `data_dir`
-//! and `states` its files, `peer` its connections to the others, `api` its services for clients,
+//! is a server of the cluster: all pure. `engine` is the thread that a node lives in, `data_dir`,
+//! `states` and `trees` its files, `peer` its connections to the others, `api` its services for clients,
 //! which come in by `serve`; `gate` bounds connections, `tls` has the certificates, and `authority`
 //! makes up for a field that some clients get wrong.
 //! `simulated` is the same node over the messages of the bench's simulation; it needs none of
@@ -61,6 +61,8 @@ pub mod states;
 pub mod store;
 #[cfg(feature = "serve")]
 pub mod tls;
+#[cfg(feature = "serve")]
+pub mod trees;
 #[cfg(feature = "serve")]
 pub mod url;
 pub mod watch;

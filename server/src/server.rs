@@ -44,7 +44,7 @@ pub async fn run(config: Config, until: impl Future<Output = ()>) -> anyhow::Res
     let clients = listen("--listen-client-urls", &config.listen_client_urls).await?;
     let peers = listen("--listen-peer-urls", &config.listen_peer_urls).await?;
     let wanted = join::identity(&config, &ways).await?;
-    let store = store::open(&config.store, &config.data_dir(), &wanted).await?;
+    let store = store::open(&config.store, config.state, &config.data_dir(), &wanted).await?;
     let (client_gate, peer_gate) = gates(&config);
     let endpoint = Endpoint { listeners: peers, tls: peer_tls, gate: peer_gate };
     let started = start(&config, store, endpoint).await?;
@@ -79,7 +79,8 @@ struct Started {
 /// Starts the node on its data, and its connections to the others.
 async fn start(config: &Config, store: Store, endpoint: Endpoint) -> anyhow::Result<Started> {
     let incarnation = store.incarnation()?;
-    let Store { place, identity, is_new, storage, states, log, state, space, lost } = store;
+    let Store { place, identity, is_new, storage, states, log, state, tree, space, lost } = store;
+    let (trees, base) = tree.unzip();
     let id = identity.member_id()?;
     let member = Member {
         name: config.name.clone(),
@@ -97,6 +98,7 @@ async fn start(config: &Config, store: Store, endpoint: Endpoint) -> anyhow::Res
         cluster: identity.joined()?,
         log,
         state,
+        tree: base,
     };
     let (node, first) = Node::start(start).with_context(|| format!("cannot use {place}"))?;
     let founding = founding_id(&identity.token, &identity.founders);
@@ -118,7 +120,7 @@ async fn start(config: &Config, store: Store, endpoint: Endpoint) -> anyhow::Res
     let Identity { token, founders, .. } = identity;
     let myself = Myself { id, member, lineage, founding, token, founders };
     let outbox = Peers::start(myself, handle.clone(), endpoint, &node.addresses());
-    let ended = seat.start(Setup { node, storage, states, outbox, founding })?;
+    let ended = seat.start(Setup { node, storage, states, trees, outbox, founding })?;
     Ok(Started { id, handle, space, ended })
 }
 

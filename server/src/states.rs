@@ -100,11 +100,22 @@ pub trait Source: Send {
 /// # Errors
 /// If it cannot be read, does not match its checksum, or another version wrote it.
 pub fn read_machine(source: &mut dyn Source) -> Result<Box<Machine>, StorageError> {
+    read_with(source, &mut |mut input| Machine::read(&mut input))
+}
+
+/// The same with another way to decode.
+///
+/// # Errors
+/// As [`read_machine`].
+pub fn read_with(
+    source: &mut dyn Source,
+    read: &mut dyn FnMut(&mut dyn Read) -> io::Result<Option<Machine>>,
+) -> Result<Box<Machine>, StorageError> {
     let (place, wanted) = (source.place(), source.written());
     let failed = |reason: String| StorageError { place: place.clone(), reason };
     let whole = Whole { source, offset: 0, hasher: crc32fast::Hasher::new() };
     let mut input = BufReader::with_capacity(READ_BYTES, whole);
-    let machine = Machine::read(&mut input);
+    let machine = read(&mut input);
     // To the end, so that damage is not taken for another version.
     let rest = io::copy(&mut input, &mut io::sink());
     rest.map_err(|e| failed(format!("cannot read a state: {e}")))?;
@@ -113,7 +124,12 @@ pub fn read_machine(source: &mut dyn Source) -> Result<Box<Machine>, StorageErro
         return Err(failed("the state is damaged: it does not match its checksum".to_owned()));
     }
     let other = || failed("another version of this program wrote the state".to_owned());
-    machine.ok().flatten().map(Box::new).ok_or_else(other)
+    match machine {
+        Err(e) if e.kind() != io::ErrorKind::UnexpectedEof => {
+            Err(failed(format!("cannot read a state: {e}")))
+        }
+        machine => machine.ok().flatten().map(Box::new).ok_or_else(other),
+    }
 }
 
 /// A source from its beginning to its end.

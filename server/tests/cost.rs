@@ -6,8 +6,8 @@
 use std::process::Command;
 
 /// Crates that only the server needs.
-const CRATES: [&str; 7] =
-    ["seaworthy-server", "axum", "imbl", "postcard", "prost", "protox", "tonic"];
+const CRATES: [&str; 8] =
+    ["seaworthy-server", "axum", "fjall", "imbl", "postcard", "prost", "protox", "tonic"];
 
 fn crates(of: &[&str]) -> Vec<String> {
     let mut cargo = Command::new(env!("CARGO"));

@@ -32,6 +32,7 @@ use self::tell::Teller;
 use crate::metrics::Metrics;
 use crate::node::{Class, Effect, Event, Input, Member, Node, Reply, Ticket, Token};
 use crate::states::Beside;
+use crate::trees::Trees;
 use crate::watch::Watches;
 
 /// How many are handled in one turn.
@@ -53,6 +54,8 @@ pub struct Setup<O> {
     pub storage: Box<dyn Storage>,
     /// The states beside the log.
     pub states: Arc<dyn Beside>,
+    /// The trees below its machine, if it is not in memory.
+    pub trees: Option<Arc<Trees>>,
     /// The way to the others.
     pub outbox: O,
     /// How the cluster was founded.
@@ -65,12 +68,12 @@ impl Seat {
     /// # Errors
     /// If there can be no further thread.
     pub fn start<O: Outbox>(self, setup: Setup<O>) -> std::io::Result<oneshot::Receiver<Ended>> {
-        let Setup { node, storage, states, outbox, founding } = setup;
+        let Setup { node, storage, states, trees, outbox, founding } = setup;
         let (ended, end) = oneshot::channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         let metrics = self.handle.metrics.clone();
         let teller = Teller::new(metrics.clone(), &node.machine().members);
-        let shelf = Shelf::start(states.clone(), self.handle.queue.clone())?;
+        let shelf = Shelf::start(states.clone(), trees, self.handle.queue.clone())?;
         let engine = Engine {
             node,
             outbox,
@@ -208,6 +211,7 @@ impl<O: Outbox> Engine<O> {
                 }
                 Effect::Reply(token, reply) => self.reply(token, reply),
                 Effect::Freeze(frozen) => self.shelf.write(frozen),
+                Effect::Batch(batch) => self.shelf.batch(batch),
                 Effect::Piece(piece) => self.shelf.send(piece),
                 Effect::Store(received) => self.shelf.receive(received),
                 Effect::Discard(state) => drop(std::thread::spawn(move || drop(state))),

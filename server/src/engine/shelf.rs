@@ -13,8 +13,9 @@ use tokio::sync::mpsc::Sender;
 
 use super::Ended;
 use super::handle::Arrival;
-use crate::node::{Frozen, Input, Written, piece};
+use crate::node::{Batch, Frozen, Input, Written, piece};
 use crate::states::{Beside, Sink, Source, Trouble, read_machine};
+use crate::trees::Trees;
 
 /// How many states are held open for servers that are in the middle of them.
 const MAX_OPEN: usize = 4;
@@ -27,6 +28,7 @@ pub(super) struct Shelf {
     node: Sender<Arrival>,
     pieces: mpsc::Sender<Piece>,
     received: mpsc::Sender<Received>,
+    batches: Option<mpsc::Sender<Box<Batch>>>,
 }
 
 impl Shelf {
@@ -34,16 +36,34 @@ impl Shelf {
     ///
     /// # Errors
     /// If there can be no further thread.
-    pub(super) fn start(states: Arc<dyn Beside>, node: Sender<Arrival>) -> std::io::Result<Shelf> {
+    pub(super) fn start(
+        states: Arc<dyn Beside>,
+        trees: Option<Arc<Trees>>,
+        node: Sender<Arrival>,
+    ) -> std::io::Result<Shelf> {
         let (pieces, wanted) = mpsc::channel();
         let (received, came) = mpsc::channel();
         let open = VecDeque::new();
         let librarian = Librarian { states: states.clone(), node: node.clone(), open };
-        let receiver = Receiver { states: states.clone(), node: node.clone(), sink: None };
+        let receiver = Receiver {
+            states: states.clone(),
+            trees: trees.clone(),
+            node: node.clone(),
+            sink: None,
+        };
         let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
         thread("states-out").spawn(move || librarian.run(&wanted))?;
         thread("states-in").spawn(move || receiver.run(&came))?;
-        Ok(Shelf { states, node, pieces, received })
+        let batches = match trees {
+            None => None,
+            Some(trees) => {
+                let (batches, came) = mpsc::channel();
+                let node = node.clone();
+                thread("tree").spawn(move || write_batches(&trees, &node, &came))?;
+                Some(batches)
+            }
+        };
+        Ok(Shelf { states, node, pieces, received, batches })
     }
 
     /// Writes a state, in a thread of its own: to let it go can take as long as encoding it.
@@ -64,9 +84,27 @@ impl Shelf {
         let _ = self.pieces.send(piece);
     }
 
+    /// Writes a batch to its tree.
+    pub(super) fn batch(&self, batch: Box<Batch>) {
+        let batches = self.batches.as_ref().expect("a server without a tree has no batches");
+        let _ = batches.send(batch);
+    }
+
     /// Stores a piece.
     pub(super) fn receive(&self, received: Received) {
         let _ = self.received.send(received);
+    }
+}
+
+fn write_batches(trees: &Trees, node: &Sender<Arrival>, batches: &mpsc::Receiver<Box<Batch>>) {
+    while let Ok(batch) = batches.recv() {
+        let arrival = match trees.write(&batch) {
+            Ok(base) => Arrival::Input(Input::Based(base)),
+            Err(error) => Arrival::End(Ended::Disk(error)),
+        };
+        if node.blocking_send(arrival).is_err() {
+            return;
+        }
     }
 }
 
@@ -149,6 +187,8 @@ impl Librarian {
 /// Stores pieces of a state.
 struct Receiver {
     states: Arc<dyn Beside>,
+    /// Where a state is read to, if not into memory.
+    trees: Option<Arc<Trees>>,
     node: Sender<Arrival>,
     /// None before the first piece, and after a state was spoilt.
     sink: Option<Box<dyn Sink>>,
@@ -204,7 +244,10 @@ impl Receiver {
             return Ok(vec![Input::Arrived(meta.clone(), None)]);
         }
         let source = self.states.open(meta.last.index);
-        let machine = source.and_then(|mut source| read_machine(&mut *source));
+        let machine = source.and_then(|mut source| match &self.trees {
+            None => read_machine(&mut *source),
+            Some(trees) => trees.read(&mut *source, meta.last.index),
+        });
         Ok(vec![Input::Arrived(meta.clone(), Some(machine.map_err(Trouble::Failed)?))])
     }
 }

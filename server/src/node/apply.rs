@@ -60,6 +60,7 @@ impl Node {
         self.applied_term = entry.id.term;
         let command = match &entry.payload {
             Payload::Command(command) => command,
+            Payload::Config(_) if self.began_with(entry.id.index) => return,
             Payload::Config(config) => return self.apply_config(config),
             Payload::Noop => return,
         };
@@ -69,6 +70,10 @@ impl Node {
         let envelope = Envelope::decode(bytes);
         let envelope = envelope.expect("the log holds a command of a later version of the program");
         self.proposed.remove(&envelope.key());
+        // Guard: the tree that the machine began with may be ahead of the log.
+        if self.began_with(entry.id.index) {
+            return;
+        }
         match envelope {
             Envelope::Write(write) => self.apply_write(entry, &write),
             Envelope::Open(open) => self.apply_open(entry, open),
@@ -198,7 +203,7 @@ impl Node {
     /// Takes the state of a snapshot, in the place of log entries.
     pub(super) fn restore(&mut self, snapshot: &SnapshotMeta) {
         let state = self.arrived.take().expect("the core takes a snapshot when it has arrived");
-        let before = std::mem::replace(&mut self.machine, *state);
+        let before = self.replace_machine(snapshot.last.index, *state);
         self.effects.push(Effect::Discard(Box::new(before)));
         self.effects.push(Effect::Event(Event::Restored(snapshot.last.index.0)));
         self.snapshot_size = snapshot.len_bytes;

@@ -9,6 +9,9 @@ use super::record::{self, Checkpoint, Written};
 use super::wire::Parcel;
 use super::{Effect, Event, Frozen, Machine, Node};
 
+/// How much the log of a server with a tree grows at most before the next snapshot.
+const TREE_LOG_BYTES: u64 = 256 << 20;
+
 impl Node {
     pub(super) fn end_turn(&mut self) {
         self.notice_leader();
@@ -62,6 +65,7 @@ impl Node {
         self.notice_leader();
         self.end_waits();
         self.tell_members();
+        self.hand_over();
         self.freeze();
         self.finish_stop();
         self.finish_leaving();
@@ -138,11 +142,15 @@ impl Node {
     /// Has a snapshot made when the log has grown enough. The state is handed out as a clone
     /// that costs nothing; encoding it is another thread's work.
     fn freeze(&mut self) {
-        let threshold = self.options.snapshot_bytes.max(self.snapshot_size);
+        // The log is in memory, and a state in a tree may be far larger than that.
+        let most = if self.tree.is_some() { TREE_LOG_BYTES } else { u64::MAX };
+        let threshold = self.options.snapshot_bytes.max(self.snapshot_size.min(most));
         let index = self.raft.status().applied;
         let is_due = self.applied_bytes >= threshold || self.snapshot_makes_space();
         let newest = self.raft.snapshot().map_or(Index::ZERO, |snapshot| snapshot.last.index);
-        if self.freezing || !is_due || index <= newest {
+        // Guard: the state may be that of a later entry.
+        let is_ahead = self.began_with(index.next());
+        if self.freezing || !is_due || index <= newest || is_ahead {
             return;
         }
         (self.freezing, self.applied_bytes) = (true, 0);
@@ -152,6 +160,9 @@ impl Node {
 
     /// Makes the snapshot the beginning of the log, here and on disk.
     pub(super) fn written(&mut self, written: Written) {
+        if !self.is_in_tree(written) {
+            return;
+        }
         self.freezing = false;
         let written = self.plant_ahead(written);
         let newest = self.raft.snapshot().map_or(Index::ZERO, |snapshot| snapshot.last.index);

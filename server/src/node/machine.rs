@@ -101,13 +101,18 @@ impl Machine {
         Sessions::new(MAX_SESSIONS, SESSION_WINDOW)
     }
 
-    /// Encodes the whole state in pieces: the length of the head, the head, the store. Ends early,
-    /// with false, when the answer of `give` is false.
-    fn encode(&self, give: &mut dyn FnMut(&[u8]) -> bool) -> bool {
+    /// The bytes of everything but the store.
+    pub(super) fn head(&self) -> Vec<u8> {
         let Machine { store: _, cluster, members, roles, sessions } = self.clone();
         let roles = planted::written(roles);
         let head = Head { cluster, members, roles, sessions };
-        let head = postcard::to_allocvec(&head).expect("plain data");
+        postcard::to_allocvec(&head).expect("plain data")
+    }
+
+    /// Encodes the whole state in pieces: the length of the head, the head, the store. Ends early,
+    /// with false, when the answer of `give` is false.
+    fn encode(&self, give: &mut dyn FnMut(&[u8]) -> bool) -> bool {
+        let head = self.head();
         let mut out = (head.len() as u64).to_le_bytes().to_vec();
         out.extend_from_slice(&head);
         let mut pass = |out: &mut Vec<u8>| {
@@ -126,11 +131,16 @@ impl Machine {
         let (mut len, mut head) = ([0; 8], Vec::new());
         input.read_exact(&mut len)?;
         input.take(u64::from_le_bytes(len)).read_to_end(&mut head)?;
-        let Ok(head) = postcard::from_bytes(&head) else { return Ok(None) };
-        let Head { cluster, members, roles, sessions } = head;
+        let Some(machine) = read_head(&head, Store::default()) else { return Ok(None) };
         let store = Store::read(input)?;
-        Ok(store.map(|store| Machine { store, cluster, members, roles, sessions }))
+        Ok(store.map(|store| Machine { store, ..machine }))
     }
+}
+
+/// The machine of a store, and of the bytes of everything else.
+pub(super) fn read_head(head: &[u8], store: Store) -> Option<Machine> {
+    let Head { cluster, members, roles, sessions } = postcard::from_bytes(head).ok()?;
+    Some(Machine { store, cluster, members, roles, sessions })
 }
 
 impl Frozen {

@@ -27,15 +27,17 @@
 //! those without an answer, `lease` the questions about leases (`question`); `space` a full disk;
 //! `flush` the end of a turn, when the core's wishes become effects; `members` decides on members that come and go, which have `roles`,
 //! and `steer` has the core follow; `apply` carries out entries of the log, `answer` keeps their
-//! results for a retry; `machine` the replicated state; `offline` a log without a server;
+//! results for a retry; `machine` the replicated state, `based` has it over a tree, to which `handover` brings batches; `offline` a log without a server;
 //! `envelope`, `record` and `wire` are the bytes in the log, on disk and between servers.
 
 mod admit;
 mod answer;
 mod apply;
+mod based;
 mod client;
 mod envelope;
 mod flush;
+mod handover;
 mod lease;
 #[cfg(test)]
 mod lease_tests;
@@ -63,6 +65,7 @@ mod wire;
 
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use seaworthy::raft::{
@@ -72,6 +75,7 @@ use seaworthy::storage::Log;
 use seaworthy::time::Time;
 
 pub use self::admit::{Hello, Refusal, Verdict};
+pub use self::based::{Batch, Changes, index_of};
 use self::envelope::Envelope;
 pub use self::lineage::{Life, Lineage};
 pub use self::machine::{Frozen, Machine, Member};
@@ -100,6 +104,8 @@ pub enum Input {
     Written(Written),
     /// There was no space for a state that was handed out.
     Unwritten,
+    /// The tree below the machine, which has the batch that was handed out by [`Effect::Batch`].
+    Based(Arc<dyn kv::Base>),
     /// The pieces of a snapshot before this offset, in bytes, are stored.
     Stored(SnapshotMeta, u64),
     /// A snapshot whose last piece is stored is durable beside the log, and this is its state; none if
@@ -198,6 +204,8 @@ pub enum Effect {
     /// Encodes the state in another thread, makes it durable beside the log, and tells
     /// [`Input::Written`].
     Freeze(Box<Frozen>),
+    /// Writes a batch to the tree below the machine, makes it durable, and tells [`Input::Based`].
+    Batch(Box<Batch>),
     /// Reads a piece of a state beside the log, and sends [`piece`]; or tells [`Input::Lost`].
     Piece(Piece),
     /// Stores a piece of another server's state beside the log, and tells [`Input::Stored`]. After the
@@ -253,6 +261,10 @@ pub struct Options {
     /// How many entries stay in the log for followers that are behind, once a snapshot
     /// stands for them.
     pub keep_entries: u64,
+    /// Changes go to the tree below the machine, if there is one, when they take this much memory ...
+    pub batch_bytes: u64,
+    /// ... or after this long.
+    pub batch_ms: u64,
     /// The most bytes of an append, and of a piece of a snapshot.
     pub max_append_bytes: usize,
 }
@@ -265,6 +277,8 @@ impl Default for Options {
             request_timeout_ms: 7000,
             snapshot_bytes: 64 << 20,
             keep_entries: 5_000,
+            batch_bytes: 4 << 20,
+            batch_ms: 1000,
             max_append_bytes: 1 << 20,
         }
     }
@@ -278,6 +292,8 @@ pub struct Node {
     options: Options,
     raft: Raft,
     machine: Machine,
+    /// The tree below the machine.
+    tree: Option<based::Tree>,
     client: Client,
     leases: lease::Leases,
     /// Answers about leases for other servers.
@@ -327,6 +343,7 @@ impl Node {
             Input::Parcel(from, bytes) => self.take_parcel(from, &bytes),
             Input::Durable(ticket) => self.durable(ticket),
             Input::Written(written) => self.written(written),
+            Input::Based(base) => self.based(base),
             Input::Unwritten => self.unwritten(),
             Input::Stored(snapshot, upto) => self.raft.stored(&snapshot, upto),
             Input::Arrived(snapshot, state) => self.arrived(&snapshot, state),

@@ -140,6 +140,7 @@ pub fn carry_out(
         nonces: [1, 1],
         log: Log { checkpoint: Some(checkpoint), ..Log::default() },
         state,
+        tree: None,
     };
     let (mut node, _) = Node::start(start).map_err(|e| e.to_string())?;
     let mut effects = Vec::new();

@@ -3,6 +3,7 @@
 //! A checkpoint is kept with the state before it, in one piece.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use seaworthy::raft::{Index, Piece, RaftId, Received, SnapshotMeta};
 use seaworthy::storage::Log;
@@ -11,6 +12,7 @@ use super::machine::{Frozen, Machine};
 use super::planted;
 use super::record::{Checkpoint, Written, split};
 use super::{Class, Input, state_before};
+use crate::kv::{Base, PlainTree};
 
 /// How many states are kept: the latest, and those that other servers may be in the middle of.
 const KEPT: usize = 3;
@@ -52,8 +54,14 @@ impl Shelf {
         }
     }
 
-    /// Carries out an [`Effect::Store`](super::Effect::Store).
-    pub fn store(&mut self, received: &Received) -> Vec<Input> {
+    /// The last state that was kept, and its last entry.
+    pub fn latest(&self) -> Option<(Index, &[u8])> {
+        let (index, (_, bytes)) = self.whole.last_key_value()?;
+        Some((*index, bytes))
+    }
+
+    /// Carries out an [`Effect::Store`](super::Effect::Store). The state is read into a tree, if there is one.
+    pub fn store(&mut self, received: &Received, tree: Option<&mut PlainTree>) -> Vec<Input> {
         let Received { meta, offset, data } = received;
         if *offset == 0 {
             self.partial.clear();
@@ -62,9 +70,10 @@ impl Shelf {
         let mut inputs = vec![Input::Stored(meta.clone(), received.end())];
         if received.is_last() {
             let bytes = std::mem::take(&mut self.partial);
-            let machine = match meta.is_of(&bytes) {
-                true => Machine::read(&mut &bytes[..]).expect("memory can be read"),
-                false => None,
+            let machine = match (meta.is_of(&bytes), tree) {
+                (true, None) => Machine::read(&mut &bytes[..]).expect("memory can be read"),
+                (true, Some(tree)) => read_over(&bytes, meta.last.index, tree),
+                (false, _) => None,
             };
             self.keep(Written::of(meta), bytes);
             inputs.push(Input::Arrived(meta.clone(), machine.map(Box::new)));
@@ -97,4 +106,14 @@ impl Shelf {
         };
         [state, &checkpoint.encode()].concat()
     }
+}
+
+/// Reads a state of everything up to an entry into an empty tree.
+pub fn read_over(mut bytes: &[u8], index: Index, tree: &mut PlainTree) -> Option<Machine> {
+    let base: Arc<dyn Base> = Arc::new(tree.clone());
+    let read = Machine::read_over(base, index, &mut bytes, &mut |changes| {
+        changes(&mut |part, key, value| tree.change(part, key, value));
+        Ok(Arc::new(tree.clone()))
+    });
+    read.expect("memory can be read")
 }

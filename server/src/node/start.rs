@@ -1,11 +1,13 @@
 //! The beginning of a life: from the stored log to a running server.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
-use seaworthy::raft::{Config, Options as RaftOptions, Payload, Raft, RaftId, Restored};
+use seaworthy::raft::{Config, Index, Options as RaftOptions, Payload, Raft, RaftId, Restored};
 use seaworthy::storage::Log;
 use seaworthy::time::Time;
 
+use super::based::Tree;
 use super::envelope::Open;
 use super::lease::Leases;
 use super::lineage::Lineage;
@@ -13,6 +15,7 @@ use super::machine::{Machine, Member};
 use super::record::{self, Standing};
 use super::waiting::Client;
 use super::{Node, Options, Ticket, planted};
+use crate::kv::{Base, Store};
 
 /// The facts that a node is told when it starts.
 #[derive(Debug)]
@@ -33,6 +36,9 @@ pub struct Start {
     pub log: Log,
     /// The state that its checkpoint goes on from: see [`state_before`](super::state_before).
     pub state: Option<Box<Machine>>,
+    /// The tree below the machine, in the place of `state`: with that state or a later one, or empty, if the
+    /// log goes on from none.
+    pub tree: Option<Arc<dyn Base>>,
 }
 
 /// Why a node does not start.
@@ -68,14 +74,13 @@ impl Node {
             let why = log.lost.unwrap_or_else(|| "it had lost data before".to_owned());
             return Err(StartError(alone(&why)));
         }
-        let mut machine = match (&restored.snapshot, start.state) {
-            (Some(_), Some(state)) => *state,
-            (None, _) => Machine::genesis(founders),
-            (Some(_), None) => {
-                return Err(StartError(
-                    "the state that the log goes on from is missing".to_owned(),
-                ));
-            }
+        let (mut machine, tree) = match start.tree {
+            Some(base) => over(base, &restored, founders).map_err(StartError)?,
+            None => match (&restored.snapshot, start.state) {
+                (Some(_), Some(state)) => (*state, None),
+                (None, _) => (Machine::genesis(founders), None),
+                (Some(_), None) => return Err(StartError(MISSING.to_owned())),
+            },
         };
         machine.sessions = planted::restarted(machine.sessions, Machine::no_sessions());
         let size = restored.snapshot.as_ref().map_or(0, |snapshot| snapshot.len_bytes);
@@ -88,6 +93,7 @@ impl Node {
             options,
             raft,
             machine,
+            tree,
             client: Client::new(open, nonce),
             leases: Leases::new(nonce),
             told: BTreeMap::new(),
@@ -116,6 +122,8 @@ impl Node {
             effects: Vec::new(),
         };
         node.hurry_alone();
+        // A tree that is ahead of the log may know it alone.
+        node.standing.cluster = node.standing.cluster.or(node.machine.cluster);
         let first = record::encode_record(None, Some(&node.standing));
         Ok((node, first))
     }
@@ -137,6 +145,26 @@ impl Node {
     pub fn lineage(&self) -> &Lineage {
         &self.standing.lineage
     }
+}
+
+const MISSING: &str = "the state that the log goes on from is missing";
+
+/// The machine over a tree, and how far that is.
+fn over(
+    base: Arc<dyn Base>,
+    restored: &Restored,
+    founders: BTreeMap<RaftId, Member>,
+) -> Result<(Machine, Option<Tree>), String> {
+    let first = restored.snapshot.as_ref().map_or(Index::ZERO, |snapshot| snapshot.last.index);
+    let (index, machine) = match Machine::over(&base)? {
+        Some((index, machine)) if index >= first => (index, machine),
+        None if first == Index::ZERO => {
+            let store = Store::over(base).ok_or(MISSING)?;
+            (Index::ZERO, Machine { store, ..Machine::genesis(founders) })
+        }
+        _ => return Err(MISSING.to_owned()),
+    };
+    Ok((machine, Some(Tree::at(index, Time::ZERO))))
 }
 
 /// The configuration in force at the end of a stored log that began with `initial`.

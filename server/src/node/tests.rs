@@ -126,7 +126,8 @@ impl World {
         let log = host.disk.clone();
         let (shelf, state) = Shelf::open(&log);
         host.shelf = shelf;
-        let start = Start { id, founders, member, options, nonces, cluster, log, state };
+        let start =
+            Start { id, founders, member, options, nonces, cluster, log, state, tree: None };
         let (node, first) = Node::start(start).unwrap();
         host.disk.records.push(first);
         (host.node, host.since, host.life) = (Some(node), now, host.life + 1);
@@ -187,7 +188,8 @@ impl World {
                     Ok((to, _, bytes)) => self.send(id, to, bytes),
                     Err(lost) => inputs.push(lost),
                 },
-                Effect::Store(received) => inputs.extend(host.shelf.store(&received)),
+                Effect::Batch(_) => unreachable!("no server has a tree"),
+                Effect::Store(received) => inputs.extend(host.shelf.store(&received, None)),
                 Effect::Discard(_) => {}
                 Effect::Event(Event::Superseded(why)) => {
                     (host.refused, host.node) = (Some(why), None);

@@ -19,6 +19,7 @@ use seaworthy::raft::RaftId;
 use seaworthy::storage::{Log, WriteData};
 use serde::{Deserialize, Serialize};
 
+use super::forest::Forest;
 use super::places::Invitations;
 
 /// The stream of everything.
@@ -114,6 +115,8 @@ pub struct Ledger {
     restoring: BTreeSet<RaftId>,
     /// Which server runs on which node.
     pub(super) invitations: Invitations,
+    /// The trees of those that have one.
+    pub(super) forest: Forest,
 }
 
 impl Ledger {

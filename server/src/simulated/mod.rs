@@ -6,17 +6,20 @@
 //! introduce themselves once a connection.
 //!
 //! `disk` is the data directory, and plays the operator who puts back the wrong one; `places` tells
-//! which server runs on which node; `states` has the states beside its log; `request` the clients'
-//! requests, `lease` those about leases, `members` those that change the members, each step of them a
+//! which server runs on which node; `states` has the states beside its log, `trees` and `forest` the trees below its
+//! machine; `standing` knows how it stands with the others; `request` has the clients' requests, `lease` those about leases, `members` those that change the members, each step of them a
 //! `next`; `wire` the messages between servers.
 
 mod disk;
+mod forest;
 mod lease;
 mod members;
 mod next;
 mod places;
 mod request;
+mod standing;
 mod states;
+mod trees;
 mod watch;
 mod wire;
 
@@ -36,11 +39,13 @@ use crate::node::{
     Effect, Event as Told, Input, Member, Node, Options, Reply, Start, Ticket, Token, Verdict,
 };
 use disk::{Disk, Record};
+use forest::has_tree;
 use members::Changing;
 use next::Next;
 use places::place_of;
 use request::Asked;
 use states::{DECODED, ENCODED, States};
+use trees::{BASED, Writer};
 use wire::{Parcel, Refused};
 
 pub use disk::Ledger;
@@ -57,6 +62,9 @@ const INTRODUCE: Timer = Timer(4);
 const INTRODUCTION: Duration = Duration::from_millis(500);
 /// How long reading takes, in milliseconds.
 const REMEDY_MS: u64 = 500;
+/// Batches for trees are small.
+const BATCH_BYTES: u64 = 3000;
+const BATCH_MS: u64 = 150;
 /// All servers of a simulation are of one founding.
 const FOUNDING: u64 = 1;
 
@@ -92,6 +100,7 @@ struct Running {
     asked: BTreeMap<Token, (Asker, Asked)>,
     next_token: u64,
     states: States,
+    trees: Option<Writer>,
     /// Lives of members that this server knows of, and its disk not yet.
     knows: VecDeque<(Written, BTreeMap<RaftId, u64>)>,
     watches: watch::Watches,
@@ -100,6 +109,7 @@ struct Running {
 impl SimulatedServer {
     /// A server that will start with these options. All servers of a run share a ledger.
     pub fn new(options: Options, ledger: Arc<Mutex<Ledger>>) -> SimulatedServer {
+        let options = Options { batch_bytes: BATCH_BYTES, batch_ms: BATCH_MS, ..options };
         SimulatedServer { options, ledger, state: State::New, left: None }
     }
 
@@ -126,7 +136,12 @@ impl SimulatedServer {
         let nonces = [cx.rng().next_u64(), cx.rng().next_u64()];
         let options = self.options;
         let (shelf, state) = Shelf::open(&log);
-        let start = Start { id, founders, member, options, nonces, cluster, log, state };
+        if disk.is_doubtful {
+            ledger.forest.remove(id, disk.incarnation);
+        }
+        let tree = has_tree(id).then(|| ledger.forest.open(id, disk.incarnation, &shelf));
+        let writer = tree.as_ref().map(|_| Writer::new(self.ledger.clone(), id, disk.incarnation));
+        let start = Start { id, founders, member, options, nonces, cluster, log, state, tree };
         let (node, first) = match Node::start(start) {
             Ok(started) => started,
             Err(why) => {
@@ -145,6 +160,7 @@ impl SimulatedServer {
             asked: BTreeMap::new(),
             next_token: 0,
             states: States::new(shelf),
+            trees: writer,
             knows: VecDeque::new(),
             watches: watch::Watches::default(),
         };
@@ -259,6 +275,13 @@ impl Workload for SimulatedServer {
                     }
                 }
             }
+            Event::Timer(BASED) => {
+                if let State::Running(running) = &mut self.state {
+                    for input in running.trees.iter_mut().flat_map(Writer::ripe) {
+                        running.node.step(cx.now(), input);
+                    }
+                }
+            }
             Event::Timer(_) | Event::Reply { .. } => {}
         }
         if let State::Running(running) = &mut self.state
@@ -293,38 +316,6 @@ impl Running {
         if let Some(ticket) = last {
             self.node.step(cx.now(), Input::Durable(ticket));
         }
-    }
-
-    /// Tells all others who it is, as a real server does when it dials them, if it has no leader and no
-    /// vote to ask for one: it may have been removed, and none of them has a reason to tell it.
-    fn introduce(&self, cx: &mut Context<'_>) {
-        let (raft, me) = (self.node.raft(), self.node.id());
-        if raft.leader().is_some() || raft.configuration().1.is_voter(me) {
-            return;
-        }
-        let ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
-        for (place, name) in self.nodes.iter().enumerate() {
-            let (id, _) = ledger.invitations.server(place);
-            if id != me {
-                cx.send(name, &Parcel::packed(&self.node, FOUNDING, id, Vec::new()));
-            }
-        }
-    }
-
-    /// Whether the bench may hold this server to its promises.
-    fn is_counted(&self) -> bool {
-        !self.disk.is_doubtful || self.has_joined()
-    }
-
-    /// Whether this server knows that it was removed.
-    fn has_left(&self) -> bool {
-        self.node.machine().roles.removed.contains(&self.node.id())
-    }
-
-    /// Whether the log has opened the session of this life.
-    fn has_joined(&self) -> bool {
-        let known = self.node.machine().members.get(&self.node.id());
-        known.is_some_and(|member| member.nonce == self.node.member().nonce)
     }
 
     fn parcel(&mut self, cx: &mut Context<'_>, message: &Message) {
@@ -449,8 +440,16 @@ impl Running {
                 Ok((to, _, bytes)) => self.send(cx, None, to, bytes),
                 Err(lost) => self.node.step(cx.now(), lost),
             },
+            Effect::Batch(batch) => {
+                self.trees.as_mut().expect("it has a tree").begin(cx, batch);
+            }
             Effect::Store(received) => {
-                for input in self.states.store(cx, &received) {
+                let mut tree = self.trees.as_ref().map(Writer::plant);
+                let inputs = self.states.store(cx, &received, tree.as_mut());
+                if let (Some(trees), Some(tree)) = (&self.trees, tree) {
+                    trees.keep(tree);
+                }
+                for input in inputs {
                     self.node.step(cx.now(), input);
                 }
             }

@@ -7,6 +7,7 @@ use rand_core::Rng;
 use seaworthy::node::{Context, Token as Timer};
 use seaworthy::raft::{Piece, RaftId, Received};
 
+use crate::kv::PlainTree;
 use crate::node::shelf::Shelf;
 use crate::node::{Checkpoint, Class, Frozen, Input};
 
@@ -44,8 +45,13 @@ impl States {
     }
 
     /// Stores a piece. The inputs are those of this moment; another may follow with [`DECODED`].
-    pub(super) fn store(&mut self, cx: &mut Context<'_>, received: &Received) -> Vec<Input> {
-        let inputs = self.shelf.store(received).into_iter();
+    pub(super) fn store(
+        &mut self,
+        cx: &mut Context<'_>,
+        received: &Received,
+        tree: Option<&mut PlainTree>,
+    ) -> Vec<Input> {
+        let inputs = self.shelf.store(received, tree).into_iter();
         let (later, now): (Vec<_>, Vec<_>) =
             inputs.partition(|input| matches!(input, Input::Arrived(..)));
         if !later.is_empty() {

@@ -17,9 +17,11 @@ use std::sync::Arc;
 use seaworthy::storage::{Log, Storage, StorageError};
 
 use crate::data_dir::{DataDir, Identity, number};
+use crate::kv::Base;
 use crate::node::Machine;
 use crate::space::Space;
 use crate::states::Beside;
+use crate::trees::{self, Trees};
 
 /// Ends when nothing can be written any more, with the reason.
 pub type Lost = Pin<Box<dyn Future<Output = StorageError> + Send>>;
@@ -40,6 +42,8 @@ pub struct Store {
     pub log: Log,
     /// The state that it goes on from, if it is not the one before the first entry.
     pub state: Option<Box<Machine>>,
+    /// The tree with that state or a later one, in its place, and the way to it.
+    pub tree: Option<(Arc<Trees>, Arc<dyn Base>)>,
     /// The space on its disk; none if the disk is another program's business.
     pub space: Option<Space>,
     /// The loss of the store while nothing is written; none if only a write can notice it.
@@ -97,7 +101,8 @@ impl fmt::Debug for Store {
 
 impl From<DataDir> for Store {
     fn from(directory: DataDir) -> Store {
-        let DataDir { path, identity, is_new, storage, states, log, state, space } = directory;
+        let DataDir { path, identity, is_new, storage, states, log, state, tree, space } =
+            directory;
         Store {
             place: path.display().to_string(),
             identity,
@@ -106,6 +111,7 @@ impl From<DataDir> for Store {
             states: Arc::new(states),
             log,
             state,
+            tree,
             space: Some(space),
             lost: None,
         }
@@ -113,14 +119,19 @@ impl From<DataDir> for Store {
 }
 
 /// Opens the store of the server that `wanted` describes, and makes it if it does not exist. Only
-/// files are in `data_dir`.
+/// files are in `data_dir`, and only there can the state be anywhere but in memory.
 ///
 /// # Errors
 /// If it is another server's, in use, or cannot be trusted. The text names both sides and the
 /// remedy.
-pub async fn open(kind: &Kind, data_dir: &Path, wanted: &Identity) -> anyhow::Result<Store> {
+pub async fn open(
+    kind: &Kind,
+    state: trees::Kind,
+    data_dir: &Path,
+    wanted: &Identity,
+) -> anyhow::Result<Store> {
     match kind {
-        Kind::Files => Ok(DataDir::open(data_dir, wanted)?.into()),
+        Kind::Files => Ok(DataDir::open(data_dir, wanted, state)?.into()),
         #[cfg(feature = "postgres")]
         Kind::Postgres(url) => postgres::open(url, wanted).await,
     }

@@ -51,6 +51,7 @@ pub(super) async fn open(url: &PostgresUrl, wanted: &Identity) -> anyhow::Result
         states,
         log,
         state,
+        tree: None,
         space: None,
     })
 }

@@ -87,7 +87,7 @@ fn ailing(dir: &TempDir) -> Arc<Ailing> {
 fn desk() -> Desk {
     let dir = TempDir::new().unwrap();
     let (disk, (node, queue)) = (ailing(&dir), channel(100));
-    let receiver = Receiver { states: disk.clone(), node, sink: None };
+    let receiver = Receiver { states: disk.clone(), trees: None, node, sink: None };
     Desk { dir, disk, receiver, queue }
 }
 

@@ -1,0 +1,209 @@
+//! Trees on disk below the machine's state: `--state fjall`.
+//!
+//! ```text
+//! DIR/trees/NUMBER/   a database of fjall: one keyspace for each part of a tree
+//! ```
+//!
+//! A server has one tree. A state that comes from another server is read into a tree of its own, with the next
+//! number; the first batch for that one has the tree before removed. All of it can be made again from the
+//! state that the log goes on from: a tree that is older, unfinished, damaged, or another directory's is replaced.
+
+// Files are this module's business.
+#![allow(clippy::disallowed_methods)]
+
+mod tree;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use seaworthy::raft::Index;
+use seaworthy::storage::StorageError;
+
+use self::tree::Tree;
+use crate::kv::Base;
+use crate::node::{Batch, Changes, Machine};
+use crate::states::{Source, read_with};
+
+const DIR: &str = "trees";
+/// How long a batch that finds the disk full waits for the next look.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Where the state is while the server runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Kind {
+    /// In memory.
+    Memory,
+    /// In a tree on disk.
+    Fjall,
+}
+
+/// Tells whether the disk is full.
+pub type IsFull = Box<dyn Fn() -> bool + Send + Sync>;
+
+/// The trees of a server.
+pub struct Trees {
+    dir: PathBuf,
+    incarnation: u64,
+    is_full: IsFull,
+    open: Mutex<BTreeMap<u64, Arc<Tree>>>,
+}
+
+impl Trees {
+    /// Opens the tree in the data directory `path`, whose random number is `incarnation`. If there is none
+    /// that has everything up to the entry `first`, one is made of the state `source`, which has exactly
+    /// that; or, if the log goes on from no state, an empty one.
+    ///
+    /// # Errors
+    /// Those of the disk, or if the state is damaged.
+    pub fn open(
+        path: &Path,
+        incarnation: u64,
+        is_full: IsFull,
+        (first, source): (Index, Option<Box<dyn Source>>),
+    ) -> Result<(Trees, Arc<dyn Base>), StorageError> {
+        let dir = path.join(DIR);
+        let made = fs::create_dir_all(&dir).and_then(|()| File::open(path)?.sync_all());
+        made.map_err(|e| failed(&dir, format!("cannot make a directory: {e}")))?;
+        let trees = Trees { dir, incarnation, is_full, open: Mutex::default() };
+        let mut found: Option<(Index, Arc<Tree>)> = None;
+        for number in trees.numbers()? {
+            let Some((index, tree)) = trees.look(number) else { continue };
+            if index >= first && found.as_ref().is_none_or(|(other, _)| index > *other) {
+                found = Some((index, tree));
+            }
+        }
+        let chosen = found.map(|(_, tree)| tree);
+        for number in trees.numbers()? {
+            if chosen.as_ref().is_none_or(|tree| tree.number() != number) {
+                remove(&trees.path(number))?;
+            }
+        }
+        let base = match (chosen, source) {
+            (Some(tree), _) => trees.keep(tree).view(),
+            (None, None) => trees.keep(trees.make()?).view(),
+            (None, Some(mut source)) => {
+                tracing::info!("reading the state into a tree in {}", trees.dir.display());
+                let machine = trees.read(&mut *source, first)?;
+                machine.store.base().expect("it was read into a tree").clone()
+            }
+        };
+        Ok((trees, base))
+    }
+
+    /// Removes the trees of a data directory, if there are any: its server has its state in memory.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn remove_all(path: &Path) -> Result<(), StorageError> {
+        match path.join(DIR) {
+            dir if dir.exists() => remove(&dir),
+            _ => Ok(()),
+        }
+    }
+
+    /// Reads a state of everything up to an entry into a tree of its own.
+    ///
+    /// # Errors
+    /// Those of the disk, or if the state is damaged.
+    pub fn read(
+        &self,
+        source: &mut dyn Source,
+        index: Index,
+    ) -> Result<Box<Machine>, StorageError> {
+        let tree = self.make()?;
+        let machine = read_with(source, &mut |mut input| {
+            let mut write = |changes: &Changes<'_>| {
+                tree.write(changes).map_err(io::Error::other)?;
+                Ok(tree.view())
+            };
+            Machine::read_over(tree.view(), index, &mut input, &mut write)
+        });
+        match &machine {
+            Ok(_) => drop(self.keep(tree)),
+            Err(_) => tree.remove_when_unused(),
+        }
+        machine
+    }
+
+    /// Writes a batch, and makes it durable; waits while the disk is full. The answer is the tree that has it.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn write(&self, batch: &Batch) -> Result<Arc<dyn Base>, StorageError> {
+        while (self.is_full)() {
+            std::thread::sleep(LOOK);
+        }
+        let tree = {
+            let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+            let later = open.split_off(&batch.tree);
+            std::mem::replace(&mut *open, later)
+                .values()
+                .for_each(|tree| tree.remove_when_unused());
+            open.get(&batch.tree).expect("a server's tree stays").clone()
+        };
+        let written = tree.write(&|visit| batch.visit(visit));
+        written.map_err(|e| failed(tree.path(), e.to_string()))?;
+        Ok(tree.view())
+    }
+
+    fn path(&self, number: u64) -> PathBuf {
+        self.dir.join(number.to_string())
+    }
+
+    /// Opens a tree that is there; `None` if it is of no use.
+    fn look(&self, number: u64) -> Option<(Index, Arc<Tree>)> {
+        let path = self.path(number);
+        let found = Tree::open(&path, number, self.incarnation);
+        let found = found.map(Arc::new).and_then(|tree| Ok((tree.index()?, tree)));
+        match found {
+            Ok((index, tree)) => Some((index?, tree)),
+            Err(why) => {
+                tracing::warn!("the tree in {} is made anew: {why}", path.display());
+                None
+            }
+        }
+    }
+
+    /// Makes an empty tree.
+    fn make(&self) -> Result<Arc<Tree>, StorageError> {
+        let number = self.numbers()?.last().map_or(0, |last| last + 1);
+        let path = self.path(number);
+        let tree = Tree::make(&path, number, self.incarnation);
+        tree.map(Arc::new).map_err(|e| failed(&path, e.to_string()))
+    }
+
+    fn keep(&self, tree: Arc<Tree>) -> Arc<Tree> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.insert(tree.number(), tree.clone());
+        tree
+    }
+
+    fn numbers(&self) -> Result<Vec<u64>, StorageError> {
+        let entries = fs::read_dir(&self.dir).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+        let entries = entries.map_err(|e| failed(&self.dir, format!("cannot be read: {e}")))?;
+        let names = entries.iter().map(fs::DirEntry::file_name);
+        let numbers = names.filter_map(|name| name.to_str()?.parse().ok());
+        let mut numbers: Vec<u64> = numbers.collect();
+        numbers.sort_unstable();
+        Ok(numbers)
+    }
+}
+
+impl fmt::Debug for Trees {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the trees in {}", self.dir.display())
+    }
+}
+
+fn remove(path: &Path) -> Result<(), StorageError> {
+    fs::remove_dir_all(path).map_err(|e| failed(path, format!("cannot remove a tree: {e}")))
+}
+
+fn failed(path: &Path, reason: String) -> StorageError {
+    StorageError { place: path.display().to_string(), reason }
+}

@@ -82,8 +82,8 @@ impl RunDir {
     ///
     /// # Errors
     /// If it cannot be made.
-    pub fn journal(&self) -> io::Result<Box<dyn Write + Send>> {
-        Ok(Box::new(BufWriter::new(File::create(self.path.join("messages.jsonl"))?)))
+    pub fn journal(&self) -> io::Result<File> {
+        File::create(self.path.join("messages.jsonl"))
     }
 
     /// A file for the operations, as they happen.

@@ -11,7 +11,7 @@ use crate::explore::plan::Plan;
 use crate::explore::story::Pages;
 use crate::judge::judge;
 use crate::plot::standalone;
-use crate::report::{self, Card, Ledger, Material, Traffic};
+use crate::report::{self, Card, Material, Traffic};
 use crate::run::Ran;
 use crate::store::RunDir;
 use crate::world::journal::Journal;
@@ -42,26 +42,23 @@ pub(super) struct Page<'a> {
 }
 
 impl<'a> Page<'a> {
-    /// Collects the material of a page. `ledger` has noted the run's messages, and `subject` names
+    /// Collects the material of a page. `traffic` are the run's messages, and `subject` names
     /// its nodes, if they are processes.
-    ///
-    /// # Errors
-    /// If the journal cannot be opened.
     pub(super) fn of(
         dir: &'a RunDir,
         ran: &'a Ran<'_>,
-        ledger: &Ledger,
+        traffic: Traffic<'a>,
         outcome: &'a Outcome,
         card: &'a Card,
         subject: Subject,
-    ) -> io::Result<Page<'a>> {
+    ) -> Page<'a> {
         let mut material = Material::of_run(ran, outcome);
-        material.traffic = ledger.traffic(&dir.path().join("messages.jsonl"))?;
+        material.traffic = traffic;
         material.reproduce = Some(card.command.clone());
         material.logs = report::last_lines(&dir.node_logs());
         let fact = |(flag, value)| (if flag == "bin" { "binary" } else { flag }, value);
         material.facts.extend(subject.map(fact));
-        Ok(Page { dir, material, card })
+        Page { dir, material, card }
     }
 
     /// Writes the page, and the card, into the run's directory.

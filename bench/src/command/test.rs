@@ -250,9 +250,9 @@ fn test(
     let results = results(&outcome);
     let command = page::command_of(config, subject.flag());
     let card = Card::of(&ran, &outcome, command, dir.path().to_owned());
-    let page =
-        ledger.map(|ledger| page::Page::of(&dir, &ran, &ledger, &outcome, &card, subject.flag()));
-    let written = page.transpose().and_then(|page| write_files(&dir, &ran, &results, page));
+    let traffic = ledger.traffic(&dir.path().join("messages.jsonl"));
+    let page = |traffic| page::Page::of(&dir, &ran, traffic, &outcome, &card, subject.flag());
+    let written = traffic.and_then(|traffic| write_files(&dir, &ran, &results, traffic.map(page)));
     if let Err(e) = written.as_ref().and(ran.journal.as_ref()) {
         return crash(&format!("{}: {e}", dir.path().display()));
     }
@@ -369,20 +369,14 @@ fn execute<'a>(
     config: &'a RunConfig,
     dir: &RunDir,
     children: &Children,
-) -> Result<(Ran<'a>, Option<Ledger>), String> {
-    let file = dir.journal().map_err(|e| format!("{}: {e}", dir.path().display()))?;
-    let log = dir.operation_log().map_err(|e| format!("{}: {e}", dir.path().display()))?;
-    let journal = Journal::to(file).echo(args.log_net_send, args.log_net_recv).log_operations(
-        log,
-        config.concurrency,
-        subject.is_foreign(),
-    );
-    // Of a run without a page nothing is noted.
-    let ledger = (!args.no_report).then(Ledger::default);
-    let journal = match &ledger {
-        Some(ledger) => journal.observe(ledger.observer()),
-        None => journal,
-    };
+) -> Result<(Ran<'a>, Ledger), String> {
+    let in_dir = |e: io::Error| format!("{}: {e}", dir.path().display());
+    let log = dir.operation_log().map_err(in_dir)?;
+    let ledger = dir.journal().and_then(|file| Ledger::of(file, !args.no_report));
+    let (ledger, lines) = ledger.map_err(in_dir)?;
+    let journal = Journal::to(Box::new(lines))
+        .echo(args.log_net_send, args.log_net_recv)
+        .log_operations(log, config.concurrency, subject.is_foreign());
     let bar = progress_bar(config.time_limit);
     let signs = Signs::default();
     let mut watch = |progress: Progress| {

@@ -1,24 +1,17 @@
-//! The messages of a run, from the journal that it left ([`crate::world::journal`]) or as they
-//! happen.
+//! The messages of a run, from the lines of its journal ([`crate::world::journal`]): those of a file,
+//! or of a run that goes on ([`super::Ledger`]).
 //!
-//! A run notes its messages while it goes on ([`Ledger`]), so that its page does not read the
-//! journal back: of the file only the bodies are read that the page shows. Elsewhere there is only
-//! the file. It has two lines for most messages, and a run has up to a million of those, so lines
+//! A journal has two lines for most messages, and a run has up to a million of those, so lines
 //! are scanned and not parsed: of the envelope the head that the bench itself wrote, of the
 //! body the fields of its own object only. A line that does not fit is passed over; the page
 //! says how many there were.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io;
-use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use memchr::memchr_iter;
 
 use super::scan::{Header, Line, head, string};
 use super::traffic::{Bodies, Fate, Kind, Message, Traffic};
-use crate::world::journal::{Noted, Observer};
 
 /// Bytes of a journal of which a page knows: a run of a million messages has 400 MB at most. The
 /// rest is not in the page, and stays in the file.
@@ -37,46 +30,16 @@ impl<'j> Traffic<'j> {
     /// Reads a journal, as [`crate::world::journal`] writes it.
     pub fn read(journal: &'j [u8]) -> Traffic<'j> {
         let mut reader = Reader::default();
-        let mut start = 0;
-        for end in memchr_iter(b'\n', journal) {
-            if reader.line(&journal[start..end], start as u64).is_none() {
-                reader.traffic.odd_lines += 1;
-            }
-            start = end + 1;
-        }
+        reader.lines(journal);
         reader.finish(Bodies::Memory(journal))
     }
 }
 
-/// The messages of a run that goes on, noted as they happen.
-#[derive(Clone, Default)]
-pub struct Ledger(Arc<Mutex<Reader>>);
-
-impl Ledger {
-    /// The observer of the run's journal.
-    pub fn observer(&self) -> Observer {
-        let reader = Arc::clone(&self.0);
-        Box::new(move |noted: &Noted<'_>| {
-            if noted.body_at < JOURNAL_BYTES {
-                reader.lock().unwrap_or_else(PoisonError::into_inner).noted(noted);
-            }
-        })
-    }
-
-    /// All messages until now. Their bodies are read from the journal's file when they are asked
-    /// for.
-    ///
-    /// # Errors
-    /// If the file cannot be opened.
-    pub fn traffic(&self, journal: &Path) -> io::Result<Traffic<'static>> {
-        let file = File::open(journal)?;
-        let reader = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
-        Ok(reader.finish(Bodies::File(file, 0, Vec::new())))
-    }
-}
-
+/// Reads a journal piece by piece.
 #[derive(Default)]
-struct Reader {
+pub(super) struct Reader {
+    /// Bytes of the lines until now.
+    read: u64,
     traffic: Traffic<'static>,
     parties: Names,
     types: Names,
@@ -87,25 +50,22 @@ struct Reader {
 }
 
 impl Reader {
-    fn finish(self, bodies: Bodies<'_>) -> Traffic<'_> {
+    pub(super) fn finish(self, bodies: Bodies<'_>) -> Traffic<'_> {
         let Reader { traffic, parties, types, .. } = self;
         Traffic { bodies, parties: parties.names, types: types.names, ..traffic }
     }
 
-    /// Takes an event as the run notes it.
-    fn noted(&mut self, noted: &Noted<'_>) {
-        let time = i64::try_from(noted.now.as_nanos()).unwrap_or(i64::MAX);
-        let index = u32::try_from(noted.id).ok();
-        let is_taken = match (index, noted.what) {
-            (Some(index), "send") if index as usize == self.traffic.messages.len() => {
-                let packet = noted.packet;
-                let ends = [packet.src.as_str().as_bytes(), packet.dest.as_str().as_bytes()];
-                self.send(time, ends, Names::of_plain, packet.body.as_bytes(), noted.body_at)
+    /// Takes the next whole lines.
+    pub(super) fn lines(&mut self, lines: &[u8]) {
+        let mut start = 0;
+        for end in memchr_iter(b'\n', lines) {
+            let at = self.read + start as u64;
+            if at < JOURNAL_BYTES && self.line(&lines[start..end], at).is_none() {
+                self.traffic.odd_lines += 1;
             }
-            (Some(index), what) => self.after_send(index, time, what.as_bytes()),
-            (None, _) => None,
-        };
-        self.traffic.odd_lines += usize::from(is_taken.is_none());
+            start = end + 1;
+        }
+        self.read += start as u64;
     }
 
     fn line(&mut self, line: &[u8], start: u64) -> Option<()> {
@@ -122,7 +82,7 @@ impl Reader {
         let (dest, after) = string(after.strip_prefix(b",\"dest\":")?)?;
         let body = after.strip_prefix(b",\"body\":")?.strip_suffix(b"}")?;
         let body_at = start + (line.len() - 1 - body.len()) as u64;
-        self.send(time, [src, dest], |names, raw| names.of_json(raw, usize::MAX), body, body_at)
+        self.send(time, [src, dest], body, body_at)
     }
 
     /// Notes the fate of a message that was sent.
@@ -144,19 +104,11 @@ impl Reader {
         Some(())
     }
 
-    /// Notes a message from the first of the `ends` to the second. `party` gives the number of
-    /// such a text.
-    fn send(
-        &mut self,
-        at: i64,
-        ends: [&[u8]; 2],
-        party: fn(&mut Names, &[u8]) -> u32,
-        body: &[u8],
-        body_at: u64,
-    ) -> Option<()> {
+    /// Notes a message from the first of the `ends` to the second.
+    fn send(&mut self, at: i64, ends: [&[u8]; 2], body: &[u8], body_at: u64) -> Option<()> {
         let header = Header::of(body);
         let body_len = u32::try_from(body.len()).ok()?;
-        let kind = self.kind(ends, party, header.name.unwrap_or(b"?"));
+        let kind = self.kind(ends, header.name.unwrap_or(b"?"));
         self.traffic.bytes[kind as usize] += body.len() as u64;
         let cause = self.cause(self.traffic.kinds[kind as usize], header.in_reply_to);
         let msg_id = header.msg_id;
@@ -166,17 +118,12 @@ impl Reader {
     }
 
     /// The number of a kind of messages.
-    fn kind(
-        &mut self,
-        [src, dest]: [&[u8]; 2],
-        party: fn(&mut Names, &[u8]) -> u32,
-        name: &[u8],
-    ) -> u32 {
+    fn kind(&mut self, [src, dest]: [&[u8]; 2], name: &[u8]) -> u32 {
         let key = Recent::key([src, dest, name]);
         if let Some(known) = key.and_then(|key| self.recent.get(key)) {
             return known;
         }
-        let [src, dest] = [src, dest].map(|end| party(&mut self.parties, end));
+        let [src, dest] = [src, dest].map(|end| self.parties.of_json(end, usize::MAX));
         let kind = Kind { src, dest, name: self.types.of_json(name, TYPES_MAX) };
         self.received.resize(self.parties.names.len(), Received::default());
         let traffic = &mut self.traffic;
@@ -279,19 +226,13 @@ impl Names {
             return number;
         }
         if self.names.len() >= most {
-            return self.of_plain(REST.as_bytes());
+            let rest = REST.as_bytes();
+            return self.known(rest).unwrap_or_else(|| self.push(rest, REST.to_owned()));
         }
         let quoted = [b"\"", raw, b"\""].concat();
         let name = serde_json::from_slice(&quoted)
             .unwrap_or_else(|_| String::from_utf8_lossy(raw).into_owned());
         self.push(raw, name)
-    }
-
-    /// The number of a name that is a text already. Of one set of names either all are JSON or
-    /// none, but for [`REST`].
-    fn of_plain(&mut self, name: &[u8]) -> u32 {
-        let known = self.known(name);
-        known.unwrap_or_else(|| self.push(name, String::from_utf8_lossy(name).into_owned()))
     }
 
     fn known(&self, key: &[u8]) -> Option<u32> {
@@ -324,9 +265,6 @@ fn packed(text: &[u8]) -> Option<u128> {
 mod tests {
     use super::*;
 
-    /// Bodies of which a chunk of a file holds some, and not all.
-    const CHUNK_TEST_BYTES: usize = 2000;
-
     const JOURNAL: &str = r#"{"time":5,"event":"send","id":0,"src":"c1","dest":"n0","body":{"x":{"type":"no"},"type":"read","msg_id":7}}
 {"time":9,"event":"recv","id":0,"src":"c1","dest":"n0","body":{}}
 {"time":9,"event":"send","id":1,"src":"n0","dest":"n\"1","body":{"type":"gossip","msg_id":7}}
@@ -351,53 +289,6 @@ not a line
         assert_eq!(traffic.body(2, 100), (body, true));
         assert_eq!(traffic.body(2, 5), (&body[..5], false));
         assert_eq!(traffic.odd_lines, 1);
-    }
-
-    #[test]
-    fn a_run_notes_what_its_journal_says() {
-        use std::time::Duration;
-
-        use seaworthy::message::{NodeId, Packet};
-        use seaworthy::time::Time;
-
-        use crate::world::journal::Journal;
-
-        let file = tempfile::NamedTempFile::new().unwrap();
-        let ledger = Ledger::default();
-        let out = Box::new(file.reopen().unwrap());
-        let mut journal = Journal::to(out).observe(ledger.observer());
-        let long = "y".repeat(CHUNK_TEST_BYTES);
-        for n in 0..300_u64 {
-            let packet = Packet {
-                src: NodeId::new(["n1", "n\"2", "c3"][n as usize % 3]),
-                dest: NodeId::new(["c4", "n1"][n as usize % 2]),
-                body: format!("{{\"type\":\"t{}\",\"msg_id\":{n},\"x\":\"{long}\"}}", n % 4),
-            };
-            let now = Time::ZERO + Duration::from_millis(n);
-            journal.note(now, "send", n, &packet);
-            let fates: &[&str] = match n % 5 {
-                0 => &["drop"],
-                1 => &["recv", "recv"],
-                2 => &[],
-                _ => &["recv"],
-            };
-            for fate in fates {
-                journal.note(now + Duration::from_millis(3), fate, n, &packet);
-            }
-        }
-        journal.finish().unwrap();
-        let text = std::fs::read(file.path()).unwrap();
-        let mut read = Traffic::read(&text);
-        let mut noted = ledger.traffic(file.path()).unwrap();
-        assert_eq!(format!("{:?}", read.messages), format!("{:?}", noted.messages));
-        assert_eq!(read.copies, noted.copies);
-        assert_eq!((&read.parties, &read.types), (&noted.parties, &noted.types));
-        assert_eq!((&read.kinds, &read.bytes), (&noted.kinds, &noted.bytes));
-        assert_eq!((read.odd_lines, noted.odd_lines), (0, 0));
-        for index in [0, 1, 299, 150, 7] {
-            assert_eq!(read.body(index, 4000), noted.body(index, 4000));
-            assert_eq!(read.body(index, 50), noted.body(index, 50));
-        }
     }
 
     #[test]

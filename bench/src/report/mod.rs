@@ -11,6 +11,7 @@
 mod acts;
 mod card;
 mod journal;
+mod ledger;
 mod logs;
 mod material;
 mod measure;
@@ -28,7 +29,7 @@ mod why;
 mod words;
 
 pub use card::{Card, junit, markdown};
-pub use journal::Ledger;
+pub use ledger::{Ledger, Lines};
 pub use logs::last_lines;
 pub use material::Material;
 pub use page::html;

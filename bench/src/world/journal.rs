@@ -12,31 +12,10 @@ use seaworthy::time::Time;
 
 use crate::history::{Op, to_log_line};
 
-/// An event of a message, as it is noted.
-#[derive(Clone, Copy, Debug)]
-pub struct Noted<'n> {
-    /// The moment on the world's clock.
-    pub now: Time,
-    /// `send`, `recv` or `drop`.
-    pub what: &'n str,
-    /// The number of the message.
-    pub id: u64,
-    /// The message.
-    pub packet: &'n Packet,
-    /// Where its body begins in the journal, in bytes.
-    pub body_at: u64,
-}
-
-/// Follows the events of a run, so that no line has to be read back.
-pub type Observer = Box<dyn FnMut(&Noted<'_>) + Send>;
-
 /// Where the lines go; nowhere, unless asked for.
 pub struct Journal {
     log: Option<OperationLog>,
     out: Option<Box<dyn Write + Send>>,
-    /// Bytes that went there.
-    written: u64,
-    observer: Option<Observer>,
     echo_sent: bool,
     echo_received: bool,
     error: Option<io::Error>,
@@ -79,8 +58,6 @@ impl Journal {
         Journal {
             log: None,
             out: None,
-            written: 0,
-            observer: None,
             echo_sent: false,
             echo_received: false,
             error: None,
@@ -97,13 +74,6 @@ impl Journal {
     #[must_use]
     pub fn echo(mut self, sent: bool, received: bool) -> Journal {
         (self.echo_sent, self.echo_received) = (sent, received);
-        self
-    }
-
-    /// Also tells `observer` each event that is written.
-    #[must_use]
-    pub fn observe(mut self, observer: Observer) -> Journal {
-        self.observer = Some(observer);
         self
     }
 
@@ -149,14 +119,7 @@ impl Journal {
         if let Err(error) = out.write_all(&self.line) {
             self.error.get_or_insert(error);
             self.out = None;
-            return;
         }
-        if let Some(observer) = &mut self.observer {
-            // The line ends with the body, a brace and the newline.
-            let body_at = self.written + (self.line.len() - packet.body.len() - 2) as u64;
-            observer(&Noted { now, what, id, packet, body_at });
-        }
-        self.written += self.line.len() as u64;
     }
 
     /// Flushes, and reports the first error there was.

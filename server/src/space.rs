@@ -76,6 +76,11 @@ impl Space {
         self.0.is_full.load(Ordering::Relaxed)
     }
 
+    /// How much a write may find on a disk that is full; `None` if it is not.
+    pub fn left_bytes(&self) -> Option<u64> {
+        self.is_full().then(|| self.0.left_bytes().unwrap_or(0))
+    }
+
     /// Looks after the space, for ever, and tells the node.
     pub async fn watch(self, node: Handle) {
         let (mut was_full, mut told) = (false, Instant::now());

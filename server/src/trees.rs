@@ -30,6 +30,8 @@ use crate::node::{Batch, Changes, Machine};
 use crate::states::{Source, read_with};
 
 const DIR: &str = "trees";
+/// The space that is left to the log and to snapshots.
+const SPARE_BYTES: u64 = 2 << 20;
 /// How long a batch that finds the disk full waits for the next look.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -42,14 +44,14 @@ pub enum Kind {
     Fjall,
 }
 
-/// Tells whether the disk is full.
-pub type IsFull = Box<dyn Fn() -> bool + Send + Sync>;
+/// Tells how many bytes are left on a disk that is full; `None` if it is not.
+pub type Left = Box<dyn Fn() -> Option<u64> + Send + Sync>;
 
 /// The trees of a server.
 pub struct Trees {
     dir: PathBuf,
     incarnation: u64,
-    is_full: IsFull,
+    left: Left,
     open: Mutex<BTreeMap<u64, Arc<Tree>>>,
 }
 
@@ -63,13 +65,13 @@ impl Trees {
     pub fn open(
         path: &Path,
         incarnation: u64,
-        is_full: IsFull,
+        left: Left,
         (first, source): (Index, Option<Box<dyn Source>>),
     ) -> Result<(Trees, Arc<dyn Base>), StorageError> {
         let dir = path.join(DIR);
         let made = fs::create_dir_all(&dir).and_then(|()| File::open(path)?.sync_all());
         made.map_err(|e| failed(&dir, format!("cannot make a directory: {e}")))?;
-        let trees = Trees { dir, incarnation, is_full, open: Mutex::default() };
+        let trees = Trees { dir, incarnation, left, open: Mutex::default() };
         let mut found: Option<(Index, Arc<Tree>)> = None;
         for number in trees.numbers()? {
             let Some((index, tree)) = trees.look(number) else { continue };
@@ -130,12 +132,14 @@ impl Trees {
         machine
     }
 
-    /// Writes a batch, and makes it durable; waits while the disk is full. The answer is the tree that has it.
+    /// Writes a batch, and makes it durable; waits while the disk has no space for it. The answer is the tree that has it.
     ///
     /// # Errors
     /// Those of the disk.
     pub fn write(&self, batch: &Batch) -> Result<Arc<dyn Base>, StorageError> {
-        while (self.is_full)() {
+        // Deletions are written on a full disk as well: they make space, when a snapshot without what they
+        // deleted takes the log's place.
+        while (self.left)().is_some_and(|left| left < batch.size_bytes() + SPARE_BYTES) {
             std::thread::sleep(LOOK);
         }
         let tree = {

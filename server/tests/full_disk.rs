@@ -289,3 +289,39 @@ fn a_disk_that_stands_still_for_two_seconds_costs_the_leader_nothing() {
         }
     });
 }
+
+/// The state twice, as a file and in a tree, whose journal alone has 64 MiB.
+#[test]
+fn a_full_disk_with_a_tree_is_freed_by_deletions() {
+    let Some(mount) = Mount::new(400) else { return };
+    let runtime = runtime();
+    let _guard = runtime.enter();
+    let mut cluster = Cluster::new(env!("CARGO_BIN_EXE_seaworthy-server"), 1);
+    cluster.add_flag("--state", "fjall");
+    cluster.set_data_dir(0, &mount.path().join("n0"));
+    cluster.start_one(0);
+    cluster.wait_healthy();
+    let acknowledged = runtime.block_on(put_until_refused(&cluster));
+    let mut kv = KvClient::new(cluster.channel(0));
+    assert_eq!(runtime.block_on(count(&mut kv)), acknowledged, "reads go on");
+    cluster.kill(0);
+    cluster.start_one(0);
+    cluster.wait_healthy();
+    let mut kv = KvClient::new(cluster.channel(0));
+    assert_eq!(runtime.block_on(count(&mut kv)), acknowledged, "and nothing is lost");
+    assert_eq!(runtime.block_on(delete(&mut kv, "k", "l")), acknowledged);
+    runtime.block_on(async {
+        let revision = kv.range(pb::RangeRequest { key: "k".into(), ..Default::default() }).await;
+        let revision = revision.unwrap().into_inner().header.unwrap().revision;
+        let request = pb::CompactionRequest { revision, physical: true };
+        kv.compact(request).await.unwrap();
+    });
+    support::wait_for("space", Duration::from_secs(60), || {
+        runtime.block_on(put(&mut kv, "new")).is_ok()
+    });
+    cluster.kill(0);
+    cluster.start_one(0);
+    cluster.wait_healthy();
+    let mut kv = KvClient::new(cluster.channel(0));
+    assert_eq!(runtime.block_on(count(&mut kv)), 1);
+}

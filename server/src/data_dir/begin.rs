@@ -31,8 +31,8 @@ pub(super) fn tree_of(
     let (index, source) = source_of(log, states)?;
     keep_state(index, states)?;
     let space = space.clone();
-    let is_full = Box::new(move || space.is_full());
-    let opened = Trees::open(path, incarnation, is_full, (index, source));
+    let left = Box::new(move || space.left_bytes());
+    let opened = Trees::open(path, incarnation, left, (index, source));
     let (trees, base) = opened.map_err(|e| anyhow!("{e}"))?;
     Ok((Arc::new(trees), base))
 }

@@ -38,6 +38,13 @@ impl Batch {
         self.store.visit(visit);
         visit(Part::Rest, MACHINE.to_vec(), Some(self.rest.clone()));
     }
+
+    /// The bytes of all keys and values.
+    pub fn size_bytes(&self) -> u64 {
+        let mut bytes = 0;
+        self.visit(&mut |_, key, value| bytes += key.len() + value.map_or(0, |value| value.len()));
+        bytes as u64
+    }
 }
 
 impl Machine {

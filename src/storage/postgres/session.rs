@@ -79,6 +79,11 @@ impl Session {
             .one("SELECT set_config('default_transaction_isolation', 'read committed', false)")
             .await?;
         session.demand_durability().await?;
+        // A setting of the session's own outlasts a reload of the configuration. With one that is
+        // turned off while the database runs, its end would lose what was acknowledged.
+        let pinned =
+            "set_config('synchronous_commit', current_setting('synchronous_commit'), false)";
+        session.one(&format!("SELECT {pinned}")).await?;
         Ok(session)
     }
 

@@ -204,6 +204,33 @@ fn a_database_that_may_lose_what_it_has_committed_is_refused() {
     runtime().block_on(open(&url, "n1")).unwrap();
 }
 
+#[test]
+fn a_session_waits_for_its_commits_whatever_the_configuration_says_later() {
+    let Some(mut own) = PrivateCluster::start(&std::env::temp_dir()) else { return };
+    runtime().block_on(async {
+        let url = PostgresUrl::parse(&own.url("postgres", "x")).unwrap();
+        let session = Session::open(&url, "n1").await.unwrap();
+        let ask = "SELECT current_setting('synchronous_commit')";
+        own.tell("set synchronous_commit = off");
+        let deadline = std::time::Instant::now() + Duration::from_secs(10);
+        while own.sql("postgres", ask) != "off" {
+            assert!(std::time::Instant::now() < deadline);
+        }
+        // The session has read the configuration, too, once it knows of another setting in it.
+        own.tell("set work_mem = 5MB");
+        loop {
+            let known: String =
+                session.one("SELECT current_setting('work_mem')").await.unwrap().get(0);
+            if known == "5MB" {
+                break;
+            }
+            assert!(std::time::Instant::now() < deadline);
+        }
+        let value: String = session.one(ask).await.unwrap().get(0);
+        assert_eq!(value, "on");
+    });
+}
+
 /// Opens what was written, after the rows were changed by hand.
 fn after(change: &str) -> Option<Result<Recovered, StorageError>> {
     let url = fresh_url()?;

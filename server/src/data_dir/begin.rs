@@ -13,7 +13,7 @@ use crate::space::Space;
 use crate::states::{Beside, Source, States, read_machine};
 use crate::trees::Trees;
 
-/// Reads the state that the checkpoint goes on from, and removes all others.
+/// Reads the state that the checkpoint names, and removes all others.
 pub(crate) fn state_of(log: &Log, states: &dyn Beside) -> anyhow::Result<Option<Box<Machine>>> {
     let (index, state) = read_state(log, states)?;
     keep_state(index, states)?;
@@ -47,7 +47,7 @@ fn keep_state(index: Index, states: &dyn Beside) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Reads the state that the checkpoint goes on from, and changes nothing on disk; also the last entry in it.
+/// Reads the state that the checkpoint names, and the last entry in it; changes nothing on disk.
 pub(super) fn read_state(
     log: &Log,
     states: &dyn Beside,
@@ -57,7 +57,7 @@ pub(super) fn read_state(
     Ok((index, state.map_err(|e| anyhow!("{e}"))?))
 }
 
-/// Finds it.
+/// Finds the state that the checkpoint names, and the last entry in it.
 fn source_of(log: &Log, states: &dyn Beside) -> anyhow::Result<(Index, Option<Box<dyn Source>>)> {
     let Some(tail) = &log.checkpoint else { return Ok((Index::ZERO, None)) };
     let Some(wanted) = state_before(tail).map_err(|e| anyhow!("{e}"))? else {

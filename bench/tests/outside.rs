@@ -70,7 +70,8 @@ fn a_protocol_from_outside_is_explored_shrunk_told_and_run_as_processes() {
     let (status, told) = run("explore -w lock --seeds 60");
     assert_eq!(status, Some(0), "the node without the bug: {told}");
 
-    let real = format!("test -w lock --bin {} --time-limit 1 --rate 50 -- node", bin.display());
+    let real =
+        format!("test -w lock --bin {} --time-limit 1 --seed 1 --rate 50 -- node", bin.display());
     let (status, told) = run(&real);
     assert_eq!(status, Some(0), "{told}");
     assert!(told.contains("Everything looks good!"), "{told}");

@@ -12,6 +12,7 @@ mod layers;
 mod planted;
 mod prose;
 mod readme;
+mod seeds;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -228,7 +228,7 @@ fn a_run_that_goes_on_is_told_with_its_verdict_so_far() {
     // The log of a whole run, as far as it is written.
     let recorded = dir.path().join("recorded");
     let (exit, out) = run(
-        "test -w lin-kv --concurrency 2n --time-limit 2 --rate 20 --latency 1 --no-report --store recorded",
+        "test -w lin-kv --concurrency 2n --time-limit 2 --seed 1 --rate 20 --latency 1 --no-report --store recorded",
         dir.path(),
     );
     assert_eq!(exit, 0, "{out}");
@@ -261,8 +261,8 @@ fn a_run_that_goes_on_is_told_with_its_verdict_so_far() {
 fn several_runs_are_drawn_into_one_picture_and_cycles_by_their_kind() {
     let dir = tempfile::tempdir().unwrap();
     for seed in [1, 2] {
-        let flags = "test -w broadcast --time-limit 2 --rate 20 --no-report";
-        let (exit, out) = run(&format!("{flags} --seed {seed} --store {seed}"), dir.path());
+        let flags = "test -w broadcast --time-limit 2 --rate 20 --no-report --seed";
+        let (exit, out) = run(&format!("{flags} {seed} --store {seed}"), dir.path());
         assert_eq!(exit, 0, "{out}");
     }
     let (exit, out) = run(

@@ -13,8 +13,8 @@
 //! * An answer from an earlier term than that of the newest copy does not count. The
 //!   newest one may be in a log.
 //!
-//! A node that asks by way of another does not know the leader's term. It sends a
-//! *plain* copy, which goes through the log whatever it changes, and from then on it
+//! A node that knows no leader asks by way of another, and cannot name the leader's term. It
+//! sends a *plain* copy, which goes through the log whatever it changes, and from then on it
 //! accepts no other answer.
 
 use super::envelope::Envelope;

@@ -116,9 +116,11 @@ impl<S: StateMachine> Replica<S> {
         if client.session.is_some() {
             client.ready_at = cx.now();
         }
-        // By way of another, it is not known which term the leader is in.
+        // Without a leader in this term, the copy goes by way of another to one of any term. If
+        // there is one, a detour leads to it as the direct way does; if it has been deposed, this
+        // node knows no leader after an election timeout.
         let term = started.raft.term();
-        let label = matches!(route, Some(Route::Direct(_))).then_some(term);
+        let label = started.raft.leader().map(|_| term);
         self.send_commands(cx.now(), to, label.filter(|_| S::HAS_IDLE_COMMANDS));
         self.send_others(cx.now(), to);
         if let Some(Route::By(other)) = route

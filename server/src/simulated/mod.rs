@@ -351,7 +351,7 @@ impl Running {
             }
             Err(error) => return cx.error(&asker, &error),
         }
-        match Asked::begin(&message.body) {
+        match Asked::begin(&message.body, cx.now()) {
             Ok((asked, request)) => self.wait(cx, asker, asked, request),
             Err(error) => cx.error(&asker, &error),
         }
@@ -377,7 +377,7 @@ impl Running {
                 changing.proceed(&reply, &self.node, &self.ledger, &self.nodes)
             }
             Asked::Hash if matches!(reply, Reply::State(..)) => request::hash(&self.node),
-            asked => asked.proceed(reply),
+            asked => asked.proceed(cx.now(), reply),
         };
         match next {
             Next::Ask(request) => self.wait(cx, asker, asked, request),

@@ -12,9 +12,11 @@
 //! `lease` has the requests about leases, `watch` those of watches. Answers hold the revision at which they are true.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use bytes::Bytes;
 use seaworthy::message::{Body, ErrorCode, RpcError};
+use seaworthy::time::Time;
 use serde_json::{Value, json};
 
 use super::lease::Held;
@@ -29,6 +31,9 @@ use crate::proto::etcdserverpb::response_op::Response as Answered;
 
 /// How often a transaction is tried whose keys others keep changing.
 const TRIES: usize = 4;
+/// When it is not tried again. Its client waits for five seconds, and over slow links a try takes
+/// more than one.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// One of this many transactions reads the past.
 const READ_PAST: i64 = 3;
 
@@ -51,6 +56,7 @@ pub(super) enum Asked {
 pub(super) struct Txn {
     /// Key, and the element that is appended; none for a read.
     ops: Vec<(Value, Option<Value>)>,
+    since: Time,
     /// The lists and the revision that last changed them, as they were read.
     seen: BTreeMap<Bytes, (Vec<Value>, i64)>,
     /// A revision that is to be read after the writes, if any.
@@ -88,7 +94,7 @@ impl Asked {
     ///
     /// # Errors
     /// If it is none.
-    pub(super) fn begin(body: &Body) -> Result<(Asked, Request), RpcError> {
+    pub(super) fn begin(body: &Body, now: Time) -> Result<(Asked, Request), RpcError> {
         if let Some((held, request)) = Held::begin(body)? {
             return Ok((Asked::Held(held), request));
         }
@@ -115,7 +121,7 @@ impl Asked {
                 };
                 (Asked::Swap, command(&Command::Txn(txn)))
             }
-            "txn" => (Asked::Txn(Txn::begin(&field(body, "txn")?)?), Request::Read),
+            "txn" => (Asked::Txn(Txn::begin(&field(body, "txn")?, now)?), Request::Read),
             "hash" => (Asked::Hash, Request::ReadLocal),
             "compact" => {
                 let malformed = || refuse(ErrorCode::MALFORMED_REQUEST, "keep is a number");
@@ -127,7 +133,7 @@ impl Asked {
     }
 
     /// Takes the node's answer.
-    pub(super) fn proceed(&mut self, reply: Reply) -> Next {
+    pub(super) fn proceed(&mut self, now: Time, reply: Reply) -> Next {
         let reply = match reply {
             Reply::Failed(failure) => return Next::Refuse(self.failed(failure)),
             reply => reply,
@@ -147,7 +153,9 @@ impl Asked {
             }
             (Asked::Swap, Reply::Done(_, Ok(Response::Txn(answer)))) => swapped(&answer),
             (Asked::Txn(txn), Reply::State(_, store)) => txn.read(&store),
-            (Asked::Txn(txn), Reply::Done(_, Ok(Response::Txn(answer)))) => txn.written(&answer),
+            (Asked::Txn(txn), Reply::Done(_, Ok(Response::Txn(answer)))) => {
+                txn.written(now, &answer)
+            }
             (Asked::Txn(txn), Reply::Done(_, Err(Error::Compacted))) => txn.refused(),
             (_, reply) => Next::Refuse(refuse(ErrorCode::ABORT, &format!("answered {reply:?}"))),
         }
@@ -212,7 +220,7 @@ fn swapped(answer: &pb::TxnResponse) -> Next {
 }
 
 impl Txn {
-    fn begin(text: &Value) -> Result<Txn, RpcError> {
+    fn begin(text: &Value, now: Time) -> Result<Txn, RpcError> {
         let malformed = || refuse(ErrorCode::MALFORMED_REQUEST, "no transaction of lists");
         let ops = text.as_array().ok_or_else(malformed)?.iter().map(|op| {
             let parts = op.as_array().map(Vec::as_slice);
@@ -223,7 +231,7 @@ impl Txn {
             }
         });
         let ops = ops.collect::<Result<_, _>>()?;
-        Ok(Txn { ops, seen: BTreeMap::new(), past: None, tries: 0 })
+        Ok(Txn { ops, since: now, seen: BTreeMap::new(), past: None, tries: 0 })
     }
 
     fn keys(&self) -> BTreeSet<Bytes> {
@@ -303,11 +311,11 @@ impl Txn {
         Next::Ask(command(&Command::Txn(txn)))
     }
 
-    fn written(&mut self, answer: &pb::TxnResponse) -> Next {
+    fn written(&mut self, now: Time, answer: &pb::TxnResponse) -> Next {
         if answer.succeeded {
             return self.answer(answer.header.as_ref().map_or(0, |header| header.revision));
         }
-        if self.tries == TRIES {
+        if self.tries == TRIES || now - self.since > PATIENCE {
             return Next::Refuse(refuse(ErrorCode::TXN_CONFLICT, "its keys keep changing"));
         }
         for (key, answer) in self.keys().into_iter().zip(&answer.responses) {

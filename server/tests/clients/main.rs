@@ -2,11 +2,10 @@
 //! each client, its output compared. `docs/server.md` tells how to install the clients.
 //!
 //! Those of other languages are looked for in `target/clients` (`CLIENTS` names another directory);
-//! a missing one is skipped, with a line.
+//! `cargo build -p etcd-client-script` builds the one of Rust. A missing one is skipped, with a line.
 
 #![allow(clippy::disallowed_methods, clippy::print_stdout, clippy::unwrap_used)]
 
-mod rust_client;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -91,11 +90,11 @@ fn same_as_etcd_for_etcd3_of_node() {
 
 #[test]
 fn same_as_etcd_for_etcd_client_of_rust() {
-    if !has_program("etcd") {
-        return println!("skipped: no etcd");
+    // Beside the directory of this test's program, where it is built.
+    let program = std::env::current_exe().unwrap();
+    let program = program.parent().unwrap().with_file_name("etcd-client-script");
+    if !has_program("etcd") || !program.exists() {
+        return println!("skipped: no etcd, or no etcd-client-script");
     }
-    compare(|port| {
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-        runtime.block_on(rust_client::script(port)).unwrap()
-    });
+    compare(|port| output(&[program.to_str().unwrap()], port));
 }

@@ -1,8 +1,14 @@
-//! A program over `etcd-client` (crate), over gRPC. Ids, terms and sizes are left out.
+//! A program over `etcd-client` (crate), over gRPC: `etcd-client-script PORT` prints the answers of
+//! the server there, without ids, terms and sizes.
+
+// A program of a test runs on the real clock.
+#![allow(clippy::disallowed_methods, clippy::unwrap_used)]
 
 use std::fmt::Write;
+use std::io::Write as _;
 use std::time::Duration;
 
+use anyhow::Context;
 use etcd_client::{
     Client, Compare, CompareOp, DeleteOptions, Error, EventType, GetOptions, KeyValue,
     LeaseGrantOptions, LeaseTimeToLiveOptions, LockOptions, ProclaimOptions, PutOptions,
@@ -16,8 +22,9 @@ struct Script {
     out: String,
 }
 
-/// All that the script prints.
-pub(crate) async fn script(port: u16) -> Result<String, Error> {
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let port = std::env::args().nth(1).context("usage: etcd-client-script PORT")?;
     let client = Client::connect([format!("127.0.0.1:{port}")], None).await?;
     let mut script = Script { client, out: String::new() };
     script.keys().await?;
@@ -27,7 +34,8 @@ pub(crate) async fn script(port: u16) -> Result<String, Error> {
     script.locks().await?;
     script.elections().await?;
     script.upkeep().await?;
-    Ok(script.out)
+    std::io::stdout().write_all(script.out.as_bytes())?;
+    Ok(())
 }
 
 fn about(kv: &KeyValue) -> String {

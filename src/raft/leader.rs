@@ -99,8 +99,9 @@ impl Raft {
         leader.check_due = now + timeout;
         leader.peers.retain(|_, p| !p.departing || now < p.last_heard + timeout);
         let (peers, own) = (&leader.peers, self.id);
-        let heard =
-            |id: RaftId| id == own || peers.get(&id).is_some_and(|p| now < p.last_heard + timeout);
+        // Pieces of a snapshot are answered by a server that abstains, too.
+        let answers = |p: &Progress| !p.abstains && now < p.last_heard + timeout;
+        let heard = |id: RaftId| id == own || peers.get(&id).is_some_and(answers);
         // Guard: a leader that a quorum does not answer cannot commit anything, and
         // keeps its clients from one who could (thesis §6.2).
         let is_followed = guard!(quorum::has_quorum(&config, heard), NoCheckQuorum);

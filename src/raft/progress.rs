@@ -120,11 +120,18 @@ impl Pieces {
             self.next = self.next.max(wanted);
             // The follower keeps pieces that came after a gap; if there is another one, it shows.
             self.again = wanted < self.recover;
-        } else if wanted < self.acked && round > self.acked_in {
+        } else if wanted < self.acked && (round > self.acked_in || self.is_stuck(round)) {
             // Guard: asked after it had more, it would know; so it has lost pieces.
             *self = Pieces { acked: wanted, next: wanted, acked_in: now, ..Pieces::default() };
             (self.again, self.moved_at) = (true, Some(tick));
         }
+    }
+
+    /// Whether an answer without a round, which a server gives that abstains, may be believed: a
+    /// piece was sent again, and the server has none before it. An old answer that comes so late costs
+    /// pieces that are sent twice.
+    fn is_stuck(&self, round: Round) -> bool {
+        round == Round::default() && self.recover > self.acked
     }
 }
 

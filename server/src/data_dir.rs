@@ -29,8 +29,8 @@ use seaworthy::raft::RaftId;
 use seaworthy::storage::{self, FileStorage, Log, Owner, Storage, WriteData};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::begin::state_of;
-use self::begin::{read_state, tree_of};
+use self::begin::tree_of;
+pub(crate) use self::begin::{read_state, state_of};
 use crate::engine::STREAM;
 use crate::founding::member_id;
 use crate::kv::Base;
@@ -182,7 +182,7 @@ pub fn look(path: &Path) -> anyhow::Result<Found> {
         bail!("{} is no data directory of seaworthy-server: it has no {IDENTITY}", path.display());
     };
     if identity.format != FORMAT {
-        bail!("{} has format {}, and this program reads {FORMAT}", path.display(), identity.format);
+        bail!(other_format(&path.display().to_string(), identity.format));
     }
     let mut recovered = FileStorage::read(path.join(LOG))?;
     let log = recovered.take(STREAM);
@@ -342,14 +342,17 @@ fn create(path: &Path, wanted: &Identity, fresh: u64) -> anyhow::Result<Identity
     Ok(identity)
 }
 
+pub(crate) fn other_format(place: &str, format: u32) -> String {
+    format!(
+        "{place} has format {format}, and this program writes {FORMAT}: use the version of the program \
+         that wrote it"
+    )
+}
+
 /// Refuses data of another format or server.
 pub(crate) fn check(dir: &str, found: &Identity, wanted: &Identity) -> anyhow::Result<()> {
     if found.format != FORMAT {
-        bail!(
-            "{dir} has format {}, and this program writes {FORMAT}: use the version of the \
-             program that wrote it",
-            found.format
-        );
+        bail!(other_format(dir, found.format));
     }
     if found.name != wanted.name {
         bail!(

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use seaworthy_server::config::Config;
-use seaworthy_server::offline::{self, Backup};
+use seaworthy_server::offline::{self, Backup, Place};
 use seaworthy_server::{config_file, demo, server};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -25,10 +25,11 @@ enum Command {
     /// Run three servers on this machine, with their data in a temporary directory, and print
     /// the commands to type next
     Demo,
-    /// Print the log of a data directory, a line an entry: index, term, type, key, value
+    /// Print the log of a server, a line an entry: index, term, type, key, value
     Log {
-        /// The data directory
-        dir: PathBuf,
+        /// Its data directory, or the URL that it has as --store
+        #[arg(value_parser = Place::parse)]
+        place: Place,
     },
     /// Look at backups that `etcdctl snapshot save` wrote, and make new clusters of them
     #[command(subcommand)]
@@ -49,7 +50,7 @@ fn main() -> ExitCode {
     };
     let result = match command {
         Some(Command::Demo) => runtime.block_on(demo::run(interrupted())),
-        Some(Command::Log { dir }) => offline::print(&dir),
+        Some(Command::Log { place }) => runtime.block_on(offline::print(&place)),
         Some(Command::Snapshot(Backup::Status { file })) => offline::status(&file),
         Some(Command::Snapshot(Backup::Restore(wanted))) => {
             runtime.block_on(offline::restore(&wanted))

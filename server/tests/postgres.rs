@@ -329,3 +329,103 @@ fn an_older_backup_of_a_schema_is_refused_by_the_others() {
     let last = end_of(&mut cluster, 2);
     assert!(last.contains("older copy") && last.contains("remove it from the cluster"), "{last}");
 }
+
+/// The program with these words: whether it succeeded, and all that it said.
+fn run(words: &[&str]) -> (bool, String) {
+    let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_seaworthy-server"));
+    let output = program.args(words).output().unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8(text).unwrap())
+}
+
+#[test]
+fn a_log_in_a_database_is_printed_and_the_last_of_three_becomes_a_cluster() {
+    let Some(database) = database() else { return };
+    let url = |i: usize| database.url("postgres", &format!("n{i}"));
+    // Small enough that a state stands beside the log.
+    let mut cluster = cluster(url, &[("--snapshot-bytes", "20000")]);
+    start_all(&mut cluster);
+    let value = "v".repeat(1000);
+    for n in 0..60 {
+        assert!(put(&cluster, n % 3, &format!("k{n}"), &value));
+    }
+    wait_for("a state", Duration::from_secs(20), || {
+        let count = "SELECT count(*) FROM n0.checkpoint WHERE stream = ':states'";
+        database.sql("postgres", count) != "0"
+    });
+    assert!(put(&cluster, 0, "last", "1"));
+    // Both are asked while the server runs: to print is harmless, to recover is not.
+    wait_for("the entry", Duration::from_secs(5), || {
+        let (ok, log) = run(&["log", &url(0)]);
+        assert!(ok, "{log}");
+        log.contains("\tput\tlast\t1\n")
+    });
+    let (ok, why) = run(&["recover", &url(0), "--make-cluster"]);
+    assert!(!ok && why.contains("in use") && why.contains("Stop that process"), "{why}");
+    let (ok, why) = run(&["log", &database.url("postgres", "n9")]);
+    assert!(!ok && why.contains("schema n9") && why.contains("?schema=NAME"), "{why}");
+    (0..3).for_each(|i| cluster.kill(i));
+
+    let (ok, text) = run(&["recover", &url(0)]);
+    assert!(ok && text.contains("index of its last entry"), "{text}");
+    assert_eq!(database.sql("postgres", "SELECT cluster FROM n0.node"), "seaworthy-cluster");
+    let (ok, text) = run(&["recover", &url(0), "--make-cluster"]);
+    assert!(ok && text.contains("made a new cluster of n0 alone: 61 keys"), "{text}");
+    assert!(text.contains("in the schema n0_before_recovery"), "{text}");
+    let old = database.sql("postgres", "SELECT key FROM n0_before_recovery.log WHERE key = 'last'");
+    assert_eq!(old, "last", "the view reads the tables that were renamed with it");
+    let (ok, why) = run(&["recover", &url(0), "--make-cluster"]);
+    assert!(!ok && why.contains("n0_before_recovery is there already"), "{why}");
+    // It starts with the flags that it had, twice, and a server of the old cluster is refused.
+    for _ in 0..2 {
+        cluster.start_one(0);
+        wait_for("the new cluster", Duration::from_secs(20), || put(&cluster, 0, "after", "2"));
+        assert_eq!(own_value(&cluster, 0, "k0").as_deref(), Some(&*value));
+        assert_eq!(own_value(&cluster, 0, "last").as_deref(), Some("1"));
+        cluster.kill(0);
+    }
+    cluster.start_one(0);
+    cluster.start_one(1);
+    wait_for("the refusal", Duration::from_secs(20), || {
+        let log = cluster.log("n1");
+        log.contains("neither listens to the other") || log.contains("no member")
+    });
+}
+
+#[test]
+fn a_backup_is_restored_into_a_database() {
+    use seaworthy_server::proto::etcdserverpb::SnapshotRequest;
+    use seaworthy_server::proto::etcdserverpb::maintenance_client::MaintenanceClient;
+    let Some(database) = database() else { return };
+    let old = Cluster::start_ours(1);
+    for n in 0..20 {
+        assert!(put(&old, 0, &format!("k{n}"), "kept"));
+    }
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let backup = runtime.block_on(async {
+        let answer = MaintenanceClient::new(old.channel(0)).snapshot(SnapshotRequest {}).await;
+        let (mut pieces, mut backup) = (answer.unwrap().into_inner(), Vec::new());
+        while let Some(piece) = pieces.message().await.unwrap() {
+            backup.extend_from_slice(&piece.blob);
+        }
+        backup
+    });
+    let file = old.dir.path().join("backup").display().to_string();
+    std::fs::write(&file, backup).unwrap();
+    let mut new = cluster(|i| database.url("postgres", &format!("r{i}")), &[]);
+    for i in 0..3 {
+        let flags: Vec<&str> = new.servers[i].command[1..].iter().map(String::as_str).collect();
+        let words = [&["snapshot", "restore", &file][..], &flags].concat();
+        let (ok, why) = run(&words);
+        assert!(ok && why.contains("holds 20 keys at revision 21"), "{why}");
+        let (ok, why) = run(&words);
+        assert!(!ok && why.contains("is not empty: nothing was changed there"), "{why}");
+    }
+    start_all(&mut new);
+    assert_eq!(own_value(&new, 2, "k19").as_deref(), Some("kept"));
+    assert!(put(&new, 1, "k20", "new"));
+    (0..3).for_each(|i| new.kill(i));
+    start_all(&mut new);
+    let (status, _) = http(new.servers[0].port, "GET", "/v1/k20", b"").unwrap();
+    assert_eq!(status, 200);
+}

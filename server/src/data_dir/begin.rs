@@ -48,7 +48,7 @@ fn keep_state(index: Index, states: &dyn Beside) -> anyhow::Result<()> {
 }
 
 /// Reads the state that the checkpoint names, and the last entry in it; changes nothing on disk.
-pub(super) fn read_state(
+pub(crate) fn read_state(
     log: &Log,
     states: &dyn Beside,
 ) -> anyhow::Result<(Index, Option<Box<Machine>>)> {

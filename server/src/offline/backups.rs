@@ -38,17 +38,12 @@ pub fn status(file: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Makes the data directory of one server.
+/// Makes the data directory, or the schema, of one server.
 ///
 /// # Errors
 /// If the backup is damaged, the flags contradict each other, or there is data already.
 pub async fn restore(restore: &Restore) -> anyhow::Result<()> {
     let Restore { file, bump_revision, config } = restore;
-    if !matches!(config.store, Kind::Files) {
-        bail!(
-            "a backup is restored into files, and --store is another: a server with it would begin empty"
-        );
-    }
     if config.joins() {
         bail!(
             "a backup begins a new cluster, and --join or --initial-cluster-state existing asks for an \
@@ -58,18 +53,29 @@ pub async fn restore(restore: &Restore) -> anyhow::Result<()> {
     let mut identity = config.identity()?;
     config.check_founding(&identity)?;
     let (about, mut store, bytes) = read(file)?;
+    #[cfg(feature = "postgres")]
+    let token = identity.token.clone();
     // The same for all servers that are made of this backup, and no other.
     let hash = Sha256::digest(&bytes);
     identity.token = format!("{} restored from {}", identity.token, hex(&hash[..8]));
     store.begin_anew(i64::from(*bump_revision));
     let revision = store.revision();
     let first = offline::found(store, founders(&identity), FIRST);
-    let dir = config.data_dir();
-    data_dir::found(&dir, &identity, first).await?;
+    let place = match &config.store {
+        Kind::Files => {
+            let dir = config.data_dir();
+            data_dir::found(&dir, &identity, first).await?;
+            dir.display().to_string()
+        }
+        #[cfg(feature = "postgres")]
+        Kind::Postgres(url) => {
+            crate::store::offline::found(url, token, &identity, first).await?;
+            url.place()
+        }
+    };
     tracing::info!(
-        "{} holds {} keys at revision {revision}, of cluster {}, for {}. Start it with the same \
-         flags when the directories of all servers are made",
-        dir.display(),
+        "{place} holds {} keys at revision {revision}, of cluster {}, for {}. Start it with the same \
+         flags when the data of all servers is made",
         about.keys,
         about.cluster,
         identity.name

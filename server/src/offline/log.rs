@@ -1,44 +1,47 @@
-//! `seaworthy-server log DIR`: the log as text, a line an entry.
+//! `seaworthy-server log DIR|URL`: the log as text, a line an entry.
 //!
 //! ```text
 //! index TAB term TAB type TAB key TAB value
 //! ```
 //!
-//! Keys and values are escaped (`\t`, `\n`, `\\`, `\xff`). Nothing in the directory is changed, so a
-//! server may run on it meanwhile; the line that it is writing may be missing.
+//! Keys and values are escaped (`\t`, `\n`, `\\`, `\xff`). Nothing in the directory, or the schema
+//! of a database, is changed, so a server may run on it meanwhile; the line that it is writing may be missing.
 
 use std::fmt::Write;
-use std::path::Path;
 
 use seaworthy::raft::Entry;
 
-use super::{escaped, say};
+use super::{Place, escaped, say};
 use crate::data_dir;
 use crate::kv::Command;
 use crate::node::offline::{self, Content};
 use crate::proto::etcdserverpb as pb;
 use crate::proto::etcdserverpb::request_op::Request;
 
-/// Prints the log in a data directory.
+/// Prints the log in a data directory or a database.
 ///
 /// # Errors
-/// If it is no data directory, or its log cannot be read.
-pub fn print(dir: &Path) -> anyhow::Result<()> {
-    let found = data_dir::look(dir)?;
-    let reading = offline::look(&found.log).map_err(anyhow::Error::msg)?;
+/// If no server has its data there, or its log cannot be read.
+pub async fn print(place: &Place) -> anyhow::Result<()> {
+    let (identity, log) = match place {
+        Place::Dir(dir) => data_dir::look(dir).map(|found| (found.identity, found.log))?,
+        #[cfg(feature = "postgres")]
+        Place::Postgres(url) => crate::store::offline::look(url).await?,
+    };
+    let reading = offline::look(&log).map_err(anyhow::Error::msg)?;
     if reading.state.0 > 0 {
         tracing::info!(
             "what the entries up to {} did is in the state beside the log",
             reading.state
         );
     }
-    if let Some(lost) = &found.log.lost {
+    if let Some(lost) = &log.lost {
         tracing::warn!("{lost}");
     }
     reading.entries.iter().try_for_each(|entry| say(&line(entry)))?;
     tracing::info!(
         "{}: term {}, last entry {} of term {}",
-        found.identity.name,
+        identity.name,
         reading.term,
         reading.last.index,
         reading.last.term

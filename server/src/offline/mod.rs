@@ -17,11 +17,39 @@ pub use self::backups::{restore, status};
 pub use self::log::print;
 pub use self::recover::recover;
 use crate::config::Config;
+use crate::store::Kind;
+
+/// Where the data of a server is.
+#[derive(Clone, Debug)]
+pub enum Place {
+    /// Its data directory.
+    Dir(PathBuf),
+    /// The schema in which its log is kept.
+    #[cfg(feature = "postgres")]
+    Postgres(Box<seaworthy::storage::postgres::PostgresUrl>),
+}
+
+impl Place {
+    /// Reads a path, or a URL as for `--store`.
+    ///
+    /// # Errors
+    /// A sentence about the URL.
+    pub fn parse(text: &str) -> Result<Place, String> {
+        if !text.starts_with("postgres://") && !text.starts_with("postgresql://") {
+            return Ok(Place::Dir(text.into()));
+        }
+        match Kind::parse(text)? {
+            #[cfg(feature = "postgres")]
+            Kind::Postgres(url) => Ok(Place::Postgres(url)),
+            Kind::Files => Ok(Place::Dir(text.into())),
+        }
+    }
+}
 
 /// The uses of a backup.
 #[derive(Subcommand, Debug)]
 pub enum Backup {
-    /// Make the data directory of one server of a new cluster out of a backup. To be repeated
+    /// Make the data directory (or with --store the schema) of one server of a new cluster out of a backup. To be repeated
     /// with the same backup, --initial-cluster and --initial-cluster-token for each of its servers
     Restore(Box<Restore>),
     /// Tell the revision, keys and origin of a backup
@@ -48,8 +76,9 @@ pub struct Restore {
 /// How to save the data of the last server of a cluster.
 #[derive(Args, Debug)]
 pub struct Recover {
-    /// Its data directory
-    pub dir: PathBuf,
+    /// Its data directory, or the URL that it has as --store
+    #[arg(value_parser = Place::parse)]
+    pub place: Place,
     /// Make a new cluster of this one server; without it the command only tells how far its data
     /// goes, so that survivors can be compared
     #[arg(long)]

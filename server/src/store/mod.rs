@@ -7,6 +7,8 @@
 #[cfg(feature = "postgres")]
 mod describe;
 #[cfg(feature = "postgres")]
+pub mod offline;
+#[cfg(feature = "postgres")]
 mod postgres;
 
 use std::fmt;

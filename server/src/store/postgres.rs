@@ -37,8 +37,7 @@ pub(super) async fn open(url: &PostgresUrl, wanted: &Identity) -> anyhow::Result
         .with_context(|| format!("{place}: the identity in the table node does not parse"))?;
     check(&place, &identity, wanted)?;
     let beside = PostgresBeside::new(url.clone(), wanted.name.clone());
-    let states =
-        Arc::new(PostgresStates { beside, runtime: Handle::current(), received: Arc::default() });
+    let states = Arc::new(PostgresStates::new(beside));
     let (log, own) = (recovered.take(STREAM), states.clone());
     let read = move || state_of(&log, &*own).map(|state| (log, state));
     let (log, state) = tokio::task::spawn_blocking(read).await.map_err(|e| anyhow!("{e}"))??;
@@ -62,7 +61,7 @@ type Waiting = Arc<Mutex<Option<(Index, Vec<u8>)>>>;
 /// States in the database. Called on threads that may block. Each is whole in memory while it is
 /// written, received or sent.
 #[derive(Debug)]
-struct PostgresStates {
+pub(super) struct PostgresStates {
     beside: PostgresBeside,
     runtime: Handle,
     /// One that came from another server, and is not named by the log.
@@ -70,6 +69,11 @@ struct PostgresStates {
 }
 
 impl PostgresStates {
+    /// To be called in a runtime.
+    pub(super) fn new(beside: PostgresBeside) -> PostgresStates {
+        PostgresStates { beside, runtime: Handle::current(), received: Arc::default() }
+    }
+
     fn begin(&self, index: Index, is_received: bool) -> Box<dyn Sink> {
         let (beside, runtime, bytes) = (self.beside.clone(), self.runtime.clone(), Vec::new());
         let received = is_received.then(|| self.received.clone());

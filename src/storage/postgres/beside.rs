@@ -11,7 +11,7 @@ use super::url::PostgresUrl;
 use crate::storage::StorageError;
 
 /// The name under which values stand in the tables: no stream can have it.
-const STREAM: &str = ":states";
+pub(super) const STREAM: &str = ":states";
 
 /// The values of one schema, which exists.
 #[derive(Clone, Debug)]

@@ -41,6 +41,7 @@
 mod beside;
 mod commit;
 mod error;
+mod offline;
 mod owner;
 mod pieces;
 #[cfg(test)]
@@ -56,6 +57,7 @@ use async_trait::async_trait;
 
 pub use self::beside::PostgresBeside;
 use self::commit::Writer;
+pub use self::offline::{Beginning, Found, PostgresOffline};
 pub use self::owner::{Describe, Owner};
 use self::session::Session;
 pub use self::url::PostgresUrl;
@@ -98,7 +100,7 @@ impl PostgresStorage {
     pub async fn open(url: &PostgresUrl, owner: &Owner) -> Result<Opened, StorageError> {
         let session = Session::open(url, &owner.node).await?;
         schema::make(&session, url).await?;
-        session.lock(url, owner).await?;
+        session.lock(url, &owner.node).await?;
         let (about, is_new) = schema::own(&session, owner).await?;
         let (streams, recovered) = recover::read(&session).await?;
         let place = session.place.clone();

@@ -95,7 +95,33 @@ pub(super) async fn make(session: &Session, url: &PostgresUrl) -> Result<(), Sto
     if !is_there {
         run(session, "make the schema", &format!("CREATE SCHEMA IF NOT EXISTS \"{name}\"")).await?;
     }
+    enter(session, url).await
+}
+
+/// Uses a schema in this session.
+pub(super) async fn enter(session: &Session, url: &PostgresUrl) -> Result<(), StorageError> {
+    let name = &url.schema;
     run(session, "use the schema", &format!("SET search_path TO \"{name}\"")).await
+}
+
+/// Makes the tables and views in the transaction that this session has begun.
+pub(super) async fn fill(session: &Session) -> Result<(), StorageError> {
+    run(session, "make the tables", &format!("{TABLES}{VIEWS}")).await
+}
+
+/// Writes down the owner of a schema that has none, and returns whether it had none.
+pub(super) async fn sign(session: &Session, owner: &Owner) -> Result<bool, StorageError> {
+    let number = format!("{:016x}", owner.fresh);
+    let made = session
+        .client
+        .execute(
+            "INSERT INTO node (format, name, cluster, number, about) \
+             VALUES ($1, $2, $3, $4, $5::text::json) ON CONFLICT DO NOTHING",
+            &[&FORMAT, &owner.node, &owner.cluster, &number, &owner.about],
+        )
+        .await
+        .map_err(|e| session.failed("write down the owner", &e))?;
+    Ok(made == 1)
 }
 
 /// Makes the tables of a schema that is locked, or refuses another node's. Returns the facts
@@ -119,16 +145,7 @@ pub(super) async fn own(session: &Session, owner: &Owner) -> Result<(String, boo
         }
     }
     run(session, "make the tables", &format!("BEGIN;{TABLES}{VIEWS}COMMIT")).await?;
-    let number = format!("{:016x}", owner.fresh);
-    let made = session
-        .client
-        .execute(
-            "INSERT INTO node (format, name, cluster, number, about) \
-             VALUES ($1, $2, $3, $4, $5::text::json) ON CONFLICT DO NOTHING",
-            &[&FORMAT, &owner.node, &owner.cluster, &number, &owner.about],
-        )
-        .await
-        .map_err(|e| session.failed("write down the owner", &e))?;
+    let is_new = sign(session, owner).await?;
     check(session, owner).await?;
     let unlogged: i64 = session
         .one(
@@ -143,19 +160,25 @@ pub(super) async fn own(session: &Session, owner: &Owner) -> Result<(String, boo
         )));
     }
     let about = session.one("SELECT about::text FROM node").await?.get(0);
-    Ok((about, made == 1))
+    Ok((about, is_new))
+}
+
+/// Refuses another layout.
+pub(super) fn check_format(session: &Session, format: i32) -> Result<(), StorageError> {
+    match format {
+        FORMAT => Ok(()),
+        other => Err(session.error(format!(
+            "it has format {other}, and this program writes {FORMAT}: use the version of the \
+             program that wrote it"
+        ))),
+    }
 }
 
 async fn check(session: &Session, owner: &Owner) -> Result<(), StorageError> {
     let row = session.one("SELECT format, name, cluster, number FROM node").await?;
     let (format, name, cluster, number): (i32, String, String, String) =
         (row.get(0), row.get(1), row.get(2), row.get(3));
-    if format != FORMAT {
-        return Err(session.error(format!(
-            "it has format {format}, and this program writes {FORMAT}: use the version of the \
-             program that wrote it"
-        )));
-    }
+    check_format(session, format)?;
     if name != owner.node {
         return Err(session.error(format!(
             "it belongs to node {name} (number {number}), and this is node {me}: give {me} a \

@@ -7,7 +7,6 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, NoTls, Row};
 
 use super::error::reason;
-use super::owner::Owner;
 use super::url::PostgresUrl;
 use crate::storage::StorageError;
 
@@ -114,7 +113,7 @@ impl Session {
     }
 
     /// Takes the lock of the schema, for as long as the session lasts.
-    pub(super) async fn lock(&self, url: &PostgresUrl, owner: &Owner) -> Result<(), StorageError> {
+    pub(super) async fn lock(&self, url: &PostgresUrl, node: &str) -> Result<(), StorageError> {
         let key = format!(
             "({}::bigint << 32) | (SELECT oid::bigint FROM pg_namespace WHERE nspname = '{}')",
             LOCK_CLASS, url.schema
@@ -148,8 +147,7 @@ impl Session {
         };
         Err(self.error(format!(
             "in use: {who} holds the lock. Stop that process, or, if its machine is gone, end its \
-             session ({remedy}); or give {} a schema of its own (?schema=NAME)",
-            owner.node
+             session ({remedy}); or give {node} a schema of its own (?schema=NAME)"
         )))
     }
 

@@ -38,6 +38,14 @@ impl PostgresUrl {
                 Some(name) => name.clone_into(&mut schema),
                 None => others.push(parameter),
             }
+            let mode = parameter.strip_prefix("sslmode=");
+            if mode.is_some_and(|mode| ["require", "verify-ca", "verify-full"].contains(&mode)) {
+                return Err(format!(
+                    "{parameter} asks for TLS to the database, which this program does not have: \
+                     connect over a Unix socket (host=/run/postgresql) or through a tunnel on this \
+                     machine, and leave sslmode out"
+                ));
+            }
         }
         let libpq = match others.is_empty() {
             true => base.to_owned(),
@@ -70,7 +78,7 @@ impl PostgresUrl {
         self.clone().with_schema(format!("{}_{node}", self.schema))
     }
 
-    fn with_schema(self, schema: String) -> Result<PostgresUrl, String> {
+    pub(super) fn with_schema(self, schema: String) -> Result<PostgresUrl, String> {
         let is_plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_-.".contains(&b);
         let is_reserved = schema.starts_with("pg_");
         if !(1..=MAX_NAME_BYTES).contains(&schema.len())
@@ -125,6 +133,11 @@ mod tests {
         for wrong in ["schema=", "schema=pg_x", "schema=a%22b", "shema=a", "schema=A"] {
             place(&format!("postgres://h/d?{wrong}")).unwrap_err();
         }
+        for mode in ["require", "verify-ca", "verify-full"] {
+            let why = place(&format!("postgres://h/d?schema=n1&sslmode={mode}")).unwrap_err();
+            assert!(why.contains("does not have: connect over a Unix socket"), "{why}");
+        }
+        place("postgres://h/d?sslmode=disable").unwrap();
         assert!(place("postgres:///d").unwrap_err().contains("no host"));
     }
 }

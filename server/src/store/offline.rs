@@ -1,0 +1,100 @@
+//! A schema without its server: it is read, replaced after a lost quorum, or made of a backup.
+
+use anyhow::{Context, anyhow, bail};
+use seaworthy::storage::Log;
+use seaworthy::storage::postgres::{
+    Beginning, Owner, PostgresBeside, PostgresOffline, PostgresUrl,
+};
+
+use super::describe::describe;
+use super::postgres::PostgresStates;
+use crate::data_dir::{FORMAT, Found, Identity, other_format, read_state};
+use crate::engine::STREAM;
+use crate::node::offline::First;
+
+/// A schema that no server starts on, as long as this is there.
+#[derive(Debug)]
+pub struct Held {
+    schema: PostgresOffline,
+    /// The token in the flags of its server, which need not be that of its identity.
+    cluster: String,
+}
+
+/// Reads the identity and the log of a server, which may run meanwhile, and changes nothing.
+///
+/// # Errors
+/// If there is none, or it cannot be trusted.
+pub async fn look(url: &PostgresUrl) -> anyhow::Result<(Identity, Log)> {
+    let schema = PostgresOffline::open(url).await?;
+    let (identity, log, _) = read(&schema, url).await?;
+    Ok((identity, log))
+}
+
+async fn read(
+    schema: &PostgresOffline,
+    url: &PostgresUrl,
+) -> anyhow::Result<(Identity, Log, String)> {
+    let mut found = schema.read().await?;
+    let identity: Identity = serde_json::from_str(&found.about).with_context(|| {
+        format!("{}: it is not a server's, or its identity does not parse", url.place())
+    })?;
+    if identity.format != FORMAT {
+        bail!(other_format(&url.place(), identity.format));
+    }
+    Ok((identity, found.recovered.take(STREAM), found.cluster))
+}
+
+/// Reads everything of a server, and keeps it from starting meanwhile.
+///
+/// # Errors
+/// If it runs, if there is none, or it cannot be trusted.
+pub async fn hold(url: &PostgresUrl) -> anyhow::Result<(Held, Found)> {
+    let schema = PostgresOffline::open(url).await?;
+    schema.lock().await?;
+    let (identity, log, cluster) = read(&schema, url).await?;
+    let beside = PostgresBeside::new(url.clone(), identity.name.clone());
+    let states = PostgresStates::new(beside);
+    let read = move || read_state(&log, &states).map(|(_, state)| (log, state));
+    let (log, state) = tokio::task::spawn_blocking(read).await.map_err(|e| anyhow!("{e}"))??;
+    Ok((Held { schema, cluster }, Found { identity, log, state }))
+}
+
+/// Puts new data in the place of that in a schema; returns the name of the schema with the old.
+///
+/// # Errors
+/// Those of the database: then nothing was changed.
+pub async fn replace(held: Held, identity: &Identity, first: First) -> anyhow::Result<String> {
+    let Held { schema, cluster } = held;
+    let owner = owner(identity, cluster)?;
+    let number = first.checkpoint.state.0;
+    let checkpoint = first.checkpoint.encode();
+    let beginning =
+        Beginning { beside: (number, &first.state), stream: STREAM, checkpoint: &checkpoint };
+    Ok(schema.replace(&owner, beginning).await?)
+}
+
+/// Makes a schema that begins a cluster; `token` is the one in the flags of its server.
+///
+/// # Errors
+/// If there is something in it already.
+pub async fn found(
+    url: &PostgresUrl,
+    token: String,
+    identity: &Identity,
+    first: First,
+) -> anyhow::Result<()> {
+    let owner = owner(identity, token)?;
+    let number = first.checkpoint.state.0;
+    let checkpoint = first.checkpoint.encode();
+    let beginning =
+        Beginning { beside: (number, &first.state), stream: STREAM, checkpoint: &checkpoint };
+    PostgresOffline::found(url, &owner, beginning).await?;
+    Ok(())
+}
+
+fn owner(identity: &Identity, cluster: String) -> anyhow::Result<Owner> {
+    let fresh = getrandom::u64()?.max(1);
+    let identity = Identity { incarnation: format!("{fresh:016x}"), ..identity.clone() };
+    let about = serde_json::to_string(&identity)?;
+    Ok(Owner { node: identity.name, cluster, fresh, about, describe })
+}

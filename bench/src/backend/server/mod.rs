@@ -11,7 +11,7 @@
 //! partition may not be healthy for long.
 //!
 //! A node that is removed ends, and one that is added again starts with an empty disk and the
-//! members that there are. `replace` puts an empty disk under a member that was not removed; servers
+//! members that there are; if it gives up before it has served, it is started again (`joining`). `replace` puts an empty disk under a member that was not removed; servers
 //! may refuse to start then, and one that ends before it served a request is no broken test.
 //!
 //! Deliberately missing: faults of disks. A run that asks for what cannot be had here is refused
@@ -25,6 +25,7 @@ mod clients;
 mod command;
 mod faketime;
 mod health;
+mod joining;
 mod nodes;
 mod owner;
 mod ports;
@@ -47,6 +48,7 @@ use api::members::{Change, Standing, Standings};
 use clients::{Clients, Errand, answer, clients, reply};
 pub use clients::{Ears, Heard};
 pub use command::ServerCommand;
+use joining::Joining;
 use nodes::Nodes;
 use owner::Groups;
 use proxy::Proxies;
@@ -72,6 +74,8 @@ pub struct ServerCluster {
     down: BTreeSet<usize>,
     /// The nodes whose disk was taken, and how often each had been started then.
     emptied: BTreeMap<usize, u64>,
+    /// The members that were added and have not served yet.
+    joining: Joining,
 }
 
 /// How often it is looked at whether a server has ended by itself: a look is a call of the kernel
@@ -151,6 +155,7 @@ impl ServerCluster {
             changes,
             down: BTreeSet::new(),
             emptied: BTreeMap::new(),
+            joining: Joining::default(),
         };
         Ok((cluster, ears))
     }
@@ -165,7 +170,10 @@ impl ServerCluster {
         let mut outputs = Vec::new();
         while let Ok(change) = self.changes.try_recv() {
             match change {
-                Change::Left(node) => self.nodes.kill(node),
+                Change::Left(node) => {
+                    self.nodes.kill(node);
+                    self.joining.forget(node);
+                }
                 // Two requests may have seen that it was to be added.
                 Change::Joins { node, .. } if self.standings.get(node) == Standing::Member => {}
                 Change::Joins { node, cluster } => {
@@ -174,6 +182,7 @@ impl ServerCluster {
                     self.nodes.join(node, cluster);
                     self.standings.set(node, Standing::Member);
                     self.emptied.remove(&node);
+                    self.joining.begin(node, self.nodes.lives(node));
                     if !self.down.contains(&node) {
                         outputs.extend(self.begin(node));
                     }
@@ -186,6 +195,9 @@ impl ServerCluster {
     /// A node whose disk was taken may refuse to start, and end. One that has served since then was
     /// let in again: its end is its own fault, as that of any other member.
     fn note_service(&mut self, heard: &Heard) {
+        if heard.is_served {
+            self.joining.served(heard.node, heard.life);
+        }
         let Some(lives) = self.emptied.get(&heard.node) else { return };
         if heard.is_served && heard.life > *lives {
             self.emptied.remove(&heard.node);
@@ -284,6 +296,7 @@ impl Cluster for ServerCluster {
         self.nodes.wipe(node);
         self.standings.set(node, Standing::Emptied);
         self.emptied.insert(node, self.nodes.lives(node));
+        self.joining.forget(node);
     }
 
     fn pause(&mut self, _now: Time, node: usize) {
@@ -330,6 +343,11 @@ impl Live for ServerCluster {
         self.seen = Instant::now();
         let mut out = self.quitters();
         out.outputs.extend(self.follow_changes());
+        for node in self.joining.due(self.seen) {
+            if !self.down.contains(&node) {
+                out.outputs.extend(self.begin(node));
+            }
+        }
         out
     }
 
@@ -338,6 +356,9 @@ impl Live for ServerCluster {
         // until a server has served with the disk that it has now.
         let is_member = |(node, _): &(usize, String)| self.standings.get(*node) == Standing::Member;
         let ended = self.nodes.ended().into_iter().filter(is_member);
+        // A member that joins may give up: it is started again, and the run goes on.
+        let (joining, now) = (&mut self.joining, Instant::now());
+        let ended = ended.filter(|(node, _)| !joining.gave_up(*node, now));
         let tell = |(node, status)| (node, Output::Fault(NodeFault::Exited { status }));
         Outbox { outputs: ended.map(tell).collect(), wakes: Vec::new() }
     }

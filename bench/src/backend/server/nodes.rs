@@ -72,6 +72,8 @@ impl Nodes {
                 ("client_port", client_port.to_string()),
                 ("peer_port", route.peer_port.to_string()),
                 ("proxy_port", route.proxy_port.to_string()),
+                ("spare_port", ports.take()?.to_string()),
+                ("bench_dir", bench_dir().unwrap_or_default().display().to_string()),
                 ("token", format!("run-{}", ports.first())),
                 (
                     "spec_dir",
@@ -266,9 +268,13 @@ fn program(word: &str, dir: Option<&Path>) -> PathBuf {
     if word.contains('/') {
         return dir.map_or_else(|| PathBuf::from(word), |dir| dir.join(word));
     }
-    let bench = std::env::current_exe().ok();
-    let beside = bench.and_then(|bench| Some(bench.parent()?.join(word)));
+    let beside = bench_dir().map(|dir| dir.join(word));
     beside.filter(|path| path.is_file()).unwrap_or_else(|| PathBuf::from(word))
+}
+
+/// The directory of the bench's own program.
+fn bench_dir() -> Option<PathBuf> {
+    Some(std::env::current_exe().ok()?.parent()?.to_owned())
 }
 
 /// Starts a shell that kills a child's group once the bench is gone, however it ended.

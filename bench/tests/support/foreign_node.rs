@@ -45,6 +45,11 @@ fn main() -> io::Result<()> {
             eprintln!("a message without id: {message}");
             exit(9);
         }
+        // An error is an answer. Answered, one to this node itself would go round for ever, which is a
+        // flood when it is fast enough.
+        if message["body"]["type"] == "error" {
+            continue;
+        }
         let body = match node.handle(&message) {
             Ok(body) => body,
             Err(forwarded) => {

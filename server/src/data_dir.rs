@@ -342,6 +342,7 @@ fn create(path: &Path, wanted: &Identity, fresh: u64) -> anyhow::Result<Identity
     Ok(identity)
 }
 
+/// The refusal of data whose identity has another format.
 pub(crate) fn other_format(place: &str, format: u32) -> String {
     format!(
         "{place} has format {format}, and this program writes {FORMAT}: use the version of the program \

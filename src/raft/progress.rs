@@ -127,9 +127,9 @@ impl Pieces {
         }
     }
 
-    /// Whether an answer without a round, which a server gives that abstains, may be believed: a
-    /// piece was sent again, and the server has none before it. An old answer that comes so late costs
-    /// pieces that are sent twice.
+    /// Whether an answer without a round, as an abstaining server gives it, may be believed: a piece
+    /// was sent again, and the server lacks one before it. An old answer that comes so late costs pieces
+    /// that are sent twice.
     fn is_stuck(&self, round: Round) -> bool {
         round == Round::default() && self.recover > self.acked
     }

@@ -66,11 +66,7 @@ pub async fn hold(url: &PostgresUrl) -> anyhow::Result<(Held, Found)> {
 pub async fn replace(held: Held, identity: &Identity, first: First) -> anyhow::Result<String> {
     let Held { schema, cluster } = held;
     let owner = owner(identity, cluster)?;
-    let number = first.checkpoint.state.0;
-    let checkpoint = first.checkpoint.encode();
-    let beginning =
-        Beginning { beside: (number, &first.state), stream: STREAM, checkpoint: &checkpoint };
-    Ok(schema.replace(&owner, beginning).await?)
+    Ok(schema.replace(&owner, beginning(first)).await?)
 }
 
 /// Makes a schema that begins a cluster; `token` is the one in the flags of its server.
@@ -84,12 +80,13 @@ pub async fn found(
     first: First,
 ) -> anyhow::Result<()> {
     let owner = owner(identity, token)?;
-    let number = first.checkpoint.state.0;
-    let checkpoint = first.checkpoint.encode();
-    let beginning =
-        Beginning { beside: (number, &first.state), stream: STREAM, checkpoint: &checkpoint };
-    PostgresOffline::found(url, &owner, beginning).await?;
+    PostgresOffline::found(url, &owner, beginning(first)).await?;
     Ok(())
+}
+
+fn beginning(First { state, checkpoint }: First) -> Beginning {
+    let beside = (checkpoint.state.0, state);
+    Beginning { beside, stream: STREAM, checkpoint: checkpoint.encode() }
 }
 
 fn owner(identity: &Identity, cluster: String) -> anyhow::Result<Owner> {

@@ -5,6 +5,7 @@
 
 use super::owner::Owner;
 use super::pieces::put_pieces;
+use super::schema::run;
 use super::session::Session;
 use super::url::PostgresUrl;
 use super::{beside, recover, schema};
@@ -29,14 +30,14 @@ pub struct Found {
 }
 
 /// The data that a schema begins with.
-#[derive(Clone, Copy, Debug)]
-pub struct Beginning<'a> {
+#[derive(Debug)]
+pub struct Beginning {
     /// A value beside the streams, with its number.
-    pub beside: (u64, &'a [u8]),
+    pub beside: (u64, Vec<u8>),
     /// The one stream.
     pub stream: &'static str,
     /// Its checkpoint.
-    pub checkpoint: &'a [u8],
+    pub checkpoint: Vec<u8>,
 }
 
 impl PostgresOffline {
@@ -47,13 +48,13 @@ impl PostgresOffline {
     pub async fn open(url: &PostgresUrl) -> Result<PostgresOffline, StorageError> {
         let session = Session::open(url, "offline").await?;
         let url = url.clone();
-        if !has_tables(&session, &url, "node").await? {
+        schema::enter(&session, &url).await?;
+        if !schema::has_tables(&session, "node").await? {
             return Err(session.error(
                 "no node has its data there: name the schema of one that has (?schema=NAME)"
                     .to_owned(),
             ));
         }
-        schema::enter(&session, &url).await?;
         let format: i32 = session.one("SELECT format FROM node").await?.get(0);
         schema::check_format(&session, format)?;
         Ok(PostgresOffline { session, url })
@@ -74,10 +75,10 @@ impl PostgresOffline {
     /// Those of the database; if it is damaged.
     pub async fn read(&self) -> Result<Found, StorageError> {
         let session = &self.session;
-        run(session, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+        run(session, "begin to read", "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
         let row = session.one("SELECT about::text, cluster FROM node").await?;
         let (_, recovered) = recover::read(session).await?;
-        run(session, "COMMIT").await?;
+        run(session, "end reading", "COMMIT").await?;
         Ok(Found { recovered, about: row.get(0), cluster: row.get(1) })
     }
 
@@ -88,22 +89,27 @@ impl PostgresOffline {
     pub async fn replace(
         self,
         owner: &Owner,
-        beginning: Beginning<'_>,
+        beginning: Beginning,
     ) -> Result<String, StorageError> {
         let (session, name) = (&self.session, &self.url.schema);
         let before = self.url.clone().with_schema(format!("{name}_before_recovery"));
         let before = before.map_err(|why| session.error(why))?;
-        if has_schema(session, &before.schema).await? {
+        if schema::exists(session, &before.schema).await? {
             return Err(session.error(format!(
                 "the schema {0} is there already: rename or drop it (ALTER SCHEMA \"{0}\" RENAME TO ...)",
                 before.schema
             )));
         }
-        run(session, "BEGIN").await?;
-        run(session, &format!("ALTER SCHEMA \"{name}\" RENAME TO \"{}\"", before.schema)).await?;
-        run(session, &format!("CREATE SCHEMA \"{name}\"")).await?;
+        run(session, "begin", "BEGIN").await?;
+        run(
+            session,
+            "rename the schema",
+            &format!("ALTER SCHEMA \"{name}\" RENAME TO \"{}\"", before.schema),
+        )
+        .await?;
+        run(session, "make the schema", &format!("CREATE SCHEMA \"{name}\"")).await?;
         fill(session, owner, beginning).await?;
-        run(session, "COMMIT").await?;
+        run(session, "commit", "COMMIT").await?;
         Ok(before.schema)
     }
 
@@ -114,62 +120,38 @@ impl PostgresOffline {
     pub async fn found(
         url: &PostgresUrl,
         owner: &Owner,
-        beginning: Beginning<'_>,
+        beginning: Beginning,
     ) -> Result<(), StorageError> {
         let session = Session::open(url, &owner.node).await?;
         schema::make(&session, url).await?;
         session.lock(url, &owner.node).await?;
-        if has_tables(&session, url, "%").await? {
+        if schema::has_tables(&session, "%").await? {
             return Err(session.error(
                 "it is not empty: nothing was changed there. Name another schema (?schema=NAME), \
                  or drop this one"
                     .to_owned(),
             ));
         }
-        run(&session, "BEGIN").await?;
+        run(&session, "begin", "BEGIN").await?;
         fill(&session, owner, beginning).await?;
-        run(&session, "COMMIT").await
+        run(&session, "commit", "COMMIT").await
     }
 }
 
 /// Fills the schema in use, which is empty. An error leaves the transaction open: it ends, undone,
 /// with the session.
-async fn fill(
-    session: &Session,
-    owner: &Owner,
-    beginning: Beginning<'_>,
-) -> Result<(), StorageError> {
+async fn fill(session: &Session, owner: &Owner, beginning: Beginning) -> Result<(), StorageError> {
     let Beginning { beside: (number, state), stream, checkpoint } = beginning;
     assert_stream_name(stream);
     schema::fill(session).await?;
     schema::sign(session, owner).await?;
     let failed = |e: tokio_postgres::Error| session.failed("write the data", &e);
-    put_pieces(&session.client, beside::STREAM, number as i64, state, None)
+    put_pieces(&session.client, beside::STREAM, number as i64, &state, None)
         .await
         .map_err(failed)?;
-    let contents = (owner.describe)(checkpoint);
-    put_pieces(&session.client, stream, 1, checkpoint, contents).await.map_err(failed)?;
+    let contents = (owner.describe)(&checkpoint);
+    put_pieces(&session.client, stream, 1, &checkpoint, contents).await.map_err(failed)?;
     let sql = "INSERT INTO stream (name, next) VALUES ($1, 2)";
     session.client.execute(sql, &[&stream]).await.map_err(failed)?;
     Ok(())
-}
-
-async fn has_tables(
-    session: &Session,
-    url: &PostgresUrl,
-    pattern: &str,
-) -> Result<bool, StorageError> {
-    let sql = "SELECT count(*) > 0 FROM pg_tables WHERE schemaname = $1 AND tablename LIKE $2";
-    let row = session.client.query_one(sql, &[&url.schema, &pattern]).await;
-    Ok(row.map_err(|e| session.failed("look for tables", &e))?.get(0))
-}
-
-async fn has_schema(session: &Session, name: &str) -> Result<bool, StorageError> {
-    let sql = "SELECT count(*) > 0 FROM pg_namespace WHERE nspname = $1";
-    let row = session.client.query_one(sql, &[&name]).await;
-    Ok(row.map_err(|e| session.failed("look for a schema", &e))?.get(0))
-}
-
-async fn run(session: &Session, sql: &str) -> Result<(), StorageError> {
-    session.client.batch_execute(sql).await.map_err(|e| session.failed(sql, &e))
 }

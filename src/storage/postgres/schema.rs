@@ -87,15 +87,27 @@ const VIEWS: &str = "
 /// Makes the schema, if it does not exist, and uses it in this session.
 pub(super) async fn make(session: &Session, url: &PostgresUrl) -> Result<(), StorageError> {
     let name = &url.schema;
-    let is_there: bool = session
-        .one(&format!("SELECT count(*) > 0 FROM pg_namespace WHERE nspname = '{name}'"))
-        .await?
-        .get(0);
     // Asked first: to make a schema takes a right that to use it does not.
-    if !is_there {
+    if !exists(session, name).await? {
         run(session, "make the schema", &format!("CREATE SCHEMA IF NOT EXISTS \"{name}\"")).await?;
     }
     enter(session, url).await
+}
+
+/// Whether there is a schema of this name.
+pub(super) async fn exists(session: &Session, name: &str) -> Result<bool, StorageError> {
+    let sql = format!("SELECT count(*) > 0 FROM pg_namespace WHERE nspname = '{name}'");
+    Ok(session.one(&sql).await?.get(0))
+}
+
+/// Whether the schema in use has tables whose names match a pattern of LIKE. A schema that does not
+/// exist has none.
+pub(super) async fn has_tables(session: &Session, pattern: &str) -> Result<bool, StorageError> {
+    let sql = format!(
+        "SELECT count(*) > 0 FROM pg_tables WHERE schemaname = current_schema() \
+         AND tablename LIKE '{pattern}'"
+    );
+    Ok(session.one(&sql).await?.get(0))
 }
 
 /// Uses a schema in this session.
@@ -127,11 +139,7 @@ pub(super) async fn sign(session: &Session, owner: &Owner) -> Result<bool, Stora
 /// Makes the tables of a schema that is locked, or refuses another node's. Returns the facts
 /// about the node, and whether it is new.
 pub(super) async fn own(session: &Session, owner: &Owner) -> Result<(String, bool), StorageError> {
-    let is_there: bool = session
-        .one("SELECT count(*) > 0 FROM pg_tables WHERE schemaname = current_schema() AND tablename = 'node'")
-        .await?
-        .get(0);
-    if !is_there {
+    if !has_tables(session, "node").await? {
         let others: i64 = session
             .one("SELECT count(*) FROM pg_tables WHERE schemaname = current_schema()")
             .await?
@@ -197,6 +205,6 @@ async fn check(session: &Session, owner: &Owner) -> Result<(), StorageError> {
     Ok(())
 }
 
-async fn run(session: &Session, what: &str, sql: &str) -> Result<(), StorageError> {
+pub(super) async fn run(session: &Session, what: &str, sql: &str) -> Result<(), StorageError> {
     session.client.batch_execute(sql).await.map_err(|e| session.failed(what, &e))
 }

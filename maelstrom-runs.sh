@@ -10,12 +10,13 @@
 # which nobody meets while killed. --nodes replaces the number of nodes.
 #
 # Uses the real Maelstrom if $MAELSTROM names it or `maelstrom` is on PATH, else the
-# built-in bench; always optimised binaries, as real processes, each run with a fresh
-# data directory: nodes that find the state of an earlier run are wrong from their first
-# answer on. What a run printed, and where its files are, is in store/runs/.
+# built-in bench; nodes are real processes, each run with a fresh data directory: nodes that
+# find the state of an earlier run are wrong from their first answer on. What a run printed,
+# and where its files are, is in store/runs/.
 #
 # The binaries are those of the release build. Where there is none yet, --quick makes do with
-# the profile `quick` of Cargo.toml, which is built sooner and runs a little slower.
+# the profile `quick` of Cargo.toml, which is built in less than half the time and optimises
+# our own crates little or not at all: its verdicts are the same, its latencies are higher.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -90,7 +91,7 @@ adapt() {
 
 profile=release
 [ -z "$quick" ] || [ -x target/release/seaworthy ] || profile=quick
-[ -x "target/$profile/seaworthy" ] || echo "building, which takes a minute or two the first time" >&2
+[ -x "target/$profile/seaworthy" ] || echo "building, which takes one to three minutes the first time" >&2
 cargo build --profile "$profile" --locked --quiet -p seaworthy-workloads -p seaworthy-bench \
   --bin seaworthy-node --bin seaworthy
 bin=$PWD/target/$profile/seaworthy-node

@@ -55,6 +55,12 @@ pub enum Mark {
     TornRecordRepaired,
     /// A crash lost writes that no fsync had covered.
     UnsyncedLost,
+    /// A log went on from the tree below its machine.
+    TreeCheckpoint,
+    /// A state in a tree was encoded for another server, and took the place of the tree as the beginning of the log.
+    TreeEncoded,
+    /// The last piece of a state was sent by a server with a tree.
+    TreeStateSent,
 }
 
 /// Which part of a node a mark belongs to.
@@ -66,11 +72,13 @@ pub enum Part {
     Gossip,
     /// The record log.
     Storage,
+    /// The tree with the state of a served store.
+    Tree,
 }
 
 impl Mark {
     /// All of them.
-    pub const ALL: [Mark; 20] = [
+    pub const ALL: [Mark; 23] = [
         Mark::ElectionDuringInstall,
         Mark::SnapshotInstalled,
         Mark::LogOverwritten,
@@ -91,6 +99,9 @@ impl Mark {
         Mark::WholeState,
         Mark::TornRecordRepaired,
         Mark::UnsyncedLost,
+        Mark::TreeCheckpoint,
+        Mark::TreeEncoded,
+        Mark::TreeStateSent,
     ];
 
     /// The event in words, for a report.
@@ -116,6 +127,9 @@ impl Mark {
             Mark::WholeState => "a whole state instead of deltas",
             Mark::TornRecordRepaired => "a torn record repaired",
             Mark::UnsyncedLost => "unsynced writes lost",
+            Mark::TreeCheckpoint => "a checkpoint over a tree",
+            Mark::TreeEncoded => "a state in a tree encoded for another server",
+            Mark::TreeStateSent => "a whole state sent by a server with a tree",
         }
     }
 
@@ -123,6 +137,7 @@ impl Mark {
     pub fn part(self) -> Part {
         match self {
             Mark::TornRecordRepaired | Mark::UnsyncedLost => Part::Storage,
+            Mark::TreeCheckpoint | Mark::TreeEncoded | Mark::TreeStateSent => Part::Tree,
             Mark::HubGivenUp | Mark::TwoHubs | Mark::DeltaGap | Mark::WholeState => Part::Gossip,
             _ => Part::Raft,
         }

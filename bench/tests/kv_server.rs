@@ -12,6 +12,7 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use seaworthy::coverage::Mark;
 use seaworthy_bench::challenge::kv_server::KvServer;
 use seaworthy_bench::check::Verdict;
 use seaworthy_bench::config::{Fault, RunArgs, RunConfig};
@@ -139,6 +140,27 @@ fn added_servers_are_listened_to_and_joint_configurations_are_left() {
     let refused = [4397, 5180, 5486];
     let left = [3416, 3800, 3848, 3896];
     assert_none_broken(refused.into_iter().chain(left).map(Seed).map(coming_and_going));
+}
+
+/// Half of the servers have a tree: their logs go on from it, and a server that was added or is behind gets a
+/// state that is encoded when it asks. Without this the seeds above would show nothing of that.
+#[test]
+fn logs_go_on_from_trees_and_states_in_them_reach_other_servers() {
+    let events =
+        [Mark::TreeCheckpoint, Mark::TreeEncoded, Mark::TreeStateSent, Mark::SnapshotInstalled];
+    let came_up = |number| {
+        let mut run = coming_and_going(Seed(number)).args;
+        run.args = ["--snapshot-bytes", "3000", "--keep-entries", "3"].map(str::to_owned).to_vec();
+        let config = RunConfig::new(run, Seed(number)).unwrap();
+        let ran = Run::of(&KvServer, &config).simulate().unwrap();
+        let Trial { verdict, why, marks, .. } = Trial::of(&ran);
+        assert_eq!(verdict, Verdict::Valid, "seed {number}: {why}");
+        let hit = events.map(|mark| marks.has(mark));
+        println!("seed {number}: {hit:?}");
+        hit.iter().all(|hit| *hit)
+    };
+    let runs = (0..6).filter(|number| came_up(*number)).count();
+    assert!(runs >= 3, "all of {events:?} in {runs} of 6 runs");
 }
 
 /// A seed at which two additions of one node were under way, so that a server was a member that the

@@ -29,12 +29,13 @@ use seaworthy::raft::RaftId;
 use seaworthy::storage::{self, FileStorage, Log, Owner, Storage, WriteData};
 use serde::{Deserialize, Serialize};
 
-use self::begin::tree_of;
-pub(crate) use self::begin::{read_state, state_of};
+pub(crate) use self::begin::Begun;
+use self::begin::{look_at_state, state_in, tree_of};
+#[cfg(feature = "postgres")]
+pub(crate) use self::begin::{look_in_database, state_of};
 use crate::engine::STREAM;
 use crate::founding::member_id;
 use crate::kv::Base;
-use crate::node::Machine;
 use crate::node::offline::First;
 use crate::space::Space;
 use crate::states::{Beside, States, Trouble};
@@ -109,9 +110,9 @@ pub struct DataDir {
     pub states: States,
     /// The log as it was found.
     pub log: Log,
-    /// The state that it goes on from, if it is not the one before the first entry.
-    pub state: Option<Box<Machine>>,
-    /// The tree with that state or a later one, in its place, and the way to it.
+    /// The state that the log goes on from, or a later one; none if the log goes on from nothing, or there is a tree.
+    pub state: Option<Begun>,
+    /// The tree that has that state or a later one, and a view of it.
     pub tree: Option<(Arc<Trees>, Arc<dyn Base>)>,
     /// The space that is left for them.
     pub space: Space,
@@ -148,14 +149,8 @@ impl DataDir {
         let (storage, states) = (storage.with_room(room.clone()), states.with_room(room));
         let log = recovered.take(STREAM);
         let (state, tree) = match kind {
-            trees::Kind::Memory => {
-                let state = state_of(&log, &states)?;
-                Trees::remove_all(path).map_err(|e| anyhow!("{e}"))?;
-                (state, None)
-            }
-            trees::Kind::Fjall => {
-                (None, Some(tree_of(path, number(&identity.incarnation)?, &space, &log, &states)?))
-            }
+            trees::Kind::Memory => (state_in(path, fresh, &log, &states)?, None),
+            trees::Kind::Fjall => (None, Some(tree_of(path, fresh, &space, &log, &states)?)),
         };
         let path = path.to_owned();
         Ok(DataDir { path, identity, is_new, storage, states, log, state, tree, space })
@@ -169,8 +164,29 @@ pub struct Found {
     pub identity: Identity,
     /// Its log.
     pub log: Log,
-    /// The state that it goes on from, if it is not the one before the first entry.
-    pub state: Option<Box<Machine>>,
+    path: PathBuf,
+}
+
+/// Everything of a server, in memory.
+#[derive(Debug)]
+pub(crate) struct Whole {
+    pub(crate) identity: Identity,
+    pub(crate) log: Log,
+    /// The state that the log goes on from, or a later one; none if the log goes on from nothing.
+    pub(crate) state: Option<Begun>,
+}
+
+impl Found {
+    /// Reads the state as well. A state in a tree is read by opening the tree, so no server may run on the directory.
+    ///
+    /// # Errors
+    /// If the state is missing or damaged.
+    pub(crate) fn whole(self) -> anyhow::Result<Whole> {
+        let Found { identity, log, path } = self;
+        let incarnation = number(&identity.incarnation)?;
+        let state = look_at_state(&path, incarnation, &log, &States::at(&path))?;
+        Ok(Whole { identity, log, state })
+    }
 }
 
 /// Reads a data directory, and changes nothing.
@@ -186,8 +202,7 @@ pub fn look(path: &Path) -> anyhow::Result<Found> {
     }
     let mut recovered = FileStorage::read(path.join(LOG))?;
     let log = recovered.take(STREAM);
-    let (_, state) = read_state(&log, &States::at(path))?;
-    Ok(Found { identity, log, state })
+    Ok(Found { identity, log, path: path.to_owned() })
 }
 
 /// Holds a data directory, so that no server starts on it. Let go with the answer.
@@ -227,7 +242,7 @@ pub async fn found(path: &Path, identity: &Identity, first: First) -> anyhow::Re
 }
 
 fn write_state(states: &States, first: &First) -> Result<(), Trouble> {
-    let mut sink = states.create(first.checkpoint.state)?;
+    let mut sink = states.create(first.checkpoint.before.index())?;
     sink.append(&first.state)?;
     sink.finish().map(|_| ())
 }
@@ -267,8 +282,11 @@ fn moves(path: &Path) -> Vec<(PathBuf, PathBuf)> {
     // A part whose successor is home already was missing before: it is the successor.
     let away = [IDENTITY, BESIDE, "states", LOG].into_iter().filter(|name| new.join(name).exists());
     let away = away.map(|name| (path.join(name), old.join(name)));
+    // A tree has no successor: it is another server's as soon as the new identity is there.
+    let trees = Some(trees::DIR).filter(|_| new.join(IDENTITY).exists());
+    let trees = trees.map(|name| (path.join(name), old.join(name)));
     let home = [LOG, "states", BESIDE, IDENTITY].map(|name| (new.join(name), path.join(name)));
-    let away = away.filter(|(from, to)| from.exists() && !to.exists());
+    let away = away.chain(trees).filter(|(from, to)| from.exists() && !to.exists());
     let home = home.into_iter().filter(|(from, _)| from.exists());
     away.chain(home).collect()
 }
@@ -453,7 +471,7 @@ mod tests {
         fs::rename(path.join("states/1"), path.join("states/1.received")).unwrap();
         for _ in 0..2 {
             let opened = DataDir::open(path, &identity("one"), trees::Kind::Memory).unwrap();
-            assert_eq!(opened.state.unwrap().members.len(), 1);
+            assert_eq!(opened.state.unwrap().1.members.len(), 1);
         }
         fs::remove_file(path.join("states/1")).unwrap();
         let why =

@@ -58,11 +58,13 @@ pub enum Mutant {
     SnapshotDetaches,
     /// A snapshot does not hold who was removed.
     SnapshotWithoutRemoved,
+    /// A batch for the tree claims an entry more than there is in it.
+    BatchAhead,
 }
 
 impl Mutant {
     /// All of them, in the order of the table.
-    pub const ALL: [Mutant; 25] = {
+    pub const ALL: [Mutant; 26] = {
         use Mutant::*;
         [
             TrustEmptied,
@@ -90,6 +92,7 @@ impl Mutant {
             SnapshotWithoutLeases,
             SnapshotDetaches,
             SnapshotWithoutRemoved,
+            BatchAhead,
         ]
     };
 }

@@ -5,8 +5,9 @@
 //! ```
 //!
 //! A server has one tree. A state that comes from another server is read into a tree of its own, with the next
-//! number; the first batch for that one has the tree before removed. All of it can be made again from the
-//! state that the log goes on from: a tree that is older, unfinished, damaged, or another directory's is replaced.
+//! number; the first batch for that one has the tree before removed. The log of a server that runs for some time goes
+//! on from its tree, and from nothing else: without that tree the server does not start. Where the log goes on from a
+//! state beside it, or from nothing, a tree that is older, unfinished, damaged, or another directory's is made again.
 
 // Files are this module's business.
 #![allow(clippy::disallowed_methods)]
@@ -26,10 +27,11 @@ use seaworthy::storage::StorageError;
 
 use self::tree::Tree;
 use crate::kv::Base;
-use crate::node::{Batch, Changes, Machine};
+use crate::node::{Batch, Before, Changes, Machine};
 use crate::states::{Source, read_with};
 
-const DIR: &str = "trees";
+/// The directory of the trees in that of the server.
+pub(crate) const DIR: &str = "trees";
 /// The space that is left to the log and to snapshots.
 const SPARE_BYTES: u64 = 2 << 20;
 /// How long a batch that finds the disk full waits for the next look.
@@ -47,6 +49,9 @@ pub enum Kind {
 /// Tells how many bytes are left on a disk that is full; `None` if it is not.
 pub type Left = Box<dyn Fn() -> Option<u64> + Send + Sync>;
 
+/// Finds the state beside a log.
+pub type Find<'a> = dyn Fn() -> Result<Box<dyn Source>, StorageError> + 'a;
+
 /// The trees of a server.
 pub struct Trees {
     dir: PathBuf,
@@ -57,44 +62,85 @@ pub struct Trees {
 
 impl Trees {
     /// Opens the tree in the data directory `path`, whose random number is `incarnation`. If there is none
-    /// that has everything up to the entry `first`, one is made of the state `source`, which has exactly
-    /// that; or, if the log goes on from no state, an empty one.
+    /// that has the state the log goes on from, one is made of the state `beside` it; or, if the log goes on from
+    /// no state, an empty one.
     ///
     /// # Errors
-    /// Those of the disk, or if the state is damaged.
+    /// Those of the disk, or if the state is damaged; or if the log goes on from a tree that is not there, with the
+    /// remedy. Then nothing was changed.
     pub fn open(
         path: &Path,
         incarnation: u64,
         left: Left,
-        (first, source): (Index, Option<Box<dyn Source>>),
+        (before, beside): (Before, &Find),
     ) -> Result<(Trees, Arc<dyn Base>), StorageError> {
         let dir = path.join(DIR);
         let made = fs::create_dir_all(&dir).and_then(|()| File::open(path)?.sync_all());
         made.map_err(|e| failed(&dir, format!("cannot make a directory: {e}")))?;
         let trees = Trees { dir, incarnation, left, open: Mutex::default() };
-        let mut found: Option<(Index, Arc<Tree>)> = None;
-        for number in trees.numbers()? {
-            let Some((index, tree)) = trees.look(number) else { continue };
-            if index >= first && found.as_ref().is_none_or(|(other, _)| index > *other) {
-                found = Some((index, tree));
-            }
-        }
-        let chosen = found.map(|(_, tree)| tree);
+        let chosen = trees.find(before)?;
         for number in trees.numbers()? {
             if chosen.as_ref().is_none_or(|tree| tree.number() != number) {
                 remove(&trees.path(number))?;
             }
         }
-        let base = match (chosen, source) {
+        let base = match (chosen, before) {
             (Some(tree), _) => trees.keep(tree).view(),
-            (None, None) => trees.keep(trees.make()?).view(),
-            (None, Some(mut source)) => {
+            (None, Before::Beside(written)) => {
                 tracing::info!("reading the state into a tree in {}", trees.dir.display());
-                let machine = trees.read(&mut *source, first)?;
+                let machine = trees.read(&mut *beside()?, written.index)?;
                 machine.store.base().expect("it was read into a tree").clone()
             }
+            (None, _) => trees.keep(trees.make()?).view(),
         };
         Ok((trees, base))
+    }
+
+    /// Reads the state of the tree that the log of a data directory goes on from into memory. The answer has the last entry
+    /// in that state as well. The tree stays.
+    ///
+    /// # Errors
+    /// If there is no such tree, with the remedy.
+    pub fn read_out(
+        path: &Path,
+        incarnation: u64,
+        first: Index,
+    ) -> Result<(Index, Box<Machine>), StorageError> {
+        let (dir, left) = (path.join(DIR), Box::new(|| None));
+        let trees = Trees { dir, incarnation, left, open: Mutex::default() };
+        let tree = trees.find(Before::Tree(first))?.expect("or there is an error");
+        let found = Machine::over(&tree.view()).map_err(|e| failed(tree.path(), e))?;
+        let (index, machine) = found.expect("a tree that is found is finished");
+        Ok((index, Box::new(machine.to_memory())))
+    }
+
+    /// The latest tree that has the state which a log goes on from.
+    fn find(&self, before: Before) -> Result<Option<Arc<Tree>>, StorageError> {
+        let (mut found, mut troubles): (Option<(Index, Arc<Tree>)>, _) = (None, Vec::new());
+        let numbers = if self.dir.exists() { self.numbers()? } else { Vec::new() };
+        for number in numbers {
+            match self.look(number) {
+                Ok((index, tree)) if index >= before.index() => {
+                    if found.as_ref().is_none_or(|(other, _)| index > *other) {
+                        found = Some((index, tree));
+                    }
+                }
+                Ok((index, _)) => troubles.push(format!("{number} ends at entry {index}")),
+                Err(why) => troubles.push(format!("{number}: {why}")),
+            }
+        }
+        if let (None, Before::Tree(first)) = (&found, before) {
+            let troubles =
+                if troubles.is_empty() { "there is none".into() } else { troubles.join("; ") };
+            return Err(failed(&self.dir, missing(first, &troubles)));
+        }
+        if found.is_none() {
+            let dir = self.dir.display();
+            troubles
+                .iter()
+                .for_each(|why| tracing::warn!("the tree in {dir}/{why}: it is made anew"));
+        }
+        Ok(found.map(|(_, tree)| tree))
     }
 
     /// Removes the trees of a data directory, if there are any: its server has its state in memory.
@@ -159,18 +205,11 @@ impl Trees {
         self.dir.join(number.to_string())
     }
 
-    /// Opens a tree that is there; `None` if it is of no use.
-    fn look(&self, number: u64) -> Option<(Index, Arc<Tree>)> {
-        let path = self.path(number);
-        let found = Tree::open(&path, number, self.incarnation);
-        let found = found.map(Arc::new).and_then(|tree| Ok((tree.index()?, tree)));
-        match found {
-            Ok((index, tree)) => Some((index?, tree)),
-            Err(why) => {
-                tracing::warn!("the tree in {} is made anew: {why}", path.display());
-                None
-            }
-        }
+    /// Opens a tree that is there, and tells its last entry; or why it is of no use.
+    fn look(&self, number: u64) -> Result<(Index, Arc<Tree>), String> {
+        let tree = Arc::new(Tree::open(&self.path(number), number, self.incarnation)?);
+        let index = tree.index()?.ok_or("it is unfinished")?;
+        Ok((index, tree))
     }
 
     /// Makes an empty tree.
@@ -178,7 +217,11 @@ impl Trees {
         let number = self.numbers()?.last().map_or(0, |last| last + 1);
         let path = self.path(number);
         let tree = Tree::make(&path, number, self.incarnation);
-        tree.map(Arc::new).map_err(|e| failed(&path, e.to_string()))
+        let tree = tree.map_err(|e| failed(&path, e.to_string()))?;
+        // A log may soon go on from this tree alone: so the tree's name has to be durable as well.
+        let named = File::open(&self.dir).and_then(|dir| dir.sync_all());
+        named.map_err(|e| failed(&self.dir, format!("cannot be flushed: {e}")))?;
+        Ok(Arc::new(tree))
     }
 
     fn keep(&self, tree: Arc<Tree>) -> Arc<Tree> {
@@ -202,6 +245,15 @@ impl fmt::Debug for Trees {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the trees in {}", self.dir.display())
     }
+}
+
+/// Why a server does not start: its log goes on from a tree, and no tree has that state.
+fn missing(first: Index, troubles: &str) -> String {
+    format!(
+        "the log goes on from the state up to entry {first}, which was in a tree here alone, and no tree has \
+         it ({troubles}). Put the directory back as it was; or, if the other servers are a quorum, remove this \
+         server from the cluster, empty its data directory, and add it anew"
+    )
 }
 
 fn remove(path: &Path) -> Result<(), StorageError> {

@@ -193,6 +193,53 @@ fn the_last_of_three_servers_becomes_a_cluster_and_the_others_are_refused() {
 }
 
 #[test]
+fn a_state_in_a_tree_alone_is_recovered() {
+    let mut cluster = Cluster::new(PROGRAM, 3);
+    cluster.add_flag("--state", "fjall");
+    cluster.add_flag("--snapshot-bytes", "20000");
+    (0..3).for_each(|i| cluster.start_one(i));
+    cluster.wait_healthy();
+    let runtime = runtime();
+    let _guard = runtime.enter();
+    runtime.block_on(async {
+        let mut kv = KvClient::new(cluster.channel(0));
+        for n in 0..400 {
+            put(&mut kv, &format!("k{}", n % 150), &format!("{n}{}", "x".repeat(500))).await;
+        }
+    });
+    // A batch is due after a second, and a checkpoint after the batch.
+    std::thread::sleep(Duration::from_millis(1500));
+    let (told, old) = runtime.block_on(async {
+        let mut kv = KvClient::new(cluster.channel(0));
+        for n in 0..100 {
+            put(&mut kv, &format!("l{n}"), &"y".repeat(500)).await;
+        }
+        all(cluster.channel(0)).await
+    });
+    (0..3).for_each(|i| cluster.kill(i));
+    let path = cluster.data_dir(0);
+    assert_eq!(std::fs::read_dir(path.join("states")).unwrap().count(), 0, "no other state");
+    let dir = path.display().to_string();
+    let without = cluster.dir.path().join("without");
+    copy_dir(&path, &without);
+    std::fs::remove_dir_all(without.join("trees")).unwrap();
+    let (ok, _, why) = run(&["recover", &without.display().to_string(), "--make-cluster"]);
+    assert!(!ok && why.contains("no tree has it"), "the log goes on from the tree: {why}");
+    let (ok, text, why) = run(&["recover", &dir, "--make-cluster"]);
+    assert!(ok && text.contains("made a new cluster of n0 alone: 250 keys"), "{text} {why}");
+    assert!(path.join("before-recovery/trees").exists() && !path.join("trees").exists());
+    for kind in ["fjall", "memory", "fjall"] {
+        cluster.set_flag(0, "--state", kind);
+        cluster.start_one(0);
+        cluster.wait_healthy();
+        let (kept, header) = runtime.block_on(all(cluster.channel(0)));
+        assert_eq!(kept, told, "{kind}");
+        assert!(header.revision >= old.revision + 1_000_000_000);
+        cluster.kill(0);
+    }
+}
+
+#[test]
 fn a_log_is_a_line_an_entry_whatever_is_in_it() {
     let mut cluster = Cluster::start_ours(1);
     runtime().block_on(async {

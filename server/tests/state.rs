@@ -1,5 +1,5 @@
 //! Servers with their state in a tree on disk: beside others that have it in memory, killed at any
-//! moment, and with trees that are damaged, of another directory, or gone.
+//! moment, and refused if their tree is damaged, of another directory, or gone.
 
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::print_stdout)]
 
@@ -216,42 +216,132 @@ fn damage(tree: &Path) {
     }
 }
 
+/// Starts a server that must refuse to, and returns its log.
+fn refusal(cluster: &mut Cluster, i: usize) -> String {
+    cluster.start_one(i);
+    let code = cluster.wait_for_end(i);
+    assert!(code.is_some_and(|code| code != 0), "{code:?}");
+    cluster.log(&format!("n{i}"))
+}
+
+/// The files beside a log that hold a whole state.
+fn states_beside(cluster: &Cluster, i: usize) -> Vec<String> {
+    let entries = std::fs::read_dir(cluster.data_dir(i).join("states")).unwrap();
+    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
 #[test]
-fn a_tree_that_is_of_no_use_is_made_anew() {
+fn a_log_that_goes_on_from_a_tree_has_no_state_beside_it_and_needs_that_tree() {
     let runtime = runtime();
     let _guard = runtime.enter();
     let mut cluster = mixed();
     let load = Load::start(&cluster, 0);
-    std::thread::sleep(Duration::from_millis(2500));
+    wait_for("many puts", Duration::from_secs(120), || load.count.load(Ordering::Relaxed) > 3000);
     let told = load.end(&runtime);
     let before = wait_for_equal(&runtime, &cluster);
-    let trees = |cluster: &Cluster, i: usize| cluster.data_dir(i).join("trees");
-    let only = |cluster: &Cluster, i: usize| trees(cluster, i).join(&tree_dirs(cluster, i)[0]);
-    for trouble in 0..4 {
-        (0..3).for_each(|i| cluster.kill(i));
+    wait_for("a checkpoint", Duration::from_secs(10), || !states_beside(&cluster, 0).is_empty());
+    assert_eq!(states_beside(&cluster, 1), [""; 0], "nothing was copied");
+    (0..3).for_each(|i| cluster.kill(i));
+    let trees = cluster.data_dir(1).join("trees");
+    let aside = cluster.data_dir(1).with_extension("aside");
+    copy_dir(&trees, &aside);
+    for trouble in 0..3 {
         match trouble {
-            0 => damage(&only(&cluster, 1)),
-            1 => std::fs::remove_dir_all(trees(&cluster, 1)).unwrap(),
-            2 => {
-                std::fs::remove_dir_all(trees(&cluster, 1)).unwrap();
-                copy_dir(&trees(&cluster, 2), &trees(&cluster, 1));
-            }
-            // From memory to a tree, and the other way round.
+            0 => damage(&trees.join(&tree_dirs(&cluster, 1)[0])),
+            1 => std::fs::remove_dir_all(&trees).unwrap(),
             _ => {
-                cluster.add_flag_to(0, "--state", "fjall");
-                cluster.set_flag(1, "--state", "memory");
+                std::fs::remove_dir_all(&trees).unwrap();
+                copy_dir(&cluster.data_dir(2).join("trees"), &trees);
             }
         }
+        for kind in ["fjall", "memory"] {
+            cluster.set_flag(1, "--state", kind);
+            let log = refusal(&mut cluster, 1);
+            assert!(log.contains("no tree has it"), "trouble {trouble}: {log}");
+            assert!(log.contains("empty its data directory, and add it anew"), "{log}");
+        }
+        let _ = std::fs::remove_dir_all(&trees);
+        copy_dir(&aside, &trees);
+    }
+    assert!(cluster.log("n1").contains("it is not of this data directory"));
+    // Into memory, and back; the one that began in memory gets a tree.
+    for kind in ["memory", "fjall", "fjall"] {
+        cluster.set_flag(1, "--state", kind);
         (0..3).for_each(|i| cluster.start_one(i));
         cluster.wait_healthy();
-        assert_eq!(wait_for_equal(&runtime, &cluster), before, "trouble {trouble}");
+        assert_eq!(wait_for_equal(&runtime, &cluster), before, "{kind}");
+        check_kept(&runtime, &cluster, 1, &told);
+        (0..3).for_each(|i| cluster.kill(i));
+        if kind == "memory" {
+            cluster.add_flag_to(0, "--state", "fjall");
+        }
     }
+}
+
+/// Has a tree say that another version of the program wrote it.
+fn change_format(tree: &Path) {
+    let database = fjall::Database::builder(tree).open().unwrap();
+    let rest = database.keyspace("rest", fjall::KeyspaceCreateOptions::default).unwrap();
+    let mut machine = rest.get("machine").unwrap().unwrap().to_vec();
+    machine[0] += 1;
+    rest.insert("machine", machine).unwrap();
+    database.persist(fjall::PersistMode::SyncAll).unwrap();
+}
+
+/// Kills a server, takes its tree from it in several ways, and starts it: each time it makes a tree anew, says so with
+/// the next of `ends`, and is equal to the others.
+fn make_anew(runtime: &Runtime, cluster: &mut Cluster, i: usize, ends: &[&str]) {
+    let before = wait_for_equal(runtime, cluster);
+    for (trouble, end) in ends.iter().enumerate() {
+        // A tree without a batch is unfinished, and the first one is due after a second.
+        std::thread::sleep(Duration::from_millis(1500));
+        cluster.kill(i);
+        let trees = cluster.data_dir(i).join("trees");
+        let own = trees.join(&tree_dirs(cluster, i)[0]);
+        let lines = cluster.log(&format!("n{i}")).matches(end).count();
+        match trouble {
+            0 => damage(&own),
+            1 => change_format(&own),
+            _ => std::fs::remove_dir_all(&trees).unwrap(),
+        }
+        cluster.start_one(i);
+        cluster.wait_healthy();
+        assert_eq!(wait_for_equal(runtime, cluster), before, "trouble {trouble}");
+        let log = cluster.log(&format!("n{i}"));
+        assert_eq!(log.matches(end).count(), lines + 1, "trouble {trouble}: {log}");
+        assert_eq!(tree_dirs(cluster, i).len(), 1, "trouble {trouble}");
+    }
+}
+
+#[test]
+fn a_tree_is_made_anew_where_the_log_goes_on_from_a_file_or_from_nothing() {
+    let runtime = runtime();
+    let _guard = runtime.enter();
+    let mut cluster = mixed();
+    let mut kv = KvClient::new(cluster.channel(0));
+    (0..20).for_each(|n| {
+        runtime.block_on(kv.put(put(&format!("few-{n}"), "value"))).unwrap();
+    });
+    // So little that each log has it from its first entry on. A tree that is removed leaves no line.
+    let anew = "it is made anew";
+    make_anew(&runtime, &mut cluster, 1, &[anew, "another version of this program wrote the tree"]);
+    let load = Load::start(&cluster, 0);
+    cluster.kill(1);
+    wait_for("many puts", Duration::from_secs(120), || load.count.load(Ordering::Relaxed) > 3000);
+    let told = load.end(&runtime);
+    cluster.start_one(1);
+    wait_for("a snapshot", Duration::from_secs(60), || {
+        cluster.log("n1").contains("took a snapshot")
+    });
+    wait_for_equal(&runtime, &cluster);
+    assert_eq!(states_beside(&cluster, 1).len(), 1, "the state that came is beside the log");
+    make_anew(&runtime, &mut cluster, 1, &["reading the state into a tree"; 3]);
     check_kept(&runtime, &cluster, 1, &told);
-    let log = cluster.log("n1");
-    assert!(log.contains("it is not of this data directory"), "{log}");
-    assert!(log.matches("is made anew").count() >= 2, "{log}");
-    assert!(!trees(&cluster, 1).exists(), "a server in memory keeps no tree");
-    assert!(trees(&cluster, 0).exists());
+    // From here on its log goes on from the tree again, and the file is gone.
+    let load = Load::start(&cluster, 1);
+    wait_for("no file", Duration::from_secs(60), || states_beside(&cluster, 1).is_empty());
+    load.end(&runtime);
+    wait_for_equal(&runtime, &cluster);
 }
 
 #[test]

@@ -80,7 +80,8 @@ fn space(mutant: Mutant) -> (&'static str, fn(Seed) -> RunConfig) {
         | ForgetSessions
         | RevisionOfKeys
         | SnapshotWithoutLeases
-        | SnapshotDetaches => ("restarting", restarting),
+        | SnapshotDetaches
+        | BatchAhead => ("restarting", restarting),
         SnapshotWithoutRemoved => ("leaving", leaving),
         RenewUnconfirmed => ("skewed", skewed),
         _ => ("parted", parted),

@@ -3,24 +3,66 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{anyhow, bail};
+use anyhow::anyhow;
 use seaworthy::raft::Index;
-use seaworthy::storage::Log;
+use seaworthy::storage::{Log, StorageError};
 
 use crate::kv::Base;
-use crate::node::{Machine, state_before};
+use crate::node::{Before, Machine, Written, state_before};
 use crate::space::Space;
 use crate::states::{Beside, Source, States, read_machine};
 use crate::trees::Trees;
 
+/// A state in memory, and the last entry in it.
+pub(crate) type Begun = (Index, Box<Machine>);
+
 /// Reads the state that the checkpoint names, and removes all others.
-pub(crate) fn state_of(log: &Log, states: &dyn Beside) -> anyhow::Result<Option<Box<Machine>>> {
-    let (index, state) = read_state(log, states)?;
-    keep_state(index, states)?;
+#[cfg(feature = "postgres")]
+pub(crate) fn state_of(log: &Log, states: &dyn Beside) -> anyhow::Result<Option<Begun>> {
+    let state = look_in_database(log, states)?;
+    keep_state(before(log)?, states)?;
     Ok(state)
 }
 
-/// The tree with that state, or a later one.
+/// Reads the state that the checkpoint names, and removes nothing.
+#[cfg(feature = "postgres")]
+pub(crate) fn look_in_database(log: &Log, states: &dyn Beside) -> anyhow::Result<Option<Begun>> {
+    read_state(before(log)?, states, &|_| {
+        Err(anyhow!("the log goes on from a tree, and there can be none beside a database"))
+    })
+}
+
+/// Reads the state that the checkpoint names, or a later one, which may be in a tree, and removes all others. A tree stays
+/// until the log goes on from another state.
+pub(super) fn state_in(
+    path: &Path,
+    incarnation: u64,
+    log: &Log,
+    states: &States,
+) -> anyhow::Result<Option<Begun>> {
+    let before = before(log)?;
+    let state = look_at_state(path, incarnation, log, states)?;
+    keep_state(before, states)?;
+    if !matches!(before, Before::Tree(_)) {
+        Trees::remove_all(path).map_err(|e| anyhow!("{e}"))?;
+    }
+    Ok(state)
+}
+
+/// Reads the state that the checkpoint names, or a later one, and removes nothing.
+pub(super) fn look_at_state(
+    path: &Path,
+    incarnation: u64,
+    log: &Log,
+    states: &States,
+) -> anyhow::Result<Option<Begun>> {
+    read_state(before(log)?, states, &|first| {
+        tracing::info!("reading the state in the tree of {} into memory", path.display());
+        Trees::read_out(path, incarnation, first).map_err(|e| anyhow!("{e}"))
+    })
+}
+
+/// The tree that has the state which the checkpoint names, or a later one.
 pub(super) fn tree_of(
     path: &Path,
     incarnation: u64,
@@ -28,45 +70,61 @@ pub(super) fn tree_of(
     log: &Log,
     states: &States,
 ) -> anyhow::Result<(Arc<Trees>, Arc<dyn Base>)> {
-    let (index, source) = source_of(log, states)?;
-    keep_state(index, states)?;
+    let before = before(log)?;
+    let beside = || match before {
+        Before::Beside(wanted) => source_of(wanted, states),
+        _ => unreachable!("no other state is beside the log"),
+    };
     let space = space.clone();
     let left = Box::new(move || space.left_bytes());
-    let opened = Trees::open(path, incarnation, left, (index, source));
+    let opened = Trees::open(path, incarnation, left, (before, &beside));
     let (trees, base) = opened.map_err(|e| anyhow!("{e}"))?;
+    if let Err(e) = keep_state(before, states) {
+        tracing::warn!("the tree has the state that is missing beside the log: {e}");
+    }
     Ok((Arc::new(trees), base))
 }
 
-fn keep_state(index: Index, states: &dyn Beside) -> anyhow::Result<()> {
+fn before(log: &Log) -> anyhow::Result<Before> {
+    state_before(log).map_err(anyhow::Error::msg)
+}
+
+fn keep_state(before: Before, states: &dyn Beside) -> anyhow::Result<()> {
     // A group of two checkpoints puts the state of the second among the own ones, and may end, in a
     // crash, after the first.
-    if index > Index::ZERO {
-        states.adopt(index).map_err(|e| anyhow!("{e}"))?;
+    if let Before::Beside(written) = before {
+        states.adopt(written.index).map_err(|e| anyhow!("{e}"))?;
     }
-    states.remove_older(index, true);
+    states.remove_older(before.index(), true);
     Ok(())
 }
 
-/// Reads the state that the checkpoint names, and the last entry in it; changes nothing on disk.
-pub(crate) fn read_state(
-    log: &Log,
+fn read_state(
+    before: Before,
     states: &dyn Beside,
-) -> anyhow::Result<(Index, Option<Box<Machine>>)> {
-    let (index, source) = source_of(log, states)?;
-    let state = source.map(|mut source| read_machine(&mut *source)).transpose();
-    Ok((index, state.map_err(|e| anyhow!("{e}"))?))
+    tree: &dyn Fn(Index) -> anyhow::Result<Begun>,
+) -> anyhow::Result<Option<Begun>> {
+    match before {
+        Before::Nothing => Ok(None),
+        Before::Tree(first) => tree(first).map(Some),
+        Before::Beside(wanted) => {
+            let state = source_of(wanted, states).and_then(|mut source| read_machine(&mut *source));
+            Ok(Some((wanted.index, state.map_err(|e| anyhow!("{e}"))?)))
+        }
+    }
 }
 
-/// Finds the state that the checkpoint names, and the last entry in it.
-fn source_of(log: &Log, states: &dyn Beside) -> anyhow::Result<(Index, Option<Box<dyn Source>>)> {
-    let Some(tail) = &log.checkpoint else { return Ok((Index::ZERO, None)) };
-    let Some(wanted) = state_before(tail).map_err(|e| anyhow!("{e}"))? else {
-        return Ok((Index::ZERO, None));
-    };
-    let source = states.open(wanted.index);
-    let source = source.map_err(|e| anyhow!("the log goes on from this state: {e}"))?;
-    if source.written() != wanted {
-        bail!("the state is damaged: {} is not the one that the log goes on from", source.place());
+/// Finds the state that the checkpoint names.
+fn source_of(wanted: Written, states: &dyn Beside) -> Result<Box<dyn Source>, StorageError> {
+    let failed = |place: String, reason: String| StorageError { place, reason };
+    let source = states
+        .open(wanted.index)
+        .map_err(|e| failed(e.place, format!("the log goes on from this state: {}", e.reason)))?;
+    match source.written() == wanted {
+        true => Ok(source),
+        false => {
+            let why = "the state is damaged: it is not the one that the log goes on from";
+            Err(failed(source.place(), why.to_owned()))
+        }
     }
-    Ok((wanted.index, Some(source)))
 }

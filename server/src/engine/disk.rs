@@ -7,11 +7,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use seaworthy::raft::Index;
 use seaworthy::storage::{Storage, StorageError, Write, WriteData};
 
 use crate::metrics::Metrics;
-use crate::node::{Checkpoint, Ticket};
+use crate::node::{Before, Checkpoint, Ticket};
 use crate::states::Beside;
 
 /// The stream of the storage that holds the log.
@@ -47,10 +46,10 @@ impl Item {
         Write { stream: STREAM, data }
     }
 
-    /// The last entry in the state that it goes on from, if it is the beginning of a log.
-    fn state(&self) -> Option<Index> {
+    /// The state that it goes on from, if it is the beginning of a log.
+    fn before(&self) -> Option<Before> {
         match self {
-            Item::Beginning(checkpoint) => Some(checkpoint.state),
+            Item::Beginning(checkpoint) => Some(checkpoint.before),
             Item::Record(_) => None,
         }
     }
@@ -92,9 +91,9 @@ impl Disk {
         let Some(mut storage) = self.idle.take() else { return };
         let (group, states) = (std::mem::take(&mut self.group), self.states.clone());
         let flush = Box::pin(async move {
-            let result = match group.iter().filter_map(Item::state).next_back() {
+            let result = match group.iter().filter_map(Item::before).next_back() {
                 None => storage.commit(group.into_iter().map(Item::encode).collect()).await,
-                Some(state) => commit_checkpoint(&mut *storage, group, states, state).await,
+                Some(before) => commit_checkpoint(&mut *storage, group, states, before).await,
             };
             (storage, result)
         });
@@ -124,18 +123,18 @@ async fn commit_checkpoint(
     storage: &mut dyn Storage,
     group: Vec<Item>,
     states: Arc<dyn Beside>,
-    state: Index,
+    before: Before,
 ) -> Result<(), StorageError> {
     let beside = states.clone();
     let stopped = |e| StorageError { place: "the states".to_owned(), reason: format!("{e}") };
     let prepare = move || {
-        if state > Index::ZERO {
-            beside.adopt(state)?;
+        if let Before::Beside(written) = before {
+            beside.adopt(written.index)?;
         }
         Ok::<_, StorageError>(group.into_iter().map(Item::encode).collect())
     };
     let writes = tokio::task::spawn_blocking(prepare).await.map_err(stopped)??;
     storage.commit(writes).await?;
-    std::thread::spawn(move || states.remove_older(state, false));
+    std::thread::spawn(move || states.remove_older(before.index(), false));
     Ok(())
 }

@@ -14,6 +14,7 @@ use seaworthy::raft::Index;
 use seaworthy::time::Time;
 
 use super::machine::{Machine, read_head};
+use super::planted;
 use super::record::Written;
 use crate::kv::{self, Base, Part, Store};
 
@@ -86,12 +87,23 @@ impl Machine {
         Ok(Some(machine))
     }
 
+    /// The same machine in memory alone.
+    pub fn to_memory(&self) -> Machine {
+        let mut bytes = Vec::new();
+        self.encode(&mut |piece| {
+            bytes.extend_from_slice(piece);
+            true
+        });
+        let read = Machine::read(&mut &bytes[..]);
+        read.ok().flatten().expect("this program encoded it")
+    }
+
     /// The changes since the last batch; none while one is on its way.
     pub(super) fn hand_over(&mut self, index: Index) -> Option<Batch> {
         let tree = self.store.base()?.number();
         let store = self.store.hand_over()?;
         let mut rest = vec![FORMAT];
-        rest.extend_from_slice(&index.0.to_le_bytes());
+        rest.extend_from_slice(&planted::claimed(index).0.to_le_bytes());
         rest.extend_from_slice(&self.head());
         Some(Batch { tree, index, rest, store })
     }
@@ -112,15 +124,30 @@ pub fn index_of(base: &dyn Base) -> Result<Option<Index>, String> {
     }
 }
 
+/// A tree has everything up to this entry, durably: only an entry up to there may be the first of a log that
+/// has no state beside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Durable(Index);
+
+impl Durable {
+    /// Asks a tree. The shell made it: a shell flushes each batch before it hands the tree to the node, and opens
+    /// no other tree at a start.
+    fn of(base: &dyn Base) -> Durable {
+        Durable(index_of(base).ok().flatten().unwrap_or(Index::ZERO))
+    }
+
+    pub(super) fn index(self) -> Index {
+        self.0
+    }
+}
+
 /// How far the tree of a node is.
 #[derive(Debug)]
 pub(super) struct Tree {
-    /// The last entry in the state that the machine began with.
-    pub(super) begun: Index,
-    /// The last one in the latest batch.
+    /// The last entry in the latest batch.
     pub(super) handed: Index,
     /// The last one that the tree has.
-    pub(super) has: Index,
+    pub(super) has: Durable,
     /// When the latest batch was handed out.
     pub(super) since: Time,
     /// A state beside the log whose checkpoint waits for the tree.
@@ -128,8 +155,14 @@ pub(super) struct Tree {
 }
 
 impl Tree {
-    /// A tree that has everything up to `index`.
-    pub(super) fn at(index: Index, now: Time) -> Tree {
-        Tree { begun: index, handed: index, has: index, since: now, delayed: None }
+    /// A tree with which the machine begins.
+    pub(super) fn begin(base: &dyn Base, now: Time) -> Tree {
+        let has = Durable::of(base);
+        Tree { handed: has.index(), has, since: now, delayed: None }
+    }
+
+    /// The tree has the latest batch.
+    pub(super) fn grown(&mut self, base: &dyn Base) {
+        self.has = Durable::of(base);
     }
 }

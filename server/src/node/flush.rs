@@ -3,14 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use seaworthy::coverage::{self, Mark};
 use seaworthy::raft::{Index, RaftId, Ready, SnapshotMeta};
 
-use super::record::{self, Checkpoint, Written};
+use super::record::{self, Before, Checkpoint, Written};
 use super::wire::Parcel;
 use super::{Effect, Event, Frozen, Machine, Node};
-
-/// How much the log of a server with a tree grows at most before the next snapshot.
-const TREE_LOG_BYTES: u64 = 256 << 20;
 
 impl Node {
     pub(super) fn end_turn(&mut self) {
@@ -93,7 +91,7 @@ impl Node {
         for message in ready.messages {
             outbox.entry(message.to).or_default().raft.push(message);
         }
-        self.effects.extend(ready.pieces.into_iter().map(Effect::Piece));
+        ready.pieces.into_iter().for_each(|piece| self.send_piece(piece));
         let mut promises: BTreeMap<RaftId, Parcel> = BTreeMap::new();
         for message in ready.messages_after {
             promises.entry(message.to).or_default().raft.push(message);
@@ -142,18 +140,22 @@ impl Node {
     /// Has a snapshot made when the log has grown enough. The state is handed out as a clone
     /// that costs nothing; encoding it is another thread's work.
     fn freeze(&mut self) {
-        // The log is in memory, and a state in a tree may be far larger than that.
-        let most = if self.tree.is_some() { TREE_LOG_BYTES } else { u64::MAX };
-        let threshold = self.options.snapshot_bytes.max(self.snapshot_size.min(most));
-        let index = self.raft.status().applied;
-        let is_due = self.applied_bytes >= threshold || self.snapshot_makes_space();
-        let newest = self.raft.snapshot().map_or(Index::ZERO, |snapshot| snapshot.last.index);
-        // Guard: the state may be that of a later entry.
-        let is_ahead = self.began_with(index.next());
-        if self.freezing || !is_due || index <= newest || is_ahead {
+        if self.freezing {
             return;
         }
-        (self.freezing, self.applied_bytes) = (true, 0);
+        let is_wanted = self.wants_encoded && self.has_space_for_state();
+        if self.tree.is_some() && !is_wanted {
+            return self.go_on_from_tree();
+        }
+        let threshold = self.options.snapshot_bytes.max(self.snapshot_size);
+        let index = self.raft.status().applied;
+        let is_due = is_wanted || self.applied_bytes >= threshold || self.snapshot_makes_space();
+        // Guard: the state may be that of a later entry.
+        let is_ahead = self.began_with(index.next());
+        if !is_due || !self.is_news(index) || is_ahead {
+            return;
+        }
+        (self.freezing, self.wants_encoded, self.applied_bytes) = (true, false, 0);
         let frozen = Frozen { index, machine: self.machine.clone() };
         self.effects.push(Effect::Freeze(Box::new(frozen)));
     }
@@ -165,13 +167,28 @@ impl Node {
         }
         self.freezing = false;
         let written = self.plant_ahead(written);
-        let newest = self.raft.snapshot().map_or(Index::ZERO, |snapshot| snapshot.last.index);
         // One that came from the leader meanwhile may be newer.
-        if written.index <= newest {
+        if !self.is_news(written.index) {
             return;
+        }
+        if matches!(self.newest_snapshot(), Before::Tree(_)) && self.tree.is_some() {
+            coverage::hit(Mark::TreeEncoded);
         }
         let Written { index, len_bytes, checksum } = written;
         self.snapshot_size = len_bytes;
+        self.begin_log(index, (len_bytes, checksum));
+    }
+
+    /// Whether an encoded state of everything up to an entry is better than the latest snapshot.
+    fn is_news(&self, index: Index) -> bool {
+        match self.newest_snapshot() {
+            Before::Tree(newest) => index >= newest,
+            newest => index > newest.index(),
+        }
+    }
+
+    /// Has the log go on from the state of everything up to an entry.
+    pub(super) fn begin_log(&mut self, index: Index, (len_bytes, checksum): (u64, u32)) {
         let keep = self.kept_entries();
         let dropped = self.raft.compact_keeping(index, len_bytes, checksum, keep);
         self.effects.push(Effect::Discard(Box::new(dropped)));
@@ -197,9 +214,12 @@ impl Node {
 
     /// A snapshot that another server is in the middle of is gone.
     pub(super) fn lost(&mut self, snapshot: &SnapshotMeta) {
-        // Pieces of the latest one count as lost on the way, and are asked for again.
+        // Pieces of the latest snapshot count as lost on the way, and are asked for again. A tree has a
+        // later state, which is encoded to take the place of the lost one.
         if self.raft.snapshot() != Some(snapshot) {
             self.raft.snapshot_lost(snapshot);
+        } else if self.tree.is_some() {
+            self.wants_encoded = true;
         }
     }
 

@@ -1,22 +1,31 @@
 //! Batches for the tree below the machine, and the checkpoints that wait for them.
 //!
-//! A checkpoint that goes on from a state waits until the tree has that state too. So a server that
-//! restarts finds its tree there, and reads no state from beginning to end.
+//! A checkpoint goes on from the tree itself, and copies nothing: it names an entry up to which the tree has
+//! everything durably. Only for another server, which asks for the state in pieces, it is encoded beside the
+//! log; the checkpoint that goes on from that file waits until the tree has the same entries. So a server
+//! that restarts finds its tree there, and reads no state from beginning to end.
 
 use std::sync::Arc;
 
-use seaworthy::raft::Index;
+use seaworthy::coverage::{self, Mark};
+use seaworthy::raft::{Index, Piece, ProgressState};
 
 use super::based::Tree;
 use super::machine::Machine;
-use super::record::Written;
+use super::record::{Before, Written};
 use super::{Effect, Node};
 use crate::kv::Base;
+
+/// How much the log grows at most before the next checkpoint while another server is sent a state. The other server
+/// needs the log behind that state, and the next checkpoint has the state's file removed.
+const SENDING_LOG_BYTES: u64 = 256 << 20;
+/// On a full disk a log of this size is worth a checkpoint.
+const WORTH_BYTES: u64 = 1 << 20;
 
 impl Node {
     /// Whether the machine began with the effects of an entry.
     pub(super) fn began_with(&self, index: Index) -> bool {
-        self.tree.as_ref().is_some_and(|tree| index <= tree.begun)
+        index <= self.begun
     }
 
     /// Hands a batch out, if there are changes of some size or age.
@@ -44,8 +53,8 @@ impl Node {
             return;
         }
         let Some(tree) = &mut self.tree else { return };
-        tree.has = tree.handed;
-        let written = tree.delayed.take_if(|written| written.index <= tree.has);
+        tree.grown(&*base);
+        let written = tree.delayed.take_if(|written| written.index <= tree.has.index());
         let done = self.machine.store.set_base(base);
         self.effects.push(Effect::Discard(done));
         if let Some(written) = written {
@@ -56,10 +65,60 @@ impl Node {
     /// Whether a checkpoint can go on from a state; if not, it is delayed.
     pub(super) fn is_in_tree(&mut self, written: Written) -> bool {
         let Some(tree) = &mut self.tree else { return true };
-        if written.index > tree.has {
+        let is_there = written.index <= tree.has.index();
+        if !is_there {
             tree.delayed = Some(written);
         }
-        written.index <= tree.has
+        is_there
+    }
+
+    /// Has the log go on from the tree, if it has grown enough. Nothing is copied.
+    pub(super) fn go_on_from_tree(&mut self) {
+        let Some(tree) = &self.tree else { return };
+        // Guard: the log has to keep every entry that the tree does not have durably.
+        let index = tree.has.index();
+        let most = match self.sends_state() {
+            true => self.options.snapshot_bytes.max(SENDING_LOG_BYTES),
+            false => self.options.snapshot_bytes,
+        };
+        let makes_space = self.space.is_full() && self.space.log_bytes >= WORTH_BYTES;
+        let is_due = self.applied_bytes >= most || makes_space;
+        // Guard: the tree that the machine began with may be ahead of the log.
+        let is_ahead = index > self.raft.status().applied;
+        if !is_due || is_ahead || index <= self.newest_snapshot().index() {
+            return;
+        }
+        coverage::hit(Mark::TreeCheckpoint);
+        self.applied_bytes = 0;
+        self.begin_log(index, (0, 0));
+    }
+
+    /// Whether another server is sent a state.
+    fn sends_state(&self) -> bool {
+        self.raft.progress().any(|(_, p)| matches!(p.state, ProgressState::Snapshot { .. }))
+    }
+
+    /// Where the state of the latest snapshot is.
+    pub(super) fn newest_snapshot(&self) -> Before {
+        Before::of(self.raft.snapshot())
+    }
+
+    /// Has a piece of a state sent. If that state is in the tree alone, the node has the state of now encoded, which takes
+    /// the place of that snapshot; the piece counts as lost on the way.
+    pub(super) fn send_piece(&mut self, piece: Piece) {
+        match Before::of(Some(&piece.meta)) {
+            Before::Tree(_) if self.raft.snapshot() == Some(&piece.meta) => {
+                self.wants_encoded = true;
+            }
+            Before::Tree(_) => self.raft.snapshot_lost(&piece.meta),
+            _ => {
+                let is_last = piece.offset + piece.len_bytes == piece.meta.len_bytes;
+                if is_last && self.tree.is_some() {
+                    coverage::hit(Mark::TreeStateSent);
+                }
+                self.effects.push(Effect::Piece(piece));
+            }
+        }
     }
 
     /// Takes the state of a snapshot; the answer is the one to let go of.
@@ -69,13 +128,14 @@ impl Node {
             return state;
         }
         if let Some(tree) = &mut self.tree {
-            assert!(state.store.base().is_some(), "a snapshot is read into a tree");
-            // Its checkpoint is not needed any more.
+            let base = state.store.base().expect("a snapshot is read into a tree");
+            // The checkpoint that was delayed is not needed any more.
             if tree.delayed.is_some() {
                 self.freezing = false;
             }
-            *tree = Tree::at(index, self.now);
+            *tree = Tree::begin(&**base, self.now);
         }
+        self.begun = index;
         std::mem::replace(&mut self.machine, state)
     }
 }

@@ -111,7 +111,7 @@ impl Machine {
 
     /// Encodes the whole state in pieces: the length of the head, the head, the store. Ends early,
     /// with false, when the answer of `give` is false.
-    fn encode(&self, give: &mut dyn FnMut(&[u8]) -> bool) -> bool {
+    pub(super) fn encode(&self, give: &mut dyn FnMut(&[u8]) -> bool) -> bool {
         let head = self.head();
         let mut out = (head.len() as u64).to_le_bytes().to_vec();
         out.extend_from_slice(&head);

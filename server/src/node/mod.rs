@@ -69,7 +69,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use seaworthy::raft::{
-    Command, LogId, PersistId, Piece, Raft, RaftId, Received, SnapshotMeta, Status, Term,
+    Command, Index, LogId, PersistId, Piece, Raft, RaftId, Received, SnapshotMeta, Status, Term,
 };
 use seaworthy::storage::Log;
 use seaworthy::time::Time;
@@ -81,7 +81,7 @@ pub use self::lineage::{Life, Lineage};
 pub use self::machine::{Frozen, Machine, Member};
 pub use self::members::{Change, Roster};
 pub use self::question::Question;
-pub use self::record::{Checkpoint, Written, state_before};
+pub use self::record::{Before, Checkpoint, Written, state_before};
 pub use self::roles::{NotChanged, Roles};
 pub use self::start::{Start, StartError};
 pub use self::tell::{Line, Told, tell};
@@ -104,7 +104,7 @@ pub enum Input {
     Written(Written),
     /// There was no space for a state that was handed out.
     Unwritten,
-    /// The tree below the machine, which has the batch that was handed out by [`Effect::Batch`].
+    /// The tree below the machine, which has the batch that was handed out by [`Effect::Batch`], durably.
     Based(Arc<dyn kv::Base>),
     /// The pieces of a snapshot before this offset, in bytes, are stored.
     Stored(SnapshotMeta, u64),
@@ -256,7 +256,7 @@ pub struct Options {
     /// A request gets an error after this long.
     pub request_timeout_ms: u64,
     /// A snapshot is taken when the log has grown by this much, or by the size of the last
-    /// snapshot, if that is more.
+    /// snapshot, if that is more; over a tree nothing is written then, and only the first counts.
     pub snapshot_bytes: u64,
     /// How many entries stay in the log for followers that are behind, once a snapshot
     /// stands for them.
@@ -292,6 +292,8 @@ pub struct Node {
     options: Options,
     raft: Raft,
     machine: Machine,
+    /// The last entry in the state that the machine began with.
+    begun: Index,
     /// The tree below the machine.
     tree: Option<based::Tree>,
     client: Client,
@@ -319,6 +321,9 @@ pub struct Node {
     applied_bytes: u64,
     snapshot_size: u64,
     freezing: bool,
+    /// The state is to be encoded, although a tree has it: another server asks for the state, or this server was
+    /// started without its tree.
+    wants_encoded: bool,
     /// The state of a snapshot that the core is about to take.
     arrived: Option<Box<Machine>>,
     space: space::Space,

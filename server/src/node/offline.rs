@@ -106,19 +106,20 @@ pub fn content(entry: &Entry) -> Content<'_> {
 }
 
 /// Carries out everything that a log holds, whether or not it is known to be committed: a write that a
-/// majority acknowledged may be in this log alone. `state` is the one that it goes on from. `members`
+/// majority acknowledged may be in this log alone. `state` is the one that the log goes on from, or a later one. `members`
 /// began the cluster; `id` is the server of the log. Returns the state, and the id after the last entry.
 ///
 /// # Errors
 /// If another version wrote the log.
 pub fn carry_out(
     log: &Log,
-    state: Option<Box<Machine>>,
+    state: Option<(Index, Box<Machine>)>,
     id: RaftId,
     members: &BTreeMap<RaftId, Member>,
 ) -> Result<(Machine, LogId), String> {
     let (mut restored, _) = record::decode(log)?;
     let last = last_of(&restored);
+    let ahead = state.as_ref().map_or(Index::ZERO, |(index, _)| *index);
     // A server alone needs no other vote.
     let alone = Arc::new(Config::of_voters([id]));
     restored.snapshot =
@@ -157,7 +158,9 @@ pub fn carry_out(
             }
         }
     }
-    let after = LogId { index: last.index.next(), term: node.raft().term().next() };
+    // A tree may be ahead of its log.
+    let end = last.index.max(ahead);
+    let after = LogId { index: end.next(), term: node.raft().term().next() };
     Ok((node.machine().clone(), after))
 }
 

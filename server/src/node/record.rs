@@ -53,25 +53,57 @@ pub struct Written {
     pub checksum: u32,
 }
 
+/// Where the state is that a log goes on from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Before {
+    /// Nowhere: it is the one before the first entry.
+    Nothing,
+    /// Beside the log, in encoded form.
+    Beside(Written),
+    /// In the tree below the machine, which has everything up to this entry, and maybe more.
+    Tree(Index),
+}
+
+impl Before {
+    /// The last entry that the log need not have.
+    pub fn index(self) -> Index {
+        match self {
+            Before::Nothing => Index::ZERO,
+            Before::Beside(written) => written.index,
+            Before::Tree(index) => index,
+        }
+    }
+
+    /// The state that a snapshot of the core stands for. No encoded state is without bytes: so a snapshot of length
+    /// zero names a state that was never encoded.
+    pub(super) fn of(snapshot: Option<&SnapshotMeta>) -> Before {
+        match snapshot {
+            None => Before::Nothing,
+            Some(snapshot) if snapshot.len_bytes == 0 => Before::Tree(snapshot.last.index),
+            Some(snapshot) => Before::Beside(Written::of(snapshot)),
+        }
+    }
+}
+
 /// The beginning of a log on disk, in the place of everything before.
 #[derive(Debug)]
 pub struct Checkpoint {
-    /// The last entry in the state that it goes on from; zero is the state before the first entry.
-    /// The disk has the state already: [`Effect::Freeze`](super::Effect::Freeze) or
-    /// [`Effect::Store`](super::Effect::Store) brought it.
-    pub state: Index,
+    /// The state that the log goes on from. The disk has it already: [`Effect::Freeze`](super::Effect::Freeze),
+    /// [`Effect::Store`](super::Effect::Store) or [`Effect::Batch`](super::Effect::Batch) brought it.
+    pub before: Before,
     /// The rest of the core's state.
     restored: Restored,
     standing: Standing,
 }
 
-/// The state that a [`Checkpoint`] goes on from, if it is not the one before the first entry.
+/// The state that the [`Checkpoint`] of a stored log goes on from.
 ///
 /// # Errors
 /// If another version wrote it.
-pub fn state_before(tail: &[u8]) -> Result<Option<Written>, String> {
-    let (restored, _) = decode_checkpoint(tail).ok_or_else(other_version)?;
-    Ok(restored.snapshot.map(|snapshot| Written::of(&snapshot)))
+pub fn state_before(log: &Log) -> Result<Before, String> {
+    let Some(bytes) = &log.checkpoint else { return Ok(Before::Nothing) };
+    let (restored, _) = decode_checkpoint(bytes).ok_or_else(other_version)?;
+    Ok(Before::of(restored.snapshot.as_ref()))
 }
 
 /// The parts of a checkpoint before which a state stands: state and tail.
@@ -118,13 +150,13 @@ impl Checkpoint {
     /// only the latest go to disk, for the log stands still until they are written.
     pub(super) fn new(mut state: Restored, standing: &Standing) -> Checkpoint {
         drop_covered(&mut state, COVERED_BYTES);
-        let index = state.snapshot.as_ref().map_or(Index::ZERO, |snapshot| snapshot.last.index);
-        Checkpoint { state: index, restored: state, standing: standing.clone() }
+        let before = Before::of(state.snapshot.as_ref());
+        Checkpoint { before, restored: state, standing: standing.clone() }
     }
 
     /// The bytes for the disk. Takes as long as the entries in it are large.
     pub fn encode(self) -> Vec<u8> {
-        let Checkpoint { state: _, restored, standing } = self;
+        let Checkpoint { before: _, restored, standing } = self;
         let tail = Tail {
             hard_state: restored.hard_state,
             snapshot: restored.snapshot,

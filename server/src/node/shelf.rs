@@ -10,7 +10,7 @@ use seaworthy::storage::Log;
 
 use super::machine::{Frozen, Machine};
 use super::planted;
-use super::record::{Checkpoint, Written, split};
+use super::record::{Before, Checkpoint, Written, split};
 use super::{Class, Input, state_before};
 use crate::kv::{Base, PlainTree};
 
@@ -27,15 +27,15 @@ pub struct Shelf {
 
 impl Shelf {
     /// Reads the state before a checkpoint.
-    pub fn open(log: &Log) -> (Shelf, Option<Box<Machine>>) {
+    pub fn open(log: &Log) -> (Shelf, Option<(Index, Box<Machine>)>) {
         let mut shelf = Shelf::default();
-        let Some((state, tail)) = log.checkpoint.as_deref().and_then(split) else {
+        let Some((state, _)) = log.checkpoint.as_deref().and_then(split) else {
             return (shelf, None);
         };
-        let Ok(Some(written)) = state_before(tail) else { return (shelf, None) };
+        let Ok(Before::Beside(written)) = state_before(log) else { return (shelf, None) };
         let machine = Machine::read(&mut &state[..]).expect("memory can be read");
         shelf.whole.insert(written.index, (written, state.to_vec()));
-        (shelf, machine.map(Box::new))
+        (shelf, machine.map(|machine| (written.index, Box::new(machine))))
     }
 
     /// Carries out an [`Effect::Freeze`](super::Effect::Freeze).
@@ -97,10 +97,10 @@ impl Shelf {
 
     /// The bytes of an [`Effect::Checkpoint`](super::Effect::Checkpoint), after its state.
     pub fn checkpoint(&self, checkpoint: Checkpoint) -> Vec<u8> {
-        let state = match checkpoint.state {
-            Index::ZERO => &[][..],
-            index => {
-                let found = planted::state_up_to(&self.whole, index);
+        let state = match checkpoint.before {
+            Before::Nothing | Before::Tree(_) => &[][..],
+            Before::Beside(written) => {
+                let found = planted::state_up_to(&self.whole, written.index);
                 &found.expect("it was written before").1
             }
         };

@@ -26,6 +26,13 @@ pub(super) struct Space {
     handed_over: Option<Time>,
 }
 
+impl Space {
+    /// Whether the disk is full.
+    pub(super) fn is_full(&self) -> bool {
+        self.left.is_some()
+    }
+}
+
 impl Node {
     pub(super) fn set_space(&mut self, left: Option<u64>) {
         self.space.left = left;
@@ -49,6 +56,11 @@ impl Node {
             }
             _ => true,
         }
+    }
+
+    /// Whether an encoded state fits on the disk, as far as is known.
+    pub(super) fn has_space_for_state(&self) -> bool {
+        self.space.left.is_none_or(|left| self.machine.store.encoded_bytes() < left)
     }
 
     /// Whether the disk is full, and a snapshot fits and is smaller than the log that it replaces.

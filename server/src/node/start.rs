@@ -12,7 +12,7 @@ use super::envelope::Open;
 use super::lease::Leases;
 use super::lineage::Lineage;
 use super::machine::{Machine, Member};
-use super::record::{self, Standing};
+use super::record::{self, Before, Standing};
 use super::waiting::Client;
 use super::{Node, Options, Ticket, planted};
 use crate::kv::{Base, Store};
@@ -34,8 +34,9 @@ pub struct Start {
     pub cluster: Option<u64>,
     /// The log as storage held it.
     pub log: Log,
-    /// The state that its checkpoint goes on from: see [`state_before`](super::state_before).
-    pub state: Option<Box<Machine>>,
+    /// The state that the checkpoint of the log names, or a later one, and the last entry in it: see
+    /// [`state_before`](super::state_before).
+    pub state: Option<(Index, Box<Machine>)>,
     /// The tree below the machine, in the place of `state`: with that state or a later one, or empty, if the
     /// log goes on from none.
     pub tree: Option<Arc<dyn Base>>,
@@ -74,12 +75,13 @@ impl Node {
             let why = log.lost.unwrap_or_else(|| "it had lost data before".to_owned());
             return Err(StartError(alone(&why)));
         }
-        let (mut machine, tree) = match start.tree {
-            Some(base) => over(base, &restored, founders).map_err(StartError)?,
-            None => match (&restored.snapshot, start.state) {
-                (Some(_), Some(state)) => (*state, None),
-                (None, _) => (Machine::genesis(founders), None),
-                (Some(_), None) => return Err(StartError(MISSING.to_owned())),
+        let before = Before::of(restored.snapshot.as_ref());
+        let (begun, mut machine, tree) = match start.tree {
+            Some(base) => over(base, before.index(), founders).map_err(StartError)?,
+            None => match (before, start.state) {
+                (_, Some((index, state))) if index >= before.index() => (index, *state, None),
+                (Before::Nothing, _) => (Index::ZERO, Machine::genesis(founders), None),
+                _ => return Err(StartError(MISSING.to_owned())),
             },
         };
         machine.sessions = planted::restarted(machine.sessions, Machine::no_sessions());
@@ -93,6 +95,7 @@ impl Node {
             options,
             raft,
             machine,
+            begun,
             tree,
             client: Client::new(open, nonce),
             leases: Leases::new(nonce),
@@ -110,6 +113,7 @@ impl Node {
             applied_bytes: 0,
             snapshot_size: size,
             freezing: false,
+            wants_encoded: false,
             arrived: None,
             space: Default::default(),
             standing,
@@ -121,6 +125,8 @@ impl Node {
             contacts: Default::default(),
             effects: Vec::new(),
         };
+        // The tree is not used any more, but the log needs it until another state stands beside the log.
+        node.wants_encoded = node.tree.is_none() && matches!(before, Before::Tree(_));
         node.hurry_alone();
         // A tree that is ahead of the log may know it alone.
         node.standing.cluster = node.standing.cluster.or(node.machine.cluster);
@@ -149,13 +155,13 @@ impl Node {
 
 const MISSING: &str = "the state that the log goes on from is missing";
 
-/// The machine over a tree, and how far that is.
+/// The machine over a tree, and how far that is: at least as far as `first`, where the log begins.
 fn over(
     base: Arc<dyn Base>,
-    restored: &Restored,
+    first: Index,
     founders: BTreeMap<RaftId, Member>,
-) -> Result<(Machine, Option<Tree>), String> {
-    let first = restored.snapshot.as_ref().map_or(Index::ZERO, |snapshot| snapshot.last.index);
+) -> Result<(Index, Machine, Option<Tree>), String> {
+    let tree = Tree::begin(&*base, Time::ZERO);
     let (index, machine) = match Machine::over(&base)? {
         Some((index, machine)) if index >= first => (index, machine),
         None if first == Index::ZERO => {
@@ -164,7 +170,7 @@ fn over(
         }
         _ => return Err(MISSING.to_owned()),
     };
-    Ok((machine, Some(Tree::at(index, Time::ZERO))))
+    Ok((index, machine, Some(tree)))
 }
 
 /// The configuration in force at the end of a stored log that began with `initial`.

@@ -8,10 +8,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::bail;
+use seaworthy::storage::Log;
 
 use super::backups::founders;
 use super::{Place, Recover, say};
-use crate::data_dir::{self, Found, Identity};
+use crate::data_dir::{self, Identity, Whole};
 use crate::node::offline::{self, First};
 
 /// Tells how far the data of a server goes, and makes a cluster of it if that is asked for.
@@ -33,9 +34,9 @@ async fn in_directory(dir: &Path, wanted: &Recover) -> anyhow::Result<()> {
     }
     let _lock = data_dir::lock(dir)?;
     let found = data_dir::look(dir)?;
-    tell(&found, wanted)?;
+    tell(&found.identity, &found.log, wanted)?;
     if wanted.make_cluster {
-        let made = Made::of(found, &dir.display().to_string(), wanted.bump_revision)?;
+        let made = Made::of(found.whole()?, &dir.display().to_string(), wanted.bump_revision)?;
         data_dir::replace(dir, &made.identity, made.first).await?;
         say(&format!(
             "{}The data before is in {}\n{}",
@@ -53,10 +54,10 @@ async fn in_database(
     wanted: &Recover,
 ) -> anyhow::Result<()> {
     use crate::store::offline::{hold, replace};
-    let (held, found) = hold(url).await?;
-    tell(&found, wanted)?;
+    let (held, whole) = hold(url).await?;
+    tell(&whole.identity, &whole.log, wanted)?;
     if wanted.make_cluster {
-        let made = Made::of(found, &url.place(), wanted.bump_revision)?;
+        let made = Made::of(whole, &url.place(), wanted.bump_revision)?;
         let before = replace(held, &made.identity, made.first).await?;
         say(&format!("{}The data before is in the schema {before}\n{NEXT}", made.told))?;
     }
@@ -67,8 +68,7 @@ const NEXT: &str =
     "Start it with the same flags, and add the others anew, with empty directories or schemas\n";
 
 /// Tells how far the data goes, for a comparison with other survivors.
-fn tell(found: &Found, wanted: &Recover) -> anyhow::Result<()> {
-    let Found { identity, log, .. } = found;
+fn tell(identity: &Identity, log: &Log, wanted: &Recover) -> anyhow::Result<()> {
     let reading = offline::look(log).map_err(anyhow::Error::msg)?;
     let cluster = reading.cluster.map_or("not known".to_owned(), |id| format!("{id:016x}"));
     say(&format!(
@@ -96,8 +96,8 @@ struct Made {
 
 impl Made {
     /// Carries out the log of the server whose data is at `place`.
-    fn of(found: Found, place: &str, bump_revision: u32) -> anyhow::Result<Made> {
-        let Found { identity, log, state } = found;
+    fn of(whole: Whole, place: &str, bump_revision: u32) -> anyhow::Result<Made> {
+        let Whole { identity, log, state } = whole;
         let id = identity.member_id()?;
         let carried_out = offline::carry_out(&log, state, id, &founders(&identity));
         let (mut machine, at) = carried_out.map_err(anyhow::Error::msg)?;

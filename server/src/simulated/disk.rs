@@ -154,6 +154,7 @@ impl Ledger {
             && let Some(other) = self.others.remove(&id)
         {
             self.directories.insert(id, other);
+            self.forest.accept(id);
         }
     }
 
@@ -213,6 +214,7 @@ pub(super) fn open(
 /// Puts back the directory of a server as it was last.
 pub(super) fn reopen(cx: &mut Context<'_>, ledger: &mut Ledger, id: RaftId) -> (Disk, Log) {
     ledger.restoring.insert(id);
+    ledger.forest.put_back(id);
     let mut disk = Disk::read(&ledger.directories.get(&id).cloned().unwrap_or_default());
     disk.write(cx);
     begin(cx, disk, ledger, id, true, None)

@@ -37,6 +37,7 @@ use seaworthy::storage::Recovered;
 use crate::node::shelf::Shelf;
 use crate::node::{
     Effect, Event as Told, Input, Member, Node, Options, Reply, Start, Ticket, Token, Verdict,
+    state_before,
 };
 use disk::{Disk, Record};
 use forest::has_tree;
@@ -136,10 +137,12 @@ impl SimulatedServer {
         let nonces = [cx.rng().next_u64(), cx.rng().next_u64()];
         let options = self.options;
         let (shelf, state) = Shelf::open(&log);
+        let (before, key) =
+            (state_before(&log).expect("this version wrote it"), (id, disk.incarnation));
         if disk.is_doubtful {
-            ledger.forest.remove(id, disk.incarnation);
+            ledger.forest.put_aside(key, before);
         }
-        let tree = has_tree(id).then(|| ledger.forest.open(id, disk.incarnation, &shelf));
+        let tree = has_tree(id).then(|| ledger.forest.open(key, before, &shelf));
         let writer = tree.as_ref().map(|_| Writer::new(self.ledger.clone(), id, disk.incarnation));
         let start = Start { id, founders, member, options, nonces, cluster, log, state, tree };
         let (node, first) = match Node::start(start) {

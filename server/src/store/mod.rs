@@ -18,9 +18,8 @@ use std::sync::Arc;
 
 use seaworthy::storage::{Log, Storage, StorageError};
 
-use crate::data_dir::{DataDir, Identity, number};
+use crate::data_dir::{Begun, DataDir, Identity, number};
 use crate::kv::Base;
-use crate::node::Machine;
 use crate::space::Space;
 use crate::states::Beside;
 use crate::trees::{self, Trees};
@@ -42,9 +41,9 @@ pub struct Store {
     pub states: Arc<dyn Beside>,
     /// The log as it was found.
     pub log: Log,
-    /// The state that it goes on from, if it is not the one before the first entry.
-    pub state: Option<Box<Machine>>,
-    /// The tree with that state or a later one, in its place, and the way to it.
+    /// The state that the log goes on from, or a later one; none if the log goes on from nothing, or there is a tree.
+    pub state: Option<Begun>,
+    /// The tree that has that state or a later one, and a view of it.
     pub tree: Option<(Arc<Trees>, Arc<dyn Base>)>,
     /// The space on its disk; none if the disk is another program's business.
     pub space: Option<Space>,

@@ -8,7 +8,7 @@ use seaworthy::storage::postgres::{
 
 use super::describe::describe;
 use super::postgres::PostgresStates;
-use crate::data_dir::{FORMAT, Found, Identity, other_format, read_state};
+use crate::data_dir::{FORMAT, Identity, Whole, look_in_database, other_format};
 use crate::engine::STREAM;
 use crate::node::offline::First;
 
@@ -48,15 +48,15 @@ async fn read(
 ///
 /// # Errors
 /// If it runs, if there is none, or it cannot be trusted.
-pub async fn hold(url: &PostgresUrl) -> anyhow::Result<(Held, Found)> {
+pub(crate) async fn hold(url: &PostgresUrl) -> anyhow::Result<(Held, Whole)> {
     let schema = PostgresOffline::open(url).await?;
     schema.lock().await?;
     let (identity, log, cluster) = read(&schema, url).await?;
     let beside = PostgresBeside::new(url.clone(), identity.name.clone());
     let states = PostgresStates::new(beside);
-    let read = move || read_state(&log, &states).map(|(_, state)| (log, state));
+    let read = move || look_in_database(&log, &states).map(|state| (log, state));
     let (log, state) = tokio::task::spawn_blocking(read).await.map_err(|e| anyhow!("{e}"))??;
-    Ok((Held { schema, cluster }, Found { identity, log, state }))
+    Ok((Held { schema, cluster }, Whole { identity, log, state }))
 }
 
 /// Puts new data in the place of that in a schema; returns the name of the schema with the old.
@@ -85,7 +85,7 @@ pub async fn found(
 }
 
 fn beginning(First { state, checkpoint }: First) -> Beginning {
-    let beside = (checkpoint.state.0, state);
+    let beside = (checkpoint.before.index().0, state);
     Beginning { beside, stream: STREAM, checkpoint: checkpoint.encode() }
 }
 

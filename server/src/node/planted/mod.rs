@@ -31,6 +31,11 @@ pub(super) fn state_up_to<T>(states: &BTreeMap<Index, T>, index: Index) -> Optio
     }
 }
 
+/// The last entry that a batch for the tree claims to have.
+pub(super) fn claimed(index: Index) -> Index {
+    if is(Mutant::BatchAhead) { index.next() } else { index }
+}
+
 /// Whether a write that was carried out is carried out again.
 pub(super) fn applies_repeated() -> bool {
     is(Mutant::ApplyRepeated)

@@ -337,6 +337,11 @@ fn every_way_in_is_checked() {
     }
     let alarm = r#"{"action": "ACTIVATE", "memberID": 1, "alarm": "NOSPACE"}"#;
     assert_eq!(post("/v3/maintenance/alarm", &alice, alarm).0, 403);
+    // An alarm of no kind is not raised.
+    for alarm in [r#"{"action": "ACTIVATE"}"#, r#"{"action": 1, "memberID": 1, "alarm": "NONE"}"#] {
+        let (status, answer) = post("/v3/maintenance/alarm", &root, alarm);
+        assert_eq!((status, answer.contains("alarms")), (200, false), "{answer}");
+    }
     assert_eq!(get("/health", ""), 200);
     assert_eq!(get("/cluster", ""), 200);
 }

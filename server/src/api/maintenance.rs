@@ -24,10 +24,14 @@ const PIECES: usize = 4;
 
 impl App {
     pub(super) async fn alarm(&self, request: pb::AlarmRequest) -> Answer<pb::AlarmResponse> {
-        if request.action == AlarmAction::Get as i32 {
+        let kind = pb::AlarmType::try_from(request.alarm).unwrap_or_default();
+        let is_get = request.action == AlarmAction::Get as i32;
+        // An alarm of no kind is not raised, as in etcd since 3.5: it says nothing that an operator could put right.
+        let is_void = request.action == AlarmAction::Activate as i32 && kind == pb::AlarmType::None;
+        if is_get || is_void {
             let (term, store) = self.state(false).await?;
-            let kind = pb::AlarmType::try_from(request.alarm).unwrap_or_default();
-            let mut answer = pb::AlarmResponse { header: None, alarms: store.list_alarms(kind) };
+            let alarms = if is_get { store.list_alarms(kind) } else { Vec::new() };
+            let mut answer = pb::AlarmResponse { header: None, alarms };
             self.complete(&mut answer.header, term, &store);
             return Ok(answer);
         }

@@ -22,6 +22,8 @@ pub enum Mutant {
     ApplyRepeated,
     /// Linearizable reads are answered from the state at hand.
     ReadLocal,
+    /// A deposed leader answers reads until it hears of the next one.
+    ReadDeposed,
     /// A transaction that fails at an operation keeps the changes of those before it.
     TxnPartial,
     /// The revision of a restored store is that of its newest key.
@@ -38,6 +40,8 @@ pub enum Mutant {
     ProgressUnsynced,
     /// A watch from a revision that this server has not reached begins now.
     WatchBackInTime,
+    /// A watch that names an earlier revision begins now, without the events in between.
+    WatchSkipsPast,
     /// A watch that waits for a later revision is told of earlier events.
     WatchEarly,
     /// A slow watch that is read in pieces is told the end of each piece twice.
@@ -46,6 +50,8 @@ pub enum Mutant {
     MarkJumps,
     /// A leader answers signs of life without asking whether it still leads.
     RenewUnconfirmed,
+    /// A sign of life is answered, and does not move the end of its lease.
+    RenewForgotten,
     /// A sign of life is accepted although the lease's end may be in the log.
     RenewEnded,
     /// A deposed leader goes on to end leases, by way of the new one.
@@ -64,7 +70,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them, in the order of the table.
-    pub const ALL: [Mutant; 26] = {
+    pub const ALL: [Mutant; 29] = {
         use Mutant::*;
         [
             TrustEmptied,
@@ -74,6 +80,7 @@ impl Mutant {
             ForgetSessions,
             ApplyRepeated,
             ReadLocal,
+            ReadDeposed,
             TxnPartial,
             RevisionOfKeys,
             CompactDeletion,
@@ -82,10 +89,12 @@ impl Mutant {
             HubPassesCompacted,
             ProgressUnsynced,
             WatchBackInTime,
+            WatchSkipsPast,
             WatchEarly,
             RepeatPiece,
             MarkJumps,
             RenewUnconfirmed,
+            RenewForgotten,
             RenewEnded,
             DeposedEnds,
             EarlyReign,
@@ -107,6 +116,21 @@ macro_rules! guard {
 pub(crate) use guard;
 
 #[cfg(feature = "mutants")]
+impl std::str::FromStr for Mutant {
+    type Err = String;
+
+    /// The bug of this name.
+    fn from_str(name: &str) -> Result<Mutant, String> {
+        let found = Mutant::ALL.into_iter().find(|mutant| format!("{mutant:?}") == name);
+        found.ok_or_else(|| format!("there is no mutant {name}"))
+    }
+}
+
+/// The bug of a process, whose servers have many threads.
+#[cfg(feature = "mutants")]
+static EVERYWHERE: std::sync::OnceLock<Mutant> = std::sync::OnceLock::new();
+
+#[cfg(feature = "mutants")]
 thread_local! {
     static PLANTED: std::cell::Cell<Option<Mutant>> = const { std::cell::Cell::new(None) };
 }
@@ -117,10 +141,17 @@ pub fn plant(mutant: Option<Mutant>) {
     PLANTED.set(mutant);
 }
 
+/// Plants a bug in all threads that have none of their own, until the process ends.
+#[cfg(feature = "mutants")]
+pub fn plant_everywhere(mutant: Mutant) {
+    let first = EVERYWHERE.get_or_init(|| mutant);
+    assert_eq!(*first, mutant, "a process has one bug");
+}
+
 /// Whether this bug is planted.
 #[cfg(feature = "mutants")]
 pub fn is(mutant: Mutant) -> bool {
-    PLANTED.get() == Some(mutant)
+    PLANTED.get().or_else(|| EVERYWHERE.get().copied()) == Some(mutant)
 }
 
 /// Whether this bug is planted: never in this build.

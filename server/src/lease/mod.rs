@@ -7,6 +7,8 @@
 //!
 //! Pure: the time is an argument.
 
+mod planted;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -73,7 +75,7 @@ impl Deadlines {
             return None;
         }
         self.queue.remove(&(held.until, id));
-        held.until = now + held.full;
+        held.until = planted::renewed(now + held.full, held.until);
         self.queue.insert((held.until, id));
         Some(held.full)
     }

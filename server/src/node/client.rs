@@ -9,7 +9,6 @@ use seaworthy::time::Time;
 use super::envelope::Write;
 use super::machine::SESSION_WINDOW;
 use super::members::Proposal;
-use super::planted;
 use super::waiting::{Confirming, Pending, RETRY_MS};
 use super::{Effect, Failure, Node, Reply, Request, Token};
 
@@ -25,6 +24,7 @@ impl Node {
         if self.stopping.is_some() {
             return self.reply(token, Reply::Failed(Failure::Stopping));
         }
+        let at_once = self.reads_at_once();
         let client = &mut self.client;
         match request {
             Request::Write(_) if client.queued_bytes > MAX_QUEUED_BYTES => {
@@ -35,7 +35,7 @@ impl Node {
                 client.queued.push_back((token, command, deadline));
                 client.check_at = client.check_at.min(deadline);
             }
-            Request::Read if planted::reads_at_once() => self.show(token),
+            Request::Read if at_once => self.show(token),
             Request::Read => {
                 client.reads.push((token, deadline));
                 client.check_at = client.check_at.min(deadline);

@@ -3,9 +3,14 @@
 
 use crate::planted::{Mutant, is};
 
-/// Begins with what this server has, where the client has seen more elsewhere.
+/// Begins with what this server has, where the client has seen more elsewhere; or with what is
+/// to come, where the client has missed events.
 pub(super) fn begins_at(next: i64, now: i64) -> i64 {
-    if is(Mutant::WatchBackInTime) { next.min(now + 1) } else { next }
+    match (is(Mutant::WatchBackInTime), is(Mutant::WatchSkipsPast)) {
+        (true, _) => next.min(now + 1),
+        (_, true) => next.max(now + 1),
+        _ => next,
+    }
 }
 
 /// Forgets that the watch wants nothing before `next`.

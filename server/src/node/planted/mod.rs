@@ -41,11 +41,6 @@ pub(super) fn applies_repeated() -> bool {
     is(Mutant::ApplyRepeated)
 }
 
-/// Whether a linearizable read shows the state at hand.
-pub(super) fn reads_at_once() -> bool {
-    is(Mutant::ReadLocal)
-}
-
 /// Whether a leader answers signs of life before a quorum has confirmed it.
 pub(super) fn renews_unconfirmed() -> bool {
     is(Mutant::RenewUnconfirmed)

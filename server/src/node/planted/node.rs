@@ -25,9 +25,20 @@ impl Node {
         }
     }
 
+    /// Whether a linearizable read shows the state at hand.
+    pub(in crate::node) fn reads_at_once(&self) -> bool {
+        is(Mutant::ReadLocal)
+            || is(Mutant::ReadDeposed)
+                && self.leases.reign.is_some()
+                && self.raft.leader().is_none_or(|leader| leader == self.me)
+    }
+
     /// Has the leader end leases whose time is over by the clock of this deposed one; whether it
     /// goes on to measure their time.
     pub(in crate::node) fn reigns_on(&mut self) -> bool {
+        if is(Mutant::ReadDeposed) {
+            return self.raft.leader().is_none();
+        }
         if !is(Mutant::DeposedEnds) {
             return false;
         }

@@ -42,8 +42,15 @@ impl Writer {
     /// Begins to write a batch. Nothing is drawn, so that other draws stay as they are.
     pub(super) fn begin(&mut self, cx: &mut Context<'_>, batch: Box<Batch>) {
         let index = batch.index.0;
-        let written = index.is_multiple_of(2).then(|| self.write(&batch));
-        self.under_way.push_back((batch, written));
+        let mut under_way = std::mem::take(&mut self.under_way);
+        under_way.push_back((batch, None));
+        if index.is_multiple_of(2) {
+            // Batches are written in their order: this one may have the tree of another one removed.
+            for (batch, written) in &mut under_way {
+                written.get_or_insert_with(|| self.write(batch));
+            }
+        }
+        self.under_way = under_way;
         cx.set_timer(BASED, Duration::from_millis(index * 37 % WRITING_MS));
     }
 

@@ -219,7 +219,7 @@ impl Node {
         if self.raft.snapshot() != Some(snapshot) {
             self.raft.snapshot_lost(snapshot);
         } else if self.tree.is_some() {
-            self.wants_encoded = true;
+            self.want_encoded();
         }
     }
 

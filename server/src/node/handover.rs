@@ -107,9 +107,7 @@ impl Node {
     /// the place of that snapshot; the piece counts as lost on the way.
     pub(super) fn send_piece(&mut self, piece: Piece) {
         match Before::of(Some(&piece.meta)) {
-            Before::Tree(_) if self.raft.snapshot() == Some(&piece.meta) => {
-                self.wants_encoded = true;
-            }
+            Before::Tree(_) if self.raft.snapshot() == Some(&piece.meta) => self.want_encoded(),
             Before::Tree(_) => self.raft.snapshot_lost(&piece.meta),
             _ => {
                 let is_last = piece.offset + piece.len_bytes == piece.meta.len_bytes;
@@ -119,6 +117,13 @@ impl Node {
                 self.effects.push(Effect::Piece(piece));
             }
         }
+    }
+
+    /// Has the state encoded for another server, in the next turn.
+    pub(super) fn want_encoded(&mut self) {
+        // Guard: pieces are asked for again while a state is encoded. A second state would take the place of the
+        // first, and the log between both would be dropped: the other server would need the second as well.
+        self.wants_encoded |= !self.freezing;
     }
 
     /// Takes the state of a snapshot; the answer is the one to let go of.

@@ -38,6 +38,8 @@ mod client;
 mod envelope;
 mod flush;
 mod handover;
+#[cfg(test)]
+mod handover_tests;
 mod lease;
 #[cfg(test)]
 mod lease_tests;

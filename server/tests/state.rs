@@ -318,6 +318,11 @@ fn a_tree_is_made_anew_where_the_log_goes_on_from_a_file_or_from_nothing() {
     let runtime = runtime();
     let _guard = runtime.enter();
     let mut cluster = mixed();
+    // It makes no checkpoint of its own: until the end its log goes on from nothing, and then from the file that came.
+    cluster.set_flag(1, "--snapshot-bytes", "200000000");
+    cluster.kill(1);
+    cluster.start_one(1);
+    cluster.wait_healthy();
     let mut kv = KvClient::new(cluster.channel(0));
     (0..20).for_each(|n| {
         runtime.block_on(kv.put(put(&format!("few-{n}"), "value"))).unwrap();
@@ -338,6 +343,10 @@ fn a_tree_is_made_anew_where_the_log_goes_on_from_a_file_or_from_nothing() {
     make_anew(&runtime, &mut cluster, 1, &["reading the state into a tree"; 3]);
     check_kept(&runtime, &cluster, 1, &told);
     // From here on its log goes on from the tree again, and the file is gone.
+    cluster.set_flag(1, "--snapshot-bytes", SNAPSHOT_BYTES);
+    cluster.kill(1);
+    cluster.start_one(1);
+    cluster.wait_healthy();
     let load = Load::start(&cluster, 1);
     wait_for("no file", Duration::from_secs(60), || states_beside(&cluster, 1).is_empty());
     load.end(&runtime);

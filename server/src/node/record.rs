@@ -102,7 +102,7 @@ pub struct Checkpoint {
 /// If another version wrote it.
 pub fn state_before(log: &Log) -> Result<Before, String> {
     let Some(bytes) = &log.checkpoint else { return Ok(Before::Nothing) };
-    let (restored, _) = decode_checkpoint(bytes).ok_or_else(other_version)?;
+    let (restored, _) = decode_checkpoint(bytes).ok_or_else(|| bad_checkpoint(bytes))?;
     Ok(Before::of(restored.snapshot.as_ref()))
 }
 
@@ -121,8 +121,21 @@ impl Written {
     }
 }
 
-fn other_version() -> String {
-    "the log was written by another version of this program".to_owned()
+/// The refusal of a record, or of the tail of a checkpoint.
+fn other_version(bytes: Option<&[u8]>) -> String {
+    match bytes.and_then(|bytes| bytes.first()) {
+        Some(&FORMAT) | None => "the log holds something that is no record of this program: it is \
+             damaged, or another program's; give this server an empty directory, and add it anew"
+            .to_owned(),
+        Some(format) => format!(
+            "the log has records of format {format}, and this program reads {FORMAT}: use the \
+             version of the program that wrote them"
+        ),
+    }
+}
+
+fn bad_checkpoint(bytes: &[u8]) -> String {
+    other_version(split(bytes).map(|(_, tail)| tail))
 }
 
 #[derive(Serialize, Deserialize)]
@@ -196,11 +209,12 @@ fn drop_covered(state: &mut Restored, most: usize) {
 /// If it was written by another version.
 pub(super) fn decode(log: &Log) -> Result<(Restored, Standing), String> {
     let (mut state, mut standing) = match &log.checkpoint {
-        Some(bytes) => decode_checkpoint(bytes).ok_or_else(other_version)?,
+        Some(bytes) => decode_checkpoint(bytes).ok_or_else(|| bad_checkpoint(bytes))?,
         None => Default::default(),
     };
     for bytes in &log.records {
-        let record: Record<Vec<Entry>, Standing> = decode_body(bytes).ok_or_else(other_version)?;
+        let record: Record<Vec<Entry>, Standing> =
+            decode_body(bytes).ok_or_else(|| other_version(Some(bytes)))?;
         state.hard_state = record.hard_state.unwrap_or(state.hard_state);
         standing = record.standing.unwrap_or(standing);
         if let Some(first) = record.entries.first().map(|entry| entry.id.index) {
@@ -281,6 +295,26 @@ mod tests {
             assert_eq!((state.base.index, state.base_config.as_ref()), (Index(base), Some(config)));
             let left: Vec<u64> = state.entries.iter().map(|entry| entry.id.index.0).collect();
             assert_eq!(left, (base + 1..=7).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn a_log_of_another_format_is_refused_with_both_numbers() {
+        let record = encode_record(None, Some(&Standing::default()));
+        let checkpoint = Checkpoint::new(Restored::default(), &Standing::default()).encode();
+        let in_records = |bytes| Log { records: vec![bytes], ..Log::default() };
+        let in_checkpoint = |bytes| Log { checkpoint: Some(bytes), ..Log::default() };
+        let logs = [(record, &in_records as &dyn Fn(Vec<u8>) -> Log), (checkpoint, &in_checkpoint)];
+        for (bytes, log) in logs {
+            assert!(decode(&log(bytes.clone())).is_ok());
+            let mut older = bytes.clone();
+            older[0] = FORMAT - 1;
+            let why = decode(&log(older)).unwrap_err();
+            assert!(why.contains("format 4") && why.contains("reads 5"), "{why}");
+            let mut damaged = bytes;
+            damaged[1..3].fill(0xff);
+            let why = decode(&log(damaged)).unwrap_err();
+            assert!(why.contains("no record of this program"), "{why}");
         }
     }
 }

@@ -83,8 +83,9 @@ const BUGS: [Bug; 5] = [
         story: "Leases: expired early.",
     },
 ];
-/// How often a bug is tried. A machine that starves the servers may hold no election during a cut.
-const TRIES: usize = 2;
+/// How often a run is tried that says nothing. A machine that starves the servers may hold no election
+/// during a cut.
+const TRIES: usize = 4;
 
 fn assert_found(bug: &Bug) {
     let Bug { name, flags, story } = bug;
@@ -95,10 +96,15 @@ fn assert_found(bug: &Bug) {
     assert!(text.contains("Analysis invalid!") && text.contains(story), "{name}: {text}");
 }
 
-fn assert_sound(flags: &str) {
-    let (status, text) = run(&planted(SERVER), EACH_ISOLATED, flags);
+fn assert_sound(spec: &str, seed: u64, flags: &str) {
+    let mut runs = (0..TRIES).map(|_| run(spec, seed, flags));
+    let known = runs.find(|(status, _)| *status != Some(UNKNOWN));
+    let (status, text) = known.unwrap_or_else(|| panic!("{flags}: no verdict in {TRIES} runs"));
     assert_eq!(status, Some(0), "{flags}: {text}");
 }
+
+/// The status of a run that showed too little.
+const UNKNOWN: i32 = 2;
 
 #[test]
 fn each_bug_is_found_over_sockets_and_the_server_without_it_passes() {
@@ -109,7 +115,7 @@ fn each_bug_is_found_over_sockets_and_the_server_without_it_passes() {
             scope.spawn(|| assert_found(bug));
         }
         for flags in without {
-            scope.spawn(|| assert_sound(flags));
+            scope.spawn(|| assert_sound(&planted(SERVER), EACH_ISOLATED, flags));
         }
     });
 }
@@ -180,8 +186,7 @@ fn a_database_that_turns_flushes_off_by_a_trigger_is_found_when_it_is_killed() {
 #[test]
 fn the_shipped_spec_with_postgres_keeps_everything_under_the_same_kills() {
     if has_postgres() {
-        let (status, text) = run(&in_postgres(""), KILLED_ONCE, KILLED);
-        assert_eq!(status, Some(0), "{text}");
+        assert_sound(&in_postgres(""), KILLED_ONCE, KILLED);
     }
 }
 

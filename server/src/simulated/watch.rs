@@ -43,6 +43,8 @@ struct Watching {
     number: u64,
     keys: String,
     stream: Stream,
+    /// The marks of the hub that the stream has not taken: it does while a request waits.
+    marks: Vec<(i64, i64)>,
     /// The first revision that was not told of.
     next: i64,
     /// The request that waits, and until when.
@@ -101,7 +103,7 @@ impl Watches {
         let created = stream.begin((id, range), &request, store);
         let now = created.header.map_or(0, |header| header.revision);
         let next = if from == 0 { now + 1 } else { from };
-        Watching { number, keys, stream, next, waiting: None }
+        Watching { number, keys, stream, marks: Vec::new(), next, waiting: None }
     }
 
     /// Whether a request waits.
@@ -114,7 +116,7 @@ impl Watches {
         for (watcher, since) in self.hub.advance(store) {
             let mut streams = self.streams.values_mut();
             if let Some(watching) = streams.find(|known| known.number == watcher.stream) {
-                watching.stream.mark(watcher.watch, since);
+                watching.marks.push((watcher.watch, since));
             }
         }
     }
@@ -125,6 +127,10 @@ impl Watches {
         for watching in self.streams.values_mut() {
             let Some((_, until)) = &watching.waiting else { continue };
             let is_late = *until <= cx.now();
+            for (watch, since) in watching.marks.drain(..) {
+                self.hub.wake(WatcherId { stream: watching.number, watch });
+                watching.stream.mark(watch, since);
+            }
             if let Some(answer) = watching.answer(store, is_late.then_some(examined))
                 && let Some((asker, _)) = watching.waiting.take()
             {

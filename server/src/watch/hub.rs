@@ -1,5 +1,6 @@
 //! Which watches does a new revision concern?
 
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::kv::{KeyRange, Store};
@@ -14,15 +15,59 @@ pub struct WatcherId {
     pub watch: i64,
 }
 
-/// All watches, by their keys. The cost of a change grows with the watches that it concerns, and
-/// with the number of different ranges that are watched.
+/// All watches, by their keys. The cost of a change grows with the watches that it concerns and that
+/// are awake, and with the number of different ranges that those watch.
+///
+/// A watch that was named in an answer of [`Hub::advance`] is asleep until [`Hub::wake`]: its stream
+/// knows that it is behind, and will read the history. So a watch whose client does not read costs
+/// nothing.
 #[derive(Debug, Default)]
 pub struct Hub {
     /// Everything up to this revision has been looked at.
     revision: i64,
     by_watcher: BTreeMap<WatcherId, KeyRange>,
+    awake: Awake,
+}
+
+/// The watches that are awake, by their keys.
+#[derive(Debug, Default)]
+struct Awake {
     singles: BTreeMap<Vec<u8>, BTreeSet<WatcherId>>,
     ranges: BTreeMap<KeyRange, BTreeSet<WatcherId>>,
+}
+
+impl Awake {
+    fn add(&mut self, watcher: WatcherId, keys: &KeyRange) {
+        match keys.single() {
+            Some(key) => self.singles.entry(key.to_vec()).or_default().insert(watcher),
+            None => self.ranges.entry(keys.clone()).or_default().insert(watcher),
+        };
+    }
+
+    fn remove(&mut self, watcher: WatcherId, keys: &KeyRange) {
+        match keys.single() {
+            Some(key) => take_from(&mut self.singles, key, watcher),
+            None => take_from(&mut self.ranges, keys, watcher),
+        }
+    }
+
+    fn of<'a>(&'a self, key: &'a [u8]) -> impl Iterator<Item = &'a WatcherId> {
+        let ranges = self.ranges.iter().filter(move |(range, _)| range.has(key));
+        self.singles.get(key).into_iter().chain(ranges.map(|(_, ids)| ids)).flatten()
+    }
+}
+
+/// Takes a watch from the set of a key, and the key with the last one.
+fn take_from<K, Q>(sets: &mut BTreeMap<K, BTreeSet<WatcherId>>, key: &Q, watcher: WatcherId)
+where
+    K: Borrow<Q> + Ord,
+    Q: Ord + ?Sized,
+{
+    let Some(watchers) = sets.get_mut(key) else { return };
+    watchers.remove(&watcher);
+    if watchers.is_empty() {
+        sets.remove(key);
+    }
 }
 
 impl Hub {
@@ -34,33 +79,22 @@ impl Hub {
     /// From now on, changes of `keys` concern `watcher`.
     pub fn add(&mut self, watcher: WatcherId, keys: KeyRange) {
         self.remove(watcher);
-        match keys.single() {
-            Some(key) => self.singles.entry(key.to_vec()).or_default().insert(watcher),
-            None => self.ranges.entry(keys.clone()).or_default().insert(watcher),
-        };
+        self.awake.add(watcher, &keys);
         self.by_watcher.insert(watcher, keys);
+    }
+
+    /// From now on, changes concern a watch again. Its stream must have taken the answer that names it
+    /// before, and read the store after: changes from then to now are named nowhere else.
+    pub fn wake(&mut self, watcher: WatcherId) {
+        if let Some(keys) = self.by_watcher.get(&watcher) {
+            self.awake.add(watcher, keys);
+        }
     }
 
     /// Forgets a watcher.
     pub fn remove(&mut self, watcher: WatcherId) {
-        let Some(keys) = self.by_watcher.remove(&watcher) else { return };
-        match keys.single() {
-            Some(key) => {
-                if let Some(watchers) = self.singles.get_mut(key) {
-                    watchers.remove(&watcher);
-                    if watchers.is_empty() {
-                        self.singles.remove(key);
-                    }
-                }
-            }
-            None => {
-                if let Some(watchers) = self.ranges.get_mut(&keys) {
-                    watchers.remove(&watcher);
-                    if watchers.is_empty() {
-                        self.ranges.remove(&keys);
-                    }
-                }
-            }
+        if let Some(keys) = self.by_watcher.remove(&watcher) {
+            self.awake.remove(watcher, &keys);
         }
     }
 
@@ -72,8 +106,8 @@ impl Hub {
         all.into_iter().for_each(|watcher| self.remove(watcher));
     }
 
-    /// Looks at everything that is new in the store. The answer is the watchers that it
-    /// concerns, and for each the first revision that does.
+    /// Looks at everything that is new in the store. The answer is the watches that it concerns, and
+    /// for each the first revision that does; they sleep then.
     pub fn advance(&mut self, store: &Store) -> BTreeMap<WatcherId, i64> {
         let mut concerned = BTreeMap::new();
         let after = self.revision;
@@ -84,15 +118,17 @@ impl Hub {
         // Guard: any event that was compacted unseen may concern any watch.
         if !guard!(after >= store.compacted(), HubPassesCompacted) {
             concerned.extend(self.by_watcher.keys().map(|watcher| (*watcher, after + 1)));
+            self.awake = Awake::default();
             return concerned;
         }
         store.visit_changes(after, &mut |key, revision| {
-            let singles = self.singles.get(key).into_iter();
-            let ranges = self.ranges.iter().filter(|(range, _)| range.has(key)).map(|(_, ids)| ids);
-            for watcher in singles.chain(ranges).flatten() {
+            for watcher in self.awake.of(key) {
                 concerned.entry(*watcher).or_insert(revision);
             }
         });
+        for watcher in concerned.keys() {
+            self.awake.remove(*watcher, &self.by_watcher[watcher]);
+        }
         concerned
     }
 }

@@ -284,7 +284,15 @@ impl Session {
     }
 
     fn take_marks(&mut self) {
-        for (watch, since) in std::mem::take(&mut *lock(&self.mailbox.marks)) {
+        let marks = std::mem::take(&mut *lock(&self.mailbox.marks));
+        if marks.is_empty() {
+            return;
+        }
+        // Guard: marks are taken first. A mark that the hub made between both would be taken, and its watch
+        // sleep on.
+        let hub = &mut lock(&self.watches.shared).hub;
+        for (watch, since) in marks {
+            hub.wake(WatcherId { stream: self.number, watch });
             self.stream.mark(watch, since);
         }
     }

@@ -16,8 +16,10 @@ use crate::proto::mvccpb::Event;
 #[derive(Clone, Debug)]
 enum Step {
     Change(Command),
-    /// The hub looks at the state, and its marks are made.
+    /// The hub looks at the state, and makes its marks.
     Look,
+    /// The stream takes the marks.
+    Take,
     /// The stream takes a watch further.
     Serve,
     Create {
@@ -67,6 +69,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         8 => change().prop_map(Step::Change),
         3 => Just(Step::Look),
+        3 => Just(Step::Take),
         4 => Just(Step::Serve),
         2 => (key(), ends, 0_i64..40, any::<bool>(), any::<bool>()).prop_map(
             |(key, end, start, no_deletes, prev_kv)| {
@@ -91,6 +94,8 @@ struct World {
     store: Store,
     hub: Hub,
     stream: Stream,
+    /// The marks that the stream has not taken.
+    marks: BTreeMap<i64, i64>,
     /// Everything that ever happened, with the pairs before.
     all: Vec<Event>,
     seen: BTreeMap<i64, Seen>,
@@ -117,7 +122,14 @@ impl World {
 
     fn look(&mut self) {
         for (watcher, since) in self.hub.advance(&self.store) {
-            self.stream.mark(watcher.watch, since);
+            self.marks.entry(watcher.watch).or_insert(since);
+        }
+    }
+
+    fn take(&mut self) {
+        for (watch, since) in std::mem::take(&mut self.marks) {
+            self.hub.wake(WatcherId { stream: 0, watch });
+            self.stream.mark(watch, since);
         }
     }
 
@@ -181,6 +193,7 @@ proptest! {
             match step {
                 Step::Change(command) => world.change(&command),
                 Step::Look => world.look(),
+                Step::Take => world.take(),
                 Step::Serve => world.serve(),
                 Step::Create { key, end, start, no_deletes, prev_kv } => {
                     let request = pb::WatchCreateRequest {
@@ -196,6 +209,7 @@ proptest! {
                 }
                 Step::Progress => {
                     let examined = world.hub.revision();
+                    world.take();
                     if let Some(response) = world.stream.progress(examined) {
                         let upto = response.header.unwrap().revision;
                         let live = world.seen.iter().filter(|(_, seen)| seen.ended.is_none());
@@ -205,6 +219,7 @@ proptest! {
             }
         }
         world.look();
+        world.take();
         while world.stream.is_behind() {
             world.serve();
         }
@@ -248,17 +263,41 @@ fn an_idle_watch_outlives_a_compaction_and_a_slow_one_does_not() {
     for n in 0..5 {
         world.change(&Command::Put(put("slow", &n.to_string())));
         world.look();
+        world.take();
     }
     let revision = world.store.revision();
     world.change(&Command::Compact(pb::CompactionRequest { revision, physical: false }));
     world.change(&Command::Put(put("idle", "awake")));
     world.look();
+    world.take();
     while world.stream.is_behind() {
         world.serve();
     }
     assert_eq!(world.seen[&2].ended, Some(revision));
     assert_eq!(world.seen[&1].ended, None);
     assert_eq!(world.seen[&1].events.len(), 1);
+}
+
+#[test]
+fn a_watch_that_was_named_sleeps_until_it_is_woken() {
+    let mut world = World::default();
+    for (key, id) in [("a", 1), ("b", 2)] {
+        world.create(&create(key, 0, id), Wanted::default());
+    }
+    let named = |world: &mut World, key: &str| {
+        world.change(&Command::Put(put(key, "v")));
+        let named = world.hub.advance(&world.store);
+        named.into_iter().map(|(watcher, since)| (watcher.watch, since)).collect::<Vec<_>>()
+    };
+    assert_eq!(named(&mut world, "a"), [(1, 2)]);
+    assert_eq!(named(&mut world, "a"), [], "it is asleep");
+    assert_eq!(named(&mut world, "b"), [(2, 4)]);
+    let watcher = WatcherId { stream: 0, watch: 1 };
+    world.hub.wake(watcher);
+    assert_eq!(named(&mut world, "a"), [(1, 5)]);
+    world.hub.remove(watcher);
+    world.hub.wake(watcher);
+    assert_eq!(named(&mut world, "a"), [], "it is gone");
 }
 
 #[test]

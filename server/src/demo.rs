@@ -8,6 +8,7 @@
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -35,14 +36,30 @@ pub async fn run(until: impl Future<Output = ()>) -> anyhow::Result<()> {
     let founders = founders.collect::<Vec<_>>().join(",");
     let program = std::env::current_exe().context("this program does not know its own path")?;
     let mut children = Children::default();
-    for server in &servers {
-        children.0.push(start(&program, server, &founders, &directory.0)?);
+    let begin = async {
+        for server in &servers {
+            children.0.push(start(&program, server, &founders, &directory.0)?);
+        }
+        for server in &servers {
+            wait_healthy(server.client, &directory.0).await?;
+        }
+        anyhow::Ok(())
+    };
+    let mut until = pin!(until);
+    // Guard: signals are listened to before the first server starts. Otherwise one that comes in the
+    // meantime would end this process alone, and leave servers and their data.
+    let is_over = tokio::select! {
+        biased;
+        () = &mut until => true,
+        begun = begin => {
+            begun?;
+            false
+        }
+    };
+    if !is_over {
+        tell(&servers, &children.0, &directory.0, &program);
+        until.await;
     }
-    for server in &servers {
-        wait_healthy(server.client, &directory.0).await?;
-    }
-    tell(&servers, &children.0, &directory.0, &program);
-    until.await;
     println!("\nstopping");
     Ok(())
 }

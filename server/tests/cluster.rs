@@ -340,6 +340,24 @@ fn the_demonstration_runs_three_servers_and_leaves_nothing_behind() {
     assert!(std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
     wait_for("its end", Duration::from_secs(10), || demo.0.try_wait().unwrap().is_some());
     assert!(!std::path::Path::new(&directory).exists(), "{directory}");
+    interrupt_at_the_start();
+}
+
+/// Interrupts a demonstration whose first server is just being started.
+fn interrupt_at_the_start() {
+    let temporary = tempfile::tempdir().unwrap();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_seaworthy-server"));
+    let child = command.arg("demo").env("TMPDIR", temporary.path()).spawn().unwrap();
+    let mut demo = support::Process(child);
+    let has_begun = || {
+        let made = std::fs::read_dir(temporary.path()).unwrap().next();
+        made.is_some_and(|directory| directory.unwrap().path().join("n1.log").exists())
+    };
+    wait_for("its first server", Duration::from_secs(10), has_begun);
+    let pid = demo.0.id().to_string();
+    assert!(std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    wait_for("its end", Duration::from_secs(20), || demo.0.try_wait().unwrap().is_some());
+    assert_eq!(std::fs::read_dir(temporary.path()).unwrap().count(), 0);
 }
 
 /// Starts a server that must refuse, and returns its log.

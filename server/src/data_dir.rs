@@ -110,7 +110,8 @@ pub struct DataDir {
     pub states: States,
     /// The log as it was found.
     pub log: Log,
-    /// The state that the log goes on from, or a later one; none if the log goes on from nothing, or there is a tree.
+    /// The state that the log goes on from, or a later one. `None` if the log begins with the first entry, or
+    /// the state is in a tree.
     pub state: Option<Begun>,
     /// The tree that has that state or a later one, and a view of it.
     pub tree: Option<(Arc<Trees>, Arc<dyn Base>)>,
@@ -172,7 +173,8 @@ pub struct Found {
 pub(crate) struct Whole {
     pub(crate) identity: Identity,
     pub(crate) log: Log,
-    /// The state that the log goes on from, or a later one; none if the log goes on from nothing.
+    /// The state that the log goes on from, or a later one. `None` if the log begins with the first
+    /// entry.
     pub(crate) state: Option<Begun>,
 }
 

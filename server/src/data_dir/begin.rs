@@ -19,21 +19,27 @@ pub(crate) type Begun = (Index, Box<Machine>);
 /// Reads the state that the checkpoint names, and removes all others.
 #[cfg(feature = "postgres")]
 pub(crate) fn state_of(log: &Log, states: &dyn Beside) -> anyhow::Result<Option<Begun>> {
-    let state = look_in_database(log, states)?;
-    keep_state(before(log)?, states)?;
+    let before = before(log)?;
+    let state = read_beside(before, states)?;
+    keep_state(before, states)?;
     Ok(state)
 }
 
 /// Reads the state that the checkpoint names, and removes nothing.
 #[cfg(feature = "postgres")]
 pub(crate) fn look_in_database(log: &Log, states: &dyn Beside) -> anyhow::Result<Option<Begun>> {
-    read_state(before(log)?, states, &|_| {
+    read_beside(before(log)?, states)
+}
+
+#[cfg(feature = "postgres")]
+fn read_beside(before: Before, states: &dyn Beside) -> anyhow::Result<Option<Begun>> {
+    read_state(before, states, &|_| {
         Err(anyhow!("the log goes on from a tree, and there can be none beside a database"))
     })
 }
 
-/// Reads the state that the checkpoint names, or a later one, which may be in a tree, and removes all others. A tree stays
-/// until the log goes on from another state.
+/// Reads the state that the checkpoint names, or a later one, which may be in a tree, and removes all others. The tree
+/// that a checkpoint names is kept: no other copy of that state exists.
 pub(super) fn state_in(
     path: &Path,
     incarnation: u64,
@@ -41,7 +47,7 @@ pub(super) fn state_in(
     states: &States,
 ) -> anyhow::Result<Option<Begun>> {
     let before = before(log)?;
-    let state = look_at_state(path, incarnation, log, states)?;
+    let state = read_at(before, path, incarnation, states)?;
     keep_state(before, states)?;
     if !matches!(before, Before::Tree(_)) {
         Trees::remove_all(path).map_err(|e| anyhow!("{e}"))?;
@@ -56,7 +62,16 @@ pub(super) fn look_at_state(
     log: &Log,
     states: &States,
 ) -> anyhow::Result<Option<Begun>> {
-    read_state(before(log)?, states, &|first| {
+    read_at(before(log)?, path, incarnation, states)
+}
+
+fn read_at(
+    before: Before,
+    path: &Path,
+    incarnation: u64,
+    states: &States,
+) -> anyhow::Result<Option<Begun>> {
+    read_state(before, states, &|first| {
         tracing::info!("reading the state in the tree of {} into memory", path.display());
         Trees::read_out(path, incarnation, first).map_err(|e| anyhow!("{e}"))
     })

@@ -46,7 +46,7 @@ impl Item {
         Write { stream: STREAM, data }
     }
 
-    /// The state that it goes on from, if it is the beginning of a log.
+    /// Where the state before the log is, if this item is the beginning of a log.
     fn before(&self) -> Option<Before> {
         match self {
             Item::Beginning(checkpoint) => Some(checkpoint.before),

@@ -41,7 +41,8 @@ pub struct Store {
     pub states: Arc<dyn Beside>,
     /// The log as it was found.
     pub log: Log,
-    /// The state that the log goes on from, or a later one; none if the log goes on from nothing, or there is a tree.
+    /// The state that the log goes on from, or a later one. `None` if the log begins with the first entry, or
+    /// the state is in a tree.
     pub state: Option<Begun>,
     /// The tree that has that state or a later one, and a view of it.
     pub tree: Option<(Arc<Trees>, Arc<dyn Base>)>,

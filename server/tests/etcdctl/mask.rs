@@ -10,6 +10,9 @@ const JSON: &str = "cluster_id|member_id|ID|leader|lease|raft_term|raftTerm|raft
 const FIELDS: &str = "ClusterID|MemberID|ID|Leader|Lease|RaftTerm|RaftIndex|RaftAppliedIndex|\
     DBSize|DBSizeInUse|Hash|Version|LeaseID";
 
+/// An id. Zeros at the beginning of random bits are not written: one id of 128 has fewer than 15 digits.
+pub(crate) const ID: &str = r"\b[0-9a-f]{12,16}\b";
+
 /// Patterns of the known differences, and their replacements.
 pub(crate) struct Masks(Vec<(Regex, &'static str)>);
 
@@ -23,8 +26,7 @@ impl Masks {
             (r"took = \S+", "took = _"),
             (r"remaining\(-?\d+s\)", "remaining(_)"),
             (r"127\.0\.0\.1:\d{4,5}", "ADDRESS"),
-            // Zeros at the beginning of random bits are not written: one id of 128 has fewer than 15 digits.
-            (r"\b[0-9a-f]{12,16}\b", "ID"),
+            (ID, "ID"),
             // Version and size of a status, as words and as a table.
             (r"\b3\.[45]\.\d+\b", "VERSION"),
             (r"\b\d+(\.\d+)? [kM]?B\b", "SIZE"),

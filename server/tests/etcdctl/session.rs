@@ -6,7 +6,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use crate::mask::Masks;
+use crate::mask::{ID, Masks};
 use crate::support::{Cluster, free_port};
 
 /// A call that does not end is an answer, too.
@@ -77,7 +77,7 @@ impl Session {
         match (words.next(), words.next(), words.next()) {
             (Some(name), Some(":="), Some(call)) => {
                 let (status, out, err) = self.call_when_healthy(call);
-                let id = regex::Regex::new(r"\b[0-9a-f]{12,16}\b").unwrap().find(&out);
+                let id = regex::Regex::new(ID).unwrap().find(&out);
                 let id = id.map(|id| id.as_str().to_owned()).unwrap_or_else(|| out.clone());
                 self.names.insert(name.to_owned(), id);
                 self.answer(status, &out, &err)

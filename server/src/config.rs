@@ -10,6 +10,7 @@ use clap::builder::NonEmptyStringValueParser;
 
 use crate::compactor::Retention;
 use crate::quota::Quota;
+use crate::traces::TraceFlags;
 use crate::url::{can_be_advertised, host_and_port, urls};
 use crate::{data_dir, store, tls, trees};
 
@@ -133,6 +134,9 @@ pub struct Config {
     /// Certificates and keys
     #[command(flatten)]
     pub tls: tls::TlsFlags,
+    /// Traces
+    #[command(flatten)]
+    pub traces: TraceFlags,
     /// How lines of the log look
     #[arg(long, env = "SEAWORTHY_LOG_FORMAT", default_value = "text")]
     #[arg(value_parser = ["text", "json"])]

@@ -29,6 +29,7 @@ use crate::serve::Clients;
 use crate::space::Space;
 use crate::store::{self, Store};
 use crate::tls::{Files, Tls};
+use crate::traces::Traces;
 use crate::url::listen_addresses;
 
 /// Runs a server until it is told to stop by `until`, or cannot go on.
@@ -37,6 +38,7 @@ use crate::url::listen_addresses;
 /// Why it could not start, or had to end.
 pub async fn run(config: Config, until: impl Future<Output = ()>) -> anyhow::Result<()> {
     let retention = config.retention()?;
+    let tracing = config.traces.settings(&config.name)?;
     let client_tls = load(config.tls.for_clients(&config.listen_client_urls)?)?;
     let peer_tls = load(config.tls.for_peers(&config.listen_peer_urls)?)?;
     let ways = join::Ways { clients: client_tls.as_deref(), peers: peer_tls.as_deref() };
@@ -57,15 +59,24 @@ pub async fn run(config: Config, until: impl Future<Output = ()>) -> anyhow::Res
     if config.join.is_some() {
         tokio::spawn(join::become_voter(started.handle.clone(), started.id));
     }
+    let traces =
+        tracing.map(|settings| Traces::start(&settings, started.id)).transpose()?.map(Arc::new);
+    if traces.is_some() {
+        started.handle.metrics.slow.keep_flushes();
+    }
     let serving = Clients {
-        services: Arc::new(services(&config, &started)),
+        services: Arc::new(services(&config, &started, traces.clone())),
         tls: client_tls,
         gate: client_gate,
         max_streams: config.max_concurrent_streams,
         seldom: Seldom::default(),
     };
     serve(serving, clients)?;
-    wait(started, until).await
+    let ended = wait(started, until).await;
+    if let Some(traces) = traces {
+        traces.stop().await;
+    }
+    ended
 }
 
 /// A server whose node runs.
@@ -143,7 +154,7 @@ fn options(config: &Config) -> Options {
 }
 
 /// The services for clients.
-fn services(config: &Config, started: &Started) -> Services {
+fn services(config: &Config, started: &Started, traces: Option<Arc<Traces>>) -> Services {
     let lifetime = Duration::from_secs(config.auth_token_ttl);
     api::services(App {
         guard: Arc::new(Guard::new(lifetime, config.bcrypt_cost)),
@@ -158,6 +169,7 @@ fn services(config: &Config, started: &Started) -> Services {
         },
         leader_patience: Duration::from_millis(3 * config.election_timeout),
         progress_interval: Duration::from_secs(config.watch_progress_notify_interval.max(1)),
+        traces,
     })
 }
 

@@ -59,6 +59,10 @@ impl Services {
         let token = token.and_then(|token| token.to_str().ok());
         let token = token.map(|token| token.strip_prefix("Bearer ").unwrap_or(token).to_owned());
         let common_name = common_name.filter(|name| name.len() <= MAX_NAME_BYTES);
+        let traces = self.app.traces.as_ref();
+        let followed = traces.and_then(|traces| {
+            traces.begin(request.method(), request.uri().path(), request.headers())
+        });
         let served = async {
             if !is_open(request.method(), request.uri().path())
                 && let Err(status) = self.app.require_root(request.uri().path()).await
@@ -67,7 +71,11 @@ impl Services {
             }
             hyper::service::Service::call(&self.router, request).await
         };
-        CALLER.scope(Caller { token, common_name }, served).await
+        let served = CALLER.scope(Caller { token, common_name }, served);
+        match followed {
+            Some(followed) => followed.serve(served).await,
+            None => served.await,
+        }
     }
 }
 

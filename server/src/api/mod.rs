@@ -40,6 +40,7 @@ use crate::node::{Failure, Reply, Request, View};
 use crate::proto::etcdserverpb as pb;
 use crate::quota::Quota;
 use crate::space::Space;
+use crate::traces::{self, Traces};
 
 /// The version of etcd whose API is spoken. Clients compare it.
 pub const ETCD_VERSION: &str = "3.5.13";
@@ -91,6 +92,8 @@ pub struct App {
     pub leader_patience: Duration,
     /// How often a watch that asks for it hears how far it is.
     pub progress_interval: Duration,
+    /// The traces of requests, if they are traced.
+    pub traces: Option<Arc<Traces>>,
 }
 
 type Answer<T> = Result<T, Status>;
@@ -101,6 +104,7 @@ impl App {
         let (term, store) = self.state(request.serializable).await?;
         self.permit(&store, |auth, who| auth.check_read(who, &request.key, &request.range_end))?;
         let mut answer = store.range(&request).map_err(status)?;
+        traces::note("seaworthy.keys", answer.kvs.len());
         self.complete(&mut answer.header, term, &store);
         Ok(answer)
     }
@@ -108,7 +112,10 @@ impl App {
     async fn put(&self, request: pb::PutRequest) -> Answer<pb::PutResponse> {
         kv::check_put(&request).map_err(status)?;
         match self.write(Command::Put(request)).await? {
-            Response::Put(answer) => Ok(answer),
+            Response::Put(answer) => {
+                traces::note("seaworthy.keys", 1);
+                Ok(answer)
+            }
             other => Err(mismatch(&other)),
         }
     }
@@ -119,13 +126,17 @@ impl App {
     ) -> Answer<pb::DeleteRangeResponse> {
         kv::check_delete(&request).map_err(status)?;
         match self.write(Command::DeleteRange(request)).await? {
-            Response::DeleteRange(answer) => Ok(answer),
+            Response::DeleteRange(answer) => {
+                traces::note("seaworthy.keys", answer.deleted);
+                Ok(answer)
+            }
             other => Err(mismatch(&other)),
         }
     }
 
     async fn txn(&self, request: pb::TxnRequest) -> Answer<pb::TxnResponse> {
         kv::check_txn(&request, self.limits.max_txn_ops).map_err(status)?;
+        traces::note("seaworthy.operations", request.success.len().max(request.failure.len()));
         if kv::is_readonly(&request) {
             let (term, store) = self.state(kv::is_serializable(&request)).await?;
             self.permit(&store, |_, who| store.permit_txn(who, &request))?;
@@ -244,6 +255,7 @@ impl App {
             Reply::Done(term, answer) => {
                 let mut answer = answer.map_err(status)?;
                 self.sign(answer.header_mut(), term);
+                note_revision(answer.header_mut());
                 Ok(answer)
             }
             Reply::Failed(failure) => Err(failed(failure)),
@@ -265,6 +277,14 @@ impl App {
         if let Some(header) = header.as_mut().filter(|header| header.revision == 0) {
             header.revision = store.revision();
         }
+        note_revision(header);
+    }
+}
+
+/// Tells a trace the revision of an answer.
+fn note_revision(header: &Option<pb::ResponseHeader>) {
+    if let Some(header) = header {
+        traces::note("seaworthy.revision", header.revision);
     }
 }
 

@@ -123,6 +123,9 @@ async fn print_metrics(State(app): Here) -> Response {
     }
     let version = format!("etcd_server_version{{server_version=\"{ETCD_VERSION}\"}}");
     out.push_str(&format!("# TYPE etcd_server_version gauge\n{version} 1\n"));
+    if let Some(traces) = &app.traces {
+        traces.print(&mut out);
+    }
     metrics::print_process(&mut out);
     ([(CONTENT_TYPE, "text/plain; version=0.0.4")], out).into_response()
 }

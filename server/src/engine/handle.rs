@@ -10,7 +10,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::metrics::Metrics;
 use crate::node::{Class, Failure, Hello, Input, Refusal, Reply, Request, Verdict};
-use crate::slow::Kind;
+use crate::slow::{Kind, Stages};
+use crate::traces;
 use crate::watch::Watches;
 
 /// How many requests and parcels may wait for the node.
@@ -18,13 +19,20 @@ const QUEUE: usize = 8192;
 
 /// The messages to the node's thread.
 pub(super) enum Arrival {
-    Request(Request, oneshot::Sender<Reply>, Instant),
+    Request(Request, Asker, Instant),
     Input(Input),
     Hello(Box<Hello>, oneshot::Sender<Result<(), Refusal>>),
     /// Bytes that another thread made for another server.
     Send(RaftId, Class, Vec<u8>),
     /// The server has to end.
     End(Ended),
+}
+
+/// Where the answer to a request goes.
+pub(super) struct Asker {
+    pub(super) answer: oneshot::Sender<Reply>,
+    /// If the request is traced.
+    pub(super) stages: Option<Arc<Stages>>,
 }
 
 /// The way to a running node. Cheap to clone.
@@ -63,11 +71,17 @@ impl Handle {
         let (answer, answered) = oneshot::channel();
         let gone = Reply::Failed(Failure::Stopping);
         let (kind, began) = (Kind::of(&request), Instant::now());
-        let reply = match self.queue.send(Arrival::Request(request, answer, began)).await {
+        let record = traces::current();
+        let stages = record.as_ref().map(|_| Arc::<Stages>::default());
+        let asker = Asker { answer, stages: stages.clone() };
+        let reply = match self.queue.send(Arrival::Request(request, asker, began)).await {
             Ok(()) => answered.await.unwrap_or(gone),
             Err(_) => gone,
         };
         self.metrics.slow.answered(kind, began);
+        if let (Some(record), Some(stages)) = (record, stages) {
+            record.answered(kind, began, &stages, &self.metrics.slow);
+        }
         reply
     }
 

@@ -25,7 +25,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use self::disk::Disk;
 pub use self::disk::STREAM;
-use self::handle::Arrival;
+use self::handle::{Arrival, Asker};
 pub use self::handle::{Ended, Handle, Seat, prepare};
 use self::shelf::Shelf;
 use self::tell::Teller;
@@ -83,6 +83,7 @@ impl Seat {
             watches: self.handle.watches.clone(),
             cluster: self.handle.cluster.clone(),
             start: Instant::now(),
+            turn: Instant::now(),
             disk: Disk::new(storage, states),
             shelf,
             waiting: BTreeMap::new(),
@@ -106,9 +107,11 @@ struct Engine<O> {
     watches: Arc<Watches>,
     cluster: Arc<AtomicU64>,
     start: Instant,
+    /// When the turn began that is under way.
+    turn: Instant,
     disk: Disk,
     shelf: Shelf,
-    waiting: BTreeMap<Token, oneshot::Sender<Reply>>,
+    waiting: BTreeMap<Token, Asker>,
     next_token: u64,
     held: BTreeMap<Ticket, Vec<(RaftId, Class, Vec<u8>)>>,
     ended: Option<Ended>,
@@ -133,7 +136,7 @@ impl<O: Outbox> Engine<O> {
                     Err(error) => return Ended::Disk(error),
                 },
             };
-            let now = self.now();
+            let now = self.begin_turn();
             match woken {
                 Woken::Arrivals => {
                     for arrival in batch.drain(..) {
@@ -160,17 +163,21 @@ impl<O: Outbox> Engine<O> {
         }
     }
 
-    fn now(&self) -> Time {
-        Time::ZERO + self.start.elapsed()
+    fn begin_turn(&mut self) -> Time {
+        self.turn = Instant::now();
+        Time::ZERO + self.turn.duration_since(self.start)
     }
 
     fn take(&mut self, now: Time, arrival: Arrival) {
         match arrival {
-            Arrival::Request(request, answer, sent) => {
+            Arrival::Request(request, asker, sent) => {
                 self.metrics.slow.queued(sent.elapsed());
                 let token = Token(self.next_token);
                 self.next_token += 1;
-                self.waiting.insert(token, answer);
+                if let Some(stages) = &asker.stages {
+                    stages.take();
+                }
+                self.waiting.insert(token, asker);
                 self.node.step(now, Input::Request(token, request));
             }
             Arrival::Input(input) => self.node.step(now, input),
@@ -232,8 +239,11 @@ impl<O: Outbox> Engine<O> {
         if matches!(reply, Reply::Failed(_)) {
             self.metrics.proposals_failed.fetch_add(1, Ordering::Relaxed);
         }
-        if let Some(waiting) = self.waiting.remove(&token) {
-            let _ = waiting.send(reply);
+        if let Some(Asker { answer, stages }) = self.waiting.remove(&token) {
+            if let Some(stages) = stages {
+                stages.answer(self.turn);
+            }
+            let _ = answer.send(reply);
         }
     }
 }

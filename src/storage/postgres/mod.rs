@@ -31,7 +31,7 @@
 //!
 //! # Deliberately missing
 //!
-//! TLS to the database; more than one writer; a witness of durability outside of the
+//! More than one writer; a witness of durability outside of the
 //! database, as [`FileStorage`](super::FileStorage) has one: a database that was put back to an
 //! older backup as a whole is not noticed here.
 
@@ -51,6 +51,7 @@ mod schema;
 mod session;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod url;
 
 use async_trait::async_trait;

@@ -25,6 +25,10 @@ echo "$dir"
 while read -r command; do
     case $command in
         start) "$bin/pg_ctl" -D "$dir/data" -l "$dir/log" -w start >/dev/null 2>&1 || cat "$dir/log" >&2 ;;
+        tls*) from=${command#tls }
+            cp "$from/server.pem" "$from/server.key" "$dir/" && chmod 600 "$dir/server.key"
+            printf "ssl = on\nssl_cert_file = '%s'\nssl_key_file = '%s'\n" \
+                "$dir/server.pem" "$dir/server.key" >>"$dir/data/postgresql.conf" ;;
         kill) "$bin/pg_ctl" -D "$dir/data" -m immediate -w stop >/dev/null 2>&1 ;;
         set*) echo "${command#set }" >>"$dir/data/postgresql.conf"
             "$bin/pg_ctl" -D "$dir/data" reload >/dev/null 2>&1 ;;
@@ -39,6 +43,7 @@ pub struct PrivateCluster {
     answers: BufReader<ChildStdout>,
     bin: PathBuf,
     pub dir: String,
+    pub port: u16,
 }
 
 /// The newest server that Debian's packages have installed.
@@ -68,7 +73,7 @@ impl PrivateCluster {
         let mut keeper = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let (commands, answers) = (keeper.stdin.take(), keeper.stdout.take().unwrap());
         let (answers, dir) = (BufReader::new(answers), String::new());
-        let mut cluster = PrivateCluster { keeper, commands, answers, bin, dir };
+        let mut cluster = PrivateCluster { keeper, commands, answers, bin, dir, port: 5432 };
         cluster.answers.read_line(&mut cluster.dir).unwrap();
         cluster.dir = cluster.dir.trim().to_owned();
         assert!(!cluster.dir.is_empty(), "initdb has failed");
@@ -84,6 +89,19 @@ impl PrivateCluster {
         assert_eq!(answer, "done\n");
     }
 
+    /// Starts again, and listens at a port of this machine too; with TLS, if `certificates` has a
+    /// server.pem and a server.key that all may read.
+    pub fn listen(&mut self, port: u16, certificates: Option<&Path>) {
+        self.tell(&format!("set port = {port}"));
+        self.tell("set listen_addresses = 'localhost'");
+        if let Some(directory) = certificates {
+            self.tell(&format!("tls {}", directory.display()));
+        }
+        self.tell("kill");
+        self.tell("start");
+        self.port = port;
+    }
+
     /// The URL of a schema in a database.
     pub fn url(&self, database: &str, schema: &str) -> String {
         format!("postgres://postgres@/{database}?host={}&schema={schema}", self.dir)
@@ -93,6 +111,7 @@ impl PrivateCluster {
     pub fn sql(&self, database: &str, sql: &str) -> String {
         let mut psql = Command::new(self.bin.join("psql"));
         psql.args(["-h", &self.dir, "-U", "postgres", "-d", database, "-AtqX"]);
+        psql.args(["-p", &self.port.to_string()]);
         let output = psql.args(["-v", "ON_ERROR_STOP=1", "-c", sql]).output().unwrap();
         let text = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{sql}: {text}");

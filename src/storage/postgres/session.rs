@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, NoTls, Row};
+use tokio_postgres::{Client, Row};
 
 use super::error::reason;
 use super::url::PostgresUrl;
@@ -45,9 +45,10 @@ impl Session {
             config.application_name(format!("seaworthy {node}"));
         }
         let failed = |reason| StorageError { place: place.clone(), reason };
+        let connector = url.security.connector().map_err(failed)?;
         let mut attempts = 0..ATTEMPTS;
         let (client, connection) = loop {
-            match config.connect(NoTls).await {
+            match config.connect(connector.clone()).await {
                 Ok(both) => break both,
                 Err(e) if e.code() == Some(&SqlState::CANNOT_CONNECT_NOW) => {
                     attempts.next().ok_or_else(|| failed(reason(&e)))?;

@@ -3,15 +3,17 @@
 use std::time::Duration;
 
 use tokio_postgres::Config;
-use tokio_postgres::config::Host;
+use tokio_postgres::config::{Host, SslMode};
 
 use super::error::reason;
+use super::tls::Security;
 
 /// A database and a schema in it: `postgres://USER@HOST:PORT/DATABASE?schema=NAME`, with all
-/// parameters that libpq knows.
+/// parameters that libpq and `tokio_postgres` know, and of TLS `sslmode` and `sslrootcert`.
 #[derive(Clone)]
 pub struct PostgresUrl {
     pub(super) config: Config,
+    pub(super) security: Security,
     pub(super) schema: String,
 }
 
@@ -32,21 +34,16 @@ impl PostgresUrl {
     pub fn parse(text: &str) -> Result<PostgresUrl, String> {
         let (base, query) = text.split_once('?').unwrap_or((text, ""));
         let mut schema = DEFAULT_SCHEMA.to_owned();
-        let mut others = Vec::new();
+        let (mut mode, mut authorities, mut others) = (None, None, Vec::new());
         for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
-            match parameter.strip_prefix("schema=") {
-                Some(name) => name.clone_into(&mut schema),
-                None => others.push(parameter),
-            }
-            let mode = parameter.strip_prefix("sslmode=");
-            if mode.is_some_and(|mode| ["require", "verify-ca", "verify-full"].contains(&mode)) {
-                return Err(format!(
-                    "{parameter} asks for TLS to the database, which this program does not have: \
-                     connect over a Unix socket (host=/run/postgresql) or through a tunnel on this \
-                     machine, and leave sslmode out"
-                ));
+            match parameter.split_once('=') {
+                Some(("schema", name)) => name.clone_into(&mut schema),
+                Some(("sslmode", name)) => mode = Some(name),
+                Some(("sslrootcert", file)) => authorities = Some(decode(file)?),
+                _ => others.push(parameter),
             }
         }
+        let mut security = Security::parse(mode, authorities)?;
         let libpq = match others.is_empty() {
             true => base.to_owned(),
             false => format!("{base}?{}", others.join("&")),
@@ -55,6 +52,14 @@ impl PostgresUrl {
         if config.get_hosts().is_empty() {
             return Err("the URL names no host".to_owned());
         }
+        // Nothing can listen in on a Unix socket: as in libpq, it has no TLS.
+        if config.get_hosts().iter().all(|host| !matches!(host, Host::Tcp(_))) {
+            security = Security::Plain;
+        }
+        config.ssl_mode(match security {
+            Security::Plain => SslMode::Disable,
+            _ => SslMode::Require,
+        });
         // A database whose machine is gone must not hold a commit for hours.
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(Duration::from_secs(10));
@@ -67,7 +72,7 @@ impl PostgresUrl {
             config.keepalives_interval(Duration::from_secs(5));
             config.keepalives_retries(3);
         }
-        PostgresUrl { config, schema: String::new() }.with_schema(schema)
+        PostgresUrl { config, security, schema: String::new() }.with_schema(schema)
     }
 
     /// The same database, and in it the schema of one node of several.
@@ -117,6 +122,19 @@ impl std::fmt::Debug for PostgresUrl {
     }
 }
 
+/// Undoes the escapes of a URL.
+fn decode(text: &str) -> Result<String, String> {
+    let wrong = || format!("{text:?} has a % that begins no escape of UTF-8");
+    let mut parts = text.split('%');
+    let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
+    for part in parts {
+        let (escape, rest) = part.split_at_checked(2).ok_or_else(wrong)?;
+        bytes.push(u8::from_str_radix(escape, 16).map_err(|_| wrong())?);
+        bytes.extend_from_slice(rest.as_bytes());
+    }
+    String::from_utf8(bytes).map_err(|_| wrong())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -133,11 +151,38 @@ mod tests {
         for wrong in ["schema=", "schema=pg_x", "schema=a%22b", "shema=a", "schema=A"] {
             place(&format!("postgres://h/d?{wrong}")).unwrap_err();
         }
-        for mode in ["require", "verify-ca", "verify-full"] {
-            let why = place(&format!("postgres://h/d?schema=n1&sslmode={mode}")).unwrap_err();
-            assert!(why.contains("does not have: connect over a Unix socket"), "{why}");
-        }
-        place("postgres://h/d?sslmode=disable").unwrap();
         assert!(place("postgres:///d").unwrap_err().contains("no host"));
+    }
+
+    #[test]
+    fn a_url_says_how_the_session_is_protected_and_nothing_falls_back_to_plain_text() {
+        let parse = |query: &str| PostgresUrl::parse(&format!("postgres://h/d?{query}"));
+        let mode = |query: &str| parse(query).map(|url| (url.security, url.config.get_ssl_mode()));
+        let verified = |names_host| {
+            let authorities = "/a b/ca.pem".into();
+            Ok((Security::Verified { authorities, names_host }, SslMode::Require))
+        };
+        assert_eq!(mode(""), Ok((Security::Plain, SslMode::Disable)));
+        assert_eq!(mode("sslmode=disable"), Ok((Security::Plain, SslMode::Disable)));
+        assert_eq!(mode("sslmode=require"), Ok((Security::Encrypted, SslMode::Require)));
+        let file = "sslrootcert=/a%20b/ca.pem";
+        assert_eq!(mode(&format!("sslmode=require&{file}")), verified(false));
+        assert_eq!(mode(&format!("{file}&schema=n1&sslmode=verify-ca")), verified(false));
+        assert_eq!(mode(&format!("sslmode=verify-full&{file}")), verified(true));
+        let socket = PostgresUrl::parse("postgres://u@/d?host=/run/pg&sslmode=require").unwrap();
+        assert_eq!(socket.config.get_ssl_mode(), SslMode::Disable);
+        for (query, part) in [
+            ("sslmode=verify-full", "needs sslrootcert=FILE"),
+            ("sslmode=verify-ca&sslrootcert=", "needs sslrootcert=FILE"),
+            ("sslmode=prefer", "plain text in silence"),
+            ("sslmode=allow", "plain text in silence"),
+            ("sslmode=on", "sslmode=on is none"),
+            ("sslrootcert=/ca.pem", "no use without"),
+            ("sslmode=require&sslrootcert=system", "name a file"),
+            ("sslmode=require&sslrootcert=%2", "begins no escape"),
+        ] {
+            let why = parse(query).map(|url| url.place()).unwrap_err();
+            assert!(why.contains(part), "{query}: {why}");
+        }
     }
 }

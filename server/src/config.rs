@@ -251,12 +251,6 @@ impl Config {
         if let Some(url) = &self.join {
             host_and_port(url).context("--join")?;
         }
-        if self.joins() && !matches!(self.store, store::Kind::Files) {
-            bail!(
-                "a server whose log is in PostgreSQL can found a cluster, and not join one: give this \
-                 one --store file"
-            );
-        }
         if self.state != trees::Kind::Memory && !matches!(self.store, store::Kind::Files) {
             bail!(
                 "--state fjall keeps the state in the data directory, so the log is there: --store file"

@@ -2,7 +2,7 @@
 //!
 //! It has to be told of to the cluster first: by a person (`--initial-cluster-state existing`), or by
 //! itself at a member's address for clients (`--join`). Then it asks a member at the peers' port for
-//! its own id and for the beginning of the log, which its data directory keeps; so once there is
+//! its own id and for the beginning of the log, which its store keeps; so once there is
 //! data, none of this happens again. `--join` also has it promoted when it has caught up.
 
 // Waiting for a cluster is a shell's business.
@@ -21,10 +21,11 @@ use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
 use crate::config::Config;
-use crate::data_dir::{self, FORMAT, Identity};
+use crate::data_dir::{FORMAT, Identity};
 use crate::engine::Handle;
 use crate::node::{Change, Failure, NotChanged, Reply, Request};
 use crate::peer::{self, Introduction};
+use crate::store;
 use crate::tls::{Stream, Tls};
 use crate::url::{has_tls, host_and_port};
 
@@ -56,14 +57,14 @@ impl Ways<'_> {
     }
 }
 
-/// The identity that a server's data directory is to have: that of a founder, or of a member
+/// The identity that a server's store is to have: that of a founder, or of a member
 /// that was added.
 ///
 /// # Errors
 /// If the flags contradict each other, or no member knows of this server.
 pub async fn identity(config: &Config, ways: &Ways<'_>) -> anyhow::Result<Identity> {
     let founder = config.identity()?;
-    if data_dir::is_used(&config.data_dir()) {
+    if store::is_used(&config.store, &config.data_dir()).await? {
         return Ok(founder);
     }
     let own: BTreeSet<String> = config.peer_urls().into_iter().collect();

@@ -429,3 +429,59 @@ fn a_backup_is_restored_into_a_database() {
     let (status, _) = http(new.servers[0].port, "GET", "/v1/k20", b"").unwrap();
     assert_eq!(status, 200);
 }
+
+/// The members that vote, by the words of a server.
+fn voters(cluster: &Cluster, i: usize) -> usize {
+    let (_, body) = http(cluster.servers[i].port, "GET", "/cluster", b"").unwrap();
+    let answer: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    let members = answer["members"].as_array().unwrap();
+    let roles = members.iter().filter_map(|member| member["role"].as_str());
+    roles.filter(|role| ["leader", "follower"].contains(role)).count()
+}
+
+#[test]
+fn one_command_joins_a_server_with_its_log_in_a_database() {
+    let Some(database) = database() else { return };
+    // A founder with files, whose log begins with a snapshot, and whose token is another than the default.
+    let mut cluster = Cluster::new(env!("CARGO_BIN_EXE_seaworthy-server"), 1);
+    cluster.add_flag("--snapshot-bytes", "20000");
+    cluster.add_flag("--initial-cluster-token", "another");
+    cluster.start_one(0);
+    cluster.wait_healthy();
+    let value = "v".repeat(1000);
+    for n in 0..60 {
+        assert!(put(&cluster, 0, &format!("k{n}"), &value));
+    }
+    let join = format!("http://127.0.0.1:{}", cluster.servers[0].port);
+    for name in ["n1", "n2"] {
+        let store = database.url("postgres", name);
+        let i = cluster.add_server(name, &[("--join", &join), ("--store", &store)]);
+        cluster.start_one(i);
+        wait_for("its promotion", Duration::from_secs(30), || voters(&cluster, 0) == i + 1);
+        wait_for("the last value", Duration::from_secs(20), || {
+            own_value(&cluster, i, "k59").as_deref() == Some(&value)
+        });
+    }
+    // The flags stay: neither is added again. With both it is a majority without the founder.
+    for _ in 0..2 {
+        for i in [1, 2] {
+            cluster.kill(i);
+            cluster.start_one(i);
+        }
+        cluster.wait_healthy();
+    }
+    assert_eq!(voters(&cluster, 2), 3);
+    cluster.kill(0);
+    wait_for("a majority", Duration::from_secs(20), || put(&cluster, 1, "later", "2"));
+    wait_for("the entry", Duration::from_secs(20), || {
+        own_value(&cluster, 2, "later").as_deref() == Some("2")
+    });
+    assert!(log_view(&database, 1, 0).contains("|put|later"));
+    assert_eq!(database.sql("postgres", "SELECT about->>'token' FROM n1.node"), "another");
+    // Another cluster's flags are refused, as for a founder.
+    cluster.kill(1);
+    cluster.add_flag_to(1, "--initial-cluster-token", "third");
+    cluster.start_one(1);
+    let last = end_of(&mut cluster, 1);
+    assert!(last.contains("third"), "{last}");
+}

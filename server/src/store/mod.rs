@@ -16,9 +16,11 @@ use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 
+#[cfg(feature = "postgres")]
+use seaworthy::storage::postgres::PostgresOffline;
 use seaworthy::storage::{Log, Storage, StorageError};
 
-use crate::data_dir::{Begun, DataDir, Identity, number};
+use crate::data_dir::{self, Begun, DataDir, Identity, number};
 use crate::kv::Base;
 use crate::space::Space;
 use crate::states::Beside;
@@ -120,8 +122,21 @@ impl From<DataDir> for Store {
     }
 }
 
+/// Whether a server has its data in a store.
+///
+/// # Errors
+/// Those of a database.
+pub async fn is_used(kind: &Kind, data_dir: &Path) -> anyhow::Result<bool> {
+    match kind {
+        Kind::Files => Ok(data_dir::is_used(data_dir)),
+        #[cfg(feature = "postgres")]
+        Kind::Postgres(url) => Ok(PostgresOffline::is_used(url).await?),
+    }
+}
+
 /// Opens the store of the server that `wanted` describes, and makes it if it does not exist. Only
-/// files are in `data_dir`, and only there can the state be anywhere but in memory.
+/// files are in `data_dir`, and only there can the state be anywhere but in memory. `token` is the
+/// one in the flags: the cluster that a server has joined may have another.
 ///
 /// # Errors
 /// If it is another server's, in use, or cannot be trusted. The text names both sides and the
@@ -131,10 +146,11 @@ pub async fn open(
     state: trees::Kind,
     data_dir: &Path,
     wanted: &Identity,
+    token: &str,
 ) -> anyhow::Result<Store> {
     match kind {
         Kind::Files => Ok(DataDir::open(data_dir, wanted, state)?.into()),
         #[cfg(feature = "postgres")]
-        Kind::Postgres(url) => postgres::open(url, wanted).await,
+        Kind::Postgres(url) => postgres::open(url, wanted, token).await,
     }
 }

@@ -19,13 +19,17 @@ use crate::engine::STREAM;
 use crate::node::Written;
 use crate::states::{Beside, Sink, Source, Trouble};
 
-/// Opens the schema that `url` names.
-pub(super) async fn open(url: &PostgresUrl, wanted: &Identity) -> anyhow::Result<Store> {
+/// Opens the schema that `url` names. It belongs to the cluster with this token in the flags.
+pub(super) async fn open(
+    url: &PostgresUrl,
+    wanted: &Identity,
+    token: &str,
+) -> anyhow::Result<Store> {
     let fresh = getrandom::u64()?.max(1);
     let wished = Identity { incarnation: format!("{fresh:016x}"), ..wanted.clone() };
     let owner = Owner {
         node: wanted.name.clone(),
-        cluster: wanted.token.clone(),
+        cluster: token.to_owned(),
         fresh,
         about: serde_json::to_string(&wished)?,
         describe,

@@ -48,8 +48,7 @@ impl PostgresOffline {
     pub async fn open(url: &PostgresUrl) -> Result<PostgresOffline, StorageError> {
         let session = Session::open(url, "offline").await?;
         let url = url.clone();
-        schema::enter(&session, &url).await?;
-        if !schema::has_tables(&session, "node").await? {
+        if !has_node(&session, &url).await? {
             return Err(session.error(
                 "no node has its data there: name the schema of one that has (?schema=NAME)"
                     .to_owned(),
@@ -58,6 +57,14 @@ impl PostgresOffline {
         let format: i32 = session.one("SELECT format FROM node").await?.get(0);
         schema::check_format(&session, format)?;
         Ok(PostgresOffline { session, url })
+    }
+
+    /// Whether a schema has a node's data.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn is_used(url: &PostgresUrl) -> Result<bool, StorageError> {
+        has_node(&Session::open(url, "offline").await?, url).await
     }
 
     /// Keeps the node from running on it, as long as this is there.
@@ -136,6 +143,16 @@ impl PostgresOffline {
         fill(&session, owner, beginning).await?;
         run(&session, "commit", "COMMIT").await
     }
+}
+
+/// Uses a schema, and tells whether a node has written down there that it is its own. A start that was
+/// interrupted before has left no data.
+async fn has_node(session: &Session, url: &PostgresUrl) -> Result<bool, StorageError> {
+    schema::enter(session, url).await?;
+    if !schema::has_tables(session, "node").await? {
+        return Ok(false);
+    }
+    Ok(session.one("SELECT count(*) > 0 FROM node").await?.get(0))
 }
 
 /// Fills the schema in use, which is empty. An error leaves the transaction open: it ends, undone,

@@ -55,6 +55,8 @@ pub enum Mark {
     TornRecordRepaired,
     /// A crash lost writes that no fsync had covered.
     UnsyncedLost,
+    /// A checkpoint took the place of the log before a mark, and the log behind it stayed.
+    LogKept,
     /// A log went on from the tree below its machine.
     TreeCheckpoint,
     /// A state in a tree was encoded for another server, and took the place of the tree as the beginning of the log.
@@ -78,7 +80,7 @@ pub enum Part {
 
 impl Mark {
     /// All of them.
-    pub const ALL: [Mark; 23] = [
+    pub const ALL: [Mark; 24] = [
         Mark::ElectionDuringInstall,
         Mark::SnapshotInstalled,
         Mark::LogOverwritten,
@@ -99,6 +101,7 @@ impl Mark {
         Mark::WholeState,
         Mark::TornRecordRepaired,
         Mark::UnsyncedLost,
+        Mark::LogKept,
         Mark::TreeCheckpoint,
         Mark::TreeEncoded,
         Mark::TreeStateSent,
@@ -127,6 +130,7 @@ impl Mark {
             Mark::WholeState => "a whole state instead of deltas",
             Mark::TornRecordRepaired => "a torn record repaired",
             Mark::UnsyncedLost => "unsynced writes lost",
+            Mark::LogKept => "a checkpoint that kept the log behind a mark",
             Mark::TreeCheckpoint => "a checkpoint over a tree",
             Mark::TreeEncoded => "a state in a tree encoded for another server",
             Mark::TreeStateSent => "a whole state sent by a server with a tree",

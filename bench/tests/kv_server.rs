@@ -147,8 +147,13 @@ fn added_servers_are_listened_to_and_joint_configurations_are_left() {
 /// state that is encoded when it asks. Without this the seeds above would show nothing of that.
 #[test]
 fn logs_go_on_from_trees_and_states_in_them_reach_other_servers() {
-    let events =
-        [Mark::TreeCheckpoint, Mark::TreeEncoded, Mark::TreeStateSent, Mark::SnapshotInstalled];
+    let events = [
+        Mark::TreeCheckpoint,
+        Mark::TreeEncoded,
+        Mark::TreeStateSent,
+        Mark::SnapshotInstalled,
+        Mark::LogKept,
+    ];
     let came_up = |number| {
         let mut run = coming_and_going(Seed(number)).args;
         run.args = ["--snapshot-bytes", "3000", "--keep-entries", "3"].map(str::to_owned).to_vec();

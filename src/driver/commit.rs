@@ -7,7 +7,7 @@ use std::task::Poll;
 
 use crate::message::Packet;
 use crate::node::Ticket;
-use crate::storage::{Storage, StorageError, Write, WriteData};
+use crate::storage::{Storage, StorageError, Write};
 
 /// No more input is read while records and held messages of this many bytes wait
 /// for the disk.
@@ -50,8 +50,7 @@ impl Committer {
     pub(super) fn persist(&mut self, ticket: Ticket, write: Write) {
         assert!(ticket > self.last, "tickets are issued in order");
         self.last = ticket;
-        let (WriteData::Record(data) | WriteData::Checkpoint(data)) = &write.data;
-        self.waiting_bytes += data.len() + OVERHEAD_BYTES;
+        self.waiting_bytes += write.data.len_bytes() + OVERHEAD_BYTES;
         self.group.push(write);
     }
 

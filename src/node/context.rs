@@ -146,6 +146,16 @@ impl<'a> Context<'a> {
         self.write(WriteData::Checkpoint(state))
     }
 
+    /// Remembers this place of this workload's log, for [`Context::checkpoint_at_mark`].
+    pub fn mark(&mut self) -> Ticket {
+        self.write(WriteData::Mark)
+    }
+
+    /// Replaces the part of this workload's log before the last mark by a state that stands for it.
+    pub fn checkpoint_at_mark(&mut self, state: Vec<u8>) -> Ticket {
+        self.write(WriteData::CheckpointAtMark(state))
+    }
+
     /// A context for a part of this node: its timers and rpcs come back with
     /// tokens of `scope` ([`Token::unscope`]), its records go to `stream`.
     pub fn scoped(&mut self, scope: u8, stream: &'static str) -> Context<'_> {

@@ -109,6 +109,24 @@ impl Log {
         self.entries.iter()
     }
 
+    /// The entry before, its configuration, and the entries: all but the oldest up to `covered`, of which the
+    /// latest stay that have `most_bytes` together.
+    pub(super) fn tail(
+        &self,
+        covered: Index,
+        most_bytes: usize,
+    ) -> (LogId, Arc<Config>, Vec<Entry>) {
+        let count = self.entries.partition_point(|entry| entry.id.index <= covered);
+        let mut bytes = 0;
+        let latest = self.entries.range(..count).rev().take_while(|entry| {
+            bytes += entry.size_bytes();
+            bytes <= most_bytes
+        });
+        let dropped = count - latest.count();
+        let base = dropped.checked_sub(1).map_or(self.base, |last| self.entries[last].id);
+        (base, self.config_at(base.index), self.entries.range(dropped..).cloned().collect())
+    }
+
     fn offset(&self, index: Index) -> Option<usize> {
         if index <= self.base.index {
             return None;
@@ -305,5 +323,38 @@ impl Log {
             self.durable = self.durable.max(last);
         }
         invariant!(self.durable <= self.last().index, "storage holds more than the log");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::ids::RaftId;
+    use super::*;
+
+    #[test]
+    fn a_tail_has_the_latest_entries_that_are_covered_and_all_others() {
+        let [first, second] = [1, 2].map(|n| Arc::new(Config::of_voters((1..=n).map(RaftId))));
+        let id = |index| LogId::new(Term(1), Index(index));
+        let command =
+            |index| Entry { id: id(index), payload: Payload::Command("0123456789".into()) };
+        let change = Entry { id: id(4), payload: Payload::Config(second.clone()) };
+        let entries = vec![change, command(5), command(6), command(7)];
+        let size = entries[1].size_bytes();
+        let snapshot = SnapshotMeta::new(id(3), first.clone(), b"state");
+        let log = Log::new(first.clone(), Some(snapshot), id(3), Some(first.clone()), entries);
+        for (covered, most, base, config) in [
+            (6, usize::MAX, 3, &first),
+            (6, 2 * size, 4, &second),
+            (6, 2 * size - 1, 5, &second),
+            (6, 0, 6, &second),
+            (7, size, 6, &second),
+            (3, 0, 3, &first),
+            (0, 0, 3, &first),
+        ] {
+            let (found, its_config, entries) = log.tail(Index(covered), most);
+            assert_eq!((found, &its_config), (id(base), config), "{covered} {most}");
+            let left: Vec<u64> = entries.iter().map(|entry| entry.id.index.0).collect();
+            assert_eq!(left, (base + 1..=7).collect::<Vec<_>>());
+        }
     }
 }

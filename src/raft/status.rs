@@ -182,4 +182,17 @@ impl Raft {
             entries: self.log.entries().cloned().collect(),
         }
     }
+
+    /// The same without most of the entries up to `covered`, which a state stands for: of these the latest stay that
+    /// have `most_bytes` together, for followers that are behind.
+    pub fn to_restore_after(&self, covered: Index, most_bytes: usize) -> Restored {
+        let (base, config, entries) = self.log.tail(covered, most_bytes);
+        Restored {
+            hard_state: self.hard,
+            snapshot: self.log.snapshot().cloned(),
+            base,
+            base_config: Some(config),
+            entries,
+        }
+    }
 }

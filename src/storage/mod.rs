@@ -13,6 +13,8 @@
 //!   belongs into one record.
 //! * A checkpoint is there completely or not at all, and until it is, everything
 //!   that it replaces still is.
+//! * A checkpoint may replace only the part before a mark ([`WriteData::Mark`]): a large state can be
+//!   written elsewhere while the log goes on, and no record is written twice.
 //! * Damage that a crash does not explain is an error. No record is ever skipped: a
 //!   log with a hole would be a different history, told with confidence.
 //! * A tail that was durable and is gone is told to the engine ([`Log::lost`]).
@@ -101,14 +103,33 @@ pub struct Write {
     pub data: WriteData,
 }
 
-/// The two kinds of [`Write`].
+/// The kinds of [`Write`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WriteData {
     /// Append this record to the stream's log.
     Record(Vec<u8>),
     /// Replace everything the stream held by this state.
     Checkpoint(Vec<u8>),
+    /// Remember this place of the stream, until another mark, any checkpoint, or the end of the process.
+    Mark,
+    /// Replace everything before the mark by this state; the records behind it stay. There must be a mark.
+    CheckpointAtMark(Vec<u8>),
 }
+
+impl WriteData {
+    /// The bytes that it carries.
+    pub fn len_bytes(&self) -> usize {
+        match self {
+            WriteData::Record(data)
+            | WriteData::Checkpoint(data)
+            | WriteData::CheckpointAtMark(data) => data.len(),
+            WriteData::Mark => 0,
+        }
+    }
+}
+
+/// Setting the mark first is the engine's duty.
+const NO_MARK: &str = "a checkpoint at a mark that was not set";
 
 /// Stable storage as a driver uses it.
 #[async_trait]

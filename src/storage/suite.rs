@@ -105,9 +105,10 @@ pub(super) type Promise = fn(&mut dyn Machine);
 
 /// The promises, by name. The tests of `postgres` go through them too.
 #[cfg(feature = "postgres")]
-pub(super) const PROMISES: [(&str, Promise); 6] = [
+pub(super) const PROMISES: [(&str, Promise); 7] = [
     ("order", committed_records_come_back_in_order),
     ("checkpoint", checkpoint_replaces),
+    ("mark", checkpoint_at_mark_keeps_what_follows),
     ("streams", streams_are_apart),
     ("empty", nothing_can_be_written),
     ("long", records_may_be_long),
@@ -125,6 +126,14 @@ pub(super) fn record(stream: &'static str, bytes: impl AsRef<[u8]>) -> Write {
 
 pub(super) fn checkpoint(stream: &'static str, bytes: impl AsRef<[u8]>) -> Write {
     Write { stream, data: WriteData::Checkpoint(bytes.as_ref().to_vec()) }
+}
+
+pub(super) fn mark(stream: &'static str) -> Write {
+    Write { stream, data: WriteData::Mark }
+}
+
+pub(super) fn checkpoint_at_mark(stream: &'static str, bytes: impl AsRef<[u8]>) -> Write {
+    Write { stream, data: WriteData::CheckpointAtMark(bytes.as_ref().to_vec()) }
 }
 
 pub(super) fn log(checkpoint: Option<&str>, records: &[&str]) -> Log {
@@ -163,6 +172,27 @@ fn checkpoint_replaces(machine: &mut dyn Machine) {
     machine.commit(vec![checkpoint("s", "C"), checkpoint("s", "D")]).unwrap();
     machine.commit(vec![record("s", "d")]).unwrap();
     assert_eq!(machine.restart(3).take("s"), log(Some("D"), &["d"]));
+}
+
+#[test]
+fn a_checkpoint_at_a_mark_keeps_what_follows_the_mark() {
+    on_both(checkpoint_at_mark_keeps_what_follows);
+}
+
+fn checkpoint_at_mark_keeps_what_follows(machine: &mut dyn Machine) {
+    machine.commit(vec![record("s", "a"), mark("s"), record("s", "b")]).unwrap();
+    machine.commit(vec![record("s", "c")]).unwrap();
+    machine.commit(vec![checkpoint_at_mark("s", "A"), record("s", "d")]).unwrap();
+    assert_eq!(machine.restart(1).take("s"), log(Some("A"), &["b", "c", "d"]));
+    // The later of two marks counts, with and without records behind it.
+    machine.commit(vec![mark("s"), record("s", "e"), mark("s")]).unwrap();
+    machine.commit(vec![checkpoint_at_mark("s", "A-E")]).unwrap();
+    assert_eq!(machine.restart(2).take("s"), log(Some("A-E"), &[]));
+    machine.commit(vec![record("s", "f"), mark("s"), record("s", "g")]).unwrap();
+    machine.commit(vec![checkpoint("s", "A-G"), record("s", "h"), mark("s")]).unwrap();
+    machine.commit(vec![record("s", "i"), checkpoint_at_mark("s", "A-H")]).unwrap();
+    machine.commit(vec![record("s", "j")]).unwrap();
+    assert_eq!(machine.restart(3).take("s"), log(Some("A-H"), &["i", "j"]));
 }
 
 #[test]
@@ -233,17 +263,42 @@ fn failed_commit_is_final(machine: &mut dyn Machine) {
 
 /// The content that a machine should hold.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Model(BTreeMap<&'static str, Log>);
+pub(super) struct Model {
+    logs: BTreeMap<&'static str, Log>,
+    /// How many records of each stream stand before its mark.
+    marks: BTreeMap<&'static str, usize>,
+}
 
 impl Model {
     pub(super) fn apply(&mut self, write: &Write) {
-        let log = self.0.entry(write.stream).or_default();
+        let log = self.logs.entry(write.stream).or_default();
         match &write.data {
             WriteData::Record(record) => log.records.push(record.clone()),
             WriteData::Checkpoint(state) => {
                 *log = Log { checkpoint: Some(state.clone()), ..Log::default() };
+                self.marks.remove(write.stream);
+            }
+            WriteData::Mark => _ = self.marks.insert(write.stream, log.records.len()),
+            WriteData::CheckpointAtMark(state) => {
+                let before = self.marks.remove(write.stream).expect("there is a mark");
+                log.records.drain(..before);
+                log.checkpoint = Some(state.clone());
             }
         }
+    }
+
+    /// The same writes, with marks in the place of checkpoints at marks that were not set.
+    pub(super) fn with_marks(&self, writes: Vec<Write>) -> Vec<Write> {
+        let mut model = self.clone();
+        let with_mark = |mut write: Write| {
+            let is_set = model.marks.contains_key(write.stream);
+            if matches!(write.data, WriteData::CheckpointAtMark(_)) && !is_set {
+                write.data = WriteData::Mark;
+            }
+            model.apply(&write);
+            write
+        };
+        writes.into_iter().map(with_mark).collect()
     }
 
     /// Holds `recovered` to the promises, given that `writes` were in flight, and goes on with it.
@@ -256,14 +311,15 @@ impl Model {
                 longer.apply(write);
                 allowed.push(longer);
             }
-            let of = |model: &Model| model.0.get(stream).cloned().unwrap_or_default();
+            let of = |model: &Model| model.logs.get(stream).cloned().unwrap_or_default();
             assert!(
                 allowed.iter().any(|model| of(model) == found),
                 "{stream} holds {found:?}, but that is none of {:?}",
                 allowed.iter().map(of).collect::<Vec<_>>()
             );
-            self.0.insert(stream, found);
+            self.logs.insert(stream, found);
         }
+        self.marks.clear();
         assert_eq!(recovered.streams().count(), 0, "a stream that was never written");
     }
 }
@@ -280,8 +336,10 @@ pub(super) enum Op {
 
 pub(super) fn any_writes() -> impl Strategy<Value = Vec<Write>> {
     let payload = proptest::collection::vec(any::<u8>(), 0..60);
-    let write = (0..STREAMS.len(), 0..5, payload).prop_map(|(stream, kind, payload)| match kind {
+    let write = (0..STREAMS.len(), 0..9, payload).prop_map(|(stream, kind, payload)| match kind {
         0 => checkpoint(STREAMS[stream], payload),
+        1 => mark(STREAMS[stream]),
+        2 => checkpoint_at_mark(STREAMS[stream], payload),
         _ => record(STREAMS[stream], payload),
     });
     proptest::collection::vec(write, 0..6)
@@ -300,16 +358,20 @@ pub(super) fn agrees_with_model(machine: &mut dyn Machine, ops: Vec<Op>) {
     for op in ops {
         match op {
             Op::Commit(writes) => {
+                let writes = model.with_marks(writes);
                 machine.commit(writes.clone()).unwrap();
                 writes.iter().for_each(|write| model.apply(write));
             }
-            Op::Crash(writes, dice) => match machine.fail_commit(writes.clone(), dice) {
-                Err(_) => model.adopt(machine.restart(dice >> 8), &writes),
-                Ok(()) => {
-                    writes.iter().for_each(|write| model.apply(write));
-                    model.adopt(machine.restart(dice >> 8), &[]);
+            Op::Crash(writes, dice) => {
+                let writes = model.with_marks(writes);
+                match machine.fail_commit(writes.clone(), dice) {
+                    Err(_) => model.adopt(machine.restart(dice >> 8), &writes),
+                    Ok(()) => {
+                        writes.iter().for_each(|write| model.apply(write));
+                        model.adopt(machine.restart(dice >> 8), &[]);
+                    }
                 }
-            },
+            }
             Op::Restart(dice) => model.adopt(machine.restart(dice), &[]),
         }
     }

@@ -109,6 +109,7 @@ impl Cluster {
                         _ if node > 0 => {}
                         WriteData::Record(bytes) => self.disk.1 += bytes.len(),
                         WriteData::Checkpoint(bytes) => self.disk = (bytes.len(), 0),
+                        other => panic!("not written by this shell: {other:?}"),
                     }
                 }
                 Effect::Open(_) => self.step(node, Input::Recovered(Recovered::default())),

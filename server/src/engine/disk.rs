@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use seaworthy::storage::{Storage, StorageError, Write, WriteData};
 
 use crate::metrics::Metrics;
-use crate::node::{Before, Checkpoint, Ticket};
+use crate::node::{Before, Checkpoint, Replaces, Ticket};
 use crate::states::Beside;
 
 /// The stream of the storage that holds the log.
@@ -33,6 +33,7 @@ pub(super) struct Disk {
 /// A write that waits.
 enum Item {
     Record(Vec<u8>),
+    Mark,
     /// To encode it takes long, so a thread of the flush does it.
     Beginning(Checkpoint),
 }
@@ -41,7 +42,11 @@ impl Item {
     fn encode(self) -> Write {
         let data = match self {
             Item::Record(record) => WriteData::Record(record),
-            Item::Beginning(checkpoint) => WriteData::Checkpoint(checkpoint.encode()),
+            Item::Mark => WriteData::Mark,
+            Item::Beginning(checkpoint) => match checkpoint.replaces {
+                Replaces::Everything => WriteData::Checkpoint(checkpoint.encode()),
+                Replaces::UpToMark => WriteData::CheckpointAtMark(checkpoint.encode()),
+            },
         };
         Write { stream: STREAM, data }
     }
@@ -50,7 +55,7 @@ impl Item {
     fn before(&self) -> Option<Before> {
         match self {
             Item::Beginning(checkpoint) => Some(checkpoint.before),
-            Item::Record(_) => None,
+            Item::Record(_) | Item::Mark => None,
         }
     }
 }
@@ -70,6 +75,11 @@ impl Disk {
     /// Adds the beginning of a log to the group.
     pub(super) fn begin_log(&mut self, ticket: Ticket, checkpoint: Checkpoint) {
         self.push(ticket, Item::Beginning(checkpoint));
+    }
+
+    /// Marks this place of the log.
+    pub(super) fn mark(&mut self) {
+        self.group.push(Item::Mark);
     }
 
     /// Adds a record to the group.

@@ -208,6 +208,7 @@ impl<O: Outbox> Engine<O> {
         for effect in effects {
             match effect {
                 Effect::Persist(ticket, record) => self.disk.add(ticket, record),
+                Effect::Mark => self.disk.mark(),
                 Effect::Checkpoint(ticket, checkpoint) => self.disk.begin_log(ticket, checkpoint),
                 Effect::Send(to, class, bytes) => self.send(to, class, bytes),
                 Effect::SendAfter(ticket, to, class, bytes) if self.disk.has(ticket) => {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use seaworthy::coverage::{self, Mark};
 use seaworthy::raft::{Index, RaftId, Ready, SnapshotMeta};
 
-use super::record::{self, Before, Checkpoint, Written};
+use super::record::{self, Before, Checkpoint, Draft, Written};
 use super::wire::Parcel;
 use super::{Effect, Event, Frozen, Machine, Node};
 
@@ -79,7 +79,11 @@ impl Node {
             self.plant_unflushed();
             let effect = match persist.snapshot {
                 // It replaces everything, and `to_restore` holds its other parts.
-                Some(_) => Effect::Checkpoint(ticket, self.checkpoint()),
+                Some(_) => {
+                    // The mark is gone with everything else.
+                    self.draft = None;
+                    Effect::Checkpoint(ticket, Checkpoint::now(&self.raft, &self.standing))
+                }
                 None => {
                     let changed = std::mem::take(&mut self.standing_changed);
                     let standing = changed.then_some(&self.standing);
@@ -132,11 +136,6 @@ impl Node {
         }
     }
 
-    /// The whole state for the disk.
-    fn checkpoint(&self) -> Checkpoint {
-        Checkpoint::new(self.raft.to_restore(), &self.standing)
-    }
-
     /// Has a snapshot made when the log has grown enough. The state is handed out as a clone
     /// that costs nothing; encoding it is another thread's work.
     fn freeze(&mut self) {
@@ -156,6 +155,9 @@ impl Node {
             return;
         }
         (self.freezing, self.wants_encoded, self.applied_bytes) = (true, false, 0);
+        // The log goes on meanwhile, and no record behind the mark is written again.
+        self.draft = Some(Draft::new(&self.raft, index, &self.standing));
+        self.effects.push(Effect::Mark);
         let frozen = Frozen { index, machine: self.machine.clone() };
         self.effects.push(Effect::Freeze(Box::new(frozen)));
     }
@@ -194,7 +196,14 @@ impl Node {
         self.effects.push(Effect::Discard(Box::new(dropped)));
         self.space.log_bytes = self.applied_bytes;
         let ticket = self.next_ticket();
-        let checkpoint = self.checkpoint();
+        let checkpoint = match self.draft.take().filter(|draft| draft.index == index) {
+            Some(draft) => {
+                coverage::hit(Mark::LogKept);
+                let snapshot = self.raft.snapshot().cloned().expect("it has just been made");
+                draft.finish(snapshot)
+            }
+            None => Checkpoint::now(&self.raft, &self.standing),
+        };
         self.effects.push(Effect::Checkpoint(ticket, checkpoint));
     }
 

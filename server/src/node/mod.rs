@@ -35,6 +35,8 @@ mod answer;
 mod apply;
 mod based;
 mod client;
+#[cfg(test)]
+mod draft_tests;
 mod envelope;
 mod flush;
 mod handover;
@@ -83,7 +85,7 @@ pub use self::lineage::{Life, Lineage};
 pub use self::machine::{Frozen, Machine, Member};
 pub use self::members::{Change, Roster};
 pub use self::question::Question;
-pub use self::record::{Before, Checkpoint, Written, state_before};
+pub use self::record::{Before, Checkpoint, Replaces, Written, state_before};
 pub use self::roles::{NotChanged, Roles};
 pub use self::start::{Start, StartError};
 pub use self::tell::{Line, Told, tell};
@@ -195,7 +197,9 @@ pub enum Failure {
 pub enum Effect {
     /// Appends a record to the log on disk.
     Persist(Ticket, Vec<u8>),
-    /// Replaces the log on disk.
+    /// Remembers this place of the log on disk, for [`Replaces::UpToMark`].
+    Mark,
+    /// Replaces the log on disk, or a part of it.
     Checkpoint(Ticket, Checkpoint),
     /// Sends bytes to another server; they may be lost.
     Send(RaftId, Class, Vec<u8>),
@@ -323,6 +327,8 @@ pub struct Node {
     applied_bytes: u64,
     snapshot_size: u64,
     freezing: bool,
+    /// The checkpoint for the state that is being encoded. The log on disk has a mark for it.
+    draft: Option<record::Draft>,
     /// The state is to be encoded, although a tree has it: another server asks for the state, or this server was
     /// started without its tree.
     wants_encoded: bool,

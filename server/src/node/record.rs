@@ -12,7 +12,7 @@
 use std::sync::Arc;
 
 use seaworthy::raft::{
-    Config, Entry, HardState, Index, LogId, Payload, Persist, Restored, SnapshotMeta,
+    Config, Entry, HardState, Index, LogId, Persist, Raft, Restored, SnapshotMeta,
 };
 use seaworthy::storage::Log;
 use serde::{Deserialize, Serialize};
@@ -20,7 +20,8 @@ use serde::{Deserialize, Serialize};
 use super::lineage::Lineage;
 
 const FORMAT: u8 = 5;
-/// The most bytes of entries in a checkpoint that its state covers.
+/// The most bytes of entries in a checkpoint that its state covers. They are for followers that are behind: only the
+/// latest go to disk, for the log stands still until they are written.
 const COVERED_BYTES: usize = 1 << 20;
 
 /// The facts that a node must remember of itself besides the core's state.
@@ -91,9 +92,47 @@ pub struct Checkpoint {
     /// The state that the log goes on from. The disk has it already: [`Effect::Freeze`](super::Effect::Freeze),
     /// [`Effect::Store`](super::Effect::Store) or [`Effect::Batch`](super::Effect::Batch) brought it.
     pub before: Before,
+    /// The part of the log on disk that it replaces.
+    pub replaces: Replaces,
     /// The rest of the core's state.
     restored: Restored,
     standing: Standing,
+}
+
+/// The part of the log on disk that a [`Checkpoint`] replaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replaces {
+    /// All of it.
+    Everything,
+    /// The records before the last [`Effect::Mark`](super::Effect::Mark); those behind it go on from the checkpoint.
+    UpToMark,
+}
+
+/// A [`Checkpoint`] as of a mark in the log, whose state is still being encoded.
+#[derive(Debug)]
+pub(super) struct Draft {
+    /// The last entry in the state.
+    pub(super) index: Index,
+    restored: Restored,
+    standing: Standing,
+}
+
+impl Draft {
+    /// The draft for a state of everything up to `index`, at this moment. Every record so far stands before
+    /// the mark.
+    pub(super) fn new(raft: &Raft, index: Index, standing: &Standing) -> Draft {
+        let restored = raft.to_restore_after(index, COVERED_BYTES);
+        Draft { index, restored, standing: standing.clone() }
+    }
+
+    /// The checkpoint, once the state is durable.
+    pub(super) fn finish(self, snapshot: SnapshotMeta) -> Checkpoint {
+        let Draft { index, restored, standing } = self;
+        assert_eq!(snapshot.last.index, index, "a draft of another state");
+        let before = Before::of(Some(&snapshot));
+        let restored = Restored { snapshot: Some(snapshot), ..restored };
+        Checkpoint { before, replaces: Replaces::UpToMark, restored, standing }
+    }
 }
 
 /// The state that the [`Checkpoint`] of a stored log goes on from.
@@ -159,17 +198,22 @@ pub(super) fn encode_record(persist: Option<&Persist>, standing: Option<&Standin
 }
 
 impl Checkpoint {
-    /// The checkpoint of a server. The entries that its state covers are for followers that are behind:
-    /// only the latest go to disk, for the log stands still until they are written.
-    pub(super) fn new(mut state: Restored, standing: &Standing) -> Checkpoint {
-        drop_covered(&mut state, COVERED_BYTES);
-        let before = Before::of(state.snapshot.as_ref());
-        Checkpoint { before, restored: state, standing: standing.clone() }
+    /// A checkpoint with all of a log.
+    pub(super) fn new(restored: Restored, standing: &Standing) -> Checkpoint {
+        let before = Before::of(restored.snapshot.as_ref());
+        let replaces = Replaces::Everything;
+        Checkpoint { before, replaces, restored, standing: standing.clone() }
+    }
+
+    /// The checkpoint of a server at this moment.
+    pub(super) fn now(raft: &Raft, standing: &Standing) -> Checkpoint {
+        let before = Before::of(raft.snapshot());
+        Checkpoint::new(raft.to_restore_after(before.index(), COVERED_BYTES), standing)
     }
 
     /// The bytes for the disk. Takes as long as the entries in it are large.
     pub fn encode(self) -> Vec<u8> {
-        let Checkpoint { before: _, restored, standing } = self;
+        let Checkpoint { before: _, replaces: _, restored, standing } = self;
         let tail = Tail {
             hard_state: restored.hard_state,
             snapshot: restored.snapshot,
@@ -182,24 +226,6 @@ impl Checkpoint {
         let len = tail.len() as u64;
         tail.extend_from_slice(&len.to_le_bytes());
         tail
-    }
-}
-
-/// Drops entries that the snapshot covers, but for the latest, which have `most` bytes at most.
-fn drop_covered(state: &mut Restored, most: usize) {
-    let Some(snapshot) = &state.snapshot else { return };
-    let covered = state.entries.partition_point(|entry| entry.id.index <= snapshot.last.index);
-    let mut bytes = 0;
-    let latest = state.entries[..covered].iter().rev().take_while(|entry| {
-        bytes += entry.size_bytes();
-        bytes <= most
-    });
-    let dropped = covered - latest.count();
-    for entry in state.entries.drain(..dropped) {
-        state.base = entry.id;
-        if let Payload::Config(config) = entry.payload {
-            state.base_config = Some(config);
-        }
     }
 }
 
@@ -258,45 +284,7 @@ fn decode_body<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<T> {
 
 #[cfg(test)]
 mod tests {
-    use seaworthy::raft::{RaftId, Term};
-
     use super::*;
-
-    fn entry(index: u64, payload: Payload) -> Entry {
-        Entry { id: LogId::new(Term(1), Index(index)), payload }
-    }
-
-    #[test]
-    fn a_checkpoint_has_the_latest_entries_that_its_state_covers_and_all_others() {
-        let [first, second] = [1, 2].map(|n| Arc::new(Config::of_voters((1..=n).map(RaftId))));
-        let command = || Payload::Command("0123456789".into());
-        let entries = vec![
-            entry(4, Payload::Config(second.clone())),
-            entry(5, command()),
-            entry(6, command()),
-            entry(7, command()),
-        ];
-        let size = entries[1].size_bytes();
-        let last = LogId::new(Term(1), Index(6));
-        for (most, base, config) in [
-            (usize::MAX, 3, &first),
-            (2 * size, 4, &second),
-            (2 * size - 1, 5, &second),
-            (0, 6, &second),
-        ] {
-            let mut state = Restored {
-                snapshot: Some(SnapshotMeta::new(last, second.clone(), b"state")),
-                base: LogId::new(Term(1), Index(3)),
-                base_config: Some(first.clone()),
-                entries: entries.clone(),
-                ..Restored::default()
-            };
-            drop_covered(&mut state, most);
-            assert_eq!((state.base.index, state.base_config.as_ref()), (Index(base), Some(config)));
-            let left: Vec<u64> = state.entries.iter().map(|entry| entry.id.index.0).collect();
-            assert_eq!(left, (base + 1..=7).collect::<Vec<_>>());
-        }
-    }
 
     #[test]
     fn a_log_of_another_format_is_refused_with_both_numbers() {

@@ -113,6 +113,7 @@ impl Node {
             applied_bytes: 0,
             snapshot_size: size,
             freezing: false,
+            draft: None,
             wants_encoded: false,
             arrived: None,
             space: Default::default(),

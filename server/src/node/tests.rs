@@ -17,7 +17,8 @@ use seaworthy::time::Time;
 
 use super::shelf::Shelf;
 use super::{
-    Effect, Event, Failure, Input, Member, Node, Options, Reply, Request, Start, Ticket, Token,
+    Effect, Event, Failure, Input, Member, Node, Options, Replaces, Reply, Request, Start, Ticket,
+    Token,
 };
 use crate::kv::{Command, Response};
 use crate::proto::etcdserverpb as pb;
@@ -28,6 +29,8 @@ pub(super) struct Host {
     /// When its node was started, so that each life has a clock of its own.
     since: Time,
     disk: Log,
+    /// How many records stand before the mark.
+    mark: usize,
     shelf: Shelf,
     /// Writes that no flush has reached yet, and when it will.
     unflushed: Vec<(Time, Ticket, Write)>,
@@ -41,7 +44,8 @@ pub(super) struct Host {
 
 enum Write {
     Record(Vec<u8>),
-    Checkpoint(Vec<u8>),
+    Mark,
+    Checkpoint(Replaces, Vec<u8>),
 }
 
 /// A cluster in virtual time.
@@ -97,6 +101,7 @@ impl World {
             incarnation: 1000 + n,
             since: Time::ZERO,
             disk: Log::default(),
+            mark: 0,
             shelf: Shelf::default(),
             unflushed: Vec::new(),
             held: Vec::new(),
@@ -169,8 +174,13 @@ impl World {
                 Effect::Persist(ticket, bytes) => {
                     host.unflushed.push((now + DISK, ticket, Write::Record(bytes)));
                 }
+                Effect::Mark => {
+                    let last = host.unflushed.last().map_or(host.durable, |(_, ticket, _)| *ticket);
+                    host.unflushed.push((now + DISK, last, Write::Mark));
+                }
                 Effect::Checkpoint(ticket, checkpoint) => {
-                    let write = Write::Checkpoint(host.shelf.checkpoint(checkpoint));
+                    let replaces = checkpoint.replaces;
+                    let write = Write::Checkpoint(replaces, host.shelf.checkpoint(checkpoint));
                     host.unflushed.push((now + DISK, ticket, write));
                 }
                 Effect::Send(to, _, bytes) => self.send(id, to, bytes),
@@ -275,8 +285,13 @@ impl Host {
     fn write(&mut self, write: Write) {
         match write {
             Write::Record(bytes) => self.disk.records.push(bytes),
-            Write::Checkpoint(bytes) => {
+            Write::Mark => self.mark = self.disk.records.len(),
+            Write::Checkpoint(Replaces::Everything, bytes) => {
                 self.disk = Log { checkpoint: Some(bytes), ..Log::default() };
+            }
+            Write::Checkpoint(Replaces::UpToMark, bytes) => {
+                self.disk.records.drain(..self.mark);
+                self.disk.checkpoint = Some(bytes);
             }
         }
     }

@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use super::forest::Forest;
 use super::places::Invitations;
+use crate::node::Replaces;
 
 /// The stream of everything.
 pub(super) const STREAM: &str = "server";
@@ -82,18 +83,35 @@ impl Disk {
         self.waiting.is_empty()
     }
 
-    /// Replaces everything by a state of the node.
-    pub(super) fn checkpoint(&mut self, cx: &mut Context<'_>, state: Vec<u8>) -> Written {
+    /// Marks this place.
+    pub(super) fn mark(&mut self, cx: &mut Context<'_>) {
+        let written = cx.scoped(0, STREAM).mark();
+        self.waiting.push_back((written, WriteData::Mark));
+    }
+
+    /// Replaces everything, or everything before the mark, by a state of the node.
+    pub(super) fn checkpoint(
+        &mut self,
+        cx: &mut Context<'_>,
+        replaces: Replaces,
+        state: Vec<u8>,
+    ) -> Written {
         (self.state, self.records) = (Some(state), Vec::new());
-        let written = self.write(cx);
+        let written = self.write(cx, replaces);
         self.state = None;
         written
     }
 
-    fn write(&mut self, cx: &mut Context<'_>) -> Written {
+    fn write(&mut self, cx: &mut Context<'_>, replaces: Replaces) -> Written {
         let bytes = postcard::to_allocvec(self).expect("plain data");
-        let written = cx.scoped(0, STREAM).checkpoint(bytes.clone());
-        self.waiting.push_back((written, WriteData::Checkpoint(bytes)));
+        let mut cx = cx.scoped(0, STREAM);
+        let (written, data) = match replaces {
+            Replaces::Everything => (cx.checkpoint(bytes.clone()), WriteData::Checkpoint(bytes)),
+            Replaces::UpToMark => {
+                (cx.checkpoint_at_mark(bytes.clone()), WriteData::CheckpointAtMark(bytes))
+            }
+        };
+        self.waiting.push_back((written, data));
         written
     }
 }
@@ -111,6 +129,8 @@ pub struct Ledger {
     directories: BTreeMap<RaftId, Log>,
     /// The directory that a server has in its place, until it is accepted with it.
     others: BTreeMap<RaftId, Log>,
+    /// How many records of each server's log stand before its mark.
+    marks: BTreeMap<RaftId, usize>,
     /// Servers whose own directory is being put back, and is not durable yet.
     restoring: BTreeSet<RaftId>,
     /// Which server runs on which node.
@@ -143,7 +163,14 @@ impl Ledger {
         match data {
             WriteData::Record(bytes) => log.records.push(bytes),
             WriteData::Checkpoint(bytes) => {
-                (log.checkpoint, log.records) = (Some(bytes), Vec::new())
+                (log.checkpoint, log.records) = (Some(bytes), Vec::new());
+                self.marks.remove(&id);
+            }
+            WriteData::Mark => _ = self.marks.insert(id, log.records.len()),
+            WriteData::CheckpointAtMark(bytes) => {
+                let before = self.marks.remove(&id).expect("the mark was set before");
+                log.records.drain(..before);
+                log.checkpoint = Some(bytes);
             }
         }
     }
@@ -184,6 +211,7 @@ pub(super) fn open(
     id: RaftId,
     count: usize,
 ) -> (Disk, Log) {
+    ledger.marks.remove(&id);
     let is_whole = log.lost.is_none();
     let is_restoring = ledger.restoring.contains(&id);
     if is_restoring || (!is_whole && !ledger.is_known_everywhere(id, count)) {
@@ -197,7 +225,7 @@ pub(super) fn open(
             if mishap == 1 || !disk.end_before_last_life() {
                 disk = Disk::default();
             }
-            disk.write(cx);
+            disk.write(cx, Replaces::Everything);
         }
         // The knowledge that it told the others of may be among the lost records.
         ledger.known.remove(&id);
@@ -214,9 +242,10 @@ pub(super) fn open(
 /// Puts back the directory of a server as it was last.
 pub(super) fn reopen(cx: &mut Context<'_>, ledger: &mut Ledger, id: RaftId) -> (Disk, Log) {
     ledger.restoring.insert(id);
+    ledger.marks.remove(&id);
     ledger.forest.put_back(id);
     let mut disk = Disk::read(&ledger.directories.get(&id).cloned().unwrap_or_default());
-    disk.write(cx);
+    disk.write(cx, Replaces::Everything);
     begin(cx, disk, ledger, id, true, None)
 }
 

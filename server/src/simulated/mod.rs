@@ -428,8 +428,11 @@ impl Running {
                 let written = self.disk.persist(cx, Record::Node(bytes));
                 self.tickets.push_back((written, ticket));
             }
+            Effect::Mark => self.disk.mark(cx),
             Effect::Checkpoint(ticket, checkpoint) => {
-                let written = self.disk.checkpoint(cx, self.states.checkpoint(checkpoint));
+                let replaces = checkpoint.replaces;
+                let written =
+                    self.disk.checkpoint(cx, replaces, self.states.checkpoint(checkpoint));
                 self.tickets.push_back((written, ticket));
             }
             Effect::Send(to, _, bytes) => self.send(cx, None, to, bytes),

@@ -178,7 +178,7 @@ impl Found {
             None => None,
         };
         let Found { name, dir, log, next, segments, .. } = self;
-        Ok((Stream { name, dir, next, segments, active }, log))
+        Ok((Stream { name, dir, next, segments, active, mark: None }, log))
     }
 
     fn reopen(&self, disk: &mut Disk, last: &Last) -> Result<Active, StorageError> {

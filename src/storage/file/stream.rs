@@ -6,8 +6,8 @@
 //! *.tmp                       unfinished; removed when the directory is opened
 //! ```
 //!
-//! A checkpoint names the first record it does not stand for, and ends the segment
-//! before that record. So a segment is needed exactly if its name is not below that
+//! A checkpoint names the first record it does not stand for, and that record begins a
+//! segment: a checkpoint ends the one before, and so does a mark. So a segment is needed exactly if its name is not below that
 //! number, and it does not matter whether a crash came before, between or after the
 //! removals.
 
@@ -19,7 +19,7 @@ use crate::storage::format::{
     MAX_CHECKPOINT_BYTES, MAX_RECORD_BYTES, Place, Sequence, checkpoint_header, encode_record,
     segment_header,
 };
-use crate::storage::{StorageError, WriteData};
+use crate::storage::{NO_MARK, StorageError, WriteData};
 
 pub(super) const CHECKPOINT: &str = "checkpoint";
 const SEGMENT_SUFFIX: &str = ".log";
@@ -35,6 +35,8 @@ pub(super) struct Stream {
     pub(super) segments: Vec<Sequence>,
     /// The last of `segments`, if records may still be appended to it.
     pub(super) active: Option<Active>,
+    /// The first record behind the mark. It begins a segment.
+    pub(super) mark: Option<Sequence>,
 }
 
 /// The segment that is being written.
@@ -49,18 +51,29 @@ pub(super) struct Active {
 /// The part of a commit that concerns one stream.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
-    checkpoint: Option<Vec<u8>>,
-    records: Vec<Vec<u8>>,
+    steps: Vec<Step>,
+}
+
+/// The writes of a batch that one flush serves.
+#[derive(Debug)]
+enum Step {
+    Records(Vec<Vec<u8>>),
+    Checkpoint(Vec<u8>),
+    Mark,
+    CheckpointAtMark(Vec<u8>),
 }
 
 impl Batch {
     /// Adds a write. A checkpoint makes earlier writes of the same commit superfluous,
     /// so they are never written at all.
     pub(super) fn push(&mut self, data: WriteData) {
-        match data {
-            WriteData::Record(record) => self.records.push(record),
-            WriteData::Checkpoint(state) => {
-                *self = Batch { checkpoint: Some(state), records: Vec::new() };
+        match (data, self.steps.last_mut()) {
+            (WriteData::Record(record), Some(Step::Records(records))) => records.push(record),
+            (WriteData::Record(record), _) => self.steps.push(Step::Records(vec![record])),
+            (WriteData::Checkpoint(state), _) => self.steps = vec![Step::Checkpoint(state)],
+            (WriteData::Mark, _) => self.steps.push(Step::Mark),
+            (WriteData::CheckpointAtMark(state), _) => {
+                self.steps.push(Step::CheckpointAtMark(state));
             }
         }
     }
@@ -70,15 +83,20 @@ impl Batch {
             place: dir.display().to_string(),
             reason: format!("a {what} of {len} bytes is over the limit of {most}"),
         };
-        if let Some(long) = self.records.iter().find(|r| r.len() > MAX_RECORD_BYTES) {
-            return Err(refuse("record", long.len(), MAX_RECORD_BYTES));
-        }
-        match &self.checkpoint {
-            Some(state) if state.len() > MAX_CHECKPOINT_BYTES => {
+        self.steps.iter().try_for_each(|step| match step {
+            Step::Records(records) => {
+                match records.iter().find(|record| record.len() > MAX_RECORD_BYTES) {
+                    Some(long) => Err(refuse("record", long.len(), MAX_RECORD_BYTES)),
+                    None => Ok(()),
+                }
+            }
+            Step::Checkpoint(state) | Step::CheckpointAtMark(state)
+                if state.len() > MAX_CHECKPOINT_BYTES =>
+            {
                 Err(refuse("checkpoint", state.len(), MAX_CHECKPOINT_BYTES))
             }
-            _ => Ok(()),
-        }
+            Step::Checkpoint(_) | Step::CheckpointAtMark(_) | Step::Mark => Ok(()),
+        })
     }
 }
 
@@ -88,7 +106,8 @@ impl Stream {
         let dir = root.join(name);
         disk.create_dir_all(&dir)?;
         let name = name.to_owned();
-        Ok(Stream { name, dir, next: Sequence::FIRST, segments: Vec::new(), active: None })
+        let (next, segments) = (Sequence::FIRST, Vec::new());
+        Ok(Stream { name, dir, next, segments, active: None, mark: None })
     }
 
     /// Makes a batch durable.
@@ -99,11 +118,32 @@ impl Stream {
         segment_bytes: usize,
     ) -> Result<(), StorageError> {
         batch.check(&self.dir)?;
-        if let Some(state) = &batch.checkpoint {
-            self.checkpoint(disk, state)?;
-        }
-        if !batch.records.is_empty() {
-            self.append(disk, &batch.records, segment_bytes)?;
+        batch.steps.into_iter().try_for_each(|step| match step {
+            Step::Records(records) => self.append(disk, &records, segment_bytes),
+            Step::Checkpoint(state) => self.checkpoint(disk, &state),
+            Step::Mark => {
+                self.set_mark();
+                Ok(())
+            }
+            Step::CheckpointAtMark(state) => self.checkpoint_at_mark(disk, &state),
+        })
+    }
+
+    /// Has the next record begin a segment.
+    fn set_mark(&mut self) {
+        self.active.take_if(|active| active.first < self.next);
+        self.mark = Some(self.next);
+    }
+
+    /// Takes no number, because the records behind the mark have theirs already. It is of a later
+    /// place than the one before it, or says the same.
+    fn checkpoint_at_mark(&mut self, disk: &mut Disk, state: &[u8]) -> Result<(), StorageError> {
+        let from = self.mark.take().expect(NO_MARK);
+        let header = checkpoint_header(&self.name, from, state);
+        disk.create(&self.dir.join(CHECKPOINT), &[&header, state])?;
+        let before = self.segments.partition_point(|first| *first < from);
+        for first in self.segments.drain(..before) {
+            disk.remove(&segment_path(&self.dir, first))?;
         }
         Ok(())
     }
@@ -113,7 +153,7 @@ impl Stream {
         let next = self.next.plus(1);
         let header = checkpoint_header(&self.name, next, state);
         disk.create(&self.dir.join(CHECKPOINT), &[&header, state])?;
-        self.next = next;
+        (self.next, self.mark) = (next, None);
         // Only now, when the new checkpoint is there to stay, may the old go.
         self.active = None;
         for first in std::mem::take(&mut self.segments) {

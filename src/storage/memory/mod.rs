@@ -25,7 +25,7 @@ use super::format::{
     read_checkpoint, segment_header,
 };
 use super::scan::{Tail, scan};
-use super::{Log, Recovered, Storage, StorageError, Write, WriteData, assert_stream_name};
+use super::{Log, NO_MARK, Recovered, Storage, StorageError, Write, WriteData, assert_stream_name};
 use crate::coverage::{self, Mark};
 
 /// The number of a staged write. Writes become durable in this order.
@@ -82,9 +82,24 @@ pub struct MemoryStorage {
 #[derive(Clone, Debug)]
 struct Image {
     checkpoint: Option<Vec<u8>>,
-    segment: Vec<u8>,
-    first: Sequence,
+    /// Never empty; the last one grows.
+    segments: Vec<Segment>,
     next: Sequence,
+    /// The first record behind the mark. It begins a segment.
+    mark: Option<Sequence>,
+}
+
+/// Some records in a row.
+#[derive(Clone, Debug)]
+struct Segment {
+    first: Sequence,
+    bytes: Vec<u8>,
+}
+
+impl Segment {
+    fn new(stream: &str, first: Sequence) -> Segment {
+        Segment { first, bytes: segment_header(stream, first) }
+    }
 }
 
 impl MemoryStorage {
@@ -100,8 +115,7 @@ impl MemoryStorage {
     pub fn stage(&mut self, write: Write) -> Result<Position, StorageError> {
         assert_stream_name(write.stream);
         self.check()?;
-        let (WriteData::Record(data) | WriteData::Checkpoint(data)) = &write.data;
-        let bytes = (RECORD_HEADER_BYTES + data.len()) as u64;
+        let bytes = (RECORD_HEADER_BYTES + write.data.len_bytes()) as u64;
         if let Some(free) = &mut self.free_bytes {
             match free.checked_sub(bytes) {
                 Some(rest) => *free = rest,
@@ -162,15 +176,18 @@ impl MemoryStorage {
                 Unsynced::Kept => writes.len(),
             };
             let image = self.image(stream);
-            for (unsynced, write) in writes[..kept].iter().enumerate() {
+            // A segment is flushed before anything else begins.
+            let mut unsynced = 0;
+            for write in &writes[..kept] {
                 image.apply(stream, write, unsynced);
+                unsynced = if matches!(write, WriteData::Record(_)) { unsynced + 1 } else { 0 };
             }
             lost.writes += writes.len() - kept;
             if kept < writes.len() {
                 coverage::hit(Mark::UnsyncedLost);
             }
             if below(rng, 100) < usize::from(model.tear_percent) {
-                lost.torn += usize::from(image.tear(stream, &writes, kept, rng));
+                lost.torn += usize::from(image.tear(stream, &writes[kept..], unsynced, rng));
             }
         }
         lost
@@ -272,8 +289,16 @@ impl Storage for MemoryStorage {
 
 impl Image {
     fn new(stream: &str) -> Image {
-        let first = Sequence::FIRST;
-        Image { checkpoint: None, segment: segment_header(stream, first), first, next: first }
+        let next = Sequence::FIRST;
+        Image { checkpoint: None, segments: vec![Segment::new(stream, next)], next, mark: None }
+    }
+
+    fn last(&self) -> &Segment {
+        self.segments.last().expect("there is always one")
+    }
+
+    fn last_mut(&mut self) -> &mut Segment {
+        self.segments.last_mut().expect("there is always one")
     }
 
     /// Carries out a write that `unsynced` others precede in the same flush.
@@ -281,25 +306,40 @@ impl Image {
         match data {
             WriteData::Record(record) => {
                 let bytes = self.encode(stream, record, unsynced, 0);
-                self.segment.extend_from_slice(&bytes);
+                self.last_mut().bytes.extend_from_slice(&bytes);
                 self.next = self.next.plus(1);
             }
             WriteData::Checkpoint(state) => {
                 self.next = self.next.plus(1);
-                let mut bytes = checkpoint_header(stream, self.next, state);
-                bytes.extend_from_slice(state);
-                self.checkpoint = Some(bytes);
-                self.segment = segment_header(stream, self.next);
-                self.first = self.next;
+                self.put_checkpoint(stream, self.next, state);
+                self.segments = vec![Segment::new(stream, self.next)];
+                self.mark = None;
+            }
+            WriteData::Mark => {
+                if self.last().first < self.next {
+                    self.segments.push(Segment::new(stream, self.next));
+                }
+                self.mark = Some(self.next);
+            }
+            WriteData::CheckpointAtMark(state) => {
+                let from = self.mark.take().expect(NO_MARK);
+                self.put_checkpoint(stream, from, state);
+                self.segments.retain(|segment| segment.first >= from);
             }
         }
+    }
+
+    fn put_checkpoint(&mut self, stream: &str, next: Sequence, state: &[u8]) {
+        let mut bytes = checkpoint_header(stream, next, state);
+        bytes.extend_from_slice(state);
+        self.checkpoint = Some(bytes);
     }
 
     /// A record as it stands `behind` bytes after the present end.
     fn encode(&self, stream: &str, record: &[u8], unsynced: usize, behind: usize) -> Vec<u8> {
         let place = Place {
-            segment: self.first,
-            offset: self.segment.len() + behind,
+            segment: self.last().first,
+            offset: self.last().bytes.len() + behind,
             sequence: if behind == 0 { self.next } else { self.next.plus(1) },
             unsynced: u32::try_from(unsynced).unwrap_or(u32::MAX),
         };
@@ -308,44 +348,50 @@ impl Image {
         bytes
     }
 
-    /// Leaves a trace of `writes[kept]`, the first that did not survive. There is
-    /// none if that is a checkpoint: a temporary file without its name counts for nothing.
+    /// Leaves a trace of the first of the `gone`, which did not survive, and which `unsynced` writes of the same
+    /// flush precede. There is none if that is a checkpoint: a temporary file without its name counts for nothing.
     fn tear(
         &mut self,
         stream: &str,
-        writes: &[WriteData],
-        kept: usize,
+        gone: &[WriteData],
+        unsynced: usize,
         rng: &mut impl Rng,
     ) -> bool {
-        let Some(WriteData::Record(record)) = writes.get(kept) else { return false };
-        let mut bytes = self.encode(stream, record, kept, 0);
-        match writes.get(kept + 1) {
+        let Some(WriteData::Record(record)) = gone.first() else { return false };
+        let mut bytes = self.encode(stream, record, unsynced, 0);
+        match gone.get(1) {
             // The disk may take pages in any order, so the later ones may be there
             // while the earlier ones still read as zeros.
             Some(WriteData::Record(later)) if below(rng, 4) == 0 => {
                 let behind = bytes.len();
                 bytes.fill(0);
-                bytes.extend_from_slice(&self.encode(stream, later, kept + 1, behind));
+                bytes.extend_from_slice(&self.encode(stream, later, unsynced + 1, behind));
             }
             _ => bytes.truncate(1 + below(rng, bytes.len() - 1)),
         }
-        self.segment.extend_from_slice(&bytes);
+        self.last_mut().bytes.extend_from_slice(&bytes);
         true
     }
 
     fn roll_back(&mut self, stream: &str, rng: &mut impl Rng) {
         // A torn record is gone in any case.
         self.recover(stream);
-        let records = self.next.0 - self.first.0;
+        let first = self.segments[0].first;
+        let records = self.next.0 - first.0;
         let keep = below(rng, records as usize + 1);
         if keep == records as usize || below(rng, 4) == 0 {
             *self = Image::new(stream);
         } else {
-            let scan = scan(stream, &self.segment).expect("nothing damages the header");
+            self.next = first.plus(keep);
+            while self.segments.len() > 1 && self.last().first >= self.next {
+                self.segments.pop();
+            }
+            let keep = (self.next.0 - self.last().first.0) as usize;
+            let last = self.last_mut();
+            let scan = scan(stream, &last.bytes).expect("nothing damages the header");
             let kept = scan.records[..keep].iter();
             let bytes: usize = kept.map(|record| RECORD_HEADER_BYTES + record.len()).sum();
-            self.segment.truncate(HEADER_BYTES + bytes);
-            self.next = self.first.plus(keep);
+            last.bytes.truncate(HEADER_BYTES + bytes);
         }
     }
 
@@ -354,16 +400,23 @@ impl Image {
             let (_, state) = read_checkpoint(stream, bytes).expect("a checkpoint is never torn");
             state.to_vec()
         });
-        let scan = scan(stream, &self.segment).expect("nothing damages the header");
-        assert!(
-            !matches!(scan.tail, Tail::Damaged { .. }),
-            "a crash was taken for damage to flushed data"
-        );
-        assert_eq!((scan.first, scan.next()), (self.first, self.next), "a record went missing");
-        let torn = scan.tail == Tail::Torn;
-        let records = scan.records.iter().map(|record| record.to_vec()).collect();
-        let end = scan.end;
-        self.segment.truncate(end);
+        let (mut records, mut next, mut torn) = (Vec::new(), self.segments[0].first, false);
+        for segment in &mut self.segments {
+            assert!(!torn, "a torn record is the last one");
+            let scan = scan(stream, &segment.bytes).expect("nothing damages the header");
+            assert!(
+                !matches!(scan.tail, Tail::Damaged { .. }),
+                "a crash was taken for damage to flushed data"
+            );
+            assert_eq!((scan.first, next), (segment.first, segment.first), "a record went missing");
+            torn = scan.tail == Tail::Torn;
+            records.extend(scan.records.iter().map(|record| record.to_vec()));
+            next = scan.next();
+            let end = scan.end;
+            segment.bytes.truncate(end);
+        }
+        assert_eq!(next, self.next, "a record went missing");
+        self.mark = None;
         (Log { checkpoint, records, lost: None }, torn)
     }
 }

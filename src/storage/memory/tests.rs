@@ -69,7 +69,7 @@ fn a_tear_may_be_a_hole_with_a_later_record_behind_it() {
     for seed in 0..64 {
         let mut storage = storage.clone();
         storage.crash(&mut Pcg64Mcg::seed_from_u64(seed), model);
-        holes += usize::from(storage.disk["s"].segment.ends_with(b"later"));
+        holes += usize::from(storage.disk["s"].last().bytes.ends_with(b"later"));
         assert_eq!(storage.recover(), Recovered::default());
         assert_eq!(storage.repairs(), 1);
     }
@@ -154,18 +154,20 @@ proptest! {
     ) {
         let (mut storage, mut model) = (MemoryStorage::new(), Model::default());
         for (early, flushed, late, seed) in lives {
+            let early_and_late = model.with_marks([&early[..], &late[..]].concat());
+            let (early, late) = early_and_late.split_at(early.len());
             let positions: Vec<_> =
                 early.iter().map(|write| storage.stage(write.clone()).unwrap()).collect();
             let flushed = flushed.min(early.len());
             if let Some(last) = flushed.checked_sub(1) {
                 storage.sync_to(positions[last]).unwrap();
             }
-            for write in &late {
+            for write in late {
                 storage.stage(write.clone()).unwrap();
             }
             early[..flushed].iter().for_each(|write| model.apply(write));
             storage.crash(&mut Pcg64Mcg::seed_from_u64(seed), PREFIX);
-            let in_flight = [&early[flushed..], &late[..]].concat();
+            let in_flight = [&early[flushed..], late].concat();
             model.adopt(storage.recover(), &in_flight);
         }
     }

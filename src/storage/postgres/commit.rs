@@ -9,7 +9,7 @@ use super::owner::Describe;
 use super::pieces::{STATEMENT_BYTES, crc, put_pieces};
 use super::recover::Stream;
 use super::session::Session;
-use crate::storage::{StorageError, Write, WriteData, assert_stream_name};
+use crate::storage::{NO_MARK, StorageError, Write, WriteData, assert_stream_name};
 
 /// The most bytes of a record: a message to the database has at most twice as many.
 const MAX_RECORD_BYTES: usize = 1 << 29;
@@ -40,20 +40,30 @@ pub(super) struct Writer {
 struct Batch {
     /// With the number of writes of this commit before it, and itself.
     checkpoint: Option<(i64, Vec<u8>)>,
+    /// The records and checkpoints.
     writes: i64,
     records: Vec<Vec<u8>>,
+    /// How many of `writes` stand before the mark.
+    mark: Option<i64>,
+    /// With the same number, if the mark is of this commit.
+    at_mark: Option<(Option<i64>, Vec<u8>)>,
 }
 
 impl Batch {
     /// A checkpoint makes earlier writes of the same commit superfluous.
     fn push(&mut self, data: WriteData) {
-        self.writes += 1;
         match data {
-            WriteData::Record(record) => self.records.push(record),
-            WriteData::Checkpoint(state) => {
-                self.checkpoint = Some((self.writes, state));
-                self.records.clear();
+            WriteData::Record(record) => {
+                self.writes += 1;
+                self.records.push(record);
             }
+            WriteData::Checkpoint(state) => {
+                let writes = self.writes + 1;
+                let checkpoint = Some((writes, state));
+                *self = Batch { checkpoint, writes, ..Batch::default() };
+            }
+            WriteData::Mark => self.mark = Some(self.writes),
+            WriteData::CheckpointAtMark(state) => self.at_mark = Some((self.mark.take(), state)),
         }
     }
 }
@@ -82,7 +92,8 @@ impl Writer {
             let why = format!("a record of {longest} bytes is over the limit of {most}");
             return Err(self.session.error(why));
         }
-        let has_checkpoint = batches.values().any(|batch| batch.checkpoint.is_some());
+        let has_checkpoint = |batch: &Batch| batch.checkpoint.is_some() || batch.at_mark.is_some();
+        let has_checkpoint = batches.values().any(has_checkpoint);
         if has_checkpoint {
             // The settings can be changed while the database runs.
             self.session.demand_durability().await?;
@@ -118,46 +129,55 @@ impl Writer {
     }
 
     async fn write(&mut self, batches: BTreeMap<&'static str, Batch>) -> Result<(), Failure> {
-        let client = &self.session.client;
         for (name, batch) in batches {
             if !self.streams.contains_key(name) {
                 let sql = "INSERT INTO stream (name, next) VALUES ($1, 1)";
-                client.execute(sql, &[&name]).await?;
-                self.streams.insert(name.to_owned(), Stream { next: 1, recorded: 1 });
+                self.session.client.execute(sql, &[&name]).await?;
+                let stream = Stream { next: 1, recorded: 1, mark: None };
+                self.streams.insert(name.to_owned(), stream);
             }
-            let stream = self.streams.get_mut(name).expect("it is there or was just made");
-            let mut first = stream.next;
-            if let Some((writes, state)) = batch.checkpoint {
-                let number = stream.next + writes - 1;
-                checkpoint(client, name, number, &state, self.describe).await?;
-                first = number + 1;
-                let sql = "UPDATE stream SET next = $2 WHERE name = $1 AND next = $3";
-                let moved = client.execute(sql, &[&name, &first, &stream.recorded]).await?;
-                if moved != 1 {
-                    return Err(Failure::Storage(self.session.error(another_writer(name, first))));
-                }
-                stream.recorded = first;
-            }
-            for records in groups(&batch.records) {
-                let append = &self.append;
-                let wrote = append_records(
-                    client,
-                    append,
-                    name,
-                    first,
-                    stream.recorded,
-                    records,
-                    self.describe,
-                )
-                .await?;
-                if wrote != records.len() as u64 {
-                    return Err(Failure::Storage(self.session.error(another_writer(name, first))));
-                }
-                first += records.len() as i64;
-                stream.recorded = first;
-            }
-            stream.next = first;
+            self.write_stream(name, batch).await?;
         }
+        Ok(())
+    }
+
+    async fn write_stream(&mut self, name: &'static str, batch: Batch) -> Result<(), Failure> {
+        let client = &self.session.client;
+        let stream = self.streams.get_mut(name).expect("it is there or was just made");
+        let another = |first| Failure::Storage(self.session.error(another_writer(name, first)));
+        let begin = stream.next;
+        let mut first = begin;
+        if let Some((writes, state)) = batch.checkpoint {
+            first = begin + writes;
+            stream.mark = None;
+            checkpoint(client, name, first - 1, &state, self.describe).await?;
+            if !move_next(client, name, first, stream.recorded).await? {
+                return Err(another(first));
+            }
+            stream.recorded = first;
+        }
+        for records in groups(&batch.records) {
+            let (append, recorded) = (&self.append, stream.recorded);
+            let wrote =
+                append_records(client, append, name, first, recorded, records, self.describe)
+                    .await?;
+            if wrote != records.len() as u64 {
+                return Err(another(first));
+            }
+            first += records.len() as i64;
+            stream.recorded = first;
+        }
+        stream.next = first;
+        if let Some((mark, state)) = batch.at_mark {
+            let before = stream.mark.take();
+            let from = mark.map(|writes| begin + writes).or(before).expect(NO_MARK);
+            checkpoint(client, name, from - 1, &state, self.describe).await?;
+            if !move_next(client, name, first, stream.recorded).await? {
+                return Err(another(first));
+            }
+            stream.recorded = first;
+        }
+        stream.mark = batch.mark.map(|writes| begin + writes).or(stream.mark);
         Ok(())
     }
 }
@@ -214,7 +234,18 @@ async fn append_records(
     client.execute(statement, &parameters).await
 }
 
-/// Puts a checkpoint in the place of everything below `number`.
+/// Moves the stream's next number from the value that this process has left. False if another one stands there.
+async fn move_next(
+    client: &Client,
+    stream: &str,
+    next: i64,
+    recorded: i64,
+) -> Result<bool, tokio_postgres::Error> {
+    let sql = "UPDATE stream SET next = $2 WHERE name = $1 AND next = $3";
+    Ok(client.execute(sql, &[&stream, &next, &recorded]).await? == 1)
+}
+
+/// Puts a checkpoint in the place of everything up to `number`.
 async fn checkpoint(
     client: &Client,
     stream: &str,
@@ -222,7 +253,9 @@ async fn checkpoint(
     state: &[u8],
     describe: Describe,
 ) -> Result<(), tokio_postgres::Error> {
-    for table in ["record", "checkpoint", "piece"] {
+    let sql = "DELETE FROM record WHERE stream = $1 AND number <= $2";
+    client.execute(sql, &[&stream, &number]).await?;
+    for table in ["checkpoint", "piece"] {
         let sql = format!("DELETE FROM {table} WHERE stream = $1");
         client.execute(&sql, &[&stream]).await?;
     }

@@ -17,6 +17,8 @@ pub(super) struct Stream {
     pub(super) next: i64,
     /// The next number as it stands in the table: higher if records are missing.
     pub(super) recorded: i64,
+    /// The first record behind the mark.
+    pub(super) mark: Option<i64>,
 }
 
 pub(super) async fn read(
@@ -45,7 +47,7 @@ pub(super) async fn read(
             tracing::error!(stream = %name, "durable data is missing: {why}");
             log.lost = Some(why);
         }
-        streams.insert(name.clone(), Stream { next, recorded });
+        streams.insert(name.clone(), Stream { next, recorded, mark: None });
         if !log.is_empty() {
             recovered.insert(name, log);
         }

@@ -70,7 +70,7 @@ fn a_torn_record_may_contain_an_image_of_a_later_one() {
     assert_eq!(reopen(dir.path()).unwrap(), (log(None, &["a"]), 1));
 }
 
-/// Rotation, checkpoints with and without records around them, two streams.
+/// Rotation, marks, checkpoints with and without records around them, two streams.
 fn eventful() -> Vec<Vec<Write>> {
     vec![
         vec![record("a", "1"), record("a", "2"), record("b", "x")],
@@ -79,6 +79,10 @@ fn eventful() -> Vec<Vec<Write>> {
         vec![checkpoint("a", "1-5"), checkpoint("b", "x")],
         vec![record("a", "6"), record("b", "y")],
         vec![checkpoint("a", "1-6")],
+        vec![record("a", "7"), mark("a"), record("a", "8"), mark("b")],
+        vec![record("a", "9"), record("b", "z")],
+        vec![checkpoint_at_mark("a", "1-7"), record("a", "10"), checkpoint_at_mark("b", "x-y")],
+        vec![record("a", "11")],
     ]
 }
 

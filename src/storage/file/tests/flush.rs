@@ -58,6 +58,19 @@ fn old_segments_go_after_the_checkpoint_has_come() {
 }
 
 #[test]
+fn a_mark_costs_nothing_and_a_checkpoint_there_writes_no_record_again() {
+    let dir = written(TINY, &[vec![record("s", "a")]]);
+    let (mut storage, _) = FileStorage::open(dir.path()).unwrap();
+    assert!(commit(&mut storage, vec![mark("s")]).is_empty());
+    let expected = [creation(SEGMENT_2, 1), appending(SEGMENT_2)].concat();
+    assert_eq!(commit(&mut storage, vec![record("s", "b")]), expected);
+    let removals = vec![format!("remove {SEGMENT_1}")];
+    let expected = [creation("checkpoint", 2), removals, appending(SEGMENT_2)].concat();
+    let writes = vec![checkpoint_at_mark("s", "A"), record("s", "c")];
+    assert_eq!(commit(&mut storage, writes), expected);
+}
+
+#[test]
 fn opening_flushes_what_it_hands_out_before_anything_is_removed() {
     let commits = [vec![checkpoint("s", "A")], vec![record("s", "a")]];
     let dir = written(TINY, &commits);

@@ -9,7 +9,7 @@ use tokio::runtime::Builder;
 use super::*;
 use crate::storage::Log;
 use crate::storage::format::{HEADER_BYTES, RECORD_HEADER_BYTES};
-use crate::storage::suite::{Model, checkpoint, log, record, scratch};
+use crate::storage::suite::{Model, checkpoint, checkpoint_at_mark, log, mark, record, scratch};
 
 mod crash;
 mod damage;

@@ -142,10 +142,8 @@ impl Stream {
         let header = checkpoint_header(&self.name, from, state);
         disk.create(&self.dir.join(CHECKPOINT), &[&header, state])?;
         let before = self.segments.partition_point(|first| *first < from);
-        for first in self.segments.drain(..before) {
-            disk.remove(&segment_path(&self.dir, first))?;
-        }
-        Ok(())
+        let paths = self.segments.drain(..before).map(|first| segment_path(&self.dir, first));
+        disk.remove_later(paths.collect())
     }
 
     fn checkpoint(&mut self, disk: &mut Disk, state: &[u8]) -> Result<(), StorageError> {
@@ -156,10 +154,8 @@ impl Stream {
         (self.next, self.mark) = (next, None);
         // Only now, when the new checkpoint is there to stay, may the old go.
         self.active = None;
-        for first in std::mem::take(&mut self.segments) {
-            disk.remove(&segment_path(&self.dir, first))?;
-        }
-        Ok(())
+        let paths = self.segments.drain(..).map(|first| segment_path(&self.dir, first));
+        disk.remove_later(paths.collect())
     }
 
     /// Appends with one write and one flush. All records of a commit go to the same

@@ -153,8 +153,8 @@ fn an_open_that_fails_at_any_change_can_be_repeated() {
         match FileStorage::open_on(Disk::failing_after(failures), dir.path(), TINY, None) {
             Err(_) => failures += 1,
             Ok((_, mut recovered)) => {
-                assert_eq!(recovered.take("a"), log(Some("1-6"), &[]));
-                assert_eq!(recovered.take("b"), log(Some("x"), &["y"]));
+                assert_eq!(recovered.take("a"), log(Some("1-7"), &["8", "9", "10", "11"]));
+                assert_eq!(recovered.take("b"), log(Some("x-y"), &["z"]));
                 break;
             }
         }

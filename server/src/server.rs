@@ -123,7 +123,7 @@ async fn start(config: &Config, store: Store, endpoint: Endpoint) -> anyhow::Res
     let mut storage = storage;
     let first = Write { stream: engine::STREAM, data: WriteData::Record(first) };
     storage.commit(vec![first]).await?;
-    let (handle, seat) = engine::prepare();
+    let (handle, seat) = engine::prepare(node.cluster());
     if let Some(lost) = lost {
         let node = handle.clone();
         tokio::spawn(async move { node.storage_lost(lost.await).await });

@@ -134,10 +134,13 @@ pub struct Seat {
     pub(super) arrivals: mpsc::Receiver<Arrival>,
 }
 
-/// Makes the way to a node before the node is there, for those that it will need.
-pub fn prepare() -> (Handle, Seat) {
+/// Makes the way to a node before the node runs, for those that it will need. `cluster` is the cluster that the
+/// node knows from its disk: others that have just started, and do not know of a member that was added, listen to
+/// one that knows it.
+pub fn prepare(cluster: Option<u64>) -> (Handle, Seat) {
     let (queue, arrivals) = mpsc::channel(QUEUE);
-    let (metrics, watches, cluster) = (Arc::default(), Arc::default(), Arc::default());
+    let (metrics, watches) = (Arc::default(), Arc::default());
+    let cluster = Arc::new(AtomicU64::new(cluster.unwrap_or(0)));
     let handle = Handle { queue, metrics, watches, cluster };
     (handle.clone(), Seat { handle, arrivals })
 }

@@ -22,7 +22,7 @@ struct Alone {
     shelf: Shelf,
     /// The states that were handed out to be encoded.
     frozen: Vec<Frozen>,
-    /// What each checkpoint replaced, and the bytes of it behind the state.
+    /// The part of the log that each checkpoint replaced, and its bytes behind the state.
     checkpoints: Vec<(Replaces, usize)>,
 }
 

@@ -63,8 +63,7 @@ impl Node {
     /// If the log was written by another version; or if something durable is missing, and
     /// the other servers are no quorum that could bring it back.
     pub fn start(start: Start) -> Result<(Node, Vec<u8>), StartError> {
-        let Start { id, founders, mut member, options, nonces: [nonce, cluster], .. } = start;
-        let log = start.log;
+        let Start { id, founders, mut member, options, nonces: [nonce, cluster], log, .. } = start;
         let (restored, mut standing) = record::decode(&log).map_err(StartError)?;
         standing.abstains |= log.lost.is_some();
         member.life = standing.lineage.begin(nonce).number;

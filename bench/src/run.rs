@@ -143,7 +143,7 @@ impl<'a, 'w> Run<'a, 'w> {
     /// # Errors
     /// A sentence about the flag that makes no sense.
     pub fn simulate(mut self) -> Result<Ran<'a>, String> {
-        refuse_throttle(self.config)?;
+        refuse_faults_of_servers(self.config)?;
         let mut cluster = SimCluster::new(self.config, self.factory()?);
         if let Some(inspector) = self.inspector.take() {
             cluster.inspect(inspector);
@@ -171,7 +171,7 @@ impl<'a, 'w> Run<'a, 'w> {
     /// # Errors
     /// A sentence about the flag that makes no sense.
     pub fn processes(mut self, command: NodeCommand) -> Result<Ran<'a>, String> {
-        refuse_throttle(self.config)?;
+        refuse_faults_of_servers(self.config)?;
         let chaos = &self.config.args.chaos;
         let disk = chaos.fsync > 0.0 || chaos.torn_writes > 0.0 || chaos.roll_back > 0.0;
         if chaos.clock_skew > 0.0 || disk || chaos.no_disk {
@@ -259,12 +259,15 @@ impl<'a, 'w> Run<'a, 'w> {
     }
 }
 
-/// Messages between nodes that are no servers have no connections, whose bytes could be limited.
-fn refuse_throttle(config: &RunConfig) -> Result<(), String> {
-    match config.has(Fault::Throttle) {
-        true => Err("--nemesis throttle needs --server".into()),
-        false => Ok(()),
+/// Refuses the faults that only servers can have. Messages between other nodes have no connections,
+/// whose bytes could be limited, and their disks are no file systems, which could be full.
+fn refuse_faults_of_servers(config: &RunConfig) -> Result<(), String> {
+    for (fault, name) in [(Fault::Throttle, "throttle"), (Fault::FullDisk, "full-disk")] {
+        if config.has(fault) {
+            return Err(format!("--nemesis {name} needs --server"));
+        }
     }
+    Ok(())
 }
 
 /// Returns the inspector that looks into nodes during a run. Without disks a kill may take back an

@@ -120,6 +120,20 @@ fn each_bug_is_found_over_sockets_and_the_server_without_it_passes() {
     });
 }
 
+#[test]
+fn the_server_passes_on_full_disks() {
+    let flags = "-w txn-list-append --node-count 3 --concurrency 4n --rate 60 --time-limit 6 --nemesis full-disk \
+                 --nemesis-interval 1 --disk-mib 64 --quiet-phase 4 --log-stderr";
+    let (status, text) = run(&planted(SERVER), 1, flags);
+    if text.contains("--nemesis full-disk: ") || text.contains("no disk can be mounted") {
+        return println!("servers on full disks are not tested here: {text}");
+    }
+    assert_eq!(status, Some(0), "{text}");
+    for told in ["(0 MiB are free): writes are refused", "MiB are free for"] {
+        assert!(text.contains(told), "{told}: {text}");
+    }
+}
+
 /// The shipped spec with PostgreSQL; `before` is shell text that runs before the server, with the database up.
 fn in_postgres(before: &str) -> String {
     let spec = planted(IN_POSTGRES);

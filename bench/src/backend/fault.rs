@@ -53,6 +53,11 @@ pub enum NodeFault {
         /// Why.
         reason: String,
     },
+    /// The bench could not fill its disk.
+    DiskNotFilled {
+        /// Why.
+        reason: String,
+    },
     /// No `init_ok` in time, or an error instead; the same for a workload's preparation.
     NoInit {
         /// The answer that came instead, or its lack.
@@ -85,15 +90,22 @@ impl NodeFault {
             NodeFault::ClosedStdout { .. } => "closed stdout",
             NodeFault::Panicked { .. } => "panicked",
             NodeFault::NotStarted { .. } => "not started",
+            NodeFault::DiskNotFilled { .. } => "disk not filled",
             NodeFault::NoInit { .. } => "no init",
             NodeFault::Flood { .. } => "flood",
         }
     }
 
     /// Whether Maelstrom reports this as a test that broke, with status 255, whatever the
-    /// clients saw: a process that died or could not be started.
+    /// clients saw: a process that died or could not be started; and ours, one that could not be
+    /// hurt as the run demands.
     pub fn is_death(&self) -> bool {
-        matches!(self, NodeFault::Exited { .. } | NodeFault::NotStarted { .. })
+        matches!(
+            self,
+            NodeFault::Exited { .. }
+                | NodeFault::NotStarted { .. }
+                | NodeFault::DiskNotFilled { .. }
+        )
     }
 }
 
@@ -129,6 +141,9 @@ impl fmt::Display for NodeFault {
             }
             NodeFault::Panicked { message } => write!(f, "panicked: {message}"),
             NodeFault::NotStarted { reason } => write!(f, "could not be started: {reason}"),
+            NodeFault::DiskNotFilled { reason } => {
+                write!(f, "has a disk that could not be filled, or freed: {reason}")
+            }
             NodeFault::NoInit { reason } => write!(f, "did not complete init: {reason}"),
             NodeFault::Flood { sent, received } => {
                 write!(f, "flooded the network: {sent} messages sent, {received} received")

@@ -44,6 +44,12 @@ pub trait Cluster {
     /// are their own affair.
     fn wipe(&mut self, _node: usize) {}
 
+    /// The disk of a node has no space left. Only disks that the backend has made can be filled.
+    fn fill_disk(&mut self, _node: usize, _out: &mut Outbox) {}
+
+    /// It has again, as much as it had before.
+    fn free_disk(&mut self, _node: usize, _out: &mut Outbox) {}
+
     /// SIGSTOP.
     fn pause(&mut self, now: Time, node: usize);
 

@@ -171,6 +171,9 @@ pub struct ChaosArgs {
     /// Give simulated nodes no disk: a kill loses everything
     #[arg(long)]
     pub no_disk: bool,
+    /// Size of each server's disk in MiB, for --nemesis full-disk (--server)
+    #[arg(long, default_value_t = 256, value_name = "MIB")]
+    pub disk_mib: u64,
     /// After the operations end all faults, go on for this many seconds, and demand
     /// that from the third second on (later if messages take more than 100 ms on average)
     /// every operation gets an answer

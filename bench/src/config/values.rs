@@ -45,6 +45,8 @@ pub enum Fault {
     Throttle,
     /// Lose the requests of all clients to some nodes, or the answers of those nodes.
     Clients,
+    /// Take all free space of some nodes' disks, and give it back later (--server, as root).
+    FullDisk,
 }
 
 /// The overlay that broadcast's `topology` message suggests.

@@ -195,6 +195,7 @@ fn chaos(draw: &mut Draw, lasting_fault: bool, farthest_ms: f64, skew_max: f64) 
         torn_writes: sometimes(draw, &[0.1, 0.5, 1.0]),
         roll_back: 0.0,
         no_disk: false,
+        disk_mib: 256,
         // Long enough to be asked something after the time to recover.
         quiet_phase: slowness(farthest_ms) * if lasting_fault { 9.0 } else { 6.0 },
         lasting_fault,

@@ -183,7 +183,11 @@ fn read_op(item: &Edn) -> Result<PlannedOp, String> {
 fn tell_act(at: Duration, act: &Act, nodes: &[NodeId]) -> String {
     let name = |i: &usize| Edn::str(nodes[*i].as_str());
     let value = match act {
-        Act::Kill(chosen) | Act::Pause(chosen) => Edn::vector(chosen.iter().map(name)),
+        Act::Kill(chosen)
+        | Act::Pause(chosen)
+        | Act::LoseRequests(chosen)
+        | Act::LoseAnswers(chosen)
+        | Act::FillDisks(chosen) => Edn::vector(chosen.iter().map(name)),
         Act::Partition(grudge) => {
             let pair = |(node, unheard): (&usize, &std::collections::BTreeSet<usize>)| {
                 (name(node), Edn::vector(unheard.iter().map(name)))
@@ -250,6 +254,8 @@ fn read_act(item: &Edn, nodes: &[NodeId]) -> Result<(Duration, Act), String> {
         "unthrottle" => Act::Unthrottle,
         "lose-requests" => Act::LoseRequests(seq(value)?),
         "lose-answers" => Act::LoseAnswers(seq(value)?),
+        "fill-disk" => Act::FillDisks(seq(value)?),
+        "free-disk" => Act::FreeDisks,
         "heal-clients" => Act::HealClients,
         "fast" => Act::Fast,
         "remove-member" => Act::RemoveMember(index(value)?),
@@ -268,4 +274,26 @@ fn read_symptom(item: &Edn) -> Result<Symptom, String> {
     let kinds = item.get("kinds").and_then(Edn::as_seq).unwrap_or_default();
     let kinds = kinds.iter().filter_map(|k| k.as_text().map(str::to_owned)).collect();
     Ok(Symptom { class: class.ok_or(":fails has no :class that is known")?, kinds })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn acts_upon_nodes_are_read_as_they_are_told() {
+        let nodes: Vec<NodeId> = ["n0", "n1", "n2"].map(NodeId::from).to_vec();
+        for act in [
+            Act::Kill(vec![0, 2]),
+            Act::Pause(vec![1]),
+            Act::LoseRequests(vec![0]),
+            Act::LoseAnswers(vec![1, 2]),
+            Act::FillDisks(vec![0, 1, 2]),
+            Act::FreeDisks,
+        ] {
+            let told = tell_act(Duration::from_millis(7), &act, &nodes);
+            let item = crate::edn::parse(&told).expect("a plan is EDN");
+            assert_eq!(read_act(&item, &nodes), Ok((Duration::from_millis(7), act)), "{told}");
+        }
+    }
 }

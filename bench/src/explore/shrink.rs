@@ -283,6 +283,7 @@ fn ends(act: &Act) -> Option<crate::config::Fault> {
         Act::HealReset => Some(Fault::Reset),
         Act::Unthrottle => Some(Fault::Throttle),
         Act::HealClients => Some(Fault::Clients),
+        Act::FreeDisks => Some(Fault::FullDisk),
         _ => None,
     }
 }
@@ -332,7 +333,8 @@ fn keep_nodes(plan: &mut Plan, nodes: usize, fewer: usize) {
             Act::Kill(chosen)
             | Act::Pause(chosen)
             | Act::LoseRequests(chosen)
-            | Act::LoseAnswers(chosen) => chosen.retain(|n| *n < fewer),
+            | Act::LoseAnswers(chosen)
+            | Act::FillDisks(chosen) => chosen.retain(|n| *n < fewer),
             Act::Partition(grudge) => {
                 grudge.retain(|n, _| *n < fewer);
                 grudge.values_mut().for_each(|unheard| unheard.retain(|n| *n < fewer));
@@ -348,7 +350,8 @@ fn keep_nodes(plan: &mut Plan, nodes: usize, fewer: usize) {
         Act::Kill(chosen)
         | Act::Pause(chosen)
         | Act::LoseRequests(chosen)
-        | Act::LoseAnswers(chosen) => !chosen.is_empty(),
+        | Act::LoseAnswers(chosen)
+        | Act::FillDisks(chosen) => !chosen.is_empty(),
         Act::Partition(grudge) => grudge.values().any(|unheard| !unheard.is_empty()),
         Act::CutOneWay(links) | Act::Stall(links) | Act::Reset(links) => !links.is_empty(),
         _ => true,

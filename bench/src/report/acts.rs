@@ -42,6 +42,7 @@ fn end_of(f: &str) -> Option<String> {
         ("stall", "release"),
         ("remove-member", "restore-members"),
         ("drain", "replace"),
+        ("fill-disk", "free-disk"),
     ];
     let of_start = || f.strip_prefix("start-").map(|rest| format!("stop-{rest}"));
     pairs.iter().find(|(begin, _)| *begin == f).map(|(_, end)| (*end).to_owned()).or_else(of_start)

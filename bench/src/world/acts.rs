@@ -57,6 +57,16 @@ impl<C: Cluster> World<C> {
                     self.with_cluster(|c, now, _| c.pause(now, node));
                 }
             }
+            Act::FillDisks(nodes) => {
+                for node in nodes {
+                    self.with_cluster(|c, _, out| c.fill_disk(node, out));
+                }
+            }
+            Act::FreeDisks => {
+                for node in 0..self.config.nodes.len() {
+                    self.with_cluster(|c, _, out| c.free_disk(node, out));
+                }
+            }
             Act::Resume => {
                 for node in 0..self.config.nodes.len() {
                     for attempt in self.lifecycle.resumed(node, self.now) {

@@ -65,6 +65,10 @@ pub enum Act {
     LoseAnswers(Vec<usize>),
     /// Undo both.
     HealClients,
+    /// Take all free space of these nodes' disks.
+    FillDisks(Vec<usize>),
+    /// Undo that.
+    FreeDisks,
 }
 
 impl Act {
@@ -94,6 +98,8 @@ impl Act {
             Act::LoseRequests(_) => "lose-requests",
             Act::LoseAnswers(_) => "lose-answers",
             Act::HealClients => "heal-clients",
+            Act::FillDisks(_) => "fill-disk",
+            Act::FreeDisks => "free-disk",
         }
     }
 
@@ -111,6 +117,7 @@ impl Act {
             Act::Reset(_) => Some(Fault::Reset),
             Act::Throttle(_) => Some(Fault::Throttle),
             Act::LoseRequests(_) | Act::LoseAnswers(_) => Some(Fault::Clients),
+            Act::FillDisks(_) => Some(Fault::FullDisk),
             _ => None,
         }
     }
@@ -148,7 +155,7 @@ pub struct Nemesis {
 impl Nemesis {
     /// The nemesis of a run.
     pub fn new(config: &RunConfig) -> Nemesis {
-        let groups: [&[Fault]; 10] = [
+        let groups: [&[Fault]; 11] = [
             &[Fault::Partition],
             &[Fault::Kill, Fault::Pause],
             &[Fault::OneWay],
@@ -159,6 +166,7 @@ impl Nemesis {
             &[Fault::Reset],
             &[Fault::Throttle],
             &[Fault::Clients],
+            &[Fault::FullDisk],
         ];
         let mut flows = Vec::new();
         for (index, group) in groups.iter().enumerate() {
@@ -222,6 +230,7 @@ pub fn relief(fault: Fault) -> FaultEvent {
         Fault::Reset => Act::HealReset,
         Fault::Throttle => Act::Unthrottle,
         Fault::Clients => Act::HealClients,
+        Fault::FullDisk => Act::FreeDisks,
     };
     tell(act, &[])
 }
@@ -240,6 +249,10 @@ fn inflict(fault: Fault, nodes: &[NodeId], draw: &mut Draw) -> FaultEvent {
         Fault::Pause => {
             let (target, chosen) = targets(nodes.len(), draw);
             (kind(target), Act::Pause(chosen))
+        }
+        Fault::FullDisk => {
+            let (target, chosen) = targets(nodes.len(), draw);
+            (kind(target), Act::FillDisks(chosen))
         }
         Fault::OneWay => (Edn::Nil, Act::CutOneWay(one_way(nodes.len(), draw))),
         Fault::Membership => (Edn::Nil, Act::RemoveMember(draw.below(nodes.len()))),
@@ -277,10 +290,12 @@ pub fn tell(act: Act, nodes: &[NodeId]) -> FaultEvent {
         Act::Throttle(kilobytes) => Edn::Int(i64::from(*kilobytes)),
         Act::LoseRequests(chosen) => tell_nodes(nodes, chosen, "unheard"),
         Act::LoseAnswers(chosen) => tell_nodes(nodes, chosen, "unanswered"),
+        Act::FillDisks(chosen) => tell_nodes(nodes, chosen, "full"),
         Act::Heal | Act::HealOneWay | Act::HealReset | Act::HealClients => {
             Edn::keyword("network-healed")
         }
         Act::Unthrottle => Edn::keyword("bandwidth-restored"),
+        Act::FreeDisks => Edn::keyword("freed"),
         Act::Start => Edn::keyword("started"),
         Act::Resume => Edn::keyword("resumed"),
         Act::Fast => Edn::keyword("latency-restored"),

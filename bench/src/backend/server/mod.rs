@@ -14,8 +14,8 @@
 //! members that there are; if it gives up before it has served, it is started again (`joining`). `replace` puts an empty disk under a member that was not removed; servers
 //! may refuse to start then, and one that ends before it served a request is no broken test.
 //!
-//! Deliberately missing: faults of disks. A run that asks for what cannot be had here is refused
-//! with the reason.
+//! A disk can be full where the bench is root (`disks`). Deliberately missing: all other faults of
+//! disks. A run that asks for what cannot be had here is refused with the reason.
 
 // Real time and signals are the business of this module.
 #![allow(clippy::disallowed_methods)]
@@ -23,6 +23,7 @@
 mod api;
 mod clients;
 mod command;
+mod disks;
 mod faketime;
 mod health;
 mod joining;
@@ -34,6 +35,7 @@ pub mod spec;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::ops::RangeInclusive;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Duration, Instant};
 
@@ -82,6 +84,14 @@ pub struct ServerCluster {
 /// for each.
 const GLANCE: Duration = Duration::from_millis(50);
 
+/// Sizes of a disk in MiB: ext4 with its journal fits into the smallest.
+const DISK_MIB: RangeInclusive<u64> = 16..=1 << 20;
+
+/// Returns why this machine cannot have the fault [`Fault::FullDisk`], if it cannot.
+pub fn lack_of_disks() -> Option<String> {
+    disks::check().err()
+}
+
 /// Checks that a run asks for nothing that this backend cannot do.
 ///
 /// # Errors
@@ -116,6 +126,13 @@ pub fn check(spec: &Spec, config: &RunConfig) -> Result<(), String> {
     if chaos.clock_skew > 0.0 && faketime::library().is_none() {
         return refuse("--clock-skew needs libfaketime, which is not installed (package faketime)");
     }
+    if config.has(Fault::FullDisk) {
+        if !DISK_MIB.contains(&chaos.disk_mib) {
+            let (from, to) = (DISK_MIB.start(), DISK_MIB.end());
+            return refuse(&format!("--disk-mib must be from {from} to {to}"));
+        }
+        disks::check().or_else(|why| refuse(&format!("--nemesis full-disk: {why}")))?;
+    }
     if config.has(Fault::Membership) {
         if !matches!(spec.api, Api::EtcdV3 { .. }) {
             return refuse("--nemesis membership needs changes of members, which only etcd-v3 has");
@@ -128,7 +145,8 @@ pub fn check(spec: &Spec, config: &RunConfig) -> Result<(), String> {
 }
 
 impl ServerCluster {
-    /// A cluster whose servers have not been started.
+    /// A cluster whose servers have not been started. For disks that can be full, the calling
+    /// thread moves to a mount namespace of its own, and has to be that which uses the cluster.
     ///
     /// # Errors
     /// If there are no ports, or no directory.
@@ -205,6 +223,13 @@ impl ServerCluster {
                 self.standings.set(heard.node, Standing::Member);
             }
         }
+    }
+
+    /// Starts the nodes again that ended by themselves for a reason that is over.
+    fn begin_again(&mut self, now: Instant) -> Vec<(usize, Output)> {
+        let due = self.joining.due(now).into_iter().chain(self.nodes.freed(now));
+        let due: BTreeSet<usize> = due.filter(|node| !self.down.contains(node)).collect();
+        due.into_iter().filter_map(|node| self.begin(node)).collect()
     }
 
     /// Starts a node that is to run; its fault if it cannot be.
@@ -299,6 +324,19 @@ impl Cluster for ServerCluster {
         self.joining.forget(node);
     }
 
+    fn fill_disk(&mut self, node: usize, out: &mut Outbox) {
+        if let Err(e) = self.nodes.fill_disk(node) {
+            out.outputs.push((node, unhurt(&e)));
+        }
+    }
+
+    fn free_disk(&mut self, node: usize, out: &mut Outbox) {
+        match self.nodes.free_disk(node) {
+            Ok(()) => out.outputs.extend(self.begin_again(Instant::now())),
+            Err(e) => out.outputs.push((node, unhurt(&e))),
+        }
+    }
+
     fn pause(&mut self, _now: Time, node: usize) {
         self.nodes.pause(node);
     }
@@ -343,11 +381,7 @@ impl Live for ServerCluster {
         self.seen = Instant::now();
         let mut out = self.quitters();
         out.outputs.extend(self.follow_changes());
-        for node in self.joining.due(self.seen) {
-            if !self.down.contains(&node) {
-                out.outputs.extend(self.begin(node));
-            }
-        }
+        out.outputs.extend(self.begin_again(self.seen));
         out
     }
 
@@ -356,10 +390,19 @@ impl Live for ServerCluster {
         // until a server has served with the disk that it has now.
         let is_member = |(node, _): &(usize, String)| self.standings.get(*node) == Standing::Member;
         let ended = self.nodes.ended().into_iter().filter(is_member);
-        // A member that joins may give up: it is started again, and the run goes on.
-        let (joining, now) = (&mut self.joining, Instant::now());
-        let ended = ended.filter(|(node, _)| !joining.gave_up(*node, now));
+        let ended: Vec<(usize, String)> = ended.collect();
+        // A member that joins may give up, and a full disk may end any: it is started again, and
+        // the run goes on.
+        let (joining, nodes, now) = (&mut self.joining, &mut self.nodes, Instant::now());
+        let ended = ended
+            .into_iter()
+            .filter(|(node, _)| !nodes.excuses_by_disk(*node, now) && !joining.gave_up(*node, now));
         let tell = |(node, status)| (node, Output::Fault(NodeFault::Exited { status }));
         Outbox { outputs: ended.map(tell).collect(), wakes: Vec::new() }
     }
+}
+
+/// The fault of a node whose disk does not obey the bench.
+fn unhurt(error: &io::Error) -> Output {
+    Output::Fault(NodeFault::DiskNotFilled { reason: error.to_string() })
 }

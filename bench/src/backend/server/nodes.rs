@@ -15,6 +15,7 @@ use seaworthy::message::NodeId;
 
 use super::api::members::Peer;
 use super::command::ServerCommand;
+use super::disks::Disks;
 use super::faketime::Clocks;
 use super::owner::Groups;
 use super::ports::Ports;
@@ -22,7 +23,7 @@ use super::proxy::Route;
 use super::spec::{EXISTING, NEW, STATE, Spec, Stop, Values, fill};
 use crate::backend::log;
 use crate::backend::process::{Children, echo, tell_status};
-use crate::config::RunConfig;
+use crate::config::{Fault, RunConfig};
 
 /// How long nodes have to end in order when a run is over.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -33,6 +34,8 @@ pub(super) struct Nodes {
     clocks: Option<Clocks>,
     groups: Groups,
     nodes: Vec<Node>,
+    /// After the nodes' end they are unmounted.
+    disks: Option<Disks>,
     _ports: Ports,
 }
 
@@ -60,15 +63,22 @@ impl Nodes {
         let names = &config.nodes;
         let mut ports = Ports::reserve(config.seed.0)?;
         fs::create_dir_all(&command.data_dir)?;
+        let mib = config.args.chaos.disk_mib;
+        let disks = config.has(Fault::FullDisk).then(|| {
+            Disks::new(&command.data_dir, names, mib)
+                .map_err(|e| io::Error::other(format!("no disk can be mounted here: {e}")))
+        });
+        let disks = disks.transpose()?;
         let mut nodes = Vec::new();
         for (index, name) in names.iter().enumerate() {
             let client_port = ports.take()?;
             let route = Route { peer_port: ports.take()?, proxy_port: ports.take()? };
+            let parent = disks.as_ref().map_or(&*command.data_dir, |disks| disks.dir(index));
             let values = Values::from([
                 ("name", name.to_string()),
                 ("index", index.to_string()),
                 ("count", names.len().to_string()),
-                ("data", command.data_dir.join(name.as_str()).display().to_string()),
+                ("data", parent.join(name.as_str()).display().to_string()),
                 ("client_port", client_port.to_string()),
                 ("peer_port", route.peer_port.to_string()),
                 ("proxy_port", route.proxy_port.to_string()),
@@ -91,7 +101,7 @@ impl Nodes {
             node.values.insert(STATE, NEW.to_owned());
         }
         let clocks = Clocks::new(config.seed, config.args.chaos.clock_skew);
-        Ok(Nodes { command, clocks, groups, nodes, _ports: ports })
+        Ok(Nodes { command, clocks, groups, nodes, disks, _ports: ports })
     }
 
     pub(super) fn routes(&self) -> Vec<Route> {
@@ -131,10 +141,13 @@ impl Nodes {
     }
 
     /// Takes the disk of a node that does not run away: everything in the directory of the data
-    /// that has its name.
-    pub(super) fn wipe(&self, node: usize) {
+    /// that has its name. An empty disk has space.
+    pub(super) fn wipe(&mut self, node: usize) {
+        if let Some(disks) = &mut self.disks {
+            disks.replaced(node, Instant::now());
+        }
         let name = self.nodes[node].name.as_str();
-        let entries = fs::read_dir(&self.command.data_dir).into_iter().flatten().flatten();
+        let entries = fs::read_dir(self.parent(node)).into_iter().flatten().flatten();
         for path in entries.map(|entry| entry.path()) {
             let own = path.file_name().and_then(|file| file.to_str()).is_some_and(|file| {
                 file.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
@@ -146,6 +159,31 @@ impl Nodes {
                 false => Ok(()),
             };
         }
+    }
+
+    /// The directory in which a node's data is.
+    fn parent(&self, node: usize) -> &Path {
+        self.disks.as_ref().map_or(&*self.command.data_dir, |disks| disks.dir(node))
+    }
+
+    /// Takes all free space of a node's disk; without disks of their own nothing happens.
+    pub(super) fn fill_disk(&mut self, node: usize) -> io::Result<()> {
+        self.disks.as_mut().map_or(Ok(()), |disks| disks.fill(node))
+    }
+
+    /// Gives it back.
+    pub(super) fn free_disk(&mut self, node: usize) -> io::Result<()> {
+        self.disks.as_mut().map_or(Ok(()), |disks| disks.free(node, Instant::now()))
+    }
+
+    /// Whether a node that has ended by itself may have done so because its disk is full.
+    pub(super) fn excuses_by_disk(&mut self, node: usize, now: Instant) -> bool {
+        self.disks.as_mut().is_some_and(|disks| disks.excuses(node, now))
+    }
+
+    /// The nodes that had ended so and have space now.
+    pub(super) fn freed(&mut self, now: Instant) -> Vec<usize> {
+        self.disks.as_mut().map_or_else(Vec::new, |disks| disks.due(now))
     }
 
     /// How many times it was started.
@@ -174,7 +212,7 @@ impl Nodes {
         let named = |e: io::Error| format!("{}: {e}", program.display());
         let log = log::open(&self.log_of(&self.nodes[node].name)).map_err(|e| e.to_string())?;
         let mut command = Command::new(&program);
-        command.args(&words[1..]).args(&self.command.args).current_dir(&self.command.data_dir);
+        command.args(&words[1..]).args(&self.command.args).current_dir(self.parent(node));
         command.envs(spec.env.iter().map(|(name, value)| (name, fill(value, values))));
         if let Some(clocks) = &self.clocks {
             command.envs(clocks.variables(node, self.nodes[node].lives));
@@ -199,6 +237,9 @@ impl Nodes {
     }
 
     pub(super) fn kill(&mut self, node: usize) {
+        if let Some(disks) = &mut self.disks {
+            disks.forget(node);
+        }
         let Some(mut running) = self.nodes[node].running.take() else { return };
         self.groups.set(node, None);
         unwatch(&mut running);

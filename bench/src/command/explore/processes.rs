@@ -12,7 +12,7 @@ use std::path::Path;
 use super::args::{ExploreArgs, progress_bar, space};
 use super::repeat::{Repetition, shrink};
 use crate::backend::process::{Children, NodeCommand, resolve, unix_millis};
-use crate::backend::server::{ServerCommand, Spec};
+use crate::backend::server::{ServerCommand, Spec, lack_of_disks};
 use crate::challenge::Challenge;
 use crate::check::Verdict;
 use crate::command::{Exit, crash, say, usage};
@@ -32,11 +32,12 @@ const SERVERS_TIME_LIMIT_S: f64 = 8.0;
 const SERVERS_NODES_MAX: usize = 5;
 const SERVERS_RATE_MAX: f64 = 100.0;
 /// The faults that only explorations of servers draw, and how often.
-const SERVERS_FAULTS: [(Fault, f64); 4] = [
+const SERVERS_FAULTS: [(Fault, f64); 5] = [
     (Fault::Membership, 0.25),
     (Fault::Reset, 0.25),
     (Fault::Throttle, 0.15),
     (Fault::Clients, 0.25),
+    (Fault::FullDisk, 0.2),
 ];
 /// How many runs shrinking takes, at most: each takes ten seconds.
 const SERVERS_SHRINK: usize = 40;
@@ -76,6 +77,9 @@ pub(super) fn run(args: &ExploreArgs, challenge: &dyn Challenge, crew: &Crew<'_>
         return crash(&format!("cannot catch signals: {e}"));
     }
     say("Real processes on the real clock: not deterministic, a seed may fail only sometimes.");
+    if let (Crew::Servers(_), Some(why)) = (crew, lack_of_disks()) {
+        say(format_args!("No disk is ever full: {why}."));
+    }
     let started = unix_millis();
     let elapsed = || (unix_millis() - started) as f64 / 1000.0;
     let bar = progress_bar(args);
@@ -173,7 +177,11 @@ fn served(run: &mut RunArgs, spec: &Spec, seed: Seed) {
     let draw = &mut seed.stream("explore-servers", 0);
     for (fault, chance) in SERVERS_FAULTS {
         let is_drawn = draw.chance(chance);
-        let can_be = fault != Fault::Membership || spec.has_members();
+        let can_be = match fault {
+            Fault::Membership => spec.has_members(),
+            Fault::FullDisk => lack_of_disks().is_none(),
+            _ => true,
+        };
         run.nemesis.extend((is_drawn && can_be).then_some(fault));
     }
     run.time_limit = SERVERS_TIME_LIMIT_S;

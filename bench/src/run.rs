@@ -25,7 +25,7 @@ use crate::backend::server::{self, ServerCluster, ServerCommand};
 use crate::backend::sim::{Factory, Inspector, SimCluster};
 use crate::backend::{Cluster, Live};
 use crate::challenge::Challenge;
-use crate::config::{Fault, RunConfig};
+use crate::config::{Fault, NetworkKind, RunConfig};
 use crate::load::omitting;
 use crate::service::Services;
 use crate::world::journal::Journal;
@@ -267,7 +267,10 @@ fn refuse_faults_of_servers(config: &RunConfig) -> Result<(), String> {
             return Err(format!("--nemesis {name} needs --server"));
         }
     }
-    Ok(())
+    match config.args.chaos.network {
+        NetworkKind::Proxies => Ok(()),
+        NetworkKind::Namespaces => Err("--network namespaces needs --server".into()),
+    }
 }
 
 /// Returns the inspector that looks into nodes during a run. Without disks a kill may take back an

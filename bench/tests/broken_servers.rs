@@ -134,6 +134,20 @@ fn the_server_passes_on_full_disks() {
     }
 }
 
+/// Reads from the memory of a deposed leader are stale only if hosts are cut off from each other.
+#[test]
+fn stale_reads_are_found_between_hosts_and_the_server_passes() {
+    let flags = "-w lin-kv --node-count 3 --concurrency 4n --rate 200 --time-limit 7 --network namespaces \
+                 --nemesis partition,one-way --nemesis-interval 1 -- --election-timeout 300";
+    let bug = Bug { name: "ReadLocal", flags, story: NOT_LINEAR };
+    let (status, text) = run(&planted(SERVER), EACH_ISOLATED, flags);
+    if text.contains("--network namespaces: ") || text.contains("no hosts can be made") {
+        return println!("servers with hosts of their own are not tested here: {text}");
+    }
+    assert!(status == Some(0) || status == Some(UNKNOWN), "{text}");
+    assert_found(&bug);
+}
+
 /// The shipped spec with PostgreSQL; `before` is shell text that runs before the server, with the database up.
 fn in_postgres(before: &str) -> String {
     let spec = planted(IN_POSTGRES);

@@ -117,6 +117,8 @@ fn flags_that_no_server_can_follow_are_refused_with_a_reason() {
         ("etcd", "--torn-writes 0.5", "need the simulation"),
         ("etcd", "--clock-skew 0.1", "asks the kernel for the time"),
         ("etcd", "--nemesis full-disk --disk-mib 4", "--disk-mib must be from 16 to 1048576"),
+        (LOSSY, "--network namespaces", "has no {host}"),
+        ("etcd", "--network namespaces --nemesis slow", "slow, reset and throttle need proxies"),
         ("etcd", "-w kafka", "no kafka over the API of etcd; there are lin-kv"),
         ("etcd", "--bin x", "cannot be used with"),
         ("etcb", "", "built-in seaworthy-server, etcd"),

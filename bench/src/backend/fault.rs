@@ -53,8 +53,8 @@ pub enum NodeFault {
         /// Why.
         reason: String,
     },
-    /// The bench could not fill its disk.
-    DiskNotFilled {
+    /// The bench could not carry out a fault, or end one.
+    Unhurt {
         /// Why.
         reason: String,
     },
@@ -90,7 +90,7 @@ impl NodeFault {
             NodeFault::ClosedStdout { .. } => "closed stdout",
             NodeFault::Panicked { .. } => "panicked",
             NodeFault::NotStarted { .. } => "not started",
-            NodeFault::DiskNotFilled { .. } => "disk not filled",
+            NodeFault::Unhurt { .. } => "unhurt",
             NodeFault::NoInit { .. } => "no init",
             NodeFault::Flood { .. } => "flood",
         }
@@ -102,9 +102,7 @@ impl NodeFault {
     pub fn is_death(&self) -> bool {
         matches!(
             self,
-            NodeFault::Exited { .. }
-                | NodeFault::NotStarted { .. }
-                | NodeFault::DiskNotFilled { .. }
+            NodeFault::Exited { .. } | NodeFault::NotStarted { .. } | NodeFault::Unhurt { .. }
         )
     }
 }
@@ -141,8 +139,8 @@ impl fmt::Display for NodeFault {
             }
             NodeFault::Panicked { message } => write!(f, "panicked: {message}"),
             NodeFault::NotStarted { reason } => write!(f, "could not be started: {reason}"),
-            NodeFault::DiskNotFilled { reason } => {
-                write!(f, "has a disk that could not be filled, or freed: {reason}")
+            NodeFault::Unhurt { reason } => {
+                write!(f, "could not be hurt or healed by the nemesis: {reason}")
             }
             NodeFault::NoInit { reason } => write!(f, "did not complete init: {reason}"),
             NodeFault::Flood { sent, received } => {

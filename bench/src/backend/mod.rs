@@ -62,7 +62,7 @@ pub trait Cluster {
 
     /// The state of the network between nodes has changed. A backend whose nodes send through
     /// the world has nothing to do, and does not ask which it is.
-    fn expose(&mut self, _weather: &dyn Fn() -> Weather) {}
+    fn expose(&mut self, _weather: &dyn Fn() -> Weather, _out: &mut Outbox) {}
 
     /// Whether an answer that comes after its client gave up is no fault of the node: over a
     /// socket it reaches a closed connection, and nothing else happens.

@@ -7,7 +7,7 @@ use clap::builder::{PossibleValue, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{Arg, Args, Command, Parser, ValueEnum};
 
-use super::values::{Concurrency, Demand, Fault, LatencyDist, Topology};
+use super::values::{Concurrency, Demand, Fault, LatencyDist, NetworkKind, Topology};
 
 /// The flags that describe a run; the names and defaults are Maelstrom's.
 #[derive(Clone, Debug, Args)]
@@ -174,6 +174,9 @@ pub struct ChaosArgs {
     /// Size of each server's disk in MiB, for --nemesis full-disk (--server)
     #[arg(long, default_value_t = 256, value_name = "MIB")]
     pub disk_mib: u64,
+    /// How servers reach each other (--server)
+    #[arg(long, value_enum, default_value = "proxies")]
+    pub network: NetworkKind,
     /// After the operations end all faults, go on for this many seconds, and demand
     /// that from the third second on (later if messages take more than 100 ms on average)
     /// every operation gets an answer

@@ -46,6 +46,7 @@ pub fn flags(run: &RunArgs) -> Vec<String> {
     flag("torn-writes", chaos.torn_writes.to_string(), "0");
     flag("roll-back", chaos.roll_back.to_string(), "0");
     flag("disk-mib", chaos.disk_mib.to_string(), "256");
+    flag("network", name(chaos.network), "proxies");
     flag("quiet-phase", chaos.quiet_phase.to_string(), "0");
     flag("seed", run.seed.map_or_else(String::new, |s| s.to_string()), "");
     for (name, given) in [("no-disk", chaos.no_disk), ("lasting-fault", chaos.lasting_fault)] {

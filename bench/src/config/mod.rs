@@ -11,7 +11,7 @@ use seaworthy::message::NodeId;
 
 pub use args::{ChaosArgs, RunArgs};
 pub use flags::{command, flags, quote};
-pub use values::{Concurrency, Demand, Fault, LatencyDist, Topology};
+pub use values::{Concurrency, Demand, Fault, LatencyDist, NetworkKind, Topology};
 
 use crate::check::txn::{Model, parse_models};
 use crate::directory::{Directory, SERVICES};

@@ -49,6 +49,15 @@ pub enum Fault {
     FullDisk,
 }
 
+/// How servers reach each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum NetworkKind {
+    /// On one host, through proxies of the bench.
+    Proxies,
+    /// Each on a host of its own, a network namespace, with links that are cut (as root).
+    Namespaces,
+}
+
 /// The overlay that broadcast's `topology` message suggests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Topology {

@@ -18,7 +18,7 @@ use clap::ValueEnum;
 use crate::backend::sim::Factory;
 use crate::challenge::{Challenge, Knob};
 use crate::config::{
-    ChaosArgs, Concurrency, Demand, Fault, LatencyDist, RunArgs, RunConfig, Topology,
+    ChaosArgs, Concurrency, Demand, Fault, LatencyDist, NetworkKind, RunArgs, RunConfig, Topology,
 };
 use crate::judge::slowness;
 use crate::run::Run;
@@ -196,6 +196,7 @@ fn chaos(draw: &mut Draw, lasting_fault: bool, farthest_ms: f64, skew_max: f64) 
         roll_back: 0.0,
         no_disk: false,
         disk_mib: 256,
+        network: NetworkKind::Proxies,
         // Long enough to be asked something after the time to recover.
         quiet_phase: slowness(farthest_ms) * if lasting_fault { 9.0 } else { 6.0 },
         lasting_fault,

@@ -7,7 +7,7 @@ use super::event::{Event, Phase};
 use super::nemesis::{Act, FaultEvent, tell};
 use super::script::{Course, PlannedOp};
 use super::state::World;
-use crate::backend::Cluster;
+use crate::backend::{Cluster, Outbox};
 use crate::load::{Invocation, Next};
 
 /// How long a healed cluster is left alone before the last operations.
@@ -225,7 +225,9 @@ impl<C: Cluster> World<C> {
     /// Tells the nodes' backend the present state of the network between them.
     fn expose(&mut self) {
         let nodes = self.config.nodes.len();
-        self.cluster.expose(&|| self.network.weather(nodes));
+        let mut out = Outbox::default();
+        self.cluster.expose(&|| self.network.weather(nodes), &mut out);
+        self.absorb(out);
     }
 
     fn schedule_script(&mut self) {

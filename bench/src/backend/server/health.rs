@@ -3,7 +3,7 @@
 // A start takes real time.
 #![allow(clippy::disallowed_methods)]
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -30,9 +30,8 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
-    pub(super) fn new(port: u16, health: Health) -> Waiting {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        Waiting { http: Http::new(port), address, health }
+    pub(super) fn new(address: SocketAddr, health: Health) -> Waiting {
+        Waiting { http: Http::new(address), address, health }
     }
 
     /// Whether it is healthy now.

@@ -14,8 +14,9 @@
 //! members that there are; if it gives up before it has served, it is started again (`joining`). `replace` puts an empty disk under a member that was not removed; servers
 //! may refuse to start then, and one that ends before it served a request is no broken test.
 //!
-//! A disk can be full where the bench is root (`disks`). Deliberately missing: all other faults of
-//! disks. A run that asks for what cannot be had here is refused with the reason.
+//! Where the bench is root, disks can be full (`disks`), and a server can run on a host of its own (`hosts`).
+//! Deliberately missing: all other faults of disks. A run that asks for what cannot be had here is
+//! refused with the reason.
 
 // Real time and signals are the business of this module.
 #![allow(clippy::disallowed_methods)]
@@ -26,6 +27,7 @@ mod command;
 mod disks;
 mod faketime;
 mod health;
+mod hosts;
 mod joining;
 mod nodes;
 mod owner;
@@ -44,7 +46,7 @@ use seaworthy::time::Time;
 use serde_json::{Value, json};
 
 use super::{Cluster, Live, NodeFault, Outbox, Output, Weather};
-use crate::config::{Fault, LatencyDist, RunConfig};
+use crate::config::{Fault, LatencyDist, NetworkKind, RunConfig};
 use api::contract::Place;
 use api::members::{Change, Standing, Standings};
 use clients::{Clients, Errand, answer, clients, reply};
@@ -61,7 +63,8 @@ pub use spec::Spec;
 pub struct ServerCluster {
     nodes: Nodes,
     clients: Clients,
-    proxies: Proxies,
+    /// Between peers; none where they have hosts of their own.
+    proxies: Option<Proxies>,
     workload: String,
     /// How long a client waits for an answer, and the bench for the first start of a node.
     patience: Duration,
@@ -126,6 +129,9 @@ pub fn check(spec: &Spec, config: &RunConfig) -> Result<(), String> {
     if chaos.clock_skew > 0.0 && faketime::library().is_none() {
         return refuse("--clock-skew needs libfaketime, which is not installed (package faketime)");
     }
+    if chaos.network == NetworkKind::Namespaces {
+        check_hosts(spec, config).or_else(|why| refuse(&format!("--network namespaces: {why}")))?;
+    }
     if config.has(Fault::FullDisk) {
         if !DISK_MIB.contains(&chaos.disk_mib) {
             let (from, to) = (DISK_MIB.start(), DISK_MIB.end());
@@ -144,9 +150,25 @@ pub fn check(spec: &Spec, config: &RunConfig) -> Result<(), String> {
     Ok(())
 }
 
+/// Checks that the run is one for servers with hosts of their own.
+fn check_hosts(spec: &Spec, config: &RunConfig) -> Result<(), String> {
+    for fault in [Fault::Stall, Fault::Slow, Fault::Reset, Fault::Throttle] {
+        if config.has(fault) {
+            return Err("links are cut or not; stall, slow, reset and throttle need proxies".into());
+        }
+    }
+    if config.args.latency > 0.0 {
+        return Err("--latency needs the proxies".into());
+    }
+    if !spec.has_hosts() {
+        return Err(format!("the command of {} has no {{host}} to be reached at", spec.name));
+    }
+    hosts::check(config.nodes.len())
+}
+
 impl ServerCluster {
-    /// A cluster whose servers have not been started. For disks that can be full, the calling
-    /// thread moves to a mount namespace of its own, and has to be that which uses the cluster.
+    /// A cluster whose servers have not been started. For disks that can be full and for hosts the
+    /// calling thread moves to namespaces of its own, and has to be that which uses the cluster.
     ///
     /// # Errors
     /// If there are no ports, or no directory.
@@ -157,7 +179,8 @@ impl ServerCluster {
     ) -> io::Result<(ServerCluster, Ears)> {
         let groups = Groups::new(config.nodes.len());
         let nodes = Nodes::new(command, config, groups.clone())?;
-        let proxies = Proxies::open(&nodes.routes(), &groups)?;
+        let is_proxied = config.args.chaos.network == NetworkKind::Proxies;
+        let proxies = is_proxied.then(|| Proxies::open(&nodes.routes(), &groups)).transpose()?;
         let (clients, ears) = clients()?;
         let (change, changes) = mpsc::channel();
         let cluster = ServerCluster {
@@ -180,7 +203,7 @@ impl ServerCluster {
 
     /// How many connections between peers were refused because no node had opened them.
     pub fn strangers(&self) -> u64 {
-        self.proxies.strangers()
+        self.proxies.as_ref().map_or(0, Proxies::strangers)
     }
 
     /// Lets the changes of members that were made take effect on processes.
@@ -249,7 +272,7 @@ impl ServerCluster {
         let place = Place {
             spec: nodes.spec(),
             workload,
-            port: nodes.client_port(node),
+            address: nodes.client_address(node),
             values: nodes.values(node),
             children: nodes.children(),
             log: &log,
@@ -269,7 +292,7 @@ impl ServerCluster {
             api::speaker(Place {
                 spec: nodes.spec(),
                 workload,
-                port: nodes.client_port(node),
+                address: nodes.client_address(node),
                 values: nodes.values(node),
                 children: nodes.children(),
                 log: &nodes.log_of(&address),
@@ -306,8 +329,9 @@ impl Cluster for ServerCluster {
             let body = answer(Ok(json!({"type": "init_ok"})), &request);
             return out.outputs.push((node, Output::Send(reply(packet, &body))));
         }
-        let (port, health) = (self.nodes.client_port(node), self.nodes.spec().health.clone());
-        self.clients.send(errand(packet, request), || Box::new(health::Waiting::new(port, health)));
+        let (address, health) = (self.nodes.client_address(node), self.nodes.spec().health.clone());
+        self.clients
+            .send(errand(packet, request), || Box::new(health::Waiting::new(address, health)));
     }
 
     fn wake(&mut self, _now: Time, _node: usize, _out: &mut Outbox) {}
@@ -345,8 +369,13 @@ impl Cluster for ServerCluster {
         self.nodes.resume(node);
     }
 
-    fn expose(&mut self, weather: &dyn Fn() -> Weather) {
-        self.proxies.expose(weather());
+    fn expose(&mut self, weather: &dyn Fn() -> Weather, out: &mut Outbox) {
+        match &self.proxies {
+            Some(proxies) => proxies.expose(weather()),
+            None => out
+                .outputs
+                .extend(self.nodes.cut(&weather().cut).err().map(|(node, e)| (node, unhurt(&e)))),
+        }
     }
 
     fn may_answer_late(&self) -> bool {
@@ -402,7 +431,7 @@ impl Live for ServerCluster {
     }
 }
 
-/// The fault of a node whose disk does not obey the bench.
+/// The fault of a node whose disk or host does not obey the bench.
 fn unhurt(error: &io::Error) -> Output {
-    Output::Fault(NodeFault::DiskNotFilled { reason: error.to_string() })
+    Output::Fault(NodeFault::Unhurt { reason: error.to_string() })
 }

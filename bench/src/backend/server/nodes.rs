@@ -3,8 +3,10 @@
 // Real time, threads and signals are the business of this module.
 #![allow(clippy::disallowed_methods)]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::thread;
@@ -17,13 +19,14 @@ use super::api::members::Peer;
 use super::command::ServerCommand;
 use super::disks::Disks;
 use super::faketime::Clocks;
+use super::hosts::{self, Hosts};
 use super::owner::Groups;
 use super::ports::Ports;
 use super::proxy::Route;
 use super::spec::{EXISTING, NEW, STATE, Spec, Stop, Values, fill};
 use crate::backend::log;
 use crate::backend::process::{Children, echo, tell_status};
-use crate::config::{Fault, RunConfig};
+use crate::config::{Fault, NetworkKind, RunConfig};
 
 /// How long nodes have to end in order when a run is over.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -34,6 +37,8 @@ pub(super) struct Nodes {
     clocks: Option<Clocks>,
     groups: Groups,
     nodes: Vec<Node>,
+    /// The nodes' hosts, if each has its own.
+    hosts: Option<Hosts>,
     /// After the nodes' end they are unmounted.
     disks: Option<Disks>,
     _ports: Ports,
@@ -41,7 +46,7 @@ pub(super) struct Nodes {
 
 struct Node {
     name: NodeId,
-    client_port: u16,
+    client_address: SocketAddr,
     route: Route,
     values: Values,
     lives: u64,
@@ -61,6 +66,12 @@ impl Nodes {
         groups: Groups,
     ) -> io::Result<Nodes> {
         let names = &config.nodes;
+        let has_hosts = config.args.chaos.network == NetworkKind::Namespaces;
+        let made = has_hosts.then(|| {
+            Hosts::new(names.len())
+                .map_err(|e| io::Error::other(format!("no hosts can be made here: {e}")))
+        });
+        let hosts = made.transpose()?;
         let mut ports = Ports::reserve(config.seed.0)?;
         fs::create_dir_all(&command.data_dir)?;
         let mib = config.args.chaos.disk_mib;
@@ -72,13 +83,20 @@ impl Nodes {
         let mut nodes = Vec::new();
         for (index, name) in names.iter().enumerate() {
             let client_port = ports.take()?;
-            let route = Route { peer_port: ports.take()?, proxy_port: ports.take()? };
+            let peer_port = ports.take()?;
+            // Peers at hosts of their own dial each other directly.
+            let proxy_port = if has_hosts { peer_port } else { ports.take()? };
+            let route = Route { peer_port, proxy_port };
+            let host = if has_hosts { hosts::address(index) } else { Ipv4Addr::LOCALHOST };
+            let listen = if has_hosts { Ipv4Addr::UNSPECIFIED } else { host };
             let parent = disks.as_ref().map_or(&*command.data_dir, |disks| disks.dir(index));
             let values = Values::from([
                 ("name", name.to_string()),
                 ("index", index.to_string()),
                 ("count", names.len().to_string()),
                 ("data", parent.join(name.as_str()).display().to_string()),
+                ("host", host.to_string()),
+                ("listen", listen.to_string()),
                 ("client_port", client_port.to_string()),
                 ("peer_port", route.peer_port.to_string()),
                 ("proxy_port", route.proxy_port.to_string()),
@@ -91,7 +109,14 @@ impl Nodes {
                 ),
             ]);
             let name = name.clone();
-            nodes.push(Node { name, client_port, route, values, lives: 0, running: None });
+            nodes.push(Node {
+                name,
+                client_address: (host, client_port).into(),
+                route,
+                values,
+                lives: 0,
+                running: None,
+            });
         }
         let member = |node: &Node| fill(&command.spec.member, &node.values);
         let members: Vec<String> = nodes.iter().map(member).collect();
@@ -101,7 +126,7 @@ impl Nodes {
             node.values.insert(STATE, NEW.to_owned());
         }
         let clocks = Clocks::new(config.seed, config.args.chaos.clock_skew);
-        Ok(Nodes { command, clocks, groups, nodes, disks, _ports: ports })
+        Ok(Nodes { command, clocks, groups, nodes, hosts, disks, _ports: ports })
     }
 
     pub(super) fn routes(&self) -> Vec<Route> {
@@ -116,8 +141,13 @@ impl Nodes {
         &self.command.children
     }
 
-    pub(super) fn client_port(&self, node: usize) -> u16 {
-        self.nodes[node].client_port
+    pub(super) fn client_address(&self, node: usize) -> SocketAddr {
+        self.nodes[node].client_address
+    }
+
+    /// From now on exactly these directions between hosts are cut.
+    pub(super) fn cut(&mut self, cut: &BTreeSet<(usize, usize)>) -> Result<(), (usize, io::Error)> {
+        self.hosts.as_mut().map_or(Ok(()), |hosts| hosts.cut(cut))
     }
 
     pub(super) fn values(&self, node: usize) -> &Values {
@@ -211,7 +241,8 @@ impl Nodes {
         let program = program(&words[0], spec.dir.as_deref());
         let named = |e: io::Error| format!("{}: {e}", program.display());
         let log = log::open(&self.log_of(&self.nodes[node].name)).map_err(|e| e.to_string())?;
-        let mut command = Command::new(&program);
+        let at_host = self.hosts.as_ref().map(|hosts| hosts.command(node, &program));
+        let mut command = at_host.unwrap_or_else(|| Command::new(&program));
         command.args(&words[1..]).args(&self.command.args).current_dir(self.parent(node));
         command.envs(spec.env.iter().map(|(name, value)| (name, fill(value, values))));
         if let Some(clocks) = &self.clocks {

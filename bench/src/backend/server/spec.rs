@@ -120,7 +120,7 @@ pub enum Reads {
 }
 
 fn member() -> String {
-    "{name}=127.0.0.1:{proxy_port}".to_owned()
+    "{name}={host}:{proxy_port}".to_owned()
 }
 
 fn comma() -> String {
@@ -141,11 +141,13 @@ pub(super) const EXISTING: &str = "existing";
 pub(super) type Values = BTreeMap<&'static str, String>;
 
 /// The placeholders that there are.
-const KNOWN: [&str; 13] = [
+const KNOWN: [&str; 15] = [
     "name",
     "index",
     "count",
     "data",
+    "host",
+    "listen",
     "client_port",
     "peer_port",
     "proxy_port",
@@ -183,6 +185,12 @@ impl Spec {
     /// can be told to join a cluster that is there.
     pub fn has_members(&self) -> bool {
         matches!(self.api, Api::EtcdV3 { .. }) && self.can_join()
+    }
+
+    /// Whether a node can be told its host.
+    pub(super) fn has_hosts(&self) -> bool {
+        let mut texts = self.command.iter().chain(self.env.values());
+        texts.any(|text| placeholders(text).any(|name| name == "host"))
     }
 
     /// Whether a node can be told to join a cluster that is there.

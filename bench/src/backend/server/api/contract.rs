@@ -1,5 +1,6 @@
 //! The side of an API that the bench sees.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Instant;
 
@@ -22,8 +23,8 @@ pub(crate) trait Speaker {
 pub(crate) struct Place<'a> {
     pub(crate) spec: &'a Spec,
     pub(crate) workload: &'a str,
-    /// The server's client port.
-    pub(crate) port: u16,
+    /// Where the server listens to clients.
+    pub(crate) address: SocketAddr,
     /// The values of placeholders.
     pub(crate) values: &'a Values,
     pub(crate) children: &'a Children,

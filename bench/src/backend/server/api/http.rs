@@ -5,7 +5,7 @@
 //! followed, since a client asks the server that it asks.
 
 use std::cell::RefCell;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use http_body_util::{BodyExt, Full, Limited};
@@ -48,9 +48,8 @@ pub(crate) struct Opened {
 }
 
 impl Http {
-    /// For a server at this port of this machine.
-    pub(crate) fn new(port: u16) -> Http {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    /// For a server at this address.
+    pub(crate) fn new(address: SocketAddr) -> Http {
         Http { address, idle: RefCell::default() }
     }
 

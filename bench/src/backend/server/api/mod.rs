@@ -42,7 +42,7 @@ pub(super) fn members(
     changes: Sender<members::Change>,
 ) -> Option<Box<dyn Speaker>> {
     let Api::EtcdV3 { .. } = &place.spec.api else { return None };
-    let etcd = etcd::Etcd::new(Http::new(place.port), false);
+    let etcd = etcd::Etcd::new(Http::new(place.address), false);
     let separator = &place.spec.separator;
     Some(Box::new(members::Members::new(etcd, peers, separator, standings, changes)))
 }
@@ -52,11 +52,11 @@ pub(super) fn speaker(place: Place<'_>) -> Box<dyn Speaker> {
     match &place.spec.api {
         Api::EtcdV3 { reads } => {
             let is_serializable = *reads == Reads::Serializable;
-            let etcd = etcd::Etcd::new(Http::new(place.port), is_serializable);
+            let etcd = etcd::Etcd::new(Http::new(place.address), is_serializable);
             Box::new(workload::Workload::new(etcd, place.workload))
         }
         Api::Rest { path, texts } => {
-            Box::new(rest::Rest::new(Http::new(place.port), path.clone(), *texts))
+            Box::new(rest::Rest::new(Http::new(place.address), path.clone(), *texts))
         }
         Api::Command { command } => Box::new(command::Program::new(command, place)),
     }

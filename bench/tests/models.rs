@@ -4,15 +4,15 @@
 // A test may fail by unwrapping.
 #![allow(clippy::unwrap_used)]
 
+#[path = "support/python.rs"]
+mod python;
+
 use std::process::Command;
 use std::thread;
 
-const MODELS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/models/spec.toml");
+use python::has_python;
 
-/// The models are in Python, which not every machine has.
-fn has_python() -> bool {
-    Command::new("python3").arg("--version").output().is_ok_and(|output| output.status.success())
-}
+const MODELS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/models/spec.toml");
 
 /// The status of a run, and its output.
 fn run(loses: &str, flags: &str, seed: u64) -> (Option<i32>, String) {

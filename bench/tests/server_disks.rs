@@ -5,14 +5,20 @@
 // end, on the real clock.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stdout)]
 
+#[path = "support/python.rs"]
+mod python;
+#[path = "support/wait.rs"]
+mod wait;
+
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+
+use python::has_python;
+use wait::await_that;
 
 /// A store whose every write is two more blocks of its file, which outlives the process without fsync. It knows no other answer to a full one than its end.
 const STORE: &str = "import http.server as h, os, sys, threading
@@ -73,10 +79,6 @@ fn is_refused(text: &str) -> bool {
     refused
 }
 
-fn has_python() -> bool {
-    Command::new("python3").arg("--version").output().is_ok_and(|output| output.status.success())
-}
-
 /// The loop devices whose file is in this directory.
 fn devices(dir: &Path) -> Vec<String> {
     let all = fs::read_dir("/sys/block").unwrap().flatten();
@@ -91,14 +93,6 @@ fn is_ready(dir: &Path) -> bool {
     let mut logs =
         runs.filter_map(|run| fs::read_to_string(run.path().join("node-logs/n0.log")).ok());
     logs.any(|log| log.contains("ready"))
-}
-
-fn await_that(what: &str, mut is_so: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !is_so() {
-        assert!(begun.elapsed() < Duration::from_secs(20), "{what}");
-        sleep(Duration::from_millis(20));
-    }
 }
 
 #[test]
@@ -134,7 +128,7 @@ fn no_mount_outlives_the_bench_however_it_ends() {
         let dir = tempfile::tempdir().unwrap();
         let mut command = bench(dir.path(), "--rate 20 --time-limit 30 --nemesis-interval 1");
         let mut bench = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        await_that("a server runs, or is refused", || {
+        await_that("a server runs, or is refused", 20, || {
             bench.try_wait().unwrap().is_some() || is_ready(dir.path())
         });
         if bench.try_wait().unwrap().is_some() {
@@ -146,6 +140,6 @@ fn no_mount_outlives_the_bench_however_it_ends() {
         assert_eq!(devices(dir.path()).len(), 1);
         kill(Pid::from_raw(bench.id().cast_signed()), signal).unwrap();
         bench.wait().unwrap();
-        await_that("no disk is left", || devices(dir.path()).is_empty());
+        await_that("no disk is left", 20, || devices(dir.path()).is_empty());
     }
 }

@@ -5,14 +5,22 @@
 // end, on the real clock.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
+#[path = "support/python.rs"]
+mod python;
+#[path = "support/wait.rs"]
+mod wait;
+
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
-use std::thread::{self, sleep};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::thread;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+
+use python::has_python;
+use wait::await_that;
 
 const LOSSY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/lossy/spec.toml");
 
@@ -28,11 +36,6 @@ fn run(server: &str, flags: &str) -> (Option<i32>, String) {
     let Output { status, stdout, stderr } = command(store.path(), server, flags).output().unwrap();
     let text = String::from_utf8_lossy(&stdout).into_owned() + &String::from_utf8_lossy(&stderr);
     (status.code(), text)
-}
-
-/// The examples are in Python, which not every machine has.
-fn has_python() -> bool {
-    Command::new("python3").arg("--version").output().is_ok_and(|output| output.status.success())
 }
 
 /// A spec in a directory of its own.
@@ -296,16 +299,8 @@ fn begun(dir: &Path, mark: &str) -> Child {
     let flags = "--node-count 3 --concurrency 2n --init-timeout 50";
     let mut command = command(dir, &spec(dir, &text), flags);
     let bench = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    await_that("three servers run", || processes(mark).len() >= 3);
+    await_that("three servers run", 60, || processes(mark).len() >= 3);
     bench
-}
-
-fn await_that(what: &str, mut is_so: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !is_so() {
-        assert!(begun.elapsed() < Duration::from_secs(60), "{what}");
-        sleep(Duration::from_millis(20));
-    }
 }
 
 #[test]
@@ -315,6 +310,6 @@ fn no_server_outlives_the_bench_however_it_ends() {
         let mut bench = begun(dir.path(), mark);
         kill(Pid::from_raw(bench.id().cast_signed()), signal).unwrap();
         bench.wait().unwrap();
-        await_that("no server is left", || processes(mark).is_empty());
+        await_that("no server is left", 60, || processes(mark).is_empty());
     }
 }

@@ -244,11 +244,6 @@ impl Log {
         at.expect("asked for a configuration that is compacted").1.clone()
     }
 
-    /// The configuration at the base, which is needed to restore the log.
-    pub(super) fn base_config(&self) -> Arc<Config> {
-        self.configs[0].1.clone()
-    }
-
     /// Takes the committed entries that are not applied yet; they count as applied.
     pub(super) fn take_committed(&mut self) -> Vec<Entry> {
         if self.applied == self.commit {

@@ -174,13 +174,7 @@ impl Raft {
 
     /// Everything a new incarnation needs, if the server stopped at this moment.
     pub fn to_restore(&self) -> Restored {
-        Restored {
-            hard_state: self.hard,
-            snapshot: self.log.snapshot().cloned(),
-            base: self.log.base(),
-            base_config: Some(self.log.base_config()),
-            entries: self.log.entries().cloned().collect(),
-        }
+        self.to_restore_after(Index::ZERO, 0)
     }
 
     /// The same without most of the entries up to `covered`, which a state stands for: of these the latest stay that

@@ -2,15 +2,13 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use seaworthy::raft::RaftId;
 use seaworthy::storage::{MemoryStorage, Write, WriteData};
 use seaworthy::time::Time;
 
 use super::shelf::Shelf;
-use super::{Effect, Frozen, Input, Member, Node, Options, Replaces, Request, Start, Token};
-use crate::kv::Command;
-use crate::proto::etcdserverpb as pb;
+use super::tests::put;
+use super::{Effect, Frozen, Input, Member, Node, Options, Replaces, Start, Token};
 
 const STREAM: &str = "raft";
 const VALUE: [u8; 100] = [b'v'; 100];
@@ -80,10 +78,7 @@ impl Alone {
     }
 
     fn put(&mut self, n: u64) {
-        let (key, value) = (Bytes::from(format!("k{n}")), Bytes::from_static(&VALUE));
-        let mut bytes = Vec::new();
-        Command::Put(pb::PutRequest { key, value, ..Default::default() }).encode(&mut bytes);
-        self.node.step(self.now, Input::Request(Token(n), Request::Write(bytes)));
+        self.node.step(self.now, Input::Request(Token(n), put(&format!("k{n}"), &VALUE)));
         self.run(20);
     }
 

@@ -3,14 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use seaworthy::raft::{RaftId, SnapshotMeta};
 use seaworthy::time::Time;
 
 use super::shelf::Shelf;
-use super::{Before, Effect, Frozen, Input, Member, Node, Options, Request, Start, Token};
-use crate::kv::{Command, PlainTree};
-use crate::proto::etcdserverpb as pb;
+use super::tests::put;
+use super::{Before, Effect, Frozen, Input, Member, Node, Options, Start, Token};
+use crate::kv::PlainTree;
 
 struct Alone {
     node: Node,
@@ -64,10 +63,7 @@ impl Alone {
     }
 
     fn put(&mut self, n: u64) {
-        let (key, value) = (Bytes::from(format!("k{n}")), Bytes::from_static(&[b'v'; 100]));
-        let mut bytes = Vec::new();
-        Command::Put(pb::PutRequest { key, value, ..Default::default() }).encode(&mut bytes);
-        self.node.step(self.now, Input::Request(Token(n), Request::Write(bytes)));
+        self.node.step(self.now, Input::Request(Token(n), put(&format!("k{n}"), &[b'v'; 100])));
         self.run(20);
     }
 

@@ -261,10 +261,7 @@ impl World {
 
     /// Appends to the counter of how often `key` was written: its version tells.
     pub(super) fn put(&mut self, id: RaftId, key: &str) -> Token {
-        let (key, value) = (Bytes::from(key.to_owned()), Bytes::from_static(b"v"));
-        let mut bytes = Vec::new();
-        Command::Put(pb::PutRequest { key, value, ..Default::default() }).encode(&mut bytes);
-        self.ask(id, Request::Write(bytes))
+        self.ask(id, put(key, b"v"))
     }
 
     pub(super) fn leader(&self) -> Option<RaftId> {
@@ -295,6 +292,14 @@ impl Host {
             }
         }
     }
+}
+
+/// A request that puts a value.
+pub(super) fn put(key: &str, value: &'static [u8]) -> Request {
+    let (key, value) = (Bytes::from(key.to_owned()), Bytes::from_static(value));
+    let mut bytes = Vec::new();
+    Command::Put(pb::PutRequest { key, value, ..Default::default() }).encode(&mut bytes);
+    Request::Write(bytes)
 }
 
 fn is_done(world: &World, token: Token) -> bool {

@@ -142,25 +142,29 @@ impl Writer {
     }
 
     async fn write_stream(&mut self, name: &'static str, batch: Batch) -> Result<(), Failure> {
-        let client = &self.session.client;
+        let (client, describe) = (&self.session.client, self.describe);
         let stream = self.streams.get_mut(name).expect("it is there or was just made");
         let another = |first| Failure::Storage(self.session.error(another_writer(name, first)));
+        // Puts a checkpoint in the place of everything below `from`; the stream goes on at `next`.
+        let replace = async |from: i64, next, recorded, state: &[u8]| {
+            checkpoint(client, name, from - 1, state, describe).await?;
+            match move_next(client, name, next, recorded).await? {
+                true => Ok(()),
+                false => Err(another(next)),
+            }
+        };
         let begin = stream.next;
         let mut first = begin;
         if let Some((writes, state)) = batch.checkpoint {
             first = begin + writes;
             stream.mark = None;
-            checkpoint(client, name, first - 1, &state, self.describe).await?;
-            if !move_next(client, name, first, stream.recorded).await? {
-                return Err(another(first));
-            }
+            replace(first, first, stream.recorded, &state).await?;
             stream.recorded = first;
         }
         for records in groups(&batch.records) {
             let (append, recorded) = (&self.append, stream.recorded);
             let wrote =
-                append_records(client, append, name, first, recorded, records, self.describe)
-                    .await?;
+                append_records(client, append, name, first, recorded, records, describe).await?;
             if wrote != records.len() as u64 {
                 return Err(another(first));
             }
@@ -171,10 +175,7 @@ impl Writer {
         if let Some((mark, state)) = batch.at_mark {
             let before = stream.mark.take();
             let from = mark.map(|writes| begin + writes).or(before).expect(NO_MARK);
-            checkpoint(client, name, from - 1, &state, self.describe).await?;
-            if !move_next(client, name, first, stream.recorded).await? {
-                return Err(another(first));
-            }
+            replace(from, first, stream.recorded, &state).await?;
             stream.recorded = first;
         }
         stream.mark = batch.mark.map(|writes| begin + writes).or(stream.mark);

@@ -21,6 +21,8 @@ use std::time::{Duration, Instant};
 
 use seaworthy::message::NodeId;
 
+use super::tools;
+
 /// The name of the file that takes the space.
 const BALLAST: &str = "ballast";
 /// The pieces in which it takes it: down to the size of a block, which `mkfs` is told.
@@ -65,17 +67,11 @@ enum Due {
 /// # Errors
 /// The reason why not, as the end of a sentence.
 pub(super) fn check() -> Result<(), String> {
-    if !nix::unistd::geteuid().is_root() {
-        return Err("mounting a disk takes root, and this is another user".into());
+    tools::check("mounting a disk takes", &["mkfs.ext4", "mount", "umount"])?;
+    match Path::new("/dev/loop-control").exists() {
+        true => Ok(()),
+        false => Err("there are no loop devices here (no /dev/loop-control)".into()),
     }
-    if !Path::new("/dev/loop-control").exists() {
-        return Err("there are no loop devices here (no /dev/loop-control)".into());
-    }
-    for program in ["mkfs.ext4", "mount", "umount"] {
-        let found = Command::new(program).arg("-V").stdin(Stdio::null()).output();
-        found.map_err(|e| format!("the program {program}: {e}"))?;
-    }
-    Ok(())
 }
 
 impl Disks {
@@ -99,7 +95,7 @@ impl Disks {
             }
             File::create_new(&image)?.set_len(mib << 20)?;
             fs::create_dir_all(&dir)?;
-            // No block is root's alone: a full disk is full for everybody.
+            // No block is root's alone: a full disk is full for root, too.
             let options = ["-q", "-F", "-m", "0", "-b", "4096"].map(AsRef::as_ref);
             run("mkfs.ext4", &[&options[..], &[image.as_path()]].concat())?;
             let options = ["-t", "ext4", "-o", "loop"].map(AsRef::as_ref);
@@ -194,11 +190,7 @@ fn file(parent: &Path, name: &NodeId, kind: &str) -> PathBuf {
 /// Runs a program to its end.
 fn run(program: &str, args: &[&Path]) -> io::Result<()> {
     let output = Command::new(program).args(args).stdin(Stdio::null()).output()?;
-    let complaint = String::from_utf8_lossy(&output.stderr);
-    match output.status.success() {
-        true => Ok(()),
-        false => Err(io::Error::other(format!("{program}: {}", complaint.trim()))),
-    }
+    tools::succeeded(program, &output)
 }
 
 #[cfg(target_os = "linux")]

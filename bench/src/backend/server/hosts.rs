@@ -3,8 +3,8 @@
 //! The switch is a bridge in a namespace of the bench's, from which clients come. Peers reach each
 //! other directly, without a proxy. A cut of one direction makes the sender's frames to that peer
 //! carry an address that no host has, so that they are lost without a word, as with a packet filter:
-//! TCP sends again, ever more seldom, and goes on when the cut ends. All neighbours are told once and
-//! none is asked for, so that no packet of ARP can heal a cut.
+//! TCP sends again, ever more seldom, and goes on when the cut ends. Each host is told its neighbours once
+//! and asks for none, so that no packet of ARP can heal a cut.
 //!
 //! No namespace has a name: the kernel takes each away, with its cable, when the last process and
 //! file descriptor in it are gone, however the bench ends.
@@ -20,6 +20,8 @@ use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
+
+use super::tools;
 
 /// All hosts are in 10.77.0.0/24, the bench at its end.
 const NODES_MAX: usize = 200;
@@ -41,15 +43,9 @@ pub(super) struct Hosts {
 /// # Errors
 /// The reason why not, as the end of a sentence.
 pub(super) fn check(nodes: usize) -> Result<(), String> {
-    if !nix::unistd::geteuid().is_root() {
-        return Err("network namespaces take root, and this is another user".into());
-    }
+    tools::check("network namespaces take", &["ip", "nsenter"])?;
     if nodes > NODES_MAX {
         return Err(format!("there are addresses for {NODES_MAX} nodes"));
-    }
-    for program in ["ip", "nsenter"] {
-        let found = Command::new(program).arg("-V").stdin(Stdio::null()).output();
-        found.map_err(|e| format!("the program {program}: {e}"))?;
     }
     Ok(())
 }
@@ -160,12 +156,7 @@ fn batch(command: &mut Command, lines: &[String]) -> io::Result<()> {
         // If it does not read to the end, its status tells.
         let _ = stdin.write_all((lines.join("\n") + "\n").as_bytes());
     }
-    let output = child.wait_with_output()?;
-    let complaint = String::from_utf8_lossy(&output.stderr);
-    match output.status.success() {
-        true => Ok(()),
-        false => Err(io::Error::other(format!("ip: {}", complaint.trim()))),
-    }
+    tools::succeeded("ip", &child.wait_with_output()?)
 }
 
 #[cfg(target_os = "linux")]

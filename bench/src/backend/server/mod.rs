@@ -34,6 +34,7 @@ mod owner;
 mod ports;
 mod proxy;
 pub mod spec;
+mod tools;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;

@@ -57,6 +57,8 @@ pub enum Mark {
     UnsyncedLost,
     /// A checkpoint took the place of the log before a mark, and the log behind it stayed.
     LogKept,
+    /// A leader learnt from the state that it began with that entries of its log are committed.
+    CommitKnownByState,
     /// A log went on from the tree below its machine.
     TreeCheckpoint,
     /// A state in a tree was encoded for another server, and took the place of the tree as the beginning of the log.
@@ -80,7 +82,7 @@ pub enum Part {
 
 impl Mark {
     /// All of them.
-    pub const ALL: [Mark; 24] = [
+    pub const ALL: [Mark; 25] = [
         Mark::ElectionDuringInstall,
         Mark::SnapshotInstalled,
         Mark::LogOverwritten,
@@ -102,6 +104,7 @@ impl Mark {
         Mark::TornRecordRepaired,
         Mark::UnsyncedLost,
         Mark::LogKept,
+        Mark::CommitKnownByState,
         Mark::TreeCheckpoint,
         Mark::TreeEncoded,
         Mark::TreeStateSent,
@@ -131,6 +134,7 @@ impl Mark {
             Mark::TornRecordRepaired => "a torn record repaired",
             Mark::UnsyncedLost => "unsynced writes lost",
             Mark::LogKept => "a checkpoint that kept the log behind a mark",
+            Mark::CommitKnownByState => "a leader's commit index behind its state",
             Mark::TreeCheckpoint => "a checkpoint over a tree",
             Mark::TreeEncoded => "a state in a tree encoded for another server",
             Mark::TreeStateSent => "a whole state sent by a server with a tree",
@@ -141,7 +145,10 @@ impl Mark {
     pub fn part(self) -> Part {
         match self {
             Mark::TornRecordRepaired | Mark::UnsyncedLost => Part::Storage,
-            Mark::TreeCheckpoint | Mark::TreeEncoded | Mark::TreeStateSent => Part::Tree,
+            Mark::CommitKnownByState
+            | Mark::TreeCheckpoint
+            | Mark::TreeEncoded
+            | Mark::TreeStateSent => Part::Tree,
             Mark::HubGivenUp | Mark::TwoHubs | Mark::DeltaGap | Mark::WholeState => Part::Gossip,
             _ => Part::Raft,
         }

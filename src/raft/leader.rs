@@ -364,14 +364,30 @@ impl Raft {
         // committed, and everything before it (§5.4.2, Figure 8).
         let own_term = self.log.term(agreed) == Some(self.hard.term);
         if agreed > self.log.commit() && guard!(own_term, CommitEarlierTerm) {
-            let newly = self.log.slice(self.log.commit().next(), agreed, usize::MAX);
-            let bytes: usize = newly.iter().map(Entry::size_bytes).sum();
-            self.log.commit_to(agreed);
-            let Role::Leader(leader) = &mut self.role else { return };
-            leader.uncommitted_bytes = leader.uncommitted_bytes.saturating_sub(bytes);
-            self.admit_reads();
-            self.continue_change();
+            self.commit_as_leader(agreed);
         }
+    }
+
+    /// Learns that everything up to `index` is committed, if this server leads. The caller knows it of
+    /// a state that outlived this server's knowledge of the commit index: it has the effects of
+    /// committed entries alone. A leader's log has each of those (Leader Completeness, §5.4.3). Another
+    /// server's log may hold something else at `index`, and learns nothing here.
+    pub fn learn_commit_as_leader(&mut self, index: Index) {
+        if self.leads() && index > self.log.commit() {
+            coverage::hit(Mark::CommitKnownByState);
+            self.commit_as_leader(index);
+        }
+    }
+
+    /// Commits everything up to `index`, and goes on with what has waited for that.
+    fn commit_as_leader(&mut self, index: Index) {
+        let newly = self.log.slice(self.log.commit().next(), index, usize::MAX);
+        let bytes: usize = newly.iter().map(Entry::size_bytes).sum();
+        self.log.commit_to(index);
+        let Role::Leader(leader) = &mut self.role else { return };
+        leader.uncommitted_bytes = leader.uncommitted_bytes.saturating_sub(bytes);
+        self.admit_reads();
+        self.continue_change();
     }
 
     /// Brings the list of followers in line with the configuration.

@@ -8,7 +8,9 @@
 use std::error::Error;
 use std::fmt::Write as _;
 
-use seaworthy::raft::{Change, Command as Data, Config, Message, Options, RaftId, ReadContext};
+use seaworthy::raft::{
+    Change, Command as Data, Config, Index, Message, Options, RaftId, ReadContext,
+};
 
 use super::lab::{Lab, list, role_name};
 
@@ -97,6 +99,8 @@ pub(crate) enum Command {
     Slow(u64),
     /// Makes everything durable that waits, on one server.
     Flush(u64),
+    /// Lets a server learn that its state has everything up to an entry.
+    Knows(u64, u64),
     /// Lets a server make a snapshot.
     Compact(u64),
     /// Shows all servers.
@@ -144,6 +148,9 @@ impl Lab {
                 self.options.abstain = true;
                 self.start(id(n));
                 self.options.abstain = false;
+            }
+            Command::Knows(n, index) => {
+                self.act(id(n), |raft| raft.learn_commit_as_leader(Index(*index)));
             }
             Command::Campaign(n) => drop(self.act(id(n), |raft| raft.campaign())),
             Command::Tick { ticks, on } => self.pass(*ticks, on.map(RaftId)),

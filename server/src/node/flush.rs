@@ -31,6 +31,9 @@ impl Node {
             self.raft.learn_commit(heard);
             self.heard = self.heard.filter(|id| id.index > self.raft.status().commit);
         }
+        // A follower that is needed for a quorum may need a state first, and none is encoded while the
+        // machine is ahead of the commit index.
+        self.raft.learn_commit_as_leader(self.begun);
         loop {
             self.notice_reign();
             self.propose();

@@ -245,10 +245,11 @@ impl Raft {
     /// If it is the latest one.
     pub fn snapshot_lost(&mut self, meta: &SnapshotMeta) {
         assert!(self.log.snapshot() != Some(meta), "nothing stands for the entries that are gone");
+        let latest = self.log.snapshot().cloned();
         let Role::Leader(leader) = &mut self.role else { return };
-        let next = self.log.last().index.next();
         for peer in leader.peers.values_mut().filter(|peer| peer.snapshot() == Some(meta)) {
-            peer.reset(next);
+            // Without a probe in between: a caller that asks meanwhile learns that the follower waits.
+            peer.send_snapshot(latest.clone().expect("a snapshot gives way to a later one only"));
         }
     }
 

@@ -9,7 +9,7 @@ use std::error::Error;
 use std::fmt::Write as _;
 
 use seaworthy::raft::{
-    Change, Command as Data, Config, Index, Message, Options, RaftId, ReadContext,
+    Change, Command as Data, Config, Index, Message, Options, RaftId, ReadContext, SnapshotMeta,
 };
 
 use super::lab::{Lab, list, role_name};
@@ -103,6 +103,8 @@ pub(crate) enum Command {
     Knows(u64, u64),
     /// Lets a server make a snapshot.
     Compact(u64),
+    /// Lets a leader forget the snapshots before its latest one.
+    Forget(u64),
     /// Shows all servers.
     Status,
     /// Shows a leader's knowledge of the others.
@@ -148,6 +150,13 @@ impl Lab {
                 self.options.abstain = true;
                 self.start(id(n));
                 self.options.abstain = false;
+            }
+            Command::Forget(n) => {
+                self.act(id(n), |raft| {
+                    let is_old = |s: &&SnapshotMeta| Some(*s) != raft.snapshot();
+                    let old: Vec<SnapshotMeta> = raft.snapshots().filter(is_old).cloned().collect();
+                    old.iter().for_each(|old| raft.snapshot_lost(old));
+                });
             }
             Command::Knows(n, index) => {
                 self.act(id(n), |raft| raft.learn_commit_as_leader(Index(*index)));

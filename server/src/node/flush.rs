@@ -182,6 +182,7 @@ impl Node {
         let Written { index, len_bytes, checksum } = written;
         self.snapshot_size = len_bytes;
         self.begin_log(index, (len_bytes, checksum));
+        self.send_encoded();
     }
 
     /// Whether an encoded state of everything up to an entry is better than the latest snapshot.

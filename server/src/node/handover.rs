@@ -119,6 +119,20 @@ impl Node {
         }
     }
 
+    /// Has other servers that wait for a state in the tree sent the one that has been encoded, in this turn: the
+    /// log may have grown so much meanwhile that the next checkpoint has the file removed. One that
+    /// is being read stays.
+    pub(super) fn send_encoded(&mut self) {
+        let newest = self.raft.snapshot();
+        let wanted = self.raft.progress().filter_map(|(_, progress)| match &progress.state {
+            ProgressState::Snapshot { meta, .. } if Some(meta) != newest => Some(meta.clone()),
+            _ => None,
+        });
+        let wanted: Vec<_> =
+            wanted.filter(|meta| matches!(Before::of(Some(meta)), Before::Tree(_))).collect();
+        wanted.iter().for_each(|meta| self.raft.snapshot_lost(meta));
+    }
+
     /// Has the state encoded for another server, in the next turn.
     pub(super) fn want_encoded(&mut self) {
         // Guard: pieces are asked for again while a state is encoded. A second state would take the place of the

@@ -325,10 +325,8 @@ impl Side {
 pub async fn compared(theirs: &Side, ours: &Side, ops: &[Op]) -> Result<(), String> {
     let begin = |side| async move { Side::begin(side).await.map_err(|e| e.to_string()) };
     let (base, own) = (begin(theirs).await?, begin(ours).await?);
-    let mut watching = match ops.iter().any(|op| matches!(op, Op::Watch(_))) {
-        true => Some((theirs.watch(base), ours.watch(own))),
-        false => None,
-    };
+    let watches = ops.iter().any(|op| matches!(op, Op::Watch(_)));
+    let mut watching = watches.then(|| (theirs.watch(base), ours.watch(own)));
     for (turn, op) in ops.iter().enumerate() {
         if let Some((them, us)) = &mut watching {
             let failed = |why: String| format!("at request {turn}, {op:?}: {why}");

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -258,9 +258,20 @@ impl Nodes {
         } else {
             command.stdout(log.try_clone().map_err(named)?).stderr(log);
         }
-        let child = self.command.children.spawn(&mut command).map_err(named)?;
+        // Before the child: a bench that is killed now leaves neither.
+        let mut watcher = watcher().ok();
+        let child = match self.command.children.spawn(&mut command) {
+            Ok(child) => child,
+            Err(e) => {
+                unwatch(watcher);
+                return Err(named(e));
+            }
+        };
+        if let Some((_, stdin)) = &mut watcher {
+            // A watcher that was killed by others watches nothing.
+            let _ = writeln!(stdin, "{}", child.id());
+        }
         self.groups.set(node, Some(child.id()));
-        let watcher = watch(&child).ok();
         let node = &mut self.nodes[node];
         node.lives += 1;
         node.running = Some(Running { child, watcher });
@@ -273,7 +284,7 @@ impl Nodes {
         }
         let Some(mut running) = self.nodes[node].running.take() else { return };
         self.groups.set(node, None);
-        unwatch(&mut running);
+        unwatch(running.watcher.take());
         // The end of a node that was killed is not reported.
         let _ = self.command.children.kill(&mut running.child);
     }
@@ -349,20 +360,20 @@ fn bench_dir() -> Option<PathBuf> {
     Some(std::env::current_exe().ok()?.parent()?.to_owned())
 }
 
-/// Starts a shell that kills a child's group once the bench is gone, however it ended.
-fn watch(child: &Child) -> io::Result<(Child, ChildStdin)> {
+/// Starts a shell that is told a group of processes, and kills it once the bench is gone, however that ended.
+fn watcher() -> io::Result<(Child, ChildStdin)> {
     use std::os::unix::process::CommandExt;
     let mut command = Command::new("/bin/sh");
-    command.args(["-c", "read -r _; kill -9 \"-$1\"", "sh", &child.id().to_string()]);
+    command.args(["-c", "read -r group && { read -r _; kill -9 \"-$group\"; }"]);
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
     let mut watcher = command.spawn()?;
     let stdin = watcher.stdin.take().expect("stdin is piped");
     Ok((watcher, stdin))
 }
 
-/// Ends the watcher before the child, whose number may be another process's afterwards.
-fn unwatch(running: &mut Running) {
-    if let Some((mut watcher, stdin)) = running.watcher.take() {
+/// Ends a watcher. It goes before the group that it watches, whose number may be another one's afterwards.
+fn unwatch(watcher: Option<(Child, ChildStdin)>) {
+    if let Some((mut watcher, stdin)) = watcher {
         // It may have been killed by others; then there is nothing to end.
         let _ = watcher.kill();
         let _ = watcher.wait();

@@ -1,3 +1,5 @@
+//! Tests of states in files.
+
 #![allow(clippy::unwrap_used)]
 
 use super::*;

@@ -172,7 +172,11 @@ impl Beside for States {
             };
             // Before the start has ended nothing waits for the disk.
             let remove = if unfinished { fs::remove_file } else { remove_in_steps };
-            if is_old && let Err(e) = remove(path.as_path()) {
+            // The removal after the checkpoint before may still be at it.
+            if is_old
+                && let Err(e) = remove(path.as_path())
+                && e.kind() != ErrorKind::NotFound
+            {
                 tracing::warn!("cannot remove {}: {e}", path.display());
             }
         }

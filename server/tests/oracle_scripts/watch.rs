@@ -10,6 +10,7 @@ use seaworthy_server::proto::etcdserverpb as pb;
 use seaworthy_server::proto::etcdserverpb::watch_client::WatchClient;
 use seaworthy_server::proto::etcdserverpb::watch_request::RequestUnion;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::transport::Channel;
@@ -49,6 +50,15 @@ pub struct Watching {
     asked: usize,
     /// Whether a watch may still read the past, which etcd does every 100 ms.
     pub reads_past: bool,
+    reader: JoinHandle<()>,
+}
+
+impl Drop for Watching {
+    /// Ends the stream. The end of the requests alone would leave its watches at both servers, and every
+    /// later script would be told to all of them.
+    fn drop(&mut self) {
+        self.reader.abort();
+    }
 }
 
 impl Watching {
@@ -58,7 +68,7 @@ impl Watching {
         let stream = UnboundedReceiverStream::new(stream);
         let (told, created): (Arc<Mutex<Told>>, Arc<Mutex<usize>>) = Default::default();
         let (record, count) = (told.clone(), created.clone());
-        tokio::spawn(async move {
+        let reader = tokio::spawn(async move {
             // etcd answers a stream with its first response, and not before.
             let mut client = WatchClient::new(channel);
             let mut responses = client.watch(stream).await.expect("a stream").into_inner();
@@ -70,7 +80,7 @@ impl Watching {
                 lines.extend(describe(&response, base, &mut last));
             }
         });
-        Watching { requests, told, base, created, asked: 0, reads_past: false }
+        Watching { requests, told, base, created, asked: 0, reads_past: false, reader }
     }
 
     /// Whether a request is about a watch that a compaction has ended. etcd 3.4 goes on to count

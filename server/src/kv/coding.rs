@@ -1,7 +1,8 @@
 //! Versions and numbers as bytes: integers are little-endian, bytes have their length before them.
 
 use std::io::{self, Read};
-use std::sync::Arc;
+
+use bytes::Bytes;
 
 use super::key::Key;
 use super::version::{Body, Revision, Version};
@@ -34,7 +35,7 @@ pub(super) fn read_version(
             create_revision: read_i64(input)?,
             version: read_i64(input)?,
             lease: read_i64(input)?,
-            value: Arc::from(read_bytes(input, scratch)?),
+            value: Bytes::copy_from_slice(read_bytes(input, scratch)?),
         }),
         _ => return Ok(None),
     };

@@ -67,16 +67,16 @@ pub enum Response {
     Auth(AuthEnableResponse),
 }
 
-const PUT: u8 = 1;
+pub(super) const PUT: u8 = 1;
 const DELETE_RANGE: u8 = 2;
-const TXN: u8 = 3;
+pub(super) const TXN: u8 = 3;
 const COMPACT: u8 = 4;
 const LEASE_GRANT: u8 = 5;
 const LEASE_REVOKE: u8 = 6;
 const ALARM: u8 = 7;
 const AUTH: u8 = 20;
 /// Followed by: length of the name u16 | name | revision u64 | the other command.
-const BY: u8 = 21;
+pub(super) const BY: u8 = 21;
 
 impl Command {
     /// Appends the command's bytes to `out`.
@@ -178,6 +178,13 @@ impl Command {
 }
 
 fn decode_by(body: &[u8]) -> Option<Command> {
+    let (who, command) = split_by(body)?;
+    let command = Command::decode(command)?;
+    Some(Command::By(Box::new(By { who, command })))
+}
+
+/// The user of a command, and the bytes of the command itself.
+pub(super) fn split_by(body: &[u8]) -> Option<(Who, &[u8])> {
     let (len, rest) = body.split_first_chunk()?;
     let (name, rest) = rest.split_at_checked(usize::from(u16::from_le_bytes(*len)))?;
     let (revision, rest) = rest.split_first_chunk()?;
@@ -185,8 +192,7 @@ fn decode_by(body: &[u8]) -> Option<Command> {
     let who = Who { name, revision: u64::from_le_bytes(*revision) };
     // One within the other has no meaning, and could go on without end.
     let command = Some(rest).filter(|rest| rest.first() != Some(&BY));
-    let command = Command::decode(command?)?;
-    Some(Command::By(Box::new(By { who, command })))
+    Some((who, command?))
 }
 
 /// Whether one of these operations is a put.

@@ -15,7 +15,7 @@
 //! `txn` transactions; `auth` users and roles; `lease` the leases and the keys attached to them,
 //! which `grant` grants and revokes; `alarm` the alarms; `history` tells the events, for watches;
 //! `check` refuses malformed requests before they reach a log; `command` and `snapshot` are the
-//! bytes (`coding`), `hash` their checksum; `plain` is a tree in memory.
+//! bytes (`coding`), `entry` has long values share those of the log, `hash` their checksum; `plain` is a tree in memory.
 //!
 //! # Deliberately missing
 //!
@@ -31,6 +31,7 @@ mod base;
 mod check;
 mod coding;
 mod command;
+mod entry;
 mod error;
 mod grant;
 mod hash;

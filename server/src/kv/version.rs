@@ -1,9 +1,8 @@
 //! One version of a key.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 
+use super::entry::SHARED_BYTES;
 use super::key::Key;
 use crate::proto::mvccpb::KeyValue;
 
@@ -43,7 +42,8 @@ pub(super) struct Version {
 /// The contents of a version that is not a tombstone.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Body {
-    pub(super) value: Arc<[u8]>,
+    /// Made by [`kept`]: a long value may be a part of its log entry.
+    pub(super) value: Bytes,
     pub(super) create_revision: i64,
     pub(super) version: i64,
     pub(super) lease: i64,
@@ -66,10 +66,10 @@ impl Version {
         let body = self.body.as_ref()?;
         let value = match keys_only {
             true => Bytes::new(),
-            false => share(&body.value),
+            false => kept(&body.value),
         };
         Some(KeyValue {
-            key: share(&self.key),
+            key: Bytes::copy_from_slice(&self.key),
             create_revision: body.create_revision,
             mod_revision: self.at.main,
             version: body.version,
@@ -79,11 +79,10 @@ impl Version {
     }
 }
 
-/// The same bytes for an answer; long ones without a copy.
-fn share(bytes: &Arc<[u8]>) -> Bytes {
-    const WORTH_SHARING_BYTES: usize = 1024;
-    match bytes.len() {
-        0..WORTH_SHARING_BYTES => Bytes::copy_from_slice(bytes),
-        _ => Bytes::from_owner(bytes.clone()),
+/// The same bytes once more, for the store or for an answer. Only long ones are shared: a counter costs 32 bytes.
+pub(super) fn kept(value: &Bytes) -> Bytes {
+    match value.len() {
+        0..SHARED_BYTES => Bytes::copy_from_slice(value),
+        _ => value.clone(),
     }
 }

@@ -7,7 +7,7 @@ use super::error::Error;
 use super::key::Key;
 use super::range::Keys;
 use super::store::Store;
-use super::version::{Body, Revision, Version};
+use super::version::{Body, Revision, Version, kept};
 use crate::planted::guard;
 use crate::proto::etcdserverpb::{
     AuthEnableResponse, CompactionRequest, CompactionResponse, DeleteRangeRequest,
@@ -93,8 +93,8 @@ impl Writer<'_> {
         self.store.check_kept(request)?;
         let old = before.as_ref().and_then(|version| version.body.as_ref());
         let value = match old.filter(|_| request.ignore_value) {
-            Some(old) => old.value.clone(),
-            None => Arc::from(&request.value[..]),
+            Some(old) => kept(&old.value),
+            None => kept(&request.value),
         };
         let lease = match old.filter(|_| request.ignore_lease) {
             Some(old) => old.lease,

@@ -1,8 +1,8 @@
 //! The effects of the log's entries.
 
 use seaworthy::raft::{
-    ClientId, Command as Logged, CommandStatus, Entry, Payload, ProposeError, RaftId, Sequence,
-    SnapshotMeta,
+    ClientId, Command as Logged, CommandStatus, Entry, LogId, Payload, ProposeError, RaftId,
+    Sequence, SnapshotMeta,
 };
 
 use super::answer::{Answer, Outcome};
@@ -75,25 +75,25 @@ impl Node {
             return;
         }
         match envelope {
-            Envelope::Write(write) => self.apply_write(entry, &write),
+            Envelope::Write(write) => self.apply_write(entry.id, command, &write),
             Envelope::Open(open) => self.apply_open(entry, open),
             Envelope::Expire(expire) => self.apply_expire(expire),
         }
     }
 
-    fn apply_write(&mut self, entry: &Entry, write: &Write<'_>) {
+    fn apply_write(&mut self, id: LogId, logged: &Logged, write: &Write<'_>) {
         let (client, number) = (ClientId(write.session), Sequence(write.number));
         let sessions = &mut self.machine.sessions;
-        let outcome = sessions.check(client, number, Sequence(write.floor), entry.id.index);
+        let outcome = sessions.check(client, number, Sequence(write.floor), id.index);
         let outcome = match outcome {
             // Guard: only a new command is applied.
             CommandStatus::New => {
-                let outcome = self.carry_out_write(write);
+                let outcome = self.carry_out_write(logged, write);
                 self.machine.sessions.record(client, number, Answer::of(&outcome));
                 Some(outcome)
             }
             CommandStatus::Repeated(_) if planted::applies_repeated() => {
-                Some(self.carry_out_write(write))
+                Some(self.carry_out_write(logged, write))
             }
             // Guard: whether it was applied before its session ended, no state can tell.
             CommandStatus::Expired => None,
@@ -106,15 +106,17 @@ impl Node {
                 self.answer_write(done, outcome, Failure::SessionLost);
             }
         } else if self.raft.is_leader() {
-            self.hints.insert(write.origin, entry.id);
+            self.hints.insert(write.origin, id);
         }
     }
 
-    fn carry_out_write(&mut self, write: &Write<'_>) -> Outcome {
+    fn carry_out_write(&mut self, logged: &Logged, write: &Write<'_>) -> Outcome {
         if let Some(proposal) = Proposal::decode(write.command) {
             return Outcome::Members(self.apply_change(&proposal));
         }
-        let command = Command::decode(write.command);
+        // The command is the end of its entry.
+        let begin = logged.as_bytes().len() - write.command.len();
+        let command = Command::decode_entry(&logged.0, begin);
         let command = command.expect("the log holds a command of a later version");
         let answer = self.machine.store.apply(&command);
         if answer.is_ok() {

@@ -1,14 +1,15 @@
-//! A server alone whose log goes on while its state is encoded.
+//! A server alone: its log goes on while its state is encoded, and shares its bytes with the state.
 
 use std::time::Duration;
 
-use seaworthy::raft::RaftId;
+use seaworthy::raft::{Entry, Payload, RaftId};
 use seaworthy::storage::{MemoryStorage, Write, WriteData};
 use seaworthy::time::Time;
 
 use super::shelf::Shelf;
 use super::tests::put;
 use super::{Effect, Frozen, Input, Member, Node, Options, Replaces, Start, Token};
+use crate::proto::etcdserverpb::RangeRequest;
 
 const STREAM: &str = "raft";
 const VALUE: [u8; 100] = [b'v'; 100];
@@ -113,4 +114,21 @@ fn the_log_behind_a_mark_stays_and_is_not_written_again() {
     next.run(5000);
     assert_eq!(next.hash(), alone.hash(), "410 keys, of three parts of the log");
     assert!(next.node.raft.snapshot().is_some(), "from a state");
+}
+
+#[test]
+fn log_and_state_hold_the_bytes_of_a_long_value_once() {
+    let mut alone = Alone::start(MemoryStorage::new());
+    alone.run(5000);
+    alone.node.step(alone.now, Input::Request(Token(1), put("k", &[b'v'; 1000])));
+    alone.run(20);
+    let request = RangeRequest { key: "k".into(), ..RangeRequest::default() };
+    let found = alone.node.machine().store.range(&request).unwrap();
+    let in_log = |entry: &Entry| match &entry.payload {
+        Payload::Command(command) => {
+            command.0.as_ptr_range().contains(&found.kvs[0].value.as_ptr())
+        }
+        _ => false,
+    };
+    assert!(alone.node.raft.entries().any(in_log), "the state has a copy");
 }

@@ -19,6 +19,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, Sleep, sleep, timeout};
@@ -36,6 +37,11 @@ const HEADERS: Duration = Duration::from_secs(60);
 const PING: Duration = Duration::from_secs(60);
 /// ... and how long it may send nothing at all.
 const SILENCE: Duration = Duration::from_secs(90);
+/// About how many bytes the kernel takes for a client that it cannot send yet. Without a bound it takes more than a megabyte
+/// from a watch whose client does not read.
+const UNSENT_BYTES: u32 = 16 << 10;
+/// A stream of HTTP/2 is asked for more while it has fewer bytes than these under way.
+const STREAM_BYTES: usize = 16 << 10;
 /// The most bytes of headers: any key that fits into a URI does.
 const HEADER_BYTES: usize = 96 << 10;
 
@@ -103,6 +109,7 @@ impl Clients {
     ) -> io::Result<Option<(Stream, bool)>> {
         // Left off, every answer would wait 40 ms for an acknowledgement.
         stream.set_nodelay(true)?;
+        SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT_BYTES)?;
         let first = first_bytes(&stream).await?;
         match (has_tls, first[0] == tls::HELLO, &self.tls) {
             (true, true, Some(tls)) => match Stream::accept(tls, stream).await {
@@ -157,6 +164,7 @@ impl Clients {
                     .timer(TokioTimer::new())
                     .max_concurrent_streams(self.max_streams)
                     .max_header_list_size(HEADER_BYTES as u32)
+                    .max_send_buf_size(STREAM_BYTES)
                     .keep_alive_interval(PING);
                 let stream = Impatient::new(stream, SILENCE);
                 builder.serve_connection(TokioIo::new(stream), service).await

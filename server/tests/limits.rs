@@ -154,3 +154,59 @@ fn without_flags_nothing_is_open_to_others() {
     }
     drop(process);
 }
+
+/// The bytes that the kernel holds for each client of a port: those under way, and those that wait.
+fn queued_bytes(port: u16) -> Vec<u64> {
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let local = format!(":{port:04X}");
+    let connections = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let served = connections.filter(|fields| fields[1].ends_with(&local) && fields[3] == "01");
+    let queued = served.map(|fields| fields[4].split(':').next().unwrap().to_owned());
+    queued.map(|hex| u64::from_str_radix(&hex, 16).unwrap()).collect()
+}
+
+#[test]
+fn watches_whose_clients_do_not_read_take_little_of_the_server_and_of_the_kernel() {
+    const WATCHES: usize = 200;
+    const PUTS: usize = 2000;
+    let cluster = started(1000);
+    let port = cluster.servers[0].port;
+    std::thread::scope(|scope| {
+        for client in 0..4 {
+            scope.spawn(move || {
+                for _ in 0..PUTS / 4 {
+                    assert!(http(port, "PUT", &format!("/v1/k{client}"), &[b'v'; 100]).is_some());
+                }
+            });
+        }
+    });
+    let before = memory_kib(&cluster);
+    let watch = |_| {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let from = "GET /v1/?watch=true&prefix=k&revision=2 HTTP/1.1";
+        stream.write_all(format!("{from}\r\nhost: x\r\n\r\n").as_bytes()).unwrap();
+        // It has begun.
+        stream.read_exact(&mut [0; 12]).unwrap();
+        stream
+    };
+    let mut watches: Vec<TcpStream> = (0..WATCHES).map(watch).collect();
+    // Each has taken from the past all that it can.
+    std::thread::sleep(Duration::from_secs(2));
+    assert_serves(&cluster);
+    let each = memory_kib(&cluster).saturating_sub(before) / WATCHES as u64;
+    let queued = queued_bytes(port);
+    let most = queued.iter().max().unwrap();
+    println!("{each} KiB for each watch, and up to {most} bytes in the kernel");
+    assert!(queued.len() >= WATCHES && *most > 0, "they are behind");
+    // Without bounds the kernel takes all that there is for each, and the events of small values far more than their bytes.
+    assert!(*most < 150_000, "{most} bytes in the kernel");
+    assert!(each < 80, "{each} KiB");
+    let last = watches.last_mut().unwrap();
+    last.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let (mut text, mut piece) = (String::new(), [0; 1 << 16]);
+    while text.matches("event: put").count() < PUTS {
+        let len = last.read(&mut piece).unwrap();
+        assert!(len > 0, "the watch has ended");
+        text.push_str(&String::from_utf8_lossy(&piece[..len]));
+    }
+}

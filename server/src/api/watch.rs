@@ -59,12 +59,12 @@ impl App {
             // begin at an old one, and be permitted by the users of an old one.
             match this.state(true).await {
                 Ok(_) => session.serve(requests, this.leader_lost(needs_leader)).await,
-                Err(status) => drop(refusals.send(Err(status)).await),
+                Err(status) => drop(refusals.send(Box::new(Err(status))).await),
             }
         }));
-        let responses = ReceiverStream::new(responses).map(move |response| {
+        let responses = ReceiverStream::new(responses).map(move |told| {
             let term = self.node.watches.led().borrow().term;
-            response.map(|mut response| {
+            told.map(|mut response| {
                 self.sign(&mut response.header, term);
                 response
             })

@@ -74,7 +74,7 @@ pub struct TooOld {
 
 /// A piece ends, with a revision, when its events have this many bytes: each watch whose client does not
 /// read holds some of them ...
-const PIECE_BYTES: usize = 32 << 10;
+const PIECE_BYTES: usize = 16 << 10;
 /// ... or when this many versions have been looked at.
 pub const PIECE_VERSIONS: usize = 10_000;
 
@@ -118,7 +118,9 @@ impl Store {
             None => self.views.visit_log(first.., &mut look),
         }
         let upto = if is_whole { self.revision } else { piece.at };
-        Ok(Changes { events: piece.events, upto })
+        let mut events = piece.events;
+        events.shrink_to_fit();
+        Ok(Changes { events, upto })
     }
 
     /// Visits the key of every change after revision `after`, with its revision.
@@ -190,5 +192,5 @@ impl Piece<'_> {
     }
 }
 
-/// The cost of an event besides its bytes.
-const EVENT_BYTES: usize = 32;
+/// The cost of an event besides its bytes: most events of small values are little else.
+const EVENT_BYTES: usize = size_of::<Event>();

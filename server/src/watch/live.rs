@@ -19,7 +19,6 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio_stream::{Stream as Requests, StreamExt};
 use tonic::Status;
 
-use super::stream::Outgoing;
 use super::{Hub, Stream, WatcherId};
 use crate::kv::Store;
 use crate::kv::auth::Auth;
@@ -167,6 +166,10 @@ type Permit = Box<dyn Fn(pb::WatchCreateRequest) -> Permitted + Send + Sync>;
 /// The answer to that, once it is known.
 pub type Permitted = Pin<Box<dyn Future<Output = Result<(), Status>> + Send>>;
 
+/// A response on its way to its client, or the reason why it is the last one. In a box: a channel has memory for 32 at
+/// least, however few may be in it.
+pub type Told = Box<Result<pb::WatchResponse, Status>>;
+
 /// A stream of watches, and its end.
 pub struct Session {
     permit: Permit,
@@ -174,7 +177,7 @@ pub struct Session {
     number: u64,
     mailbox: Arc<Mailbox>,
     stream: Stream,
-    responses: mpsc::Sender<Result<pb::WatchResponse, Status>>,
+    responses: mpsc::Sender<Told>,
     max_bytes: usize,
     progress_interval: Duration,
     /// The client wants to hear how far all its watches are, once they are this far.
@@ -214,7 +217,7 @@ impl Session {
         watches: &Arc<Watches>,
         max_bytes: usize,
         progress_interval: Duration,
-        responses: mpsc::Sender<Result<pb::WatchResponse, Status>>,
+        responses: mpsc::Sender<Told>,
         permit: Permit,
     ) -> Session {
         let (number, mailbox) = watches.enter();
@@ -241,7 +244,7 @@ impl Session {
         tokio::select! {
             _ = self.run(requests) => {}
             () = responses.closed() => {}
-            status = end => drop(responses.send(Err(status)).await),
+            status = end => drop(responses.send(Box::new(Err(status))).await),
         }
     }
 
@@ -263,7 +266,7 @@ impl Session {
                 request = requests.next(), if !are_over => match request {
                     Some(Ok(request)) => self.take(request).await?,
                     Some(Err(status)) => {
-                        let _ = self.responses.send(Err(status)).await;
+                        let _ = self.responses.send(Box::new(Err(status))).await;
                         return Err(Gone);
                     }
                     // A client that has nothing more to ask goes on to listen.
@@ -280,7 +283,7 @@ impl Session {
     }
 
     async fn send(&self, response: pb::WatchResponse) -> Result<(), Gone> {
-        self.responses.send(Ok(response)).await.map_err(|_| Gone)
+        self.responses.send(Box::new(Ok(response))).await.map_err(|_| Gone)
     }
 
     fn take_marks(&mut self) {
@@ -343,16 +346,18 @@ impl Session {
 
     /// Takes a watch that is behind a piece further.
     async fn step(&mut self) -> Result<(), Gone> {
+        // First a place for the events, so that a watch whose client does not read holds none that wait for one.
+        let place = self.responses.reserve().await.map_err(|_| Gone)?;
         let Some(outgoing) = self.stream.step(&self.store()) else { return Ok(()) };
         let id = outgoing.response.watch_id;
         if !self.stream.has(id) {
             self.forget(id);
         }
-        self.send_all(outgoing).await
-    }
-
-    async fn send_all(&self, outgoing: Outgoing) -> Result<(), Gone> {
-        for response in outgoing.fragments(self.max_bytes) {
+        let mut responses = outgoing.fragments(self.max_bytes).into_iter();
+        if let Some(response) = responses.next() {
+            place.send(Box::new(Ok(response)));
+        }
+        for response in responses {
             self.send(response).await?;
         }
         Ok(())

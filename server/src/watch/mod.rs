@@ -29,5 +29,5 @@ mod tests;
 
 pub use hub::{Hub, WatcherId};
 #[cfg(feature = "serve")]
-pub use live::{Led, Permitted, Session, Watches};
+pub use live::{Led, Permitted, Session, Told, Watches};
 pub use stream::Stream;

@@ -366,6 +366,8 @@ impl Raft {
         let own_term = self.log.term(agreed) == Some(self.hard.term);
         if agreed > self.log.commit() && guard!(own_term, CommitEarlierTerm) {
             self.commit_as_leader(agreed);
+            self.admit_reads();
+            self.continue_change();
         }
     }
 
@@ -376,19 +378,18 @@ impl Raft {
     pub fn learn_commit_as_leader(&mut self, index: Index) {
         if self.leads() && index > self.log.commit() {
             coverage::hit(Mark::CommitKnownByState);
+            // Guard: reads, and the next step of a change of members, wait for a commit in this term.
             self.commit_as_leader(index);
         }
     }
 
-    /// Commits everything up to `index`, and goes on with what has waited for that.
+    /// Commits everything up to `index`.
     fn commit_as_leader(&mut self, index: Index) {
         let newly = self.log.slice(self.log.commit().next(), index, usize::MAX);
         let bytes: usize = newly.iter().map(Entry::size_bytes).sum();
         self.log.commit_to(index);
         let Role::Leader(leader) = &mut self.role else { return };
         leader.uncommitted_bytes = leader.uncommitted_bytes.saturating_sub(bytes);
-        self.admit_reads();
-        self.continue_change();
     }
 
     /// Brings the list of followers in line with the configuration.

@@ -107,7 +107,8 @@ fn emptied_and_older_disks_break_no_promise() {
 /// then; or the bench held a server to a promise that it had given with a directory that was taken
 /// from it since; or a server tried a transaction again for longer than its client waited; or the
 /// simulation wrote the batches of two trees in another order than they were handed out; or a leader whose
-/// tree was ahead of the commit index that it knew encoded no state for the server it needed to go on.
+/// tree was ahead of the commit index that it knew encoded no state for the server it needed to go on, or left
+/// a joint configuration once it did; or a state that was encoded for another server was gone before it was sent.
 #[test]
 fn seeds_that_broke_a_promise_keep_it() {
     let forgetful = [4, 12, 17, 21, 23, 74, 80, 107, 1049, 1116, 1122].map(Seed).map(forgetful);

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use seaworthy::coverage::{self, Mark};
-use seaworthy::raft::{Index, Piece, ProgressState};
+use seaworthy::raft::{Index, Piece, ProgressState, SnapshotMeta};
 
 use super::based::Tree;
 use super::machine::Machine;
@@ -124,12 +124,10 @@ impl Node {
     /// is being read stays.
     pub(super) fn send_encoded(&mut self) {
         let newest = self.raft.snapshot();
-        let wanted = self.raft.progress().filter_map(|(_, progress)| match &progress.state {
-            ProgressState::Snapshot { meta, .. } if Some(meta) != newest => Some(meta.clone()),
-            _ => None,
-        });
-        let wanted: Vec<_> =
-            wanted.filter(|meta| matches!(Before::of(Some(meta)), Before::Tree(_))).collect();
+        let is_wanted = |meta: &&SnapshotMeta| {
+            Some(*meta) != newest && matches!(Before::of(Some(meta)), Before::Tree(_))
+        };
+        let wanted: Vec<_> = self.raft.snapshots().filter(is_wanted).cloned().collect();
         wanted.iter().for_each(|meta| self.raft.snapshot_lost(meta));
     }
 

@@ -56,7 +56,7 @@ struct Node {
 struct Running {
     child: Child,
     /// Kills the child's group when the bench is killed: it reads this pipe to its end.
-    watcher: Option<(Child, ChildStdin)>,
+    watcher: Option<Watcher>,
 }
 
 impl Nodes {
@@ -259,17 +259,10 @@ impl Nodes {
             command.stdout(log.try_clone().map_err(named)?).stderr(log);
         }
         // Before the child: a bench that is killed now leaves neither.
-        let mut watcher = watcher().ok();
-        let child = match self.command.children.spawn(&mut command) {
-            Ok(child) => child,
-            Err(e) => {
-                unwatch(watcher);
-                return Err(named(e));
-            }
-        };
-        if let Some((_, stdin)) = &mut watcher {
-            // A watcher that was killed by others watches nothing.
-            let _ = writeln!(stdin, "{}", child.id());
+        let mut watcher = Watcher::start().ok();
+        let child = self.command.children.spawn(&mut command).map_err(named)?;
+        if let Some(watcher) = &mut watcher {
+            watcher.watch(&child);
         }
         self.groups.set(node, Some(child.id()));
         let node = &mut self.nodes[node];
@@ -284,7 +277,7 @@ impl Nodes {
         }
         let Some(mut running) = self.nodes[node].running.take() else { return };
         self.groups.set(node, None);
-        unwatch(running.watcher.take());
+        drop(running.watcher.take());
         // The end of a node that was killed is not reported.
         let _ = self.command.children.kill(&mut running.child);
     }
@@ -360,23 +353,34 @@ fn bench_dir() -> Option<PathBuf> {
     Some(std::env::current_exe().ok()?.parent()?.to_owned())
 }
 
-/// Starts a shell that is told a group of processes, and kills it once the bench is gone, however that ended.
-fn watcher() -> io::Result<(Child, ChildStdin)> {
-    use std::os::unix::process::CommandExt;
-    let mut command = Command::new("/bin/sh");
-    command.args(["-c", "read -r group && { read -r _; kill -9 \"-$group\"; }"]);
-    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
-    let mut watcher = command.spawn()?;
-    let stdin = watcher.stdin.take().expect("stdin is piped");
-    Ok((watcher, stdin))
+/// A shell that kills a group of processes once the bench is gone, however that ended.
+struct Watcher {
+    shell: Child,
+    stdin: ChildStdin,
 }
 
-/// Ends a watcher. It goes before the group that it watches, whose number may be another one's afterwards.
-fn unwatch(watcher: Option<(Child, ChildStdin)>) {
-    if let Some((mut watcher, stdin)) = watcher {
+impl Watcher {
+    fn start() -> io::Result<Watcher> {
+        use std::os::unix::process::CommandExt;
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", "read -r group && { read -r _; kill -9 \"-$group\"; }"]);
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
+        let mut shell = command.spawn()?;
+        let stdin = shell.stdin.take().expect("stdin is piped");
+        Ok(Watcher { shell, stdin })
+    }
+
+    /// Names the group. A shell that was killed by others watches nothing.
+    fn watch(&mut self, leader: &Child) {
+        let _ = writeln!(self.stdin, "{}", leader.id());
+    }
+}
+
+impl Drop for Watcher {
+    /// Goes before the group that it watches, whose number may be another one's afterwards. Its stdin closes last.
+    fn drop(&mut self) {
         // It may have been killed by others; then there is nothing to end.
-        let _ = watcher.kill();
-        let _ = watcher.wait();
-        drop(stdin);
+        let _ = self.shell.kill();
+        let _ = self.shell.wait();
     }
 }

@@ -108,11 +108,12 @@ fn emptied_and_older_disks_break_no_promise() {
 /// from it since; or a server tried a transaction again for longer than its client waited; or the
 /// simulation wrote the batches of two trees in another order than they were handed out; or a leader whose
 /// tree was ahead of the commit index that it knew encoded no state for the server it needed to go on, or left
-/// a joint configuration once it did; or a state that was encoded for another server was gone before it was sent.
+/// a joint configuration once it did; or a state that was encoded for another server was gone before it was sent;
+/// or the bench ended its last phase while six of seven nodes were still on their way back.
 #[test]
 fn seeds_that_broke_a_promise_keep_it() {
     let forgetful = [4, 12, 17, 21, 23, 74, 80, 107, 1049, 1116, 1122].map(Seed).map(forgetful);
-    let drawn = [126, 157, 372, 90135, 31197, 311347, 511610, 725847]
+    let drawn = [126, 157, 372, 90135, 31197, 311347, 511610, 725847, 736265]
         .map(|seed| changed(Seed(seed), |_, _| ()));
     assert_none_broken(forgetful.into_iter().chain(drawn));
 }

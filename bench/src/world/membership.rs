@@ -65,8 +65,22 @@ impl Membership {
     /// Returns the nodes that do not vote although every node was asked for, and no request is out: a
     /// removal that was asked for before may be carried out later.
     pub(super) fn missing(&self, nodes: usize) -> BTreeSet<usize> {
+        match self.restore.is_empty() {
+            true => self.wanted(nodes),
+            false => BTreeSet::new(),
+        }
+    }
+
+    /// Returns when the members last changed, if nodes that were asked for do not vote yet.
+    pub(super) fn changed_with_nodes_missing(&self, nodes: usize) -> Option<Time> {
+        let (changed, _) = self.seen.last()?;
+        (!self.wanted(nodes).is_empty()).then_some(*changed)
+    }
+
+    /// Returns the nodes that do not vote although every node was asked for.
+    fn wanted(&self, nodes: usize) -> BTreeSet<usize> {
         match self.seen.last() {
-            Some((_, members)) if self.wants_all && self.restore.is_empty() => {
+            Some((_, members)) if self.wants_all => {
                 (0..nodes).filter(|node| !members.voters.contains(node)).collect()
             }
             _ => BTreeSet::new(),
@@ -104,5 +118,33 @@ impl Membership {
         self.away.retain(|node| !add.contains(node));
         self.away.extend(&remove);
         (add, remove)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nodes_are_missing_until_each_that_was_asked_for_votes() {
+        let mut membership = Membership::new(Seed(0));
+        let at = Time::from_millis;
+        let members = |voters: &[usize], all: &[usize]| Members {
+            voters: voters.iter().copied().collect(),
+            all: all.iter().copied().collect(),
+        };
+        assert_eq!(membership.changed_with_nodes_missing(3), None, "nothing is known");
+        membership.note(at(1), members(&[0, 1], &[0, 1]));
+        assert_eq!(membership.changed_with_nodes_missing(3), None, "n2 was not asked for");
+        membership.wants_all = true;
+        membership.restore.push_back(BTreeSet::from([2]));
+        assert_eq!(membership.changed_with_nodes_missing(3), Some(at(1)));
+        assert_eq!(membership.missing(3), BTreeSet::new(), "a request is out for it");
+        membership.note(at(2), members(&[0, 1], &[0, 1, 2]));
+        assert_eq!(membership.changed_with_nodes_missing(3), Some(at(2)), "it learns");
+        membership.restore.clear();
+        assert_eq!(membership.missing(3), BTreeSet::from([2]));
+        membership.note(at(3), members(&[0, 1, 2], &[0, 1, 2]));
+        assert_eq!(membership.changed_with_nodes_missing(3), None);
     }
 }

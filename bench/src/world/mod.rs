@@ -140,11 +140,7 @@ impl<C: Cluster> World<C> {
             Event::Scripted(index) => self.act_by_script(index),
             Event::Membership(attempt) => self.membership_due(attempt),
             Event::Deadline(attempt) => self.miss_deadline(attempt),
-            Event::PhaseEnd(phase) => {
-                if phase == self.phase {
-                    self.end_phase();
-                }
-            }
+            Event::PhaseEnd(phase) => self.phase_due(phase),
         }
         self.settle();
     }

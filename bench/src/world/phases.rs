@@ -62,6 +62,25 @@ impl<C: Cluster> World<C> {
         self.settle();
     }
 
+    /// The time of a phase is up. A quiet phase goes on while nodes return to the members: each change
+    /// gives the cluster the length of the phase once more for the next. Nodes return one after
+    /// another, over a slow network in seconds each, and every one is to be asked as a member. A
+    /// cluster that stops changing before all have returned, or never stops, is judged as it then stands.
+    pub(super) fn phase_due(&mut self, phase: Phase) {
+        if phase != self.phase {
+            return;
+        }
+        let (nodes, length) = (self.config.nodes.len(), self.config.quiet_phase);
+        let latest = self.quiet_from.map(|from| from + length * (1 + nodes as u32));
+        let changed = self.membership.changed_with_nodes_missing(nodes);
+        match changed.map(|changed| changed + length).min(latest) {
+            Some(end) if phase == Phase::Quiet && end > self.now => {
+                self.queue.push(end, Event::PhaseEnd(Phase::Quiet));
+            }
+            _ => self.end_phase(),
+        }
+    }
+
     /// Moves on from a phase whose time is up or whose work is done.
     pub(super) fn end_phase(&mut self) {
         match self.phase {

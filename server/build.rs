@@ -22,7 +22,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Without the feature `serve` there are the messages alone.
     let serves = std::env::var_os("CARGO_FEATURE_SERVE").is_some();
     let rust = tonic_prost_build::configure().build_client(serves).build_server(serves);
-    rust.bytes(".").compile_fds(descriptors.clone())?;
+    rust.codec_path("crate::codec::Codec").bytes(".").compile_fds(descriptors.clone())?;
     if !serves {
         return Ok(());
     }

@@ -5,7 +5,7 @@
 //! is a server of the cluster: all pure. `engine` is the thread that a node lives in, `data_dir`,
 //! `states` and `trees` its files, `peer` its connections to the others, `api` its services for clients,
 //! which come in by `serve`; `command_line` has the flags; `gate` bounds connections, `tls` has the certificates, and `authority`
-//! makes up for a field that some clients get wrong. `traces` sends the waits of requests to a collector.
+//! makes up for a field that some clients get wrong; `codec` bounds the buffers of a call. `traces` sends the waits of requests to a collector.
 //! `simulated` is the same node over the messages of the bench's simulation; it needs none of
 //! these, nor the cargo feature `serve`. `docs/server.md` tells how to run it, and its promises.
 
@@ -15,6 +15,8 @@ pub mod api;
 pub mod authority;
 #[cfg(feature = "serve")]
 pub mod backup;
+#[cfg(feature = "serve")]
+pub mod codec;
 #[cfg(feature = "serve")]
 pub mod command_line;
 #[cfg(feature = "serve")]

@@ -41,7 +41,7 @@ const SILENCE: Duration = Duration::from_secs(90);
 /// from a watch whose client does not read.
 const UNSENT_BYTES: u32 = 16 << 10;
 /// A stream of HTTP/2 is asked for more while it has fewer bytes than these under way.
-const STREAM_BYTES: usize = 16 << 10;
+const STREAM_BYTES: usize = 4 << 10;
 /// The most bytes of headers: any key that fits into a URI does.
 const HEADER_BYTES: usize = 96 << 10;
 

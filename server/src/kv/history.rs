@@ -74,7 +74,7 @@ pub struct TooOld {
 
 /// A piece ends, with a revision, when its events have this many bytes: each watch whose client does not
 /// read holds some of them ...
-const PIECE_BYTES: usize = 16 << 10;
+const PIECE_BYTES: usize = 4 << 10;
 /// ... or when this many versions have been looked at.
 pub const PIECE_VERSIONS: usize = 10_000;
 

@@ -5,12 +5,15 @@
 use std::time::Instant;
 
 use hyper::Method;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::http::Http;
 use super::json::{bytes, encode, field, number};
 use super::refused::{Refused, of_grpc};
 use super::transaction::Seen;
+use super::typed::{Bytes, Compared, Found, Put, Range, Written};
 
 /// A client of one server.
 pub(super) struct Etcd {
@@ -27,19 +30,29 @@ impl Etcd {
     pub(super) async fn call(
         &self,
         method: &str,
-        request: &Value,
+        request: &impl Serialize,
         until: Instant,
     ) -> Result<Value, Refused> {
+        self.exchange(method, request, until).await
+    }
+
+    /// The same, with an answer of a type of its own.
+    pub(super) async fn exchange<T: DeserializeOwned>(
+        &self,
+        method: &str,
+        request: &impl Serialize,
+        until: Instant,
+    ) -> Result<T, Refused> {
         let headers = [("content-type", "application/json")];
-        let body = request.to_string().into_bytes();
+        let body = serde_json::to_vec(request).expect("requests are plain data");
         let path = format!("/v3/{method}");
         let answer = self.http.send(Method::POST, &path, &headers, body, until).await?;
         let text = || String::from_utf8_lossy(&answer.body);
-        let json: Value = serde_json::from_slice(&answer.body)
-            .map_err(|_| Refused::odd(format!("status {}: {}", answer.status, text())))?;
+        let odd = |_| Refused::odd(format!("status {}: {}", answer.status, text()));
         if answer.status < 300 {
-            return Ok(json);
+            return serde_json::from_slice(&answer.body).map_err(odd);
         }
+        let json: Value = serde_json::from_slice(&answer.body).map_err(odd)?;
         let code = json.get("code").and_then(Value::as_u64).and_then(|c| u32::try_from(c).ok());
         let said = ["message", "error"].iter().find_map(|name| json.get(name)?.as_str());
         Err(match (code, said) {
@@ -54,7 +67,8 @@ impl Etcd {
 
     /// Reads a key.
     pub(super) async fn get(&self, key: &str, until: Instant) -> Result<Seen, Refused> {
-        seen(&self.call("kv/range", &self.range(key), until).await?)
+        let range = Range { key: Bytes(key.as_bytes()), serializable: self.is_serializable };
+        self.exchange::<Found>("kv/range", &range, until).await?.seen()
     }
 
     pub(super) async fn put(
@@ -62,9 +76,9 @@ impl Etcd {
         key: &str,
         value: &str,
         until: Instant,
-    ) -> Result<Value, Refused> {
-        let put = json!({"key": encode(key.as_bytes()), "value": encode(value.as_bytes())});
-        self.call("kv/put", &put, until).await
+    ) -> Result<Written, Refused> {
+        let put = Put { key: Bytes(key.as_bytes()), value: Bytes(value.as_bytes()) };
+        self.exchange("kv/put", &put, until).await
     }
 
     /// Puts if all compares hold; says whether they did.
@@ -80,8 +94,7 @@ impl Etcd {
         };
         let success: Vec<Value> = puts.iter().map(put).collect();
         let txn = json!({"compare": compares, "success": success});
-        let txn = self.call("kv/txn", &txn, until).await?;
-        Ok(field(&txn, "succeeded").and_then(Value::as_bool).unwrap_or(false))
+        Ok(self.exchange::<Compared>("kv/txn", &txn, until).await?.succeeded == Some(true))
     }
 
     /// The revision that a Put made.
@@ -91,13 +104,6 @@ impl Etcd {
             revision => Ok(revision),
         }
     }
-}
-
-/// The one key of a range's answer.
-pub(super) fn seen(answer: &Value) -> Result<Seen, Refused> {
-    let kvs = field(answer, "kvs").and_then(Value::as_array);
-    let Some(kv) = kvs.and_then(|kvs| kvs.first()) else { return Ok(Seen::default()) };
-    Ok(Seen { revision: number(kv, "mod_revision")?, text: Some(text_of(kv)?) })
 }
 
 pub(super) fn text_of(kv: &Value) -> Result<String, Refused> {

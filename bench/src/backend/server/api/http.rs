@@ -23,6 +23,10 @@ use super::refused::{Refused, late, of_connect, of_http};
 /// The longest answer that is read, in bytes.
 const ANSWER_BYTES: usize = 64 << 20;
 
+/// How many bytes of an answer are read at once. Most answers have fewer with their headers, and a buffer of
+/// this size, which each answer takes with it, is among those that the allocator keeps at hand.
+const READ_BYTES: usize = 1024;
+
 type Sender = SendRequest<Full<Bytes>>;
 
 /// A connection of one client to one server.
@@ -113,8 +117,10 @@ impl Http {
         let stream = stream.map_err(|e| of_connect(&e))?;
         // Without it a request may wait for the acknowledgement of the one before.
         stream.set_nodelay(true).map_err(|e| of_connect(&e))?;
-        let (sender, connection) =
-            http1::handshake(TokioIo::new(stream)).await.map_err(|e| of_http(&e))?;
+        let opened = http1::Builder::new()
+            .read_buf_exact_size(Some(READ_BYTES))
+            .handshake(TokioIo::new(stream));
+        let (sender, connection) = opened.await.map_err(|e| of_http(&e))?;
         spawn_local(async move {
             // Requests tell how it ended.
             let _ = connection.await;

@@ -67,7 +67,9 @@ async fn add_with(
     after.push(request["element"].clone());
     let after = Value::from(after).to_string();
     match fencing {
-        Fencing::Nothing => drop(etcd.put(&list, &after, until).await?),
+        Fencing::Nothing => {
+            etcd.put(&list, &after, until).await?;
+        }
         Fencing::Token => {
             let holds = json!({
                 "key": encode(lock.as_bytes()), "target": "CREATE", "result": "EQUAL",

@@ -16,6 +16,7 @@ pub(super) mod members;
 pub(super) mod refused;
 mod rest;
 mod transaction;
+mod typed;
 mod watch;
 mod workload;
 

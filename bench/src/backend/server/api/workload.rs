@@ -20,11 +20,12 @@ use seaworthy::message::ErrorCode;
 use serde_json::{Value, json};
 
 use super::contract::Speaker;
-use super::etcd::{Etcd, seen, text_of, value_of};
+use super::etcd::{Etcd, text_of, value_of};
 use super::json::{encode, field};
 use super::lock::Fencing;
 use super::refused::Refused;
 use super::transaction::{Outcome, Seen, Transaction};
+use super::typed::FoundAll;
 use super::watch::watch;
 use super::{lease, lock};
 
@@ -95,13 +96,15 @@ impl Workload {
             let keys = transaction.keys();
             let reads: Vec<Value> =
                 keys.iter().map(|key| json!({"request_range": self.etcd.range(key)})).collect();
-            let read = self.etcd.call("kv/txn", &json!({ "success": reads }), until).await;
-            let read = read.map_err(Refused::before_any_change)?;
-            let all = field(&read, "responses").and_then(Value::as_array);
-            let all = all.filter(|all| all.len() == keys.len());
-            let all = all.ok_or_else(|| Refused::odd("a Txn without its responses"))?;
-            let of = |one: &Value| seen(field(one, "response_range").unwrap_or(&Value::Null));
-            let found: Vec<Seen> = all.iter().map(of).collect::<Result<_, _>>()?;
+            let read = json!({ "success": reads });
+            let read = self.etcd.exchange::<FoundAll>("kv/txn", &read, until).await;
+            let all = read.map_err(Refused::before_any_change)?.responses;
+            let all = all.unwrap_or_default();
+            if all.len() != keys.len() {
+                return Err(Refused::odd("a Txn without its responses"));
+            }
+            let found = all.iter().map(|one| one.seen());
+            let found: Vec<Seen> = found.collect::<Result<_, _>>()?;
             let Outcome { results, puts } = transaction.apply(&found)?;
             let done = json!({"type": "txn_ok", "txn": results});
             if puts.is_empty() {
@@ -143,7 +146,7 @@ impl Workload {
                 let key = format!("{}{}", WATCHED.0, request["key"]);
                 let value = request["value"].to_string();
                 let answer = self.etcd.put(&key, &value, until).await?;
-                Ok(json!({"type": "write_ok", "revision": Etcd::revision_of(&answer)?}))
+                Ok(json!({"type": "write_ok", "revision": answer.revision()?}))
             }
             "watch" => {
                 let from = request["from"].as_i64().unwrap_or(1);
@@ -156,7 +159,7 @@ impl Workload {
 
     async fn make_id(&self, until: Instant) -> Result<Value, Refused> {
         let answer = self.etcd.put(ID, "", until).await?;
-        Ok(json!({"type": "generate_ok", "id": Etcd::revision_of(&answer)?}))
+        Ok(json!({"type": "generate_ok", "id": answer.revision()?}))
     }
 }
 

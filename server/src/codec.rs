@@ -4,7 +4,6 @@
 //! it hands them on. A watch that waits keeps both buffers for as long as it lives, and one whose client does
 //! not read keeps the 32 KiB as well; most messages of this API have less than 512 bytes.
 
-use std::fmt;
 use std::marker::PhantomData;
 
 use prost::Message;
@@ -23,17 +22,12 @@ fn settings() -> BufferSettings {
 }
 
 /// The codec of all services: messages of type `T` go out, of type `U` come in.
+#[derive(Debug)]
 pub struct Codec<T, U>(PhantomData<(T, U)>);
 
 impl<T, U> Default for Codec<T, U> {
     fn default() -> Codec<T, U> {
         Codec(PhantomData)
-    }
-}
-
-impl<T, U> fmt::Debug for Codec<T, U> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Codec")
     }
 }
 
@@ -57,13 +51,8 @@ where
 }
 
 /// Writes messages of one type.
+#[derive(Debug)]
 pub struct Encoder<T>(PhantomData<T>);
-
-impl<T> fmt::Debug for Encoder<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Encoder")
-    }
-}
 
 impl<T: Message> codec::Encoder for Encoder<T> {
     type Item = T;

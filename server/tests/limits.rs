@@ -18,14 +18,6 @@ fn strangers() -> usize {
     std::env::var("STRANGERS").ok().and_then(|n| n.parse().ok()).unwrap_or(300)
 }
 
-/// The memory of a server's process, in KiB.
-fn memory_kib(cluster: &Cluster) -> u64 {
-    let pid = cluster.servers[0].process.as_ref().unwrap().0.id();
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
-}
-
 fn assert_serves(cluster: &Cluster) {
     let began = Instant::now();
     let (status, _) = http(cluster.servers[0].port, "PUT", "/v1/key", b"value").unwrap();
@@ -48,7 +40,7 @@ fn silent_connections_keep_no_client_out() {
     // More come than there are places.
     let cluster = started(count / 2);
     let ports = [cluster.servers[0].port, cluster.servers[0].peer_port];
-    let before = memory_kib(&cluster);
+    let before = cluster.memory_kib(0);
     let mut silent = Vec::new();
     for port in ports {
         for i in 0..count {
@@ -60,7 +52,7 @@ fn silent_connections_keep_no_client_out() {
         }
         assert_serves(&cluster);
     }
-    let grown = memory_kib(&cluster).saturating_sub(before);
+    let grown = cluster.memory_kib(0).saturating_sub(before);
     println!("{} silent connections, {grown} KiB more", silent.len());
     assert!(grown < 40_000, "{grown} KiB");
     // All of them are closed before long.
@@ -75,7 +67,7 @@ fn silent_connections_keep_no_client_out() {
 fn garbage_changes_nothing() {
     let cluster = started(20_000);
     let mut random = rand_pcg::Pcg64::new(1, 2);
-    let before = memory_kib(&cluster);
+    let before = cluster.memory_kib(0);
     let begins: [&[u8]; 8] = [
         b"",
         b"GET / HTTP/1.1\r\n",
@@ -97,7 +89,7 @@ fn garbage_changes_nothing() {
         stream.write_all(&bytes).ok();
     }
     assert_serves(&cluster);
-    let grown = memory_kib(&cluster).saturating_sub(before);
+    let grown = cluster.memory_kib(0).saturating_sub(before);
     println!("{} pieces of garbage, {grown} KiB more", strangers() * 2);
     assert!(grown < 40_000, "{grown} KiB");
     let log = cluster.log("n0");
@@ -180,7 +172,7 @@ fn watches_whose_clients_do_not_read_take_little_of_the_server_and_of_the_kernel
             });
         }
     });
-    let before = memory_kib(&cluster);
+    let before = cluster.memory_kib(0);
     let watch = |_| {
         let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
         let from = "GET /v1/?watch=true&prefix=k&revision=2 HTTP/1.1";
@@ -193,7 +185,7 @@ fn watches_whose_clients_do_not_read_take_little_of_the_server_and_of_the_kernel
     // Each has taken from the past all that it can.
     std::thread::sleep(Duration::from_secs(2));
     assert_serves(&cluster);
-    let each = memory_kib(&cluster).saturating_sub(before) / WATCHES as u64;
+    let each = cluster.memory_kib(0).saturating_sub(before) / WATCHES as u64;
     let queued = queued_bytes(port);
     let most = queued.iter().max().unwrap();
     println!("{each} KiB for each watch, and up to {most} bytes in the kernel");

@@ -141,12 +141,6 @@ fn watches_that_are_not_read_cost_little_and_are_told_everything_later() {
     let _guard = runtime.enter();
     let cluster = Cluster::start_ours(1);
     let value = "v".repeat(4 << 10);
-    let memory = || {
-        let pid = cluster.servers[0].process.as_ref().unwrap().0.id();
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap().to_owned();
-        line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap()
-    };
     let fill = || async {
         let puts = (0..8).map(|client| {
             let (channel, value) = (cluster.channel(0), value.clone());
@@ -163,9 +157,9 @@ fn watches_that_are_not_read_cost_little_and_are_told_everything_later() {
             put.await.unwrap();
         }
     };
-    let empty = memory();
+    let empty = cluster.memory_kib(0);
     runtime.block_on(fill());
-    let before = memory();
+    let before = cluster.memory_kib(0);
     let mut watches = runtime.block_on(async {
         let mut watches = Vec::new();
         for _ in 0..WATCHES {
@@ -175,7 +169,8 @@ fn watches_that_are_not_read_cost_little_and_are_told_everything_later() {
     });
     runtime.block_on(fill());
     // As many puts took as much without watches: the rest is theirs. Each would hold 12 MiB, if all were queued.
-    let each = (memory() - before).saturating_sub(before - empty) / WATCHES;
+    let each = cluster.memory_kib(0).saturating_sub(before + before.saturating_sub(empty))
+        / WATCHES as u64;
     println!("{each} KiB for each of {WATCHES} watches");
     assert!(each < 70, "{each} KiB");
     runtime.block_on(async {

@@ -219,6 +219,14 @@ impl Cluster {
         ports.collect::<Vec<_>>().join(",")
     }
 
+    /// The resident memory of a server's process, in KiB.
+    pub fn memory_kib(&self, i: usize) -> u64 {
+        let pid = self.servers[i].process.as_ref().expect("it runs").0.id();
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("of a process");
+        line.split_whitespace().nth(1).and_then(|n| n.parse().ok()).expect("a number of KiB")
+    }
+
     /// A gRPC connection to a server.
     pub fn channel(&self, i: usize) -> Channel {
         let url = format!("http://127.0.0.1:{}", self.servers[i].port);

@@ -10,10 +10,10 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::http::Http;
-use super::json::{bytes, encode, field, number};
+use super::json::{bytes, text};
 use super::refused::{Refused, of_grpc};
 use super::transaction::Seen;
-use super::typed::{Bytes, Compared, Found, Put, Range, Written};
+use super::typed::{Bytes, Found, Put, Range, Written};
 
 /// A client of one server.
 pub(super) struct Etcd {
@@ -61,14 +61,14 @@ impl Etcd {
         })
     }
 
-    pub(super) fn range(&self, key: &str) -> Value {
-        json!({"key": encode(key.as_bytes()), "serializable": self.is_serializable})
+    pub(super) fn range<'a>(&self, key: &'a str) -> Range<'a> {
+        let (key, serializable) = (Bytes(key.as_bytes()), self.is_serializable);
+        Range { key, range_end: None, keys_only: false, serializable }
     }
 
     /// Reads a key.
     pub(super) async fn get(&self, key: &str, until: Instant) -> Result<Seen, Refused> {
-        let range = Range { key: Bytes(key.as_bytes()), serializable: self.is_serializable };
-        self.exchange::<Found>("kv/range", &range, until).await?.seen()
+        self.exchange::<Found>("kv/range", &self.range(key), until).await?.seen()
     }
 
     pub(super) async fn put(
@@ -89,25 +89,17 @@ impl Etcd {
         until: Instant,
     ) -> Result<bool, Refused> {
         let put = |(key, value): &(String, String)| {
-            json!({"request_put": {
-                "key": encode(key.as_bytes()), "value": encode(value.as_bytes())}})
+            let put = Put { key: Bytes(key.as_bytes()), value: Bytes(value.as_bytes()) };
+            json!({ "request_put": put })
         };
         let success: Vec<Value> = puts.iter().map(put).collect();
         let txn = json!({"compare": compares, "success": success});
-        Ok(self.exchange::<Compared>("kv/txn", &txn, until).await?.succeeded == Some(true))
-    }
-
-    /// The revision that a Put made.
-    pub(super) fn revision_of(answer: &Value) -> Result<i64, Refused> {
-        match number(field(answer, "header").unwrap_or(&Value::Null), "revision")? {
-            0 => Err(Refused::odd("a Put without a revision")),
-            revision => Ok(revision),
-        }
+        Ok(self.exchange::<Written>("kv/txn", &txn, until).await?.succeeded == Some(true))
     }
 }
 
 pub(super) fn text_of(kv: &Value) -> Result<String, Refused> {
-    String::from_utf8(bytes(kv, "value")?).map_err(|_| Refused::odd("a value is no text"))
+    text(bytes(kv, "value")?)
 }
 
 /// The JSON that a key holds; null without one.

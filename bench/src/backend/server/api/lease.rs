@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::etcd::Etcd;
 use super::json::{bytes, encode, field, number};
 use super::refused::Refused;
+use super::typed::{Bytes, Range};
 
 /// The keys of all leases, and the end of their range.
 const LEASED: (&str, &str) = ("leased/", "leased0");
@@ -85,9 +86,8 @@ async fn keys(
     (from, end): (&str, &str),
     until: Instant,
 ) -> Result<Vec<String>, Refused> {
-    let mut range = etcd.range(from);
-    range["range_end"] = encode(end.as_bytes()).into();
-    range["keys_only"] = true.into();
+    let range_end = Some(Bytes(end.as_bytes()));
+    let range = Range { range_end, keys_only: true, ..etcd.range(from) };
     let answer = etcd.call("kv/range", &range, until).await?;
     let kvs = field(&answer, "kvs").and_then(Value::as_array).cloned().unwrap_or_default();
     let text = |kv: &Value| Ok(String::from_utf8_lossy(&bytes(kv, "key")?).into_owned());

@@ -15,8 +15,9 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::etcd::{Etcd, value_of};
-use super::json::{encode, field, number};
+use super::json::{encode, number};
 use super::refused::Refused;
+use super::typed::Written;
 
 /// The time of a holder's lease in seconds; etcd grants no shorter one by default.
 const TTL_S: i64 = 2;
@@ -105,9 +106,9 @@ async fn acquire(etcd: &Etcd, lock: &str, lease: i64, until: Instant) -> Result<
     let take = json!({"compare": [free], "success": [put]});
     let patience = until.min(Instant::now() + WAIT);
     loop {
-        let answer = etcd.call("kv/txn", &take, until).await?;
-        if field(&answer, "succeeded").and_then(Value::as_bool) == Some(true) {
-            return Etcd::revision_of(&answer);
+        let answer: Written = etcd.exchange("kv/txn", &take, until).await?;
+        if answer.succeeded == Some(true) {
+            return answer.revision();
         }
         if Instant::now() >= patience {
             let text = "another client holds the lock";

@@ -1,22 +1,22 @@
 //! The answers that most operations get, read without a tree.
 //!
-//! Fields have two names and numbers two forms, as in [`super::json`], and a field that is null is a
-//! field that is missing.
+//! Fields have two names and numbers two forms, as in [`super::json`]. A list, a message or a text that is
+//! null is one that is missing.
 
-use std::fmt;
-
-use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde::de::{Deserializer, Error, Visitor};
 use serde::{Deserialize, Serialize};
 
+use super::json::{Number, decode, text};
 use super::refused::Refused;
 use super::transaction::Seen;
 
-/// A request that reads a key.
+/// A request that reads a key, or those up to `range_end`.
 #[derive(Serialize)]
 pub(super) struct Range<'a> {
     pub(super) key: Bytes<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) range_end: Option<Bytes<'a>>,
+    pub(super) keys_only: bool,
     pub(super) serializable: bool,
 }
 
@@ -36,46 +36,18 @@ impl Serialize for Bytes<'_> {
     }
 }
 
-/// A number that may be text.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-struct Number(i64);
-
-impl<'de> Deserialize<'de> for Number {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Number, D::Error> {
-        deserializer.deserialize_any(Number::default())
-    }
-}
-
-impl Visitor<'_> for Number {
-    type Value = Number;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a number, or its digits")
-    }
-
-    fn visit_i64<E: Error>(self, number: i64) -> Result<Number, E> {
-        Ok(Number(number))
-    }
-
-    fn visit_u64<E: Error>(self, number: u64) -> Result<Number, E> {
-        i64::try_from(number).map(Number).map_err(E::custom)
-    }
-
-    fn visit_str<E: Error>(self, digits: &str) -> Result<Number, E> {
-        digits.parse().map(Number).map_err(E::custom)
-    }
-}
-
 #[derive(Deserialize)]
 struct Header {
     #[serde(default)]
     revision: Number,
 }
 
-/// The answer to a Put.
+/// The answer to a Put, or to a Txn of Puts.
 #[derive(Deserialize)]
 pub(super) struct Written {
     header: Option<Header>,
+    /// The compares of the Txn held.
+    pub(super) succeeded: Option<bool>,
 }
 
 impl Written {
@@ -86,12 +58,6 @@ impl Written {
             revision => Ok(revision),
         }
     }
-}
-
-/// The answer to a Txn whose reads do not matter.
-#[derive(Deserialize)]
-pub(super) struct Compared {
-    pub(super) succeeded: Option<bool>,
 }
 
 /// The answer to a Range.
@@ -113,10 +79,8 @@ impl Found {
         let Some(pair) = self.kvs.as_ref().and_then(|kvs| kvs.first()) else {
             return Ok(Seen::default());
         };
-        let bytes = STANDARD.decode(pair.value.as_deref().unwrap_or_default());
-        let bytes = bytes.map_err(|e| Refused::odd(format!("value is no base64: {e}")))?;
-        let text = String::from_utf8(bytes).map_err(|_| Refused::odd("a value is no text"))?;
-        Ok(Seen { revision: pair.mod_revision.0, text: Some(text) })
+        let value = decode("value", pair.value.as_deref().unwrap_or_default())?;
+        Ok(Seen { revision: pair.mod_revision.0, text: Some(text(value)?) })
     }
 }
 

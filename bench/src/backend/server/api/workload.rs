@@ -25,7 +25,7 @@ use super::json::{encode, field};
 use super::lock::Fencing;
 use super::refused::Refused;
 use super::transaction::{Outcome, Seen, Transaction};
-use super::typed::FoundAll;
+use super::typed::{Bytes, FoundAll, FoundOne, Range};
 use super::watch::watch;
 use super::{lease, lock};
 
@@ -103,8 +103,7 @@ impl Workload {
             if all.len() != keys.len() {
                 return Err(Refused::odd("a Txn without its responses"));
             }
-            let found = all.iter().map(|one| one.seen());
-            let found: Vec<Seen> = found.collect::<Result<_, _>>()?;
+            let found: Vec<Seen> = all.iter().map(FoundOne::seen).collect::<Result<_, _>>()?;
             let Outcome { results, puts } = transaction.apply(&found)?;
             let done = json!({"type": "txn_ok", "txn": results});
             if puts.is_empty() {
@@ -131,8 +130,8 @@ impl Workload {
     }
 
     async fn elements(&self, until: Instant) -> Result<Value, Refused> {
-        let mut range = self.etcd.range(ELEMENTS);
-        range["range_end"] = encode(ELEMENTS_END.as_bytes()).into();
+        let range_end = Some(Bytes(ELEMENTS_END.as_bytes()));
+        let range = Range { range_end, ..self.etcd.range(ELEMENTS) };
         let answer = self.etcd.call("kv/range", &range, until).await?;
         let kvs = field(&answer, "kvs").and_then(Value::as_array).cloned().unwrap_or_default();
         let element = |kv: &Value| value_of(Some(text_of(kv)?));

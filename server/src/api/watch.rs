@@ -5,8 +5,6 @@
 
 use std::pin::Pin;
 
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
@@ -14,7 +12,7 @@ use super::{App, OVERHEAD_BYTES};
 use crate::kv::auth::Auth;
 use crate::proto::etcdserverpb as pb;
 use crate::proto::etcdserverpb::watch_server::Watch;
-use crate::watch::{Permitted, Session};
+use crate::watch::{Permitted, Session, channel};
 
 pub(super) type Responses = Pin<Box<dyn Stream<Item = Result<pb::WatchResponse, Status>> + Send>>;
 
@@ -39,7 +37,7 @@ impl App {
         needs_leader: bool,
     ) -> Responses {
         // One response waits while another is sent; everything else waits in the history.
-        let (sender, responses) = mpsc::channel(1);
+        let (sender, responses) = channel();
         let max_bytes = self.limits.max_request_bytes + OVERHEAD_BYTES;
         let guard = self.clone();
         let permit = move |request: pb::WatchCreateRequest| -> Permitted {
@@ -59,10 +57,10 @@ impl App {
             // begin at an old one, and be permitted by the users of an old one.
             match this.state(true).await {
                 Ok(_) => session.serve(requests, this.leader_lost(needs_leader)).await,
-                Err(status) => drop(refusals.send(Box::new(Err(status))).await),
+                Err(status) => drop(refusals.send(Err(status)).await),
             }
         }));
-        let responses = ReceiverStream::new(responses).map(move |told| {
+        let responses = responses.map(move |told| {
             let term = self.node.watches.led().borrow().term;
             told.map(|mut response| {
                 self.sign(&mut response.header, term);

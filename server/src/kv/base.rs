@@ -200,16 +200,20 @@ impl dyn Base {
         Some(decode(&value))
     }
 
-    /// The versions between two revisions.
+    /// The versions between two revisions, in a tree that has none after `upto`.
     pub(super) fn versions(
         &self,
         from: Bound<&Revision>,
         to: Bound<&Revision>,
+        upto: i64,
     ) -> impl Iterator<Item = Arc<Version>> {
-        let bytes = |at: &Revision| revision_key(*at).to_vec();
-        let (from, to) = (from.map(bytes), to.map(bytes));
-        let entries = self.range(Part::Versions, as_slice(&from), as_slice(&to));
-        entries.map(|(_, value)| decode(&value))
+        let seeks = seeks(from, to, upto).into_iter();
+        let found = seeks.map(|(from, to)| {
+            let bytes = |at: &Revision| revision_key(*at).to_vec();
+            let (from, to) = (from.as_ref().map(bytes), to.as_ref().map(bytes));
+            self.range(Part::Versions, as_slice(&from), as_slice(&to))
+        });
+        found.flatten().map(|(_, value)| decode(&value))
     }
 
     /// The replaced versions between two places.
@@ -222,6 +226,40 @@ impl dyn Base {
         let entries = self.range(Part::Replaced, as_slice(&from), as_slice(&to));
         entries.map(|(key, value)| gone_of(&key, &value).expect(WRITTEN))
     }
+}
+
+/// After so many revisions a look at the versions from one on seeks again, and once more. Most looks are for a few;
+/// and a seek reads from every table that has anything in its range.
+const SEEK_REVISIONS: [i64; 2] = [200, 2000];
+
+/// The ranges to seek in, one after the other, for the versions between two revisions.
+fn seeks(
+    from: Bound<&Revision>,
+    to: Bound<&Revision>,
+    upto: i64,
+) -> Vec<(Bound<Revision>, Bound<Revision>)> {
+    let last = Revision::end_of(upto);
+    let (to, end) = match to.cloned() {
+        Bound::Included(to) if to < last => (Bound::Included(to), to),
+        Bound::Excluded(to) if to < last => (Bound::Excluded(to), to),
+        _ => (Bound::Included(last), last),
+    };
+    let (mut from, mut seeks) = (from.cloned(), Vec::new());
+    if let Bound::Included(first) | Bound::Excluded(first) = from {
+        let has_end = matches!((&from, &to), (Bound::Included(_), Bound::Included(_)));
+        if first > end || (first == end && !has_end) {
+            return seeks;
+        }
+        for revisions in SEEK_REVISIONS {
+            let next = Revision { main: first.main.saturating_add(revisions), sub: 0 };
+            if next < end {
+                seeks.push((from, Bound::Excluded(next)));
+                from = Bound::Included(next);
+            }
+        }
+    }
+    seeks.push((from, to));
+    seeks
 }
 
 fn as_slice(bound: &Bound<Vec<u8>>) -> Bound<&[u8]> {

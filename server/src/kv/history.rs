@@ -6,7 +6,7 @@
 use std::ops::Bound;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use super::key::Key;
 use super::planted;
@@ -72,8 +72,8 @@ pub struct TooOld {
     pub compacted: i64,
 }
 
-/// A piece ends, with a revision, when its events have this many bytes: each watch whose client does not
-/// read holds some of them ...
+/// A piece ends, with a revision, when its events have about this many bytes as messages: each watch whose client
+/// does not read holds some of them ...
 const PIECE_BYTES: usize = 4 << 10;
 /// ... or when this many versions have been looked at.
 pub const PIECE_VERSIONS: usize = 10_000;
@@ -102,8 +102,9 @@ impl Store {
         if !guard!(from >= self.compacted, SilentCompaction) {
             return Err(TooOld { compacted: self.compacted });
         }
-        let events = Vec::new();
-        let mut piece = Piece { store: self, wanted, most, events, bytes: 0, seen: 0, at: 0 };
+        let (events, copies) = (Vec::new(), Copies::default());
+        let mut piece =
+            Piece { store: self, wanted, most, events, copies, bytes: 0, seen: 0, at: 0 };
         let first = Revision { main: planted::first_told(from, self.compacted), sub: 0 };
         let mut is_whole = true;
         let mut look = |version: &Arc<Version>| {
@@ -132,13 +133,13 @@ impl Store {
         });
     }
 
-    /// The pair before the revision of a version.
-    fn pair_before(&self, version: &Version) -> Option<KeyValue> {
+    /// The version before the revision of another one of its key.
+    fn before(&self, version: &Version) -> Option<Arc<Version>> {
         let before = version.at.main - 1;
         if before < self.compacted {
             return None;
         }
-        self.views.newest(&version.key, Revision::end_of(before))?.to_pair(false)
+        self.views.newest(&version.key, Revision::end_of(before))
     }
 }
 
@@ -149,6 +150,7 @@ struct Piece<'a> {
     /// How many versions it is about at most.
     most: usize,
     events: Vec<Event>,
+    copies: Copies,
     bytes: usize,
     seen: usize,
     /// The revision of the last version that was looked at.
@@ -177,13 +179,16 @@ impl Piece<'_> {
         if is_left_out {
             return true;
         }
-        let (mod_revision, key) = (version.at.main, || Bytes::copy_from_slice(&version.key));
-        let kv = version.to_pair(false);
-        let kv = kv.unwrap_or_else(|| KeyValue { key: key(), mod_revision, ..Default::default() });
+        let (mod_revision, mut copy) = (version.at.main, |bytes: &[u8]| self.copies.copy(bytes));
+        let kv = version.to_pair_in(false, &mut copy).unwrap_or_else(|| {
+            let key = copy(&version.key);
+            KeyValue { key, mod_revision, ..Default::default() }
+        });
         // A key that comes into being has no pair before, even if it was deleted just then.
         let is_new = version.body.as_ref().is_some_and(|body| body.create_revision == mod_revision);
         let wants_before = self.wanted.prev_kv && !is_new;
-        let prev_kv = wants_before.then(|| self.store.pair_before(version)).flatten();
+        let before = wants_before.then(|| self.store.before(version)).flatten();
+        let prev_kv = before.and_then(|before| before.to_pair_in(false, &mut copy));
         let len = |pair: &KeyValue| pair.key.len() + pair.value.len();
         self.bytes += len(&kv) + prev_kv.as_ref().map_or(0, len) + EVENT_BYTES;
         let kind = if is_deletion { EventType::Delete } else { EventType::Put };
@@ -192,5 +197,29 @@ impl Piece<'_> {
     }
 }
 
-/// The cost of an event besides its bytes: most events of small values are little else.
-const EVENT_BYTES: usize = size_of::<Event>();
+/// About how many bytes of a message an event has besides its keys and values. The structs take far more, but
+/// live only until a message is made of them, which its client waits for.
+const EVENT_BYTES: usize = 30;
+
+/// The most bytes of an allocation for copies, unless one copy has more.
+const COPIES_BYTES: usize = 4 << 10;
+
+/// Copies of short keys and values, many of them in one allocation: a piece of small events has hundreds.
+#[derive(Default)]
+struct Copies {
+    space: BytesMut,
+    /// The size of the last allocation.
+    len: usize,
+}
+
+impl Copies {
+    fn copy(&mut self, bytes: &[u8]) -> Bytes {
+        if self.space.capacity() < bytes.len() {
+            // The first one has no more than it needs: most watches are told of one event at a time.
+            self.len = (2 * self.len).min(COPIES_BYTES).max(bytes.len());
+            self.space = BytesMut::with_capacity(self.len);
+        }
+        self.space.extend_from_slice(bytes);
+        self.space.split().freeze()
+    }
+}

@@ -39,6 +39,8 @@ mod history;
 mod key;
 mod layer;
 mod lease;
+#[cfg(test)]
+mod piece_tests;
 mod plain;
 mod planted;
 mod range;

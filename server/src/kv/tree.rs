@@ -21,14 +21,15 @@ impl Store {
     /// The store that a tree holds, which can be empty; `None` if another version wrote it.
     pub fn over(base: Arc<dyn Base>) -> Option<Store> {
         let Some(numbers) = base.get(Part::Rest, NUMBERS) else {
-            return Some(Store { views: Views::over(base, 0, 0), ..Store::default() });
+            return Some(Store { views: Views::over(base, 0, 0, 0), ..Store::default() });
         };
         let mut input = &numbers[..];
         let [FORMAT] = take(&mut input)? else { return None };
         let (revision, compacted) = (i64_of(&mut input)?, i64_of(&mut input)?);
         let mut number = || take(&mut input).map(u64::from_le_bytes);
         let (bytes, keys, versions) = (number()?, number()?, number()?);
-        let views = Views::over(base, usize::try_from(keys).ok()?, usize::try_from(versions).ok()?);
+        let (keys, versions) = (usize::try_from(keys).ok()?, usize::try_from(versions).ok()?);
+        let views = Views::over(base, revision, keys, versions);
         let mut store = Store { revision, compacted, bytes, views, ..Store::default() };
         store.take_rest(&mut input)?;
         input.is_empty().then_some(store)
@@ -37,7 +38,7 @@ impl Store {
     /// Hands out the changes that the tree does not have yet: none if it is to get others first, or if
     /// there is no tree.
     pub fn hand_over(&mut self) -> Option<Batch> {
-        let layer = self.views.hand_over()?;
+        let layer = self.views.hand_over(self.revision)?;
         let (keys, versions) = (self.len() as u64, self.versions() as u64);
         let mut numbers = vec![FORMAT];
         numbers.extend_from_slice(&self.revision.to_le_bytes());
@@ -78,7 +79,7 @@ impl Store {
         input: &mut impl Read,
         write: &mut dyn FnMut(Batch) -> io::Result<Arc<dyn Base>>,
     ) -> io::Result<Option<Store>> {
-        let store = Store { views: Views::over(base, 0, 0), ..Store::default() };
+        let store = Store { views: Views::over(base, 0, 0, 0), ..Store::default() };
         let mut relieve = |store: &mut Store, is_end: bool| {
             if (is_end || store.fresh_bytes() >= PIECE_BYTES)
                 && let Some(batch) = store.hand_over()

@@ -63,13 +63,23 @@ impl Version {
 
     /// The pair as the API shows it; `None` for a tombstone.
     pub(super) fn to_pair(&self, keys_only: bool) -> Option<KeyValue> {
+        self.to_pair_in(keys_only, &mut Bytes::copy_from_slice)
+    }
+
+    /// The same, with `copy` for the key and for a value that is not shared.
+    pub(super) fn to_pair_in(
+        &self,
+        keys_only: bool,
+        copy: &mut dyn FnMut(&[u8]) -> Bytes,
+    ) -> Option<KeyValue> {
         let body = self.body.as_ref()?;
-        let value = match keys_only {
-            true => Bytes::new(),
-            false => kept(&body.value),
+        let value = match (keys_only, body.value.len()) {
+            (true, _) => Bytes::new(),
+            (false, 0..SHARED_BYTES) => copy(&body.value),
+            (false, _) => body.value.clone(),
         };
         Some(KeyValue {
-            key: Bytes::copy_from_slice(&self.key),
+            key: copy(&self.key),
             create_revision: body.create_revision,
             mod_revision: self.at.main,
             version: body.version,

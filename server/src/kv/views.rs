@@ -42,6 +42,10 @@ struct Below {
     /// The changes before the latest, which are on their way to the tree.
     leaving: Option<Arc<Layer>>,
     base: Arc<dyn Base>,
+    /// The tree has no version of a later revision ...
+    upto: i64,
+    /// ... nor will it when it has the changes that are on their way to it.
+    leaving_upto: i64,
     /// The memory of the latest changes, estimated.
     fresh_bytes: u64,
     keys: usize,
@@ -49,9 +53,10 @@ struct Below {
 }
 
 impl Views {
-    /// The views that a tree holds.
-    pub(super) fn over(base: Arc<dyn Base>, keys: usize, versions: usize) -> Views {
-        let below = Below { leaving: None, base, fresh_bytes: 0, keys, versions };
+    /// The views that a tree holds, whose last change is of revision `upto`.
+    pub(super) fn over(base: Arc<dyn Base>, upto: i64, keys: usize, versions: usize) -> Views {
+        let (leaving, leaving_upto) = (None, upto);
+        let below = Below { leaving, base, upto, leaving_upto, fresh_bytes: 0, keys, versions };
         Views { fresh: Layer::default(), below: Some(below) }
     }
 
@@ -60,11 +65,13 @@ impl Views {
         self.below.as_ref().map(|below| &below.base)
     }
 
-    /// Hands out the changes that the tree does not have. Until it has them there is no next batch.
-    pub(super) fn hand_over(&mut self) -> Option<Arc<Layer>> {
+    /// Hands out the changes that the tree does not have, those up to revision `upto`. Until it has them there is no
+    /// next batch.
+    pub(super) fn hand_over(&mut self, upto: i64) -> Option<Arc<Layer>> {
         let below = self.below.as_mut().filter(|below| below.leaving.is_none())?;
         let leaving = Arc::new(std::mem::take(&mut self.fresh));
         below.leaving = Some(leaving.clone());
+        below.leaving_upto = upto;
         below.fresh_bytes = 0;
         Some(leaving)
     }
@@ -74,6 +81,7 @@ impl Views {
     pub(super) fn set_base(&mut self, base: Arc<dyn Base>) -> Arc<Layer> {
         let below = self.below.as_mut().expect("changes were handed out");
         below.base = base;
+        below.upto = below.leaving_upto;
         below.leaving.take().expect("changes were handed out")
     }
 
@@ -187,7 +195,11 @@ impl Views {
             entries.filter_map(|(_, version)| version.as_ref()).all(visit);
             return;
         };
-        let base = below.base.places(Bound::Included(low.clone()), Bound::Included(high.clone()));
+        // A watch that has seen everything in the tree does not seek there.
+        let base = (from.main <= below.upto).then(|| {
+            below.base.places(Bound::Included(low.clone()), Bound::Included(high.clone()))
+        });
+        let base = base.into_iter().flatten();
         let base = base.map(|place| (place.at, Some(Found::There(place.at))));
         let mut found = Merged::up(self.sources(below, base, |layer| {
             let entries = layer.history.range(low.clone()..=high.clone());
@@ -207,7 +219,7 @@ impl Views {
             entries.filter_map(|(_, version)| version.as_ref()).all(visit);
             return;
         };
-        let base = below.base.versions(range.start_bound(), range.end_bound());
+        let base = below.base.versions(range.start_bound(), range.end_bound(), below.upto);
         let base = base.map(|version| (version.at, Some(Found::Here(version))));
         let mut found = Merged::up(self.sources(below, base, |layer| {
             let entries = layer.log.range(range.clone());

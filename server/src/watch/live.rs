@@ -15,10 +15,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use seaworthy::raft::{RaftId, Term};
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, watch};
 use tokio_stream::{Stream as Requests, StreamExt};
 use tonic::Status;
 
+use super::channel::{Gone, Sender};
 use super::{Hub, Stream, WatcherId};
 use crate::kv::Store;
 use crate::kv::auth::Auth;
@@ -166,10 +167,6 @@ type Permit = Box<dyn Fn(pb::WatchCreateRequest) -> Permitted + Send + Sync>;
 /// The answer to that, once it is known.
 pub type Permitted = Pin<Box<dyn Future<Output = Result<(), Status>> + Send>>;
 
-/// A response on its way to its client, or the reason why it is the last one. In a box: a channel has memory for 32 at
-/// least, however few may be in it.
-pub type Told = Box<Result<pb::WatchResponse, Status>>;
-
 /// A stream of watches, and its end.
 pub struct Session {
     permit: Permit,
@@ -177,12 +174,17 @@ pub struct Session {
     number: u64,
     mailbox: Arc<Mailbox>,
     stream: Stream,
-    responses: mpsc::Sender<Told>,
+    responses: Sender,
     max_bytes: usize,
     progress_interval: Duration,
     /// The client wants to hear how far all its watches are, once they are this far.
     wanted_progress: Option<i64>,
+    /// How many events the last response had.
+    last_events: usize,
 }
+
+/// So many events take little more in memory than as a message.
+const FEW_EVENTS: usize = 16;
 
 impl Drop for Session {
     fn drop(&mut self) {
@@ -201,9 +203,6 @@ fn denied(status: &Status) -> pb::WatchResponse {
     }
 }
 
-/// The client is gone.
-struct Gone;
-
 /// Waits until the hub has looked at everything up to `revision`.
 async fn reaches(examined: &mut watch::Receiver<i64>, revision: i64) {
     // The sender lives as long as the server.
@@ -217,7 +216,7 @@ impl Session {
         watches: &Arc<Watches>,
         max_bytes: usize,
         progress_interval: Duration,
-        responses: mpsc::Sender<Told>,
+        responses: Sender,
         permit: Permit,
     ) -> Session {
         let (number, mailbox) = watches.enter();
@@ -231,6 +230,7 @@ impl Session {
             max_bytes,
             progress_interval,
             wanted_progress: None,
+            last_events: 0,
         }
     }
 
@@ -244,7 +244,7 @@ impl Session {
         tokio::select! {
             _ = self.run(requests) => {}
             () = responses.closed() => {}
-            status = end => drop(responses.send(Box::new(Err(status))).await),
+            status = end => drop(responses.send(Err(status)).await),
         }
     }
 
@@ -266,7 +266,7 @@ impl Session {
                 request = requests.next(), if !are_over => match request {
                     Some(Ok(request)) => self.take(request).await?,
                     Some(Err(status)) => {
-                        let _ = self.responses.send(Box::new(Err(status))).await;
+                        let _ = self.responses.send(Err(status)).await;
                         return Err(Gone);
                     }
                     // A client that has nothing more to ask goes on to listen.
@@ -283,7 +283,7 @@ impl Session {
     }
 
     async fn send(&self, response: pb::WatchResponse) -> Result<(), Gone> {
-        self.responses.send(Box::new(Ok(response))).await.map_err(|_| Gone)
+        self.responses.send(Ok(response)).await
     }
 
     fn take_marks(&mut self) {
@@ -346,9 +346,14 @@ impl Session {
 
     /// Takes a watch that is behind a piece further.
     async fn step(&mut self) -> Result<(), Gone> {
-        // First a place for the events, so that a watch whose client does not read holds none that wait for one.
-        let place = self.responses.reserve().await.map_err(|_| Gone)?;
+        // Guard: a place for the events, so that a watch whose client does not read holds none that wait for one. If they
+        // are many, the connection has to wait for them as well; a few are made while it writes those before.
+        let place = match self.last_events > FEW_EVENTS {
+            true => self.responses.asked().await?,
+            false => self.responses.place().await?,
+        };
         let Some(outgoing) = self.stream.step(&self.store()) else { return Ok(()) };
+        self.last_events = outgoing.response.events.len();
         let id = outgoing.response.watch_id;
         if !self.stream.has(id) {
             self.forget(id);

@@ -7,6 +7,7 @@
 //!
 //! * [`Hub`] finds the watches that a new revision concerns, so that all others sleep on.
 //! * [`Stream`] holds the watches of one client's stream, and makes its responses.
+//! * `channel` brings responses to a connection that asks for them.
 //! * `live` connects both to the node's thread and to the tasks of the API.
 //!
 //! `Hub` and `Stream` are pure: revisions in, responses out.
@@ -19,6 +20,8 @@
 //! after the last one seen, and *bookmarkable*: a progress response with a revision promises
 //! that no event up to it will follow.
 
+#[cfg(feature = "serve")]
+mod channel;
 mod hub;
 #[cfg(feature = "serve")]
 mod live;
@@ -27,7 +30,9 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "serve")]
+pub use channel::channel;
 pub use hub::{Hub, WatcherId};
 #[cfg(feature = "serve")]
-pub use live::{Led, Permitted, Session, Told, Watches};
+pub use live::{Led, Permitted, Session, Watches};
 pub use stream::Stream;

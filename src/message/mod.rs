@@ -38,7 +38,7 @@ impl Packet {
     /// Appends the message as one line of JSON, newline included.
     pub fn write_line(&self, line: &mut Vec<u8>) {
         line.push(b'{');
-        self.write_rest(line);
+        self.write_fields(line);
     }
 
     /// The same with the number that a network gives to each message it delivers, the
@@ -47,10 +47,11 @@ impl Packet {
         line.extend_from_slice(b"{\"id\":");
         line.extend_from_slice(id.to_string().as_bytes());
         line.push(b',');
-        self.write_rest(line);
+        self.write_fields(line);
     }
 
-    fn write_rest(&self, line: &mut Vec<u8>) {
+    /// Appends the fields of that object and its end, for a line with other fields before them.
+    pub fn write_fields(&self, line: &mut Vec<u8>) {
         line.extend_from_slice(b"\"src\":");
         write_json_string(self.src.as_str(), line);
         line.extend_from_slice(b",\"dest\":");

@@ -25,6 +25,11 @@ impl Edn {
         out
     }
 
+    /// Appends the JSON text of this value.
+    pub(crate) fn write_json(&self, out: &mut String) {
+        write_json(self, out);
+    }
+
     /// The value of a JSON text.
     ///
     /// # Errors
@@ -109,7 +114,7 @@ fn write_json(value: &Edn, out: &mut String) {
     match value {
         Edn::Nil => out.push_str("null"),
         Edn::Bool(b) => out.push_str(if *b { "true" } else { "false" }),
-        Edn::Int(i) => out.push_str(&i.to_string()),
+        Edn::Int(i) => out.push_str(itoa::Buffer::new().format(*i)),
         Edn::BigInt(digits) => out.push_str(digits),
         Edn::Float(x) if x.is_finite() => out.push_str(&format!("{x:?}")),
         Edn::Float(_) => out.push_str("null"),
@@ -146,6 +151,15 @@ fn write_json(value: &Edn, out: &mut String) {
     }
 }
 
-fn write_string(text: &str, out: &mut String) {
-    out.push_str(&serde_json::to_string(text).expect("a string is always JSON"));
+/// Appends a text as JSON writes it.
+pub(crate) fn write_string(text: &str, out: &mut String) {
+    // Names and most other texts need no escapes.
+    let is_plain = |byte: u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
+    if text.bytes().all(is_plain) {
+        out.push('"');
+        out.push_str(text);
+        out.push('"');
+    } else {
+        out.push_str(&serde_json::to_string(text).expect("a string is always JSON"));
+    }
 }

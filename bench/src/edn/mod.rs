@@ -18,5 +18,6 @@ mod value;
 mod write;
 
 pub use cursor::{ParseError, printable};
+pub(crate) use json::write_string as write_json_string;
 pub use parse::{MAX_DEPTH, Reader, parse};
 pub use value::Edn;

@@ -18,6 +18,11 @@ impl Display for Edn {
 }
 
 impl Edn {
+    /// Appends the text on one line.
+    pub(crate) fn write(&self, out: &mut String) -> fmt::Result {
+        write_flat(self, out)
+    }
+
     /// The text on several lines, without a newline at the end.
     pub fn pretty(&self) -> String {
         let mut out = String::new();
@@ -45,7 +50,7 @@ fn write_flat(value: &Edn, out: &mut impl Write) -> fmt::Result {
     match value {
         Edn::Nil => out.write_str("nil"),
         Edn::Bool(b) => out.write_str(if *b { "true" } else { "false" }),
-        Edn::Int(i) => write!(out, "{i}"),
+        Edn::Int(i) => out.write_str(itoa::Buffer::new().format(*i)),
         Edn::BigInt(digits) => write!(out, "{digits}N"),
         Edn::Float(x) => write_float(*x, out),
         Edn::Decimal(digits) => write!(out, "{digits}M"),

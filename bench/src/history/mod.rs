@@ -39,7 +39,7 @@ pub use quantile::quantile;
 pub use read::{from_text, from_text_as};
 pub use source::{read, read_as};
 pub use tape::{Events, Tape};
-pub use write::{to_edn_lines, to_json_lines, to_log_line, to_txt};
+pub use write::{to_edn_lines, to_json_lines, to_txt, write_log_line};
 
 /// Which of the four kinds of event an [`Op`] is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -39,6 +39,47 @@ fn every_format_holds_the_same_history() {
     }
 }
 
+/// Lines are written without the map that they are.
+#[test]
+fn a_line_is_the_map_of_its_operation() {
+    let text = r#"{:index 0, :time -5, :type :ok, :process 3, :f :read, :value [1 nil "a\"b"],
+                   :error [:timeout "5 s"], :final? true, :poll-ms 7, :odd/key {"k" #{1}}}
+                  {:index 1, :time 6, :type :info, :process :nemesis, :f :kill, :value {"n0" #{"n1"}}}"#;
+    let mut histories: Vec<_> =
+        recorded().iter().map(|file| read(file).expect("a history")).collect();
+    let mut odd = from_text(text).expect("a history");
+    odd[0].process = Process::Client(u64::MAX);
+    histories.push(odd);
+    for history in histories {
+        let (edn, json) = (to_edn_lines(&history), to_json_lines(&history));
+        assert_eq!(edn.lines().count(), history.len());
+        for ((op, edn), json) in history.iter().zip(edn.lines()).zip(json.lines()) {
+            assert_eq!((edn, json), (&*op.to_edn().to_string(), &*op.to_edn().to_json()));
+        }
+    }
+}
+
+#[test]
+fn a_line_of_the_log_has_nanoseconds_and_a_thread() {
+    let history = from_text(
+        "{:time 12000000345, :type :ok, :process 7, :f :read, :value 5}
+         {:time 999999999, :type :info, :process :nemesis, :f :kill, :value :all}",
+    )
+    .expect("a history");
+    let line = |op: &Op| {
+        let mut line = String::new();
+        write_log_line(op, 5, &mut line);
+        line
+    };
+    assert_eq!(
+        history.iter().map(line).collect::<Vec<_>>(),
+        [
+            "12.000000345\tINFO\t[jepsen worker 2] jepsen.util: 7\t:ok\t:read\t5",
+            "0.999999999\tINFO\t[jepsen nemesis] jepsen.util: :nemesis\t:info\t:kill\t:all",
+        ]
+    );
+}
+
 #[test]
 fn txt_is_tab_separated() {
     let history = from_text(

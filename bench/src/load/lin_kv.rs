@@ -15,9 +15,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use serde_json::json;
-
-use super::client::{Answer, Client, Completion, Errors, Step, json_from_edn};
+use super::client::{Answer, Client, Completion, Errors, Step};
 use super::{Ask, Connection, Invocation, Load, Next};
 use crate::config::RunConfig;
 use crate::edn::Edn;
@@ -130,14 +128,18 @@ struct LinKvClient;
 impl Client for LinKvClient {
     fn invoke(&mut self, op: &Invocation) -> Step {
         let (key, argument) = parts(op);
-        let key = json_from_edn(key);
-        Step::request(&match (op.f.as_str(), argument.as_seq()) {
+        let key = key.to_json();
+        // Without a tree: this is done for each operation beside the nodes that are tested.
+        Step::Request(match (op.f.as_str(), argument.as_seq()) {
             ("cas", Some([from, to])) => {
-                let (from, to) = (json_from_edn(from), json_from_edn(to));
-                json!({"type": "cas", "key": key, "from": from, "to": to})
+                let (from, to) = (from.to_json(), to.to_json());
+                format!(r#"{{"from":{from},"key":{key},"to":{to},"type":"cas"}}"#)
             }
-            ("write", _) => json!({"type": "write", "key": key, "value": json_from_edn(argument)}),
-            _ => json!({"type": "read", "key": key}),
+            ("write", _) => {
+                let value = argument.to_json();
+                format!(r#"{{"key":{key},"type":"write","value":{value}}}"#)
+            }
+            _ => format!(r#"{{"key":{key},"type":"read"}}"#),
         })
     }
 

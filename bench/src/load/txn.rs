@@ -5,9 +5,7 @@
 //! values says nothing about this transaction, so it is malformed. Maelstrom looks at the shape of
 //! each micro-operation only; with `--lenient-responses`, so does this client.
 
-use serde_json::json;
-
-use super::client::{Answer, Client, Completion, Errors, Step, json_from_edn};
+use super::client::{Answer, Client, Completion, Errors, Step};
 use super::micro_ops::{MicroOp, MicroOps};
 use super::{Ask, Connection, Invocation, Load, Next};
 use crate::config::RunConfig;
@@ -83,7 +81,7 @@ struct TxnClient {
 
 impl Client for TxnClient {
     fn invoke(&mut self, op: &Invocation) -> Step {
-        Step::request(&json!({"type": "txn", "txn": json_from_edn(&op.value)}))
+        Step::Request(format!(r#"{{"txn":{},"type":"txn"}}"#, op.value.to_json()))
     }
 
     fn reply(&mut self, op: &Invocation, body: &Answer) -> Result<Step, String> {

@@ -32,6 +32,13 @@ struct Worker {
     reconnects: bool,
 }
 
+impl Worker {
+    /// Whether it could begin an operation while this node is not to be asked.
+    fn is_free(&self, spared: Option<usize>) -> bool {
+        self.open.is_none() && spared != Some(self.node)
+    }
+}
+
 /// An operation in progress.
 struct Open {
     op: Invocation,
@@ -67,6 +74,9 @@ pub struct Clients {
     history: History,
     /// The node that is not to be asked.
     spared: Option<usize>,
+    /// The workers that are free, and the process of each, when the generator was last asked.
+    free: Vec<usize>,
+    processes: Vec<u64>,
     /// How long a client waits for a reply.
     pub timeout: Duration,
 }
@@ -82,6 +92,8 @@ impl Clients {
             origin: Time::ZERO,
             history: History::new(),
             spared: None,
+            free: Vec::new(),
+            processes: Vec::new(),
             timeout: load.patience(),
             load,
         }
@@ -158,19 +170,16 @@ impl Clients {
 
     /// Asks the generator for the next operation.
     pub fn ask(&mut self, now: Time, last: bool) -> Next {
-        let (mut free, mut processes) = (Vec::new(), Vec::new());
-        for (index, worker) in self.workers.iter().enumerate() {
-            processes.push(worker.process);
-            if self.is_free(index) {
-                free.push(index);
-            }
-        }
+        let Clients { workers, spared, free, processes, draw, .. } = self;
+        free.clear();
+        free.extend((0..workers.len()).filter(|index| workers[*index].is_free(*spared)));
         if free.is_empty() {
             return Next::Pending;
         }
+        processes.clear();
+        processes.extend(workers.iter().map(|worker| worker.process));
         let now = Time::ZERO + (now - self.origin);
-        let draw = &mut self.draw;
-        let mut ask = Ask { free: &free, processes: &processes, now, draw };
+        let mut ask = Ask { free, processes, now, draw };
         if last { self.load.next_last(&mut ask) } else { self.load.next(&mut ask) }
     }
 
@@ -181,8 +190,7 @@ impl Clients {
 
     /// Whether this worker could begin an operation.
     pub fn is_free(&self, worker: usize) -> bool {
-        let is_free = |w: &Worker| w.open.is_none() && self.spared != Some(w.node);
-        self.workers.get(worker).is_some_and(is_free)
+        self.workers.get(worker).is_some_and(|worker| worker.is_free(self.spared))
     }
 
     /// From now on no operation begins at this node.
@@ -263,7 +271,9 @@ impl Clients {
         worker.next_msg_id += 1;
         worker.open.as_mut().expect("a request belongs to an operation").msg_id = msg_id;
         body.pop();
-        body.push_str(&format!(",\"msg_id\":{msg_id}}}"));
+        body.push_str(",\"msg_id\":");
+        body.push_str(itoa::Buffer::new().format(msg_id));
+        body.push('}');
         let (src, dest) = (worker.address.clone(), self.nodes[worker.node].clone());
         let id = RequestId { worker: index, process: worker.process, msg_id };
         Outgoing { packet: Packet { src, dest, body }, id }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use seaworthy::message::Packet;
 use seaworthy::time::Time;
 
-use crate::history::{Op, to_log_line};
+use crate::history::{Op, write_log_line};
 
 /// Where the lines go; nowhere, unless asked for.
 pub struct Journal {
@@ -32,6 +32,7 @@ struct OperationLog {
     /// How much of it has left this process, and when that was looked at.
     flushed: usize,
     looked: Time,
+    line: String,
 }
 
 /// How long an operation may wait for its way to the file: to write each takes the time of a call of
@@ -41,7 +42,10 @@ const FLUSH: Duration = Duration::from_millis(100);
 impl OperationLog {
     fn follow(&mut self, now: Time, history: &[Op]) -> io::Result<()> {
         for op in history.get(self.written..).unwrap_or_default() {
-            writeln!(self.out, "{}", to_log_line(op, self.workers))?;
+            self.line.clear();
+            write_log_line(op, self.workers, &mut self.line);
+            self.line.push('\n');
+            self.out.write_all(self.line.as_bytes())?;
         }
         self.written = history.len();
         if self.flush && self.flushed < self.written && now - self.looked >= FLUSH {
@@ -87,8 +91,15 @@ impl Journal {
         workers: usize,
         flush: bool,
     ) -> Journal {
-        self.log =
-            Some(OperationLog { out, workers, flush, written: 0, flushed: 0, looked: Time::ZERO });
+        self.log = Some(OperationLog {
+            out,
+            workers,
+            flush,
+            written: 0,
+            flushed: 0,
+            looked: Time::ZERO,
+            line: String::new(),
+        });
         self
     }
 
@@ -106,12 +117,12 @@ impl Journal {
     pub fn note(&mut self, now: Time, what: &str, id: u64, packet: &Packet) {
         let Some(out) = &mut self.out else { return };
         self.line.clear();
-        let head = format!("{{\"time\":{},\"event\":\"{what}\",\"id\":{id},", now.as_nanos());
-        self.line.extend_from_slice(head.as_bytes());
-        // A packet's line is an object of its own: drop its opening brace.
-        let start = self.line.len();
-        packet.write_line(&mut self.line);
-        self.line.remove(start);
+        let (mut time, mut number) = (itoa::Buffer::new(), itoa::Buffer::new());
+        let (time, id) = (time.format(now.as_nanos()), number.format(id));
+        for part in ["{\"time\":", time, ",\"event\":\"", what, "\",\"id\":", id, ","] {
+            self.line.extend_from_slice(part.as_bytes());
+        }
+        packet.write_fields(&mut self.line);
         if (self.echo_sent && what == "send") || (self.echo_received && what == "recv") {
             // A reader that closed stderr does not want to see it.
             let _ = io::stderr().write_all(&self.line);

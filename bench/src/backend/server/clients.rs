@@ -1,7 +1,7 @@
 //! The clients' requests, in the thread of the world.
 //!
 //! Each client has a way to each server, and one request at a time is on it. All of them are tasks of
-//! one runtime, which runs while the world waits ([`Ears::listen`]): an operation wakes no other
+//! one loop, which runs while the world waits ([`Ears::listen`]): an operation wakes no other
 //! thread, and what the bench takes from the servers' machine is little.
 //!
 //! A request ends when its client gives up on it: an answer that comes later is dropped here,
@@ -20,13 +20,11 @@ use std::time::{Duration, Instant};
 use seaworthy::message::{ErrorCode, NodeId, Packet};
 use seaworthy::time::Time;
 use serde_json::{Value, json};
-use tokio::runtime::{Builder, Runtime};
-use tokio::sync::{Mutex, Notify};
-use tokio::task::{LocalSet, spawn_local, yield_now};
-use tokio::time::timeout;
+use tokio::sync::Mutex;
 
 use super::api::contract::Speaker;
 use super::api::refused::Refused;
+use super::reactor::Reactor;
 
 /// How long the world may wait without a look at signals to the bench.
 const GLANCE: Duration = Duration::from_millis(100);
@@ -64,7 +62,6 @@ type Way = Rc<Mutex<Box<dyn Speaker>>>;
 struct Post {
     leaving: RefCell<Vec<(Way, Errand)>>,
     heard: RefCell<Vec<Heard>>,
-    arrival: Notify,
 }
 
 /// The ways of all clients, by client and server.
@@ -75,19 +72,17 @@ pub(super) struct Clients {
 
 /// The receiving end, which lets the clients work while it waits.
 pub struct Ears {
-    runtime: Runtime,
-    tasks: LocalSet,
+    reactor: Reactor,
     post: Rc<Post>,
 }
 
 /// Both ends.
 ///
 /// # Errors
-/// If the kernel has no epoll instance left.
+/// If the kernel has no poll left.
 pub(super) fn clients() -> io::Result<(Clients, Ears)> {
     let post: Rc<Post> = Rc::default();
-    let runtime = Builder::new_current_thread().enable_all().build()?;
-    let ears = Ears { runtime, tasks: LocalSet::new(), post: post.clone() };
+    let ears = Ears { reactor: Reactor::new()?, post: post.clone() };
     Ok((Clients { ways: BTreeMap::new(), post }, ears))
 }
 
@@ -96,7 +91,6 @@ impl Clients {
     pub(super) fn send(&mut self, errand: Errand, speaker: impl FnOnce() -> Box<dyn Speaker>) {
         let key = (errand.packet.src.clone(), errand.node);
         let way = self.ways.entry(key).or_insert_with(|| Rc::new(Mutex::new(speaker())));
-        // It leaves when the tasks run: to wake the runtime from outside takes a call of the kernel.
         self.post.leaving.borrow_mut().push((way.clone(), errand));
     }
 }
@@ -106,17 +100,10 @@ impl Ears {
     /// long, so that the caller can look at signals to the bench.
     pub fn listen(&self, patience: Duration) -> Vec<Heard> {
         let post = &self.post;
-        self.tasks.block_on(&self.runtime, async {
-            for (way, errand) in post.leaving.take() {
-                spawn_local(run(way, errand, post.clone()));
-            }
-            if patience.is_zero() {
-                // A world that is late still lets everything that is ready happen, once.
-                yield_now().await;
-            } else {
-                let _ = timeout(patience.min(GLANCE), post.arrival.notified()).await;
-            }
-        });
+        for (way, errand) in post.leaving.take() {
+            self.reactor.spawn(run(way, errand, post.clone()));
+        }
+        self.reactor.run(patience.min(GLANCE), || !post.heard.borrow().is_empty());
         post.heard.take()
     }
 }
@@ -131,7 +118,6 @@ async fn run(way: Way, errand: Errand, post: Rc<Post>) {
     let is_served = result.is_ok();
     let packet = reply(packet, &answer(result, &request));
     post.heard.borrow_mut().push(Heard { node, packet, life, is_served, until });
-    post.arrival.notify_one();
 }
 
 /// The body that answers a request.
@@ -147,15 +133,15 @@ pub(super) fn answer(result: Result<Value, Refused>, request: &Value) -> Value {
 
 /// A message from the server that was asked to the client that did.
 pub(super) fn reply(asked: Packet, body: &Value) -> Packet {
-    Packet { src: asked.dest, dest: asked.src, body: body.to_string() }
+    let body = serde_json::to_string(body).expect("a tree is always JSON");
+    Packet { src: asked.dest, dest: asked.src, body }
 }
 
 #[cfg(test)]
 mod tests {
-    use async_trait::async_trait;
-    use tokio::time::sleep;
-
+    use super::super::reactor::sleep;
     use super::*;
+    use async_trait::async_trait;
 
     /// Answers after this long.
     struct Slow(Duration);

@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use hyper::Method;
+use mio::net::TcpStream;
 use seaworthy::message::ErrorCode;
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
-use tokio::time::{sleep, timeout_at};
 
 use super::api::Http;
 use super::api::contract::Speaker;
 use super::api::refused::{Refused, late, of_connect};
+use super::reactor::{Source, sleep, timeout_at};
 use super::spec::Health;
 
 /// How long one attempt may take, and how long until the next.
@@ -38,8 +38,8 @@ impl Waiting {
     async fn look(&self, until: Instant) -> Result<(), Refused> {
         let until = until.min(Instant::now() + ATTEMPT);
         let Some(path) = &self.health.path else {
-            let connected = timeout_at(until.into(), TcpStream::connect(self.address)).await;
-            return connected.map_err(|_| late())?.map(drop).map_err(|e| of_connect(&e));
+            let connected = timeout_at(until, Source::<TcpStream>::connect(self.address)).await;
+            return connected.ok_or_else(late)?.map(drop).map_err(|e| of_connect(&e));
         };
         let answer = self.http.send(Method::GET, path, &[], Vec::new(), until).await?;
         if answer.status < 300 {

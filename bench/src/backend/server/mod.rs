@@ -33,6 +33,7 @@ mod nodes;
 mod owner;
 mod ports;
 mod proxy;
+mod reactor;
 pub mod spec;
 mod tools;
 

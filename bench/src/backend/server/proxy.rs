@@ -16,32 +16,35 @@
 //! One difference to a packet filter: a connection that is opened during a cut is accepted, and
 //! nothing comes through. Bytes that are already in a buffer of the receiver's kernel arrive.
 
-// Real sockets, time and threads are the business of this module.
+// Real sockets and threads are the business of this module.
 #![allow(clippy::disallowed_methods)]
 
-use std::collections::VecDeque;
-use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener as StdListener};
+mod pump;
+mod vane;
+
+use std::cell::Cell;
+use std::io::{self, ErrorKind};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use mio::net::{TcpListener, TcpStream};
 use nix::libc;
 use nix::sys::socket::{setsockopt, sockopt};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::tcp::{ReadHalf, WriteHalf};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
+use tokio::sync::{oneshot, watch};
 
 use super::owner::Groups;
+use super::reactor::{Reactor, Source, sleep, spawn};
 use crate::backend::Weather;
+use pump::{End, Pump};
+use vane::Vane;
 
-/// Bytes that are read at a time.
-const PIECE_BYTES: usize = 64 << 10;
-/// Bytes of one direction that wait in the proxy; beyond that they wait in the sender's kernel.
-const HELD_BYTES: usize = 1 << 20;
+/// How long the loop waits for events before it looks again whether it is over.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The proxies of a run. They end with this value.
 pub(super) struct Proxies {
@@ -64,31 +67,22 @@ impl Proxies {
     pub(super) fn open(routes: &[Route], groups: &Groups) -> io::Result<Proxies> {
         let (weather, seen) = watch::channel(Weather::default());
         let strangers: Arc<AtomicU64> = Arc::default();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let mut listeners = Vec::new();
         for route in routes {
-            let listener = StdListener::bind((Ipv4Addr::LOCALHOST, route.proxy_port))?;
-            listener.set_nonblocking(true)?;
-            listeners.push((listener, route.peer_port));
+            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, route.proxy_port));
+            listeners.push((TcpListener::bind(address)?, route.peer_port));
         }
-        let (groups, count) = (groups.clone(), strangers.clone());
-        thread::spawn(move || {
-            runtime.block_on(async move {
-                for (node, (listener, peer_port)) in listeners.into_iter().enumerate() {
-                    let door = Door {
-                        node,
-                        peer_port,
-                        groups: groups.clone(),
-                        weather: seen.clone(),
-                        strangers: count.clone(),
-                    };
-                    tokio::spawn(door.serve(listener));
-                }
-                let mut seen = seen;
-                // Ends with an error when the sender is dropped, and all connections with it.
-                while seen.changed().await.is_ok() {}
-            });
+        let doors = Doors { groups: groups.clone(), seen, strangers: strangers.clone() };
+        let (opened, result) = std::sync::mpsc::channel();
+        thread::spawn(move || match Reactor::new() {
+            Ok(reactor) => {
+                // Only a caller that is gone does not hear it.
+                let _ = opened.send(Ok(()));
+                doors.serve(&reactor, listeners);
+            }
+            Err(e) => drop(opened.send(Err(e))),
         });
+        result.recv().unwrap_or_else(|_| Err(ErrorKind::BrokenPipe.into()))?;
         Ok(Proxies { weather, strangers })
     }
 
@@ -103,61 +97,92 @@ impl Proxies {
     }
 }
 
+/// The proxies of all nodes.
+struct Doors {
+    groups: Groups,
+    seen: watch::Receiver<Weather>,
+    strangers: Arc<AtomicU64>,
+}
+
+impl Doors {
+    /// Serves until the sender of the weather is dropped; all connections end with it.
+    fn serve(self, reactor: &Reactor, listeners: Vec<(TcpListener, u16)>) {
+        let Doors { groups, mut seen, strangers } = self;
+        let vane: Rc<Vane> = Rc::default();
+        vane.turn(seen.borrow_and_update().clone());
+        for (node, (listener, peer_port)) in listeners.into_iter().enumerate() {
+            let (groups, vane) = (groups.clone(), vane.clone());
+            let door = Door { node, peer_port, groups, vane, strangers: strangers.clone() };
+            reactor.spawn(door.serve(listener));
+        }
+        let is_over = Rc::new(Cell::new(false));
+        let over = is_over.clone();
+        reactor.spawn(async move {
+            while seen.changed().await.is_ok() {
+                vane.turn(seen.borrow_and_update().clone());
+            }
+            over.set(true);
+        });
+        while !is_over.get() {
+            reactor.run(PATIENCE, || is_over.get());
+        }
+    }
+}
+
 /// The proxy of one node.
 #[derive(Clone)]
 struct Door {
     node: usize,
     peer_port: u16,
     groups: Groups,
-    weather: watch::Receiver<Weather>,
+    vane: Rc<Vane>,
     strangers: Arc<AtomicU64>,
 }
 
 impl Door {
-    async fn serve(self, listener: StdListener) {
-        let listener = TcpListener::from_std(listener).expect("it does not block");
+    async fn serve(self, listener: TcpListener) {
+        let Ok(listener) = Source::new(listener) else { return };
         loop {
-            // An error is the dialler's, who is gone, or passes (no file descriptor).
-            let Ok((dialled, peer)) = listener.accept().await else {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-                continue;
-            };
-            tokio::spawn(self.clone().connect(dialled, peer));
+            match listener.io().accept() {
+                Ok((dialled, peer)) => spawn(self.clone().connect(dialled, peer)),
+                Err(e) if e.kind() == ErrorKind::WouldBlock => listener.readable().await,
+                // It is the dialler's, who is gone, or passes (no file descriptor).
+                Err(_) => sleep(Duration::from_millis(10)).await,
+            }
         }
     }
 
     /// Connects a peer with the node, if it is a peer, and the node is there.
-    async fn connect(self, mut dialled: TcpStream, peer: SocketAddr) {
+    async fn connect(self, dialled: TcpStream, peer: SocketAddr) {
         let Ok(own) = dialled.local_addr() else { return };
-        let Ok(mut node) = TcpStream::connect((Ipv4Addr::LOCALHOST, self.peer_port)).await else {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.peer_port));
+        let Ok(node) = Source::<TcpStream>::connect(address).await else {
             return reset(&dialled);
         };
-        let groups = self.groups.clone();
-        let looked = tokio::task::spawn_blocking(move || groups.owner(peer, own)).await;
-        let Ok(Some(from)) = looked else {
+        // It reads files of the kernel, and the other connections go on meanwhile.
+        let (groups, (tell, told)) = (self.groups.clone(), oneshot::channel());
+        thread::spawn(move || tell.send(groups.owner(peer, own)));
+        let Ok(Some(from)) = told.await else {
             self.strangers.fetch_add(1, Ordering::Relaxed);
             return reset(&dialled);
         };
+        let Ok(dialled) = Source::new(dialled) else { return };
         for stream in [&dialled, &node] {
             // Nagle's algorithm is the peers' choice, and they have made it.
-            let _ = stream.set_nodelay(true);
+            let _ = stream.io().set_nodelay(true);
         }
-        let end = {
-            let (dialled_in, dialled_out) = dialled.split();
-            let (node_in, node_out) = node.split();
-            let there = Pump::new((from, self.node), self.weather.clone());
-            let back = Pump::new((self.node, from), self.weather);
-            let mut there = std::pin::pin!(there.run(dialled_in, node_out));
-            let mut back = std::pin::pin!(back.run(node_in, dialled_out));
-            // A stream that ends orderly in one direction may go on in the other.
-            tokio::select! {
-                end = &mut there => if end == End::Whole { back.await } else { end },
-                end = &mut back => if end == End::Whole { there.await } else { end },
-            }
+        let there = Pump::new((from, self.node), self.vane.clone());
+        let back = Pump::new((self.node, from), self.vane);
+        let mut there = pin!(there.run(&dialled, &node));
+        let mut back = pin!(back.run(&node, &dialled));
+        // A stream that ends orderly in one direction may go on in the other.
+        let end = tokio::select! {
+            end = &mut there => if end == End::Whole { back.await } else { end },
+            end = &mut back => if end == End::Whole { there.await } else { end },
         };
         if end == End::Torn {
-            reset(&dialled);
-            reset(&node);
+            reset(dialled.io());
+            reset(node.io());
         }
     }
 }
@@ -169,168 +194,11 @@ fn reset(stream: &TcpStream) {
     let _ = setsockopt(stream, sockopt::Linger, &linger);
 }
 
-/// How one direction of a connection ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
-    /// In order, or its receiver is gone, which the other direction tells.
-    Whole,
-    /// It lost bytes, or its sender reset it: the connection must be reset.
-    Torn,
-}
-
-/// Something on its way in one direction.
-enum Piece {
-    Bytes(Vec<u8>),
-    End,
-    Reset,
-}
-
-/// The state of one direction.
-#[derive(Clone, Copy)]
-struct Sky {
-    is_cut: bool,
-    is_stalled: bool,
-    is_torn: bool,
-    delay: Duration,
-    kilobytes: Option<u32>,
-}
-
-impl Sky {
-    fn is_clear(self) -> bool {
-        !self.is_cut
-            && !self.is_stalled
-            && !self.is_torn
-            && self.delay.is_zero()
-            && self.kilobytes.is_none()
-    }
-}
-
-/// One direction of a connection.
-struct Pump {
-    link: (usize, usize),
-    weather: watch::Receiver<Weather>,
-    /// Pieces on their way, with the moments when they are due.
-    queue: VecDeque<(Instant, Piece)>,
-    /// Bytes in the queue.
-    held: usize,
-    /// When the limit lets the next byte pass.
-    free_at: Instant,
-    /// The sender sends nothing more.
-    ended: bool,
-    /// A piece was due during a cut.
-    lost: bool,
-}
-
-impl Pump {
-    fn new(link: (usize, usize), weather: watch::Receiver<Weather>) -> Pump {
-        let queue = VecDeque::new();
-        Pump { link, weather, queue, held: 0, free_at: Instant::now(), ended: false, lost: false }
-    }
-
-    /// Whether nothing is on its way, and nothing was lost.
-    fn has_nothing(&self) -> bool {
-        self.queue.is_empty() && !self.lost
-    }
-
-    /// The state of the direction now.
-    fn sky(&mut self) -> Sky {
-        let now = self.weather.borrow_and_update();
-        Sky {
-            is_cut: now.cut.contains(&self.link),
-            is_stalled: now.stalled.contains(&self.link),
-            is_torn: now.torn.contains(&self.link)
-                || now.torn.contains(&(self.link.1, self.link.0)),
-            delay: now.delay.get(&self.link).copied().unwrap_or_default(),
-            kilobytes: now.kilobytes,
-        }
-    }
-
-    async fn run(mut self, mut from: ReadHalf<'_>, mut to: WriteHalf<'_>) -> End {
-        let mut buffer = vec![0; PIECE_BYTES];
-        loop {
-            let Sky { is_cut, is_stalled, is_torn, .. } = self.sky();
-            if is_torn || self.lost && !is_cut {
-                return End::Torn;
-            }
-            let due = self.queue.front().map(|(at, _)| *at);
-            let may_arrive = due.is_some() && !is_stalled;
-            tokio::select! {
-                changed = self.weather.changed() => if changed.is_err() { return End::Torn },
-                read = from.read(&mut buffer), if !self.ended && self.held < HELD_BYTES => {
-                    if let Ok(n @ 1..) = read && self.has_nothing() && self.sky().is_clear() {
-                        // A timer would take a millisecond, and a copy its time.
-                        if to.write_all(&buffer[..n]).await.is_err() {
-                            return End::Whole;
-                        }
-                        continue;
-                    }
-                    let piece = match read {
-                        Ok(0) => Piece::End,
-                        Ok(n) => Piece::Bytes(buffer[..n].to_vec()),
-                        Err(_) => Piece::Reset,
-                    };
-                    // The weather may have changed while the direction was silent.
-                    let Sky { delay, kilobytes, .. } = self.sky();
-                    let due = self.transmitted(&piece, kilobytes) + delay;
-                    self.take(due, piece);
-                }
-                () = sleep_until(due.unwrap_or_else(Instant::now)), if may_arrive => {
-                    let (_, piece) = self.queue.pop_front().expect("something is due");
-                    if is_cut {
-                        self.lose();
-                        continue;
-                    }
-                    match piece {
-                        Piece::Reset => return End::Torn,
-                        Piece::End => {
-                            let _ = to.shutdown().await;
-                            return End::Whole;
-                        }
-                        Piece::Bytes(bytes) => {
-                            self.held -= bytes.len();
-                            if to.write_all(&bytes).await.is_err() {
-                                return End::Whole;
-                            }
-                        }
-                    }
-                }
-            }
-        }
-    }
-
-    /// When a piece that comes now has passed the limit.
-    fn transmitted(&mut self, piece: &Piece, kilobytes: Option<u32>) -> Instant {
-        let now = Instant::now();
-        let (Some(kilobytes), Piece::Bytes(bytes)) = (kilobytes, piece) else { return now };
-        // Thousands of bytes a second are bytes a millisecond.
-        let takes = Duration::from_secs_f64(bytes.len() as f64 / f64::from(kilobytes) / 1000.0);
-        self.free_at = self.free_at.max(now) + takes;
-        self.free_at
-    }
-
-    fn take(&mut self, due: Instant, piece: Piece) {
-        self.ended |= !matches!(piece, Piece::Bytes(_));
-        if self.lost {
-            return;
-        }
-        if let Piece::Bytes(bytes) = &piece {
-            self.held += bytes.len();
-        }
-        self.queue.push_back((due, piece));
-    }
-
-    fn lose(&mut self) {
-        self.lost = true;
-        self.queue.clear();
-        self.held = 0;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::{BTreeMap, BTreeSet};
     use std::io::{ErrorKind, Read, Write};
-    use std::net::TcpStream as Plain;
+    use std::net::{TcpListener as StdListener, TcpStream as Plain};
 
     use super::*;
 

@@ -21,11 +21,11 @@ use async_trait::async_trait;
 use seaworthy::message::ErrorCode;
 use serde_json::Value;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
-use tokio::time::timeout_at;
 
 use super::contract::{Place, Speaker};
 use super::refused::Refused;
 use crate::backend::process::Children;
+use crate::backend::server::reactor::timeout_at;
 use crate::backend::server::spec::fill;
 use crate::backend::{log, shorten};
 
@@ -90,9 +90,9 @@ impl Program {
         let running = self.running.as_mut().expect("it was started");
         // The thread that writes ends with the program, and so does the one that reads.
         let _ = running.requests.send(format!("{request}\n"));
-        let answer = timeout_at(until.into(), running.answers.recv()).await;
-        let late = |_| Refused::new(ErrorCode::TIMEOUT, "no answer in time");
-        answer.map_err(late)?.ok_or_else(|| Refused::odd("the program ended"))
+        let answer = timeout_at(until, running.answers.recv()).await;
+        let late = || Refused::new(ErrorCode::TIMEOUT, "no answer in time");
+        answer.ok_or_else(late)?.ok_or_else(|| Refused::odd("the program ended"))
     }
 }
 

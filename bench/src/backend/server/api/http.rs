@@ -8,32 +8,21 @@ use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::{Bytes, Incoming};
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper::{Method, Request, Response, header};
-use hyper_util::rt::TokioIo;
+use hyper::Method;
+use mio::net::TcpStream;
 use seaworthy::message::ErrorCode;
-use tokio::net::TcpStream;
-use tokio::task::spawn_local;
-use tokio::time::timeout_at;
 
-use super::refused::{Refused, late, of_connect, of_http};
-
-/// The longest answer that is read, in bytes.
-const ANSWER_BYTES: usize = 64 << 20;
-
-/// How many bytes of an answer are read at once. Most answers have fewer with their headers, and a buffer of
-/// this size, which each answer takes with it, is among those that the allocator keeps at hand.
-const READ_BYTES: usize = 1024;
-
-type Sender = SendRequest<Full<Bytes>>;
+use super::refused::{Refused, late, of_connect, of_io};
+use super::wire::{Body, Head, Wire};
+use crate::backend::server::reactor::{Source, timeout_at};
 
 /// A connection of one client to one server.
 pub(crate) struct Http {
     address: SocketAddr,
+    /// The address as requests name it.
+    host: String,
     /// The connection that waits for the next request.
-    idle: RefCell<Option<Sender>>,
+    idle: RefCell<Option<Wire>>,
 }
 
 /// An answer.
@@ -41,20 +30,27 @@ pub(crate) struct Http {
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) etag: Option<String>,
-    pub(crate) body: Bytes,
+    pub(crate) body: Vec<u8>,
 }
 
 /// The beginning of an answer whose rest is on its way.
 pub(crate) struct Opened {
-    pub(crate) response: Response<Incoming>,
-    /// The connection lives as long.
-    sender: Sender,
+    pub(crate) status: u16,
+    body: Body,
+    wire: Wire,
+}
+
+impl Opened {
+    /// The next piece of the body, of any length; nothing after its end, or once `until` has come.
+    pub(crate) async fn piece(&mut self, until: Instant) -> Option<Vec<u8>> {
+        timeout_at(until, self.wire.piece(&mut self.body)).await?.ok()?
+    }
 }
 
 impl Http {
     /// For a server at this address.
     pub(crate) fn new(address: SocketAddr) -> Http {
-        Http { address, idle: RefCell::default() }
+        Http { address, host: address.to_string(), idle: RefCell::default() }
     }
 
     /// Sends a request and waits for all of its answer.
@@ -66,14 +62,19 @@ impl Http {
         body: Vec<u8>,
         until: Instant,
     ) -> Result<Answer, Refused> {
-        let Opened { response, sender } = self.open(method, path, headers, body, until).await?;
-        let (parts, body) = response.into_parts();
-        let etag = parts.headers.get(header::ETAG).and_then(|tag| tag.to_str().ok());
-        let whole = timeout_at(until.into(), Limited::new(body, ANSWER_BYTES).collect()).await;
-        let whole = whole.map_err(|_| late())?.map_err(|e| Refused::odd(e.to_string()))?;
-        self.idle.replace(Some(sender));
-        let (status, etag) = (parts.status.as_u16(), etag.map(str::to_owned));
-        Ok(Answer { status, etag, body: whole.to_bytes() })
+        let request = self.request(&method, path, headers, &body)?;
+        let mut wire = self.connection(until).await?;
+        let exchange = async {
+            let mut head = wire.ask(&request).await?;
+            let body = wire.whole(&mut head.body).await?;
+            Ok((head, body))
+        };
+        let answer = timeout_at(until, exchange).await.ok_or_else(late)?;
+        let (Head { status, etag, stays_open, .. }, body) = answer.map_err(|e| of_io(&e))?;
+        if stays_open {
+            self.idle.replace(Some(wire));
+        }
+        Ok(Answer { status, etag, body })
     }
 
     /// Sends a request and waits for the beginning of its answer.
@@ -85,46 +86,54 @@ impl Http {
         body: Vec<u8>,
         until: Instant,
     ) -> Result<Opened, Refused> {
-        let host = self.address.to_string();
-        let has_content = method != Method::GET;
-        let mut request = Request::builder().method(method).uri(path).header(header::HOST, host);
-        if has_content {
+        let request = self.request(&method, path, headers, &body)?;
+        let mut wire = self.connection(until).await?;
+        let head = timeout_at(until, wire.ask(&request)).await.ok_or_else(late)?;
+        let Head { status, body, .. } = head.map_err(|e| of_io(&e))?;
+        Ok(Opened { status, body, wire })
+    }
+
+    /// A request, head and body in one piece: one write sends it.
+    fn request(
+        &self,
+        method: &Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Result<Vec<u8>, Refused> {
+        if !path.bytes().all(|byte| byte.is_ascii_graphic()) {
+            let text = format!("{path:?} is no path");
+            return Err(Refused::new(ErrorCode::MALFORMED_REQUEST, text));
+        }
+        let mut text = Vec::with_capacity(256 + body.len());
+        let mut write = |parts: &[&str]| {
+            parts.iter().for_each(|part| text.extend_from_slice(part.as_bytes()));
+        };
+        write(&[method.as_str(), " ", path, " HTTP/1.1\r\nhost: ", &self.host, "\r\n"]);
+        if *method != Method::GET {
             // Of nothing, too: a server may rely on it.
-            request = request.header(header::CONTENT_LENGTH, body.len());
+            let mut digits = itoa::Buffer::new();
+            write(&["content-length: ", digits.format(body.len()), "\r\n"]);
         }
         for (name, value) in headers {
-            request = request.header(*name, *value);
+            write(&[name, ": ", value, "\r\n"]);
         }
-        let request = request
-            .body(Full::from(body))
-            .map_err(|e| Refused::new(ErrorCode::MALFORMED_REQUEST, format!("{path}: {e}")))?;
-        let mut sender = self.connection(until).await?;
-        let response = timeout_at(until.into(), sender.send_request(request)).await;
-        let response = response.map_err(|_| late())?.map_err(|e| of_http(&e))?;
-        Ok(Opened { response, sender })
+        write(&["\r\n"]);
+        text.extend_from_slice(body);
+        Ok(text)
     }
 
     /// The connection from before, if it lives, or a new one.
-    async fn connection(&self, until: Instant) -> Result<Sender, Refused> {
-        let idle = self.idle.take();
-        if let Some(mut sender) = idle
-            && sender.ready().await.is_ok()
-        {
-            return Ok(sender);
+    async fn connection(&self, until: Instant) -> Result<Wire, Refused> {
+        let idle = self.idle.take().filter(Wire::is_silent);
+        if let Some(wire) = idle {
+            return Ok(wire);
         }
-        let connected = timeout_at(until.into(), TcpStream::connect(self.address)).await;
-        let stream = connected.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()));
+        let connected = timeout_at(until, Source::<TcpStream>::connect(self.address)).await;
+        let stream = connected.unwrap_or_else(|| Err(std::io::ErrorKind::TimedOut.into()));
         let stream = stream.map_err(|e| of_connect(&e))?;
         // Without it a request may wait for the acknowledgement of the one before.
-        stream.set_nodelay(true).map_err(|e| of_connect(&e))?;
-        let opened = http1::Builder::new()
-            .read_buf_exact_size(Some(READ_BYTES))
-            .handshake(TokioIo::new(stream));
-        let (sender, connection) = opened.await.map_err(|e| of_http(&e))?;
-        spawn_local(async move {
-            // Requests tell how it ended.
-            let _ = connection.await;
-        });
-        Ok(sender)
+        stream.io().set_nodelay(true).map_err(|e| of_connect(&e))?;
+        Ok(Wire::new(stream))
     }
 }

@@ -12,12 +12,12 @@ use std::time::{Duration, Instant};
 
 use seaworthy::message::ErrorCode;
 use serde_json::{Value, json};
-use tokio::time::sleep;
 
 use super::etcd::{Etcd, value_of};
 use super::json::{encode, number};
 use super::refused::Refused;
-use super::typed::Written;
+use super::typed::{Compare, State, Written};
+use crate::backend::server::reactor::sleep;
 
 /// The time of a holder's lease in seconds; etcd grants no shorter one by default.
 const TTL_S: i64 = 2;
@@ -72,10 +72,8 @@ async fn add_with(
             etcd.put(&list, &after, until).await?;
         }
         Fencing::Token => {
-            let holds = json!({
-                "key": encode(lock.as_bytes()), "target": "CREATE", "result": "EQUAL",
-                "create_revision": token.to_string()});
-            if !etcd.put_if(vec![holds], &[(list, after)], until).await? {
+            let holds = Compare { key: &lock, with: State::Create(token) };
+            if !etcd.put_if(&[holds], &[(list, after)], until).await? {
                 let text = format!("the lock with token {token} is lost");
                 return Err(Refused::new(ErrorCode::PRECONDITION_FAILED, text));
             }
@@ -98,9 +96,7 @@ fn keys(request: &Value) -> (String, String) {
 
 /// Waits until the key of the lock is the client's own, and returns its token.
 async fn acquire(etcd: &Etcd, lock: &str, lease: i64, until: Instant) -> Result<i64, Refused> {
-    let free = json!({
-        "key": encode(lock.as_bytes()), "target": "CREATE", "result": "EQUAL",
-        "create_revision": "0"});
+    let free = Compare { key: lock, with: State::Create(0) };
     let put = json!({"request_put": {
         "key": encode(lock.as_bytes()), "value": "", "lease": lease.to_string()}});
     let take = json!({"compare": [free], "success": [put]});

@@ -18,6 +18,7 @@ mod rest;
 mod transaction;
 mod typed;
 mod watch;
+mod wire;
 mod workload;
 
 use std::sync::mpsc::Sender;

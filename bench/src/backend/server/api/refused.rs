@@ -3,10 +3,10 @@
 //! A client of the bench needs one thing of an error: whether the operation certainly never
 //! happens. An error that promises that is *definite*, and the operation failed; any other
 //! leaves the outcome open, and the checkers take both into account. One table, [`of_grpc`],
-//! serves everything that speaks gRPC's codes; [`of_connect`], [`of_http`] and [`late`] serve the
+//! serves everything that speaks gRPC's codes; [`of_connect`], [`of_io`] and [`late`] serve the
 //! failures below.
 
-use std::error::Error;
+use std::io;
 
 use seaworthy::message::ErrorCode;
 
@@ -68,14 +68,13 @@ pub(crate) fn of_grpc(code: u32, message: &str) -> Refused {
 }
 
 /// The meaning of a connection that could not be opened: the request was not sent.
-pub(crate) fn of_connect(error: &std::io::Error) -> Refused {
+pub(crate) fn of_connect(error: &io::Error) -> Refused {
     Refused::new(ErrorCode::TEMPORARILY_UNAVAILABLE, format!("no connection: {error}"))
 }
 
 /// The meaning of a request over HTTP that was sent, or partly sent, and has no answer.
-pub(crate) fn of_http(error: &hyper::Error) -> Refused {
-    let source = error.source().map(|source| format!(": {source}")).unwrap_or_default();
-    Refused::odd(format!("{error}{source}"))
+pub(crate) fn of_io(error: &io::Error) -> Refused {
+    Refused::odd(error.to_string())
 }
 
 /// The meaning of a request that was sent and is not answered in time.
@@ -85,8 +84,6 @@ pub(crate) fn late() -> Refused {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-
     use super::*;
 
     #[test]

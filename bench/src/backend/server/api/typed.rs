@@ -3,7 +3,9 @@
 //! Fields have two names and numbers two forms, as in [`super::json`]. A list, a message or a text that is
 //! null is one that is missing.
 
+use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use serde::ser::{SerializeStruct, Serializer};
 use serde::{Deserialize, Serialize};
 
 use super::json::{Number, decode, text};
@@ -27,12 +29,79 @@ pub(super) struct Put<'a> {
     pub(super) value: Bytes<'a>,
 }
 
+/// A Txn: whether all compares hold, and the requests that are carried out if they do.
+#[derive(Serialize)]
+pub(super) struct Txn<'a> {
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub(super) compare: &'a [Compare<'a>],
+    pub(super) success: Vec<Request<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Request<'a> {
+    RequestPut(Put<'a>),
+    RequestRange(Range<'a>),
+}
+
+impl<'a> Request<'a> {
+    /// Writes a value under a key.
+    pub(super) fn put((key, value): &'a (String, String)) -> Request<'a> {
+        Request::RequestPut(Put { key: Bytes(key.as_bytes()), value: Bytes(value.as_bytes()) })
+    }
+}
+
+/// A compare of a key that holds if its present state equals this.
+pub(super) struct Compare<'a> {
+    pub(super) key: &'a str,
+    pub(super) with: State<'a>,
+}
+
+/// A part of a key's state.
+pub(super) enum State<'a> {
+    Value(&'a str),
+    /// The modification revision.
+    Mod(i64),
+    /// The create revision.
+    Create(i64),
+}
+
+impl Serialize for Compare<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut compare = serializer.serialize_struct("Compare", 4)?;
+        compare.serialize_field("key", &Bytes(self.key.as_bytes()))?;
+        compare.serialize_field("result", "EQUAL")?;
+        match self.with {
+            State::Value(value) => {
+                compare.serialize_field("target", "VALUE")?;
+                compare.serialize_field("value", &Bytes(value.as_bytes()))?;
+            }
+            State::Mod(revision) => {
+                compare.serialize_field("target", "MOD")?;
+                compare.serialize_field("mod_revision", &revision.to_string())?;
+            }
+            State::Create(revision) => {
+                compare.serialize_field("target", "CREATE")?;
+                compare.serialize_field("create_revision", &revision.to_string())?;
+            }
+        }
+        compare.end()
+    }
+}
+
 /// Bytes as JSON of protocol buffers has them.
 pub(super) struct Bytes<'a>(pub(super) &'a [u8]);
 
 impl Serialize for Bytes<'_> {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&base64::display::Base64Display::new(self.0, &STANDARD))
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // Keys and most values are short: their text needs no memory of its own.
+        let mut buffer = [0; 256];
+        match STANDARD.encode_slice(self.0, &mut buffer) {
+            Ok(n) => {
+                serializer.serialize_str(std::str::from_utf8(&buffer[..n]).unwrap_or_default())
+            }
+            Err(_) => serializer.serialize_str(&STANDARD.encode(self.0)),
+        }
     }
 }
 
@@ -104,6 +173,8 @@ impl FoundOne {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -134,6 +205,15 @@ mod tests {
         assert_eq!(written.revision(), Ok(9));
         assert!(serde_json::from_str::<Written>("{}").unwrap().revision().is_err());
         let put = Put { key: Bytes(b"hi"), value: Bytes(b"") };
-        assert_eq!(serde_json::to_string(&put).unwrap(), r#"{"key":"aGk=","value":""}"#);
+        let compare = |with| Compare { key: "hi", with };
+        let compare = [State::Value("5"), State::Mod(7), State::Create(0)].map(compare);
+        let txn = Txn { compare: &compare, success: vec![Request::RequestPut(put)] };
+        let (key, equal) = ("aGk=", "EQUAL");
+        let compare = json!([
+            {"key": key, "result": equal, "target": "VALUE", "value": "NQ=="},
+            {"key": key, "result": equal, "target": "MOD", "mod_revision": "7"},
+            {"key": key, "result": equal, "target": "CREATE", "create_revision": "0"}]);
+        let put = json!({"request_put": {"key": key, "value": ""}});
+        assert_eq!(json!(txn), json!({"compare": compare, "success": [put]}));
     }
 }

@@ -2,10 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use http_body_util::BodyExt;
 use hyper::Method;
 use serde_json::{Value, json};
-use tokio::time::timeout_at;
 
 use super::http::Http;
 use super::json::{bytes, encode, field, number};
@@ -31,7 +29,7 @@ pub(super) async fn watch(
     let headers = [("content-type", "application/json")];
     let body = create.to_string().into_bytes();
     let mut answer = http.open(Method::POST, "/v3/watch", &headers, body, until).await?;
-    let status = answer.response.status().as_u16();
+    let status = answer.status;
     if status >= 300 {
         return Err(Refused::odd(format!("a watch was answered with status {status}")));
     }
@@ -39,9 +37,8 @@ pub(super) async fn watch(
     let mut text = Vec::new();
     // The end of the moment ends it, and so does the end of the server; a line that was cut by
     // either has no end, and does not count.
-    while let Ok(Some(Ok(frame))) = timeout_at(until.into(), answer.response.frame()).await {
-        let Some(piece) = frame.data_ref() else { continue };
-        text.extend_from_slice(piece);
+    while let Some(piece) = answer.piece(until).await {
+        text.extend_from_slice(&piece);
         while let Some(end) = memchr::memchr(b'\n', &text) {
             events.extend(read(&text[..end], prefix)?);
             text.drain(..=end);

@@ -13,6 +13,7 @@
 //!
 //! Source: etcd's `rpc.proto` and its gRPC gateway.
 
+use std::slice;
 use std::time::Instant;
 
 use async_trait::async_trait;
@@ -21,11 +22,11 @@ use serde_json::{Value, json};
 
 use super::contract::Speaker;
 use super::etcd::{Etcd, text_of, value_of};
-use super::json::{encode, field};
+use super::json::field;
 use super::lock::Fencing;
 use super::refused::Refused;
 use super::transaction::{Outcome, Seen, Transaction};
-use super::typed::{Bytes, FoundAll, FoundOne, Range};
+use super::typed::{Bytes, Compare, FoundAll, FoundOne, Range, Request, State, Txn};
 use super::watch::watch;
 use super::{lease, lock};
 
@@ -77,11 +78,9 @@ impl Workload {
                 Ok(json!({"type": "write_ok"}))
             }
             "cas" => {
-                let compare = json!({
-                    "key": encode(key.as_bytes()), "target": "VALUE", "result": "EQUAL",
-                    "value": encode(request["from"].to_string().as_bytes())});
-                let put = (key, request["to"].to_string());
-                if self.etcd.put_if(vec![compare], &[put], until).await? {
+                let (from, put) = (request["from"].to_string(), (key, request["to"].to_string()));
+                let compare = Compare { key: &put.0, with: State::Value(&from) };
+                if self.etcd.put_if(&[compare], slice::from_ref(&put), until).await? {
                     return Ok(json!({"type": "cas_ok"}));
                 }
                 Err(Refused::new(ErrorCode::PRECONDITION_FAILED, "another value is there"))
@@ -94,9 +93,8 @@ impl Workload {
         let transaction = Transaction::read(&request["txn"])?;
         loop {
             let keys = transaction.keys();
-            let reads: Vec<Value> =
-                keys.iter().map(|key| json!({"request_range": self.etcd.range(key)})).collect();
-            let read = json!({ "success": reads });
+            let reads = keys.iter().map(|key| Request::RequestRange(self.etcd.range(key)));
+            let read = Txn { compare: &[], success: reads.collect() };
             let read = self.etcd.exchange::<FoundAll>("kv/txn", &read, until).await;
             let all = read.map_err(Refused::before_any_change)?.responses;
             let all = all.unwrap_or_default();
@@ -110,7 +108,8 @@ impl Workload {
                 return Ok(done);
             }
             let compares = keys.iter().zip(&found).map(|(key, seen)| unchanged(key, seen));
-            if self.etcd.put_if(compares.collect(), &puts, until).await? {
+            let compares: Vec<Compare<'_>> = compares.collect();
+            if self.etcd.put_if(&compares, &puts, until).await? {
                 return Ok(done);
             }
             give_up(until, "others changed the keys again and again")?;
@@ -122,7 +121,7 @@ impl Workload {
             let seen = self.etcd.get(COUNTER, until).await.map_err(Refused::before_any_change)?;
             let sum = sum_of(&seen)? + delta;
             let put = (COUNTER.to_owned(), sum.to_string());
-            if self.etcd.put_if(vec![unchanged(COUNTER, &seen)], &[put], until).await? {
+            if self.etcd.put_if(&[unchanged(COUNTER, &seen)], &[put], until).await? {
                 return Ok(json!({"type": "add_ok"}));
             }
             give_up(until, "others changed the counter again and again")?;
@@ -211,10 +210,8 @@ fn give_up(until: Instant, why: &str) -> Result<(), Refused> {
 
 /// A compare that holds as long as the key is as it was seen; a key that is not there has the
 /// modification revision 0.
-fn unchanged(key: &str, seen: &Seen) -> Value {
-    json!({
-        "key": encode(key.as_bytes()), "target": "MOD", "result": "EQUAL",
-        "mod_revision": seen.revision.to_string()})
+fn unchanged<'a>(key: &'a str, seen: &Seen) -> Compare<'a> {
+    Compare { key, with: State::Mod(seen.revision) }
 }
 
 fn sum_of(seen: &Seen) -> Result<i64, Refused> {

@@ -3,8 +3,8 @@
 //! A run is that of any workload: the world sends its clients' requests to nodes and takes in
 //! answers. Here a node is a process with ports. [`spec`] says how it is started; `clients`
 //! carries requests out over the `api` that it speaks, in the thread of the world; its peers reach
-//! it through a `proxy`, where the network's faults are. Kill, pause and restart are signals to its
-//! process group.
+//! it through a `proxy`, where the network's faults are, and directly in runs without any. Kill,
+//! pause and restart are signals to its process group.
 //!
 //! The first `init` of a node is answered when it is healthy, so that the operations begin with
 //! a cluster that serves; a later one is answered at once, since a node that comes back into a
@@ -65,7 +65,7 @@ pub use spec::Spec;
 pub struct ServerCluster {
     nodes: Nodes,
     clients: Clients,
-    /// Between peers; none where they have hosts of their own.
+    /// Between peers; none where they dial each other directly.
     proxies: Option<Proxies>,
     workload: String,
     /// How long a client waits for an answer, and the bench for the first start of a node.
@@ -181,7 +181,7 @@ impl ServerCluster {
     ) -> io::Result<(ServerCluster, Ears)> {
         let groups = Groups::new(config.nodes.len());
         let nodes = Nodes::new(command, config, groups.clone())?;
-        let is_proxied = config.args.chaos.network == NetworkKind::Proxies;
+        let is_proxied = nodes.is_proxied();
         let proxies = is_proxied.then(|| Proxies::open(&nodes.routes(), &groups)).transpose()?;
         let (clients, ears) = clients()?;
         let (change, changes) = mpsc::channel();
@@ -374,9 +374,17 @@ impl Cluster for ServerCluster {
     fn expose(&mut self, weather: &dyn Fn() -> Weather, out: &mut Outbox) {
         match &self.proxies {
             Some(proxies) => proxies.expose(weather()),
-            None => out
-                .outputs
-                .extend(self.nodes.cut(&weather().cut).err().map(|(node, e)| (node, unhurt(&e)))),
+            None if self.nodes.have_hosts() => {
+                let failed = self.nodes.cut(&weather().cut).err();
+                out.outputs.extend(failed.map(|(node, e)| (node, unhurt(&e))));
+            }
+            None => {
+                assert_eq!(
+                    weather(),
+                    Weather::default(),
+                    "a run without proxies has no such fault"
+                );
+            }
         }
     }
 

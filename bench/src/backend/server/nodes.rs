@@ -37,11 +37,20 @@ pub(super) struct Nodes {
     clocks: Option<Clocks>,
     groups: Groups,
     nodes: Vec<Node>,
+    is_proxied: bool,
     /// The nodes' hosts, if each has its own.
     hosts: Option<Hosts>,
     /// After the nodes' end they are unmounted.
     disks: Option<Disks>,
     _ports: Ports,
+}
+
+/// Whether a run has faults of the network between nodes.
+fn is_hurt(config: &RunConfig) -> bool {
+    use Fault::{OneWay, Partition, Reset, Slow, Stall, Throttle};
+    let faults = [OneWay, Partition, Reset, Slow, Stall, Throttle];
+    let has_lasting = config.args.chaos.lasting_fault;
+    config.args.latency > 0.0 || has_lasting || faults.into_iter().any(|fault| config.has(fault))
 }
 
 struct Node {
@@ -67,6 +76,7 @@ impl Nodes {
     ) -> io::Result<Nodes> {
         let names = &config.nodes;
         let has_hosts = config.args.chaos.network == NetworkKind::Namespaces;
+        let is_proxied = !has_hosts && is_hurt(config);
         let made = has_hosts.then(|| {
             Hosts::new(names.len())
                 .map_err(|e| io::Error::other(format!("no hosts can be made here: {e}")))
@@ -84,8 +94,8 @@ impl Nodes {
         for (index, name) in names.iter().enumerate() {
             let client_port = ports.take()?;
             let peer_port = ports.take()?;
-            // Peers at hosts of their own dial each other directly.
-            let proxy_port = if has_hosts { peer_port } else { ports.take()? };
+            // A proxy takes processor time from the servers.
+            let proxy_port = if is_proxied { ports.take()? } else { peer_port };
             let route = Route { peer_port, proxy_port };
             let host = if has_hosts { hosts::address(index) } else { Ipv4Addr::LOCALHOST };
             let listen = if has_hosts { Ipv4Addr::UNSPECIFIED } else { host };
@@ -126,7 +136,17 @@ impl Nodes {
             node.values.insert(STATE, NEW.to_owned());
         }
         let clocks = Clocks::new(config.seed, config.args.chaos.clock_skew);
-        Ok(Nodes { command, clocks, groups, nodes, hosts, disks, _ports: ports })
+        Ok(Nodes { command, clocks, groups, nodes, is_proxied, hosts, disks, _ports: ports })
+    }
+
+    /// Whether peers reach each other through proxies.
+    pub(super) fn is_proxied(&self) -> bool {
+        self.is_proxied
+    }
+
+    /// Whether each node has a host of its own.
+    pub(super) fn have_hosts(&self) -> bool {
+        self.hosts.is_some()
     }
 
     pub(super) fn routes(&self) -> Vec<Route> {
@@ -382,5 +402,29 @@ impl Drop for Watcher {
         // It may have been killed by others; then there is nothing to end.
         let _ = self.shell.kill();
         let _ = self.shell.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::RunArgs;
+    use crate::seed::Seed;
+
+    fn config(flags: &str) -> RunConfig {
+        let typed = flags.split(' ').filter(|flag| !flag.is_empty());
+        RunConfig::new(RunArgs::from_flags(typed).expect("flags"), Seed(0)).expect("a run")
+    }
+
+    #[test]
+    fn proxies_are_for_faults_between_nodes() {
+        for flags in ["", "--nemesis kill,pause,membership,clients,replace --clock-skew 0.1"] {
+            assert!(!is_hurt(&config(flags)), "{flags}");
+        }
+        let faults = ["partition", "one-way", "slow", "stall", "reset", "throttle"];
+        let faults = faults.iter().map(|fault| format!("--nemesis kill,{fault}"));
+        for flags in faults.chain(["--latency 1".into(), "--lasting-fault".into()]) {
+            assert!(is_hurt(&config(&flags)), "{flags}");
+        }
     }
 }

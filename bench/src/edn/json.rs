@@ -21,7 +21,7 @@ impl Edn {
     /// The JSON text of this value, on one line.
     pub fn to_json(&self) -> String {
         let mut out = String::new();
-        write_json(self, &mut out);
+        self.write_json(&mut out);
         out
     }
 

@@ -19,8 +19,8 @@ impl Display for Edn {
 
 impl Edn {
     /// Appends the text on one line.
-    pub(crate) fn write(&self, out: &mut String) -> fmt::Result {
-        write_flat(self, out)
+    pub(crate) fn write(&self, out: &mut String) {
+        write_flat(self, out).expect("writing into a String cannot fail");
     }
 
     /// The text on several lines, without a newline at the end.
@@ -163,7 +163,7 @@ impl Write for Ruler {
 fn write_pretty(value: &Edn, column: usize, out: &mut String) {
     let mut ruler = Ruler { left: WIDTH.saturating_sub(column) };
     if write_flat(value, &mut ruler).is_ok() {
-        return push_flat(value, out);
+        return value.write(out);
     }
     match value {
         Edn::List(items) | Edn::Vector(items) | Edn::Set(items) => {
@@ -201,12 +201,8 @@ fn write_pretty(value: &Edn, column: usize, out: &mut String) {
             write_pretty(inner, last_column(out), out);
         }
         // A value without parts cannot be broken, however long it is.
-        _ => push_flat(value, out),
+        _ => value.write(out),
     }
-}
-
-fn push_flat(value: &Edn, out: &mut String) {
-    write_flat(value, out).expect("writing into a String cannot fail");
 }
 
 fn new_line(column: usize, out: &mut String) {

@@ -1,29 +1,48 @@
 //! Writing histories: as Jepsen does, and as JSON lines for programs.
 
-use std::fmt::{self, Write};
-
 use super::{Op, Process};
 use crate::edn::{self, Edn};
 
+/// The value of a field, as the operation has it.
+enum Field<'a> {
+    Number(i64),
+    Process(Process),
+    Keyword(&'a str),
+    True,
+    Value(&'a Edn),
+}
+
 impl Op {
-    /// The operation as a map, with its keys in Jepsen's order.
-    pub fn to_edn(&self) -> Edn {
-        let mut entries = vec![
-            (Edn::keyword("index"), Edn::from(self.index)),
-            (Edn::keyword("time"), Edn::Int(self.time)),
-            (Edn::keyword("type"), Edn::keyword(self.kind.name())),
-            (Edn::keyword("process"), self.process.to_edn()),
-            (Edn::keyword("f"), Edn::Keyword(self.f.clone())),
-            (Edn::keyword("value"), self.value.clone()),
-        ];
+    /// Hands out the fields in Jepsen's order, each with its keyword.
+    fn each_field<'a>(&'a self, mut take: impl FnMut(&'a str, Field<'a>)) {
+        take("index", Field::Number(i64::try_from(self.index).expect("counts fit into 63 bits")));
+        take("time", Field::Number(self.time));
+        take("type", Field::Keyword(self.kind.name()));
+        take("process", Field::Process(self.process));
+        take("f", Field::Keyword(&self.f));
+        take("value", Field::Value(&self.value));
         if let Some(error) = &self.error {
-            entries.push((Edn::keyword("error"), error.clone()));
+            take("error", Field::Value(error));
         }
         if self.is_final {
-            entries.push((Edn::keyword("final?"), Edn::Bool(true)));
+            take("final?", Field::True);
         }
-        let extra = |(key, value): &(_, Edn)| (Edn::Keyword(Clone::clone(key)), value.clone());
-        entries.extend(self.extra.iter().map(extra));
+        self.extra.iter().for_each(|(key, value)| take(key, Field::Value(value)));
+    }
+
+    /// The operation as a map, with its keys in Jepsen's order.
+    pub fn to_edn(&self) -> Edn {
+        let mut entries = Vec::new();
+        self.each_field(|key, field| {
+            let value = match field {
+                Field::Number(number) => Edn::Int(number),
+                Field::Process(process) => process.to_edn(),
+                Field::Keyword(name) => Edn::keyword(name),
+                Field::True => Edn::Bool(true),
+                Field::Value(value) => value.clone(),
+            };
+            entries.push((Edn::keyword(key), value));
+        });
         Edn::Map(entries)
     }
 
@@ -40,71 +59,48 @@ pub fn to_edn_lines(history: &[Op]) -> String {
 
 /// The JSON twin of `history.edn`: one object a line.
 pub fn to_json_lines(history: &[Op]) -> String {
-    lines(history, |op, out| {
-        write_json(op, out);
-        Ok(())
-    })
+    lines(history, write_json)
 }
 
 /// Writes the EDN of [`Op::to_edn`], of which it makes no copy: histories have millions of lines.
-fn write_edn(op: &Op, out: &mut String) -> fmt::Result {
-    out.push_str("{:index ");
-    push_number(op.index, out);
-    out.push_str(", :time ");
-    push_number(op.time, out);
-    out.push_str(", :type :");
-    out.push_str(op.kind.name());
-    out.push_str(", :process ");
-    write_process(op.process, out);
-    out.push_str(", :f :");
-    out.push_str(&op.f);
-    out.push_str(", :value ");
-    op.value.write(out)?;
-    if let Some(error) = &op.error {
-        out.push_str(", :error ");
-        error.write(out)?;
-    }
-    if op.is_final {
-        out.push_str(", :final? true");
-    }
-    for (key, value) in &op.extra {
-        write!(out, ", :{key} ")?;
-        value.write(out)?;
-    }
+fn write_edn(op: &Op, out: &mut String) {
+    let mut separator = "{:";
+    op.each_field(|key, field| {
+        out.push_str(separator);
+        separator = ", :";
+        out.push_str(key);
+        out.push(' ');
+        match field {
+            Field::Number(number) => push_number(number, out),
+            Field::Process(process) => write_process(process, out),
+            Field::Keyword(name) => {
+                out.push(':');
+                out.push_str(name);
+            }
+            Field::True => out.push_str("true"),
+            Field::Value(value) => value.write(out),
+        }
+    });
     out.push('}');
-    Ok(())
 }
 
 /// Writes the JSON of [`Op::to_edn`], of which it makes no copy either.
 fn write_json(op: &Op, out: &mut String) {
-    out.push_str("{\"index\":");
-    push_number(op.index, out);
-    out.push_str(",\"time\":");
-    push_number(op.time, out);
-    out.push_str(",\"type\":\"");
-    out.push_str(op.kind.name());
-    out.push_str("\",\"process\":");
-    match op.process {
-        Process::Client(id) => push_number(id, out),
-        Process::Nemesis => out.push_str("\"nemesis\""),
-    }
-    out.push_str(",\"f\":");
-    edn::write_json_string(&op.f, out);
-    out.push_str(",\"value\":");
-    op.value.write_json(out);
-    if let Some(error) = &op.error {
-        out.push_str(",\"error\":");
-        error.write_json(out);
-    }
-    if op.is_final {
-        out.push_str(",\"final?\":true");
-    }
-    for (key, value) in &op.extra {
-        out.push(',');
+    let mut separator = '{';
+    op.each_field(|key, field| {
+        out.push(separator);
+        separator = ',';
         edn::write_json_string(key, out);
         out.push(':');
-        value.write_json(out);
-    }
+        match field {
+            Field::Number(number) => push_number(number, out),
+            Field::Process(Process::Client(id)) => push_number(id, out),
+            Field::Process(Process::Nemesis) => edn::write_json_string("nemesis", out),
+            Field::Keyword(name) => edn::write_json_string(name, out),
+            Field::True => out.push_str("true"),
+            Field::Value(value) => value.write_json(out),
+        }
+    });
     out.push('}');
 }
 
@@ -127,19 +123,22 @@ pub fn to_txt(history: &[Op]) -> String {
     lines(history, write_columns)
 }
 
-fn write_columns(op: &Op, out: &mut String) -> fmt::Result {
+fn write_columns(op: &Op, out: &mut String) {
     write_process(op.process, out);
     for part in ["\t:", op.kind.name(), "\t:", &op.f, "\t"] {
         out.push_str(part);
     }
-    op.value.write(out)?;
+    op.value.write(out);
     match &op.error {
-        None | Some(Edn::Nil | Edn::Bool(false)) => Ok(()),
+        None | Some(Edn::Nil | Edn::Bool(false)) => {}
         // Jepsen prints the error for people, a plain text without quotes.
-        Some(Edn::Str(text)) => write!(out, "\t{text}"),
+        Some(Edn::Str(text)) => {
+            out.push('\t');
+            out.push_str(text);
+        }
         Some(error) => {
             out.push('\t');
-            error.write(out)
+            error.write(out);
         }
     }
 }
@@ -162,17 +161,17 @@ pub fn write_log_line(op: &Op, workers: usize, line: &mut String) {
         Process::Nemesis => line.push_str("nemesis"),
     }
     line.push_str("] jepsen.util: ");
-    write_columns(op, line).expect("writing into a String cannot fail");
+    write_columns(op, line);
 }
 
 fn push_number(number: impl itoa::Integer, out: &mut String) {
     out.push_str(itoa::Buffer::new().format(number));
 }
 
-fn lines(history: &[Op], line: impl Fn(&Op, &mut String) -> fmt::Result) -> String {
+fn lines(history: &[Op], line: impl Fn(&Op, &mut String)) -> String {
     let mut out = String::new();
     for op in history {
-        line(op, &mut out).expect("writing into a String cannot fail");
+        line(op, &mut out);
         out.push('\n');
     }
     out

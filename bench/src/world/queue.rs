@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use seaworthy::time::Time;
+use slab::Slab;
 
 /// A priority queue of things to happen, first in time first, ties in the order
 /// in which they were put in: that rule makes a run repeatable.
@@ -13,9 +14,7 @@ use seaworthy::time::Time;
 pub struct Queue<T> {
     heap: BinaryHeap<Reverse<Entry>>,
     pushed: u64,
-    /// Things by place; none where a place is free.
-    things: Vec<Option<T>>,
-    free: Vec<usize>,
+    things: Slab<T>,
 }
 
 /// When, in which order, and in which place. The order is unique, so the place does not
@@ -25,17 +24,13 @@ type Entry = (Time, u64, usize);
 impl<T> Queue<T> {
     /// Nothing is going to happen.
     pub fn new() -> Queue<T> {
-        Queue { heap: BinaryHeap::new(), pushed: 0, things: Vec::new(), free: Vec::new() }
+        Queue { heap: BinaryHeap::new(), pushed: 0, things: Slab::new() }
     }
 
     /// `item` is going to happen at `at`.
     pub fn push(&mut self, at: Time, item: T) {
         self.pushed += 1;
-        let place = self.free.pop().unwrap_or_else(|| {
-            self.things.push(None);
-            self.things.len() - 1
-        });
-        self.things[place] = Some(item);
+        let place = self.things.insert(item);
         self.heap.push(Reverse((at, self.pushed, place)));
     }
 
@@ -47,8 +42,7 @@ impl<T> Queue<T> {
     /// Takes the next thing out.
     pub fn pop(&mut self) -> Option<(Time, T)> {
         let Reverse((at, _, place)) = self.heap.pop()?;
-        self.free.push(place);
-        Some((at, self.things[place].take()?))
+        Some((at, self.things.remove(place)))
     }
 }
 

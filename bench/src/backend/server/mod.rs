@@ -181,8 +181,9 @@ impl ServerCluster {
     ) -> io::Result<(ServerCluster, Ears)> {
         let groups = Groups::new(config.nodes.len());
         let nodes = Nodes::new(command, config, groups.clone())?;
-        let is_proxied = nodes.is_proxied();
-        let proxies = is_proxied.then(|| Proxies::open(&nodes.routes(), &groups)).transpose()?;
+        let proxies = nodes::are_proxied(config)
+            .then(|| Proxies::open(&nodes.routes(), &groups))
+            .transpose()?;
         let (clients, ears) = clients()?;
         let (change, changes) = mpsc::channel();
         let cluster = ServerCluster {

@@ -37,7 +37,6 @@ pub(super) struct Nodes {
     clocks: Option<Clocks>,
     groups: Groups,
     nodes: Vec<Node>,
-    is_proxied: bool,
     /// The nodes' hosts, if each has its own.
     hosts: Option<Hosts>,
     /// After the nodes' end they are unmounted.
@@ -45,12 +44,16 @@ pub(super) struct Nodes {
     _ports: Ports,
 }
 
-/// Whether a run has faults of the network between nodes.
-fn is_hurt(config: &RunConfig) -> bool {
+/// Whether nodes reach each other through proxies: if a run has faults between them, and they have no hosts of
+/// their own.
+pub(super) fn are_proxied(config: &RunConfig) -> bool {
     use Fault::{OneWay, Partition, Reset, Slow, Stall, Throttle};
     let faults = [OneWay, Partition, Reset, Slow, Stall, Throttle];
     let has_lasting = config.args.chaos.lasting_fault;
-    config.args.latency > 0.0 || has_lasting || faults.into_iter().any(|fault| config.has(fault))
+    let is_hurt = config.args.latency > 0.0
+        || has_lasting
+        || faults.into_iter().any(|fault| config.has(fault));
+    is_hurt && config.args.chaos.network == NetworkKind::Proxies
 }
 
 struct Node {
@@ -76,7 +79,7 @@ impl Nodes {
     ) -> io::Result<Nodes> {
         let names = &config.nodes;
         let has_hosts = config.args.chaos.network == NetworkKind::Namespaces;
-        let is_proxied = !has_hosts && is_hurt(config);
+        let is_proxied = are_proxied(config);
         let made = has_hosts.then(|| {
             Hosts::new(names.len())
                 .map_err(|e| io::Error::other(format!("no hosts can be made here: {e}")))
@@ -136,12 +139,7 @@ impl Nodes {
             node.values.insert(STATE, NEW.to_owned());
         }
         let clocks = Clocks::new(config.seed, config.args.chaos.clock_skew);
-        Ok(Nodes { command, clocks, groups, nodes, is_proxied, hosts, disks, _ports: ports })
-    }
-
-    /// Whether peers reach each other through proxies.
-    pub(super) fn is_proxied(&self) -> bool {
-        self.is_proxied
+        Ok(Nodes { command, clocks, groups, nodes, hosts, disks, _ports: ports })
     }
 
     /// Whether each node has a host of its own.
@@ -418,13 +416,15 @@ mod tests {
 
     #[test]
     fn proxies_are_for_faults_between_nodes() {
-        for flags in ["", "--nemesis kill,pause,membership,clients,replace --clock-skew 0.1"] {
-            assert!(!is_hurt(&config(flags)), "{flags}");
+        let hosts = "--nemesis partition --network namespaces";
+        for flags in ["", "--nemesis kill,pause,membership,clients,replace --clock-skew 0.1", hosts]
+        {
+            assert!(!are_proxied(&config(flags)), "{flags}");
         }
         let faults = ["partition", "one-way", "slow", "stall", "reset", "throttle"];
         let faults = faults.iter().map(|fault| format!("--nemesis kill,{fault}"));
         for flags in faults.chain(["--latency 1".into(), "--lasting-fault".into()]) {
-            assert!(is_hurt(&config(&flags)), "{flags}");
+            assert!(are_proxied(&config(&flags)), "{flags}");
         }
     }
 }

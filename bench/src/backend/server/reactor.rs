@@ -12,7 +12,6 @@
 // Real time is the business of this module.
 #![allow(clippy::disallowed_methods)]
 
-mod shelf;
 mod sides;
 mod source;
 mod state;
@@ -64,6 +63,23 @@ impl Reactor {
 /// Adds a task to the loop that runs here.
 pub(super) fn spawn(future: impl Future<Output = ()> + 'static) {
     here().spawn(Box::pin(future));
+}
+
+/// Runs one task to its end in a loop of its own, at most for `patience`; its result, if it came to one.
+#[cfg(test)]
+pub(super) fn result<T: 'static>(
+    patience: Duration,
+    task: impl Future<Output = T> + 'static,
+) -> Option<T> {
+    let reactor = Reactor::new().expect("a poll");
+    let slot: Rc<std::cell::RefCell<Option<T>>> = Rc::default();
+    let result = slot.clone();
+    reactor.spawn(async move {
+        let value = task.await;
+        slot.replace(Some(value));
+    });
+    reactor.run(patience, || result.borrow().is_some());
+    result.take()
 }
 
 impl Drop for Reactor {

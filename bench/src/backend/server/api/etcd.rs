@@ -78,8 +78,7 @@ impl Etcd {
         value: &str,
         until: Instant,
     ) -> Result<Written, Refused> {
-        let put = Put { key: Bytes(key.as_bytes()), value: Bytes(value.as_bytes()) };
-        self.exchange("kv/put", &put, until).await
+        self.exchange("kv/put", &Put::new(key, value), until).await
     }
 
     /// Puts if all compares hold; says whether they did.

@@ -13,7 +13,7 @@ use mio::net::TcpStream;
 use seaworthy::message::ErrorCode;
 
 use super::refused::{Refused, late, of_connect, of_io};
-use super::wire::{Body, Head, Wire};
+use super::wire::{Head, Wire};
 use crate::backend::server::reactor::{Source, timeout_at};
 
 /// A connection of one client to one server.
@@ -35,15 +35,18 @@ pub(crate) struct Answer {
 
 /// The beginning of an answer whose rest is on its way.
 pub(crate) struct Opened {
-    pub(crate) status: u16,
-    body: Body,
+    head: Head,
     wire: Wire,
 }
 
 impl Opened {
+    pub(crate) fn status(&self) -> u16 {
+        self.head.status
+    }
+
     /// The next piece of the body, of any length; nothing after its end, or once `until` has come.
     pub(crate) async fn piece(&mut self, until: Instant) -> Option<Vec<u8>> {
-        timeout_at(until, self.wire.piece(&mut self.body)).await?.ok()?
+        timeout_at(until, self.wire.piece(&mut self.head.body)).await?.ok()?
     }
 }
 
@@ -62,15 +65,9 @@ impl Http {
         body: Vec<u8>,
         until: Instant,
     ) -> Result<Answer, Refused> {
-        let request = self.request(&method, path, headers, &body)?;
-        let mut wire = self.connection(until).await?;
-        let exchange = async {
-            let mut head = wire.ask(&request).await?;
-            let body = wire.whole(&mut head.body).await?;
-            Ok((head, body))
-        };
-        let answer = timeout_at(until, exchange).await.ok_or_else(late)?;
-        let (Head { status, etag, stays_open, .. }, body) = answer.map_err(|e| of_io(&e))?;
+        let Opened { mut head, mut wire } = self.open(method, path, headers, body, until).await?;
+        let body = timeout_at(until, wire.whole(&mut head.body)).await.ok_or_else(late)?;
+        let (Head { status, etag, stays_open, .. }, body) = (head, body.map_err(|e| of_io(&e))?);
         if stays_open {
             self.idle.replace(Some(wire));
         }
@@ -89,8 +86,7 @@ impl Http {
         let request = self.request(&method, path, headers, &body)?;
         let mut wire = self.connection(until).await?;
         let head = timeout_at(until, wire.ask(&request)).await.ok_or_else(late)?;
-        let Head { status, body, .. } = head.map_err(|e| of_io(&e))?;
-        Ok(Opened { status, body, wire })
+        Ok(Opened { head: head.map_err(|e| of_io(&e))?, wire })
     }
 
     /// A request, head and body in one piece: one write sends it.

@@ -29,6 +29,12 @@ pub(super) struct Put<'a> {
     pub(super) value: Bytes<'a>,
 }
 
+impl<'a> Put<'a> {
+    pub(super) fn new(key: &'a str, value: &'a str) -> Put<'a> {
+        Put { key: Bytes(key.as_bytes()), value: Bytes(value.as_bytes()) }
+    }
+}
+
 /// A Txn: whether all compares hold, and the requests that are carried out if they do.
 #[derive(Serialize)]
 pub(super) struct Txn<'a> {
@@ -47,7 +53,7 @@ pub(super) enum Request<'a> {
 impl<'a> Request<'a> {
     /// Writes a value under a key.
     pub(super) fn put((key, value): &'a (String, String)) -> Request<'a> {
-        Request::RequestPut(Put { key: Bytes(key.as_bytes()), value: Bytes(value.as_bytes()) })
+        Request::RequestPut(Put::new(key, value))
     }
 }
 

@@ -29,7 +29,7 @@ pub(super) async fn watch(
     let headers = [("content-type", "application/json")];
     let body = create.to_string().into_bytes();
     let mut answer = http.open(Method::POST, "/v3/watch", &headers, body, until).await?;
-    let status = answer.status;
+    let status = answer.status();
     if status >= 300 {
         return Err(Refused::odd(format!("a watch was answered with status {status}")));
     }

@@ -27,10 +27,10 @@ impl<T: Pollable> Source<T> {
     /// If the kernel refuses it.
     pub(crate) fn new(mut io: T) -> io::Result<Source<T>> {
         let core = here();
-        let place = core.sources.borrow().next();
+        let place = core.sources.borrow().vacant_key();
         let both = Interest::READABLE | Interest::WRITABLE;
         core.registry.register(&mut io, Token(place), both)?;
-        core.sources.borrow_mut().put(Sides::default());
+        core.sources.borrow_mut().insert(Sides::default());
         Ok(Source { io, place, core })
     }
 
@@ -40,7 +40,7 @@ impl<T: Pollable> Source<T> {
     }
 
     fn side<R>(&self, look: impl FnOnce(&mut Sides) -> R) -> R {
-        look(self.core.sources.borrow_mut().get(self.place).expect("it is registered"))
+        look(self.core.sources.borrow_mut().get_mut(self.place).expect("it is registered"))
     }
 
     /// Waits until there was an event for readers since the last wait.
@@ -138,7 +138,7 @@ impl<T: Pollable> Drop for Source<T> {
     fn drop(&mut self) {
         // It is not registered only if the kernel has forgotten it.
         let _ = self.core.registry.deregister(&mut self.io);
-        self.core.sources.borrow_mut().take(self.place);
+        self.core.sources.borrow_mut().try_remove(self.place);
     }
 }
 

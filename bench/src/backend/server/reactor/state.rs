@@ -13,8 +13,8 @@ use std::task::{Context, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Registry, Token, Waker as Bell};
+use slab::Slab;
 
-use super::shelf::Shelf;
 use super::sides::Sides;
 
 /// The events that are taken at a time.
@@ -32,8 +32,8 @@ pub(super) struct Core {
     poll: RefCell<(Poll, Events)>,
     pub(super) registry: Registry,
     ready: Arc<Ready>,
-    pub(super) tasks: RefCell<Shelf<Task>>,
-    pub(super) sources: RefCell<Shelf<Sides>>,
+    pub(super) tasks: RefCell<Slab<Task>>,
+    pub(super) sources: RefCell<Slab<Sides>>,
     pub(super) timers: RefCell<BTreeMap<(Instant, u64), Waker>>,
     pub(super) timers_made: Cell<u64>,
 }
@@ -48,6 +48,12 @@ pub(super) struct Task {
 struct Ready {
     queue: Mutex<Queue>,
     bell: Bell,
+}
+
+impl Ready {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 #[derive(Default)]
@@ -69,7 +75,7 @@ impl Wake for Alarm {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        let mut queue = self.ready.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut queue = self.ready.lock();
         queue.tasks.push(self.task);
         if std::mem::take(&mut queue.is_asleep) {
             // A loop that cannot be woken looks again after its patience.
@@ -101,16 +107,16 @@ impl Core {
     /// Adds a task.
     pub(super) fn spawn(&self, future: Pin<Box<dyn Future<Output = ()>>>) {
         let mut tasks = self.tasks.borrow_mut();
-        let task = tasks.next();
+        let task = tasks.vacant_key();
         let waker = Waker::from(Arc::new(Alarm { task, ready: self.ready.clone() }));
         waker.wake_by_ref();
-        tasks.put(Task { future: Some(future), waker });
+        tasks.insert(Task { future: Some(future), waker });
     }
 
     /// Polls the tasks that are ready, and those that they make ready.
     pub(super) fn run_ready(&self) {
         loop {
-            let ready = std::mem::take(&mut self.lock().tasks);
+            let ready = std::mem::take(&mut self.ready.lock().tasks);
             if ready.is_empty() {
                 return;
             }
@@ -123,16 +129,16 @@ impl Core {
         let taken = self
             .tasks
             .borrow_mut()
-            .get(index)
+            .get_mut(index)
             .and_then(|task| task.future.take().map(|future| (future, task.waker.clone())));
         let Some((mut future, waker)) = taken else { return };
         if future.as_mut().poll(&mut Context::from_waker(&waker)).is_pending() {
-            if let Some(task) = self.tasks.borrow_mut().get(index) {
+            if let Some(task) = self.tasks.borrow_mut().get_mut(index) {
                 task.future = Some(future);
             }
             return;
         }
-        let ended = self.tasks.borrow_mut().take(index);
+        let ended = self.tasks.borrow_mut().try_remove(index);
         drop((ended, future));
     }
 
@@ -142,7 +148,7 @@ impl Core {
         let until = first.map_or(end, |at| at.min(end));
         let mut patience = until.saturating_duration_since(Instant::now());
         {
-            let mut queue = self.lock();
+            let mut queue = self.ready.lock();
             queue.is_asleep = queue.tasks.is_empty();
             if !queue.is_asleep {
                 patience = Duration::ZERO;
@@ -151,11 +157,11 @@ impl Core {
         let (poll, events) = &mut *self.poll.borrow_mut();
         // A signal ends a wait; there are no other errors that pass.
         let polled = poll.poll(events, Some(patience));
-        self.lock().is_asleep = false;
+        self.ready.lock().is_asleep = false;
         if polled.is_ok() {
             let mut sources = self.sources.borrow_mut();
             for event in events.iter() {
-                if let Some(sides) = sources.get(event.token().0) {
+                if let Some(sides) = sources.get_mut(event.token().0) {
                     sides.note(event);
                 }
             }
@@ -173,10 +179,6 @@ impl Core {
         }
         let later = timers.split_off(&(now, u64::MAX));
         std::mem::replace(&mut *timers, later).into_values().for_each(Waker::wake);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.ready.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,6 +1,5 @@
 //! Tests of the loop with real sockets and threads.
 
-use std::cell::RefCell;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::thread;
@@ -8,19 +7,6 @@ use std::thread;
 use mio::net::TcpStream;
 
 use super::*;
-
-/// Runs a task to its end, at most this long; its result, if it came to one.
-fn result<T: 'static>(patience: Duration, task: impl Future<Output = T> + 'static) -> Option<T> {
-    let reactor = Reactor::new().unwrap();
-    let slot: Rc<RefCell<Option<T>>> = Rc::default();
-    let result = slot.clone();
-    reactor.spawn(async move {
-        let value = task.await;
-        slot.replace(Some(value));
-    });
-    reactor.run(patience, || result.borrow().is_some());
-    result.take()
-}
 
 const LONG: Duration = Duration::from_secs(30);
 

@@ -1,14 +1,12 @@
 //! Tests of answers, in pieces of every length and with every kind of body.
 
-use std::cell::RefCell;
 use std::io::{Read, Write};
 use std::net::TcpListener;
-use std::rc::Rc;
 use std::thread;
 use std::time::Duration;
 
 use super::*;
-use crate::backend::server::reactor::Reactor;
+use crate::backend::server::reactor::result;
 
 /// Status, whether the connection stays open, and body; or the error.
 type Answered = Result<(u16, bool, Vec<u8>), ErrorKind>;
@@ -30,10 +28,7 @@ fn answers(bytes: &'static [u8], piece: usize) -> Vec<Answered> {
             thread::yield_now();
         }
     });
-    let reactor = Reactor::new().unwrap();
-    let slot: Rc<RefCell<Option<Vec<_>>>> = Rc::default();
-    let result = slot.clone();
-    reactor.spawn(async move {
+    let all = result(Duration::from_secs(30), async move {
         let mut wire = Wire::new(Source::<TcpStream>::connect(address).await.unwrap());
         let (mut all, mut request) = (Vec::new(), b"hi".as_slice());
         loop {
@@ -48,14 +43,13 @@ fn answers(bytes: &'static [u8], piece: usize) -> Vec<Answered> {
                 break;
             }
         }
-        slot.replace(Some(all));
+        all
     });
-    reactor.run(Duration::from_secs(30), || result.borrow().is_some());
     server.join().unwrap();
-    result.take().expect("the answers end")
+    all.expect("the answers end")
 }
 
-fn said(status: u16, stays_open: bool, body: &str) -> Result<(u16, bool, Vec<u8>), ErrorKind> {
+fn said(status: u16, stays_open: bool, body: &str) -> Answered {
     Ok((status, stays_open, body.as_bytes().to_vec()))
 }
 
